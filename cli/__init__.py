@@ -1,0 +1,1 @@
+"""The ``extents`` command, one subcommand a file."""

@@ -1,0 +1,78 @@
+"""The interface between the service and a network: what an architecture must offer to be run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.types import Layout, Precision
+
+Frames = npt.NDArray[np.uint8]  # (n, height, width, 3) RGB
+Probabilities = npt.NDArray[np.float32]  # (n - 1, 2, 5): pair; forward, backward; labels in the order of core.types.Label
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A weights file as read, before any architecture has looked at it.
+
+    Attributes:
+        architecture_name: key of the registry in ``inference.architectures``.
+        config: the checkpoint's own ``config`` mapping (transform strategy, LoRA rank, ...).
+        state: tensors by name, on the CPU, in the dtype they were stored in.
+        sha256: hex digest of the file's bytes.
+        path: where it was read from; recorded as ``model_checkpoint_path``.
+    """
+
+    architecture_name: str
+    config: Mapping[str, Any]
+    state: Mapping[str, torch.Tensor]
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a network is run. Every optimisation can be switched off; none changes a label.
+
+    Attributes:
+        batch_size: pairs (both directions counted once) in one forward pass.
+        compile: ``torch.compile`` the forward pass with fixed shapes.
+    """
+
+    device: str = "cpu"
+    precision: Precision = Precision.FLOAT32
+    batch_size: int = 32
+    compile: bool = False
+
+
+class Predictor(Protocol):
+    """One network, loaded on one device. Owned by one thread: calls never overlap."""
+
+    def open_video(self, layout: Layout) -> Any:
+        """Compute what is the same for every frame of a video and return it, to be handed to ``predict``.
+
+        Raises:
+            CorruptInputError: the layout's OCR visualisation is no image (architectures that do not use it ignore it).
+        """
+
+    def predict(self, video: Any, frames: Frames) -> Probabilities:
+        """Classify the n − 1 consecutive pairs of n frames in both directions.
+
+        The result for a pair does not depend on the frames around it, nor on the batch size.
+        """
+
+
+class Architecture(Protocol):
+    """Builds predictors from checkpoints; an instance stands in the registry under its name."""
+
+    name: str
+
+    def load(self, checkpoint: Checkpoint, options: EngineOptions) -> Predictor:
+        """Check every entry by name, shape and finiteness, and build the network.
+
+        Raises:
+            CheckpointError: an entry is missing, unexpected, misshapen or not finite; the message names it.
+        """

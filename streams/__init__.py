@@ -1,0 +1,1 @@
+"""The streaming service: topics, records, pure policy, the finisher and the Faust apps."""
