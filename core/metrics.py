@@ -1,0 +1,34 @@
+"""Every metric of the service, in one place. Base units; labels are bounded, never a run or a video."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STAGE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+RUN_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
+
+REQUESTS = Counter("extents_requests_total", "video.encoded records by what was decided.", ["decision", "priority"])
+REJECTIONS = Counter("extents_rejections_total", "Rejected requests by type.", ["rejection_type"])
+RUNS = Counter("extents_runs_total", "Runs finished, by outcome.", ["outcome"])
+RUN_DURATION = Histogram("extents_run_duration_seconds", "From run_started to the outcome.", ["outcome"], buckets=RUN_SECONDS)
+FINISH_DURATION = Histogram("extents_finish_duration_seconds", "Building, storing and announcing a run.", buckets=STAGE_SECONDS)
+EVENTS = Counter("extents_events_total", "Outcome events sent and confirmed.", ["event"])
+RESULT_RECORDS = Counter("extents_result_records_total", "Records of inference.results by kind and what became of them.", ["kind", "disposition"])
+ACTIVE_RUNS = Gauge("extents_active_runs", "Runs of this coordinator's partitions that have no outcome yet.")
+UNFINISHED_RUNS = Gauge("extents_unfinished_runs", "Runs of this coordinator's partitions with an outcome that is not announced yet.")
+OLDEST_UNFINISHED = Gauge("extents_oldest_unfinished_run_seconds", "Age of the oldest run that is not announced yet.")
+
+SPANS = Counter("extents_spans_total", "Work records by what became of them.", ["disposition", "priority"])
+PAIRS = Counter("extents_pairs_total", "Frame pairs predicted.", ["precision"])
+STAGE_DURATION = Histogram("extents_stage_duration_seconds", "A span's time in each stage of the GPU worker.", ["stage"], buckets=STAGE_SECONDS)
+GPU_SECONDS = Counter("extents_gpu_seconds_total", "Seconds in which the device computed.")
+GPU_COST = Counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at the price set for a GPU hour.")
+SPANS_HELD = Gauge("extents_spans_held", "Spans this worker holds.", ["priority"])
+SPAN_BYTES_HELD = Gauge("extents_span_bytes_held", "Bytes of decoded frames this worker holds.")
+MODELS_LOADED = Gauge("extents_models_loaded", "Models in this worker's memory.")
+
+IN_FLIGHT = Gauge("extents_records_in_flight", "Records read and not yet acknowledged.", ["topic"])
+OLDEST_RECORD = Gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", ["topic"])
+CONSUMER_LAG = Gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker tells.", ["topic"])
+DEAD_LETTERS = Counter("extents_dead_letters_total", "Records set aside for good.", ["topic", "reason"])
+RETRIES = Counter("extents_retries_total", "Steps tried again because of an error that may pass.", ["dependency"])
+WAITING = Gauge("extents_waiting", "1 while this process waits for a dependency.", ["dependency"])
+BUILD = Gauge("extents_build_info", "Version of this process.", ["version", "role"])

@@ -1,0 +1,252 @@
+"""Every setting of the service, read once from the environment (and ``.env``) where a process begins.
+
+Each section is handed to the part that needs it. ``docs/configuration.md`` lists them all; a test fails when it does not.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import ConfigurationError
+from core.types import Precision
+
+ModelVersion = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Section = TypeVar("Section", bound=BaseSettings)
+Schema = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+
+
+def _section(prefix: str) -> SettingsConfigDict:
+    return SettingsConfigDict(env_prefix=prefix, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, protected_namespaces=())
+
+
+class WasabiSettings(BaseSettings):
+    """The object store: Wasabi in production, any S3 server by its endpoint."""
+
+    model_config = _section("WASABI_")
+
+    access_key: str = Field(description="Access key of the object store.")
+    secret_key: SecretStr = Field(description="Secret key of the object store.")
+    bucket: str = Field(description="Bucket that holds videos, run databases and models.")
+    region: str = Field("us-east-1", description="Region; gives the default endpoint.")
+    endpoint: str | None = Field(None, description="Endpoint URL; by default Wasabi's in the region.")
+    pool_size: int = Field(64, ge=1, description="Connections to the store that one process may hold open.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Limit for one answer of the store, in seconds.")
+
+    @cached_property
+    def endpoint_url(self) -> str:
+        return self.endpoint or f"https://s3.{self.region}.wasabisys.com"
+
+
+class SupabaseSettings(BaseSettings):
+    """The database behind the web application, reached through its REST interface."""
+
+    model_config = _section("SUPABASE_")
+
+    url: str = Field(description="Base URL of the project.")
+    service_role_key: SecretStr = Field(description="Key of the service role, the only one that writes.")
+    schema_name: Schema = Field("captionacc_production", validation_alias="SUPABASE_SCHEMA", description="Schema that holds the tables.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Limit for one request to the database, in seconds.")
+
+
+class KafkaSettings(BaseSettings):
+    """The brokers, and how to log in to them."""
+
+    model_config = _section("KAFKA_")
+
+    bootstrap_servers: str = Field(description="Comma-separated host:port of some brokers.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="How connections are secured.")
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="SASL mechanism, when the protocol is SASL_*.")
+    sasl_username: str | None = Field(None, description="SASL user name.")
+    sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    ssl_cafile: Path | None = Field(None, description="File of the authority that signed the brokers' certificates; by default the system's.")
+    replication_factor: int = Field(3, ge=1, description="Copies of each partition of the topics that Extents creates.")
+    min_insync_replicas: int = Field(2, ge=1, description="Copies that must confirm a write.")
+    session_timeout_seconds: float = Field(20.0, gt=0, description="A worker silent for so long is given up by its group.")
+    heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between two heartbeats; under a third of the session timeout.")
+    rebalance_timeout_seconds: float = Field(120.0, gt=0, description="How long a join waits for members to finish spans; above the longest span.")
+    request_timeout_seconds: float = Field(180.0, gt=0, description="Limit for one request to a broker; above the rebalance timeout.")
+
+    @cached_property
+    def servers(self) -> list[str]:
+        return [server.strip() for server in self.bootstrap_servers.split(",") if server.strip()]
+
+
+class TopicSettings(BaseSettings):
+    """Names and sizes of the topics."""
+
+    model_config = _section("EXTENTS_")
+
+    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic and consumer-group name.")
+    request_partitions: int = Field(6, ge=1, description="Partitions of each video.encoded topic.")
+    work_partitions: int = Field(64, ge=1, description="Partitions of each work topic: 4 to 8 for each GPU at the largest scale.")
+    results_partitions: int = Field(12, ge=1, description="Partitions of inference.results. Fixed once created: a run's records are in one of them.")
+
+
+class AdmissionSettings(BaseSettings):
+    """What is refused at the door, and the default model."""
+
+    model_config = _section("EXTENTS_")
+
+    model_version: ModelVersion | None = Field(None, description="Model of requests that name none; by default the built-in one.")
+    precision: Precision = Field(Precision.FLOAT32, description="Arithmetic of new runs: float32, bfloat16 or float16.")
+    max_frame_count: int = Field(200_000, ge=2, description="More frames than this are rejected (frame_count_exceeded).")
+    warn_frame_count: int = Field(180_000, ge=2, description="From so many frames on, a warning is logged.")
+    max_cost_usd: float = Field(1.00, gt=0, description="A higher estimate is rejected (cost_exceeded).")
+    gpu_usd_per_hour: float = Field(1.10, gt=0, description="Price of a GPU hour, for estimates (an A10G's by default).")
+    expected_pairs_per_second: float = Field(100.0, gt=0, description="Pairs a GPU computes in a second, for estimates.")
+    rate_limit_seconds: int = Field(600, ge=0, description="A forced run of the same video within this time is rejected (rate_limited).")
+    max_high_jobs_per_hour: int = Field(1000, ge=1, description="High-priority jobs admitted in an hour (rate_limited).")
+    max_high_jobs_per_hour_tenant: int = Field(200, ge=1, description="The same for one tenant.")
+    queue_limit: int = Field(50, ge=1, description="High-priority jobs unfinished and within their deadline (queue_full).")
+    queue_limit_tenant: int = Field(25, ge=1, description="The same for one tenant.")
+    low_jobs_limit: int = Field(200, ge=1, description="Low-priority requests are read only while fewer low jobs are unfinished.")
+    admit_concurrency: int = Field(32, ge=1, description="Requests one coordinator works on at a time.")
+    deadline_high_seconds: int = Field(3_600, ge=1, description="A high-priority run fails so long after its first span was taken.")
+    deadline_low_seconds: int = Field(86_400, ge=1, description="The same for low priority.")
+
+
+class FinishSettings(BaseSettings):
+    """Aggregating results and finishing runs."""
+
+    model_config = _section("EXTENTS_")
+
+    aggregate_batch: int = Field(64, ge=1, description="Results stored before waiting once for their changelog.")
+    finish_concurrency: int = Field(4, ge=1, description="Runs one coordinator finishes at a time.")
+    progress_interval_seconds: float = Field(5.0, gt=0, description="Least time between two updates of a job's pairs_done.")
+
+
+class WorkerSettings(BaseSettings):
+    """The GPU worker."""
+
+    model_config = _section("EXTENTS_")
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the network runs; auto takes a CUDA device when there is one.")
+    batch_size: int = Field(32, ge=1, description="Pairs in one forward pass.")
+    compile: bool = Field(False, description="Compile the network at start-up (needs a C++ compiler on the CPU).")
+    spans_in_flight: int = Field(3, ge=1, description="Spans a worker holds: one computed, the others fetched and decoded.")
+    spans_in_flight_bytes: int = Field(2_000_000_000, ge=1, description="Bytes of decoded frames a worker holds at most.")
+    fetch_concurrency: int = Field(32, ge=1, description="Objects fetched at a time.")
+    decode_threads: int = Field(2, ge=1, description="Threads that decode chunks.")
+    span_tries: int = Field(3, ge=1, description="Times a span is sent to the end of its topic before its run fails.")
+    retry_in_place_seconds: float = Field(30.0, ge=0, description="How long a passing error is tried again on the spot.")
+    fetch_limit_seconds: float = Field(120.0, gt=0, description="A fetch that runs longer counts as hung.")
+    decode_limit_seconds: float = Field(60.0, gt=0, description="A decode that runs longer counts as hung.")
+    predict_limit_seconds: float = Field(100.0, gt=0, description="A GPU call that runs longer ends the process with status 70.")
+    model_load_limit_seconds: float = Field(600.0, gt=0, description="Loading and warming up a model that takes longer counts as hung.")
+    model_cache: Path = Field(Path("~/.cache/extents/models"), description="Folder that keeps downloaded models.")
+
+
+class ProcessSettings(BaseSettings):
+    """What every process has: its log and its small web server."""
+
+    model_config = _section("EXTENTS_")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level that is logged.")
+    log_format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
+    http_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")  # noqa: S104 - scraped from outside the container
+    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 takes a free one.")
+
+
+class KeySettings(BaseSettings):
+    """Where objects lie in the bucket; the names in braces are filled in from checked ids alone."""
+
+    model_config = _section("EXTENTS_KEY_")
+
+    chunk: str = Field(
+        "videos/{tenant_id}/{video_id}/cropped_frames_v{version}/{chunk}", description="A chunk; {chunk} is modulo_M/chunk_NNNNNNNNNN.webm."
+    )
+    layout: str = Field("videos/{tenant_id}/{video_id}/layout.db", description="The layout; the same with .gz is tried after it.")
+    run_db: str = Field(
+        "videos/{tenant_id}/{video_id}/caption_frame_extents/v{version}_model-{model_version_8}_run-{run_id}.db",
+        description="A run database; {model_version_8} is the first 8 characters of the model version.",
+    )
+    model: str = Field("models/caption_frame_extents/{model_version}/{file}", description="A file of a stored model.")
+
+
+class Settings:
+    """All sections. A section is read, and its errors raised, when it is first used: a command needs only what it touches."""
+
+    SECTIONS: ClassVar[tuple[type[BaseSettings], ...]] = (
+        KafkaSettings,
+        TopicSettings,
+        WasabiSettings,
+        KeySettings,
+        SupabaseSettings,
+        AdmissionSettings,
+        FinishSettings,
+        WorkerSettings,
+        ProcessSettings,
+    )
+
+    @cached_property
+    def kafka(self) -> KafkaSettings:
+        return read_section(KafkaSettings)
+
+    @cached_property
+    def topics(self) -> TopicSettings:
+        return read_section(TopicSettings)
+
+    @cached_property
+    def wasabi(self) -> WasabiSettings:
+        return read_section(WasabiSettings)
+
+    @cached_property
+    def keys(self) -> KeySettings:
+        return read_section(KeySettings)
+
+    @cached_property
+    def supabase(self) -> SupabaseSettings:
+        return read_section(SupabaseSettings)
+
+    @cached_property
+    def admission(self) -> AdmissionSettings:
+        return read_section(AdmissionSettings)
+
+    @cached_property
+    def finish(self) -> FinishSettings:
+        return read_section(FinishSettings)
+
+    @cached_property
+    def worker(self) -> WorkerSettings:
+        return read_section(WorkerSettings)
+
+    @cached_property
+    def process(self) -> ProcessSettings:
+        return read_section(ProcessSettings)
+
+    def check(self) -> Self:
+        """Read every section now.
+
+        Raises:
+            ConfigurationError: names each variable that is missing or wrong.
+        """
+        for name in ("kafka", "topics", "wasabi", "keys", "supabase", "admission", "finish", "worker", "process"):
+            getattr(self, name)
+        return self
+
+
+def variable(section: type[BaseSettings], field: str) -> str:
+    """The environment variable that sets a field."""
+    alias = section.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{section.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def read_section(section: type[Section]) -> Section:
+    """Read one section from the environment.
+
+    Raises:
+        ConfigurationError: names each variable that is missing or wrong, never its value.
+    """
+    try:
+        return section()
+    except ValidationError as error:
+        known = {name.lower(): variable(section, name) for name in section.model_fields}
+        faults = []
+        for fault in error.errors(include_input=False, include_url=False):
+            place = str(fault["loc"][0]) if fault["loc"] else ""
+            name = known.get(place.lower(), place)
+            faults.append(f"{name} is not set" if fault["type"] == "missing" else f"{name}: {fault['msg']}")
+        raise ConfigurationError("; ".join(faults) + ". Settings come from the environment or .env: see docs/configuration.md.") from None
