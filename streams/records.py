@@ -1,0 +1,284 @@
+"""The records of the topics, as they stand on the wire: JSON objects with a ``schema_version``.
+
+Unknown fields are ignored, so that producers can move first. ``docs/contracts`` holds the JSON Schemas made from these.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from core.errors import PoisonError
+from core.identity import parse_uuid
+from core.settings import ModelVersion
+from core.types import Outcome, Precision, Priority, RejectionType
+
+
+def _strict_uuid(value: Any) -> Any:
+    return parse_uuid(value) if isinstance(value, str) else value
+
+
+Id = Annotated[UUID, BeforeValidator(_strict_uuid)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
+class Record(BaseModel):
+    """Base of everything sent: immutable, strict about types, lenient about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+
+    def to_bytes(self) -> bytes:
+        return orjson.dumps(self.model_dump(exclude_none=True))
+
+
+class RequestRef(Record):
+    """Where a request came from; outcomes name the requests that they answer."""
+
+    request_id: Id
+    event_id: str | None = None
+    source_topic: str
+    source_partition: Count
+    source_offset: Annotated[int, Field(ge=0)]
+    traceparent: str | None = None
+
+
+class VideoEncoded(Record):
+    """``video.encoded``: a video's cropped frames are in the store and can be looked at."""
+
+    tenant_id: Id
+    video_id: Id
+    cropped_frames_version: Version
+    frame_count: Annotated[int, Field(ge=-2_147_483_648, le=2_147_483_647)]
+    model_version: ModelVersion | None = None
+    priority: Priority = Priority.HIGH
+    force: bool = False
+    event_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    occurred_at: AwareDatetime | None = None
+
+
+class RunKey(Record):
+    """Which attempt of which run a record is about."""
+
+    run_id: Id
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class Pins(RunKey):
+    """All that decides a span's result. A result that disagrees with its run's pins is refused."""
+
+    tenant_id: Id
+    video_id: Id
+    cropped_frames_version: Version
+    frame_count: Annotated[int, Field(ge=2)]
+    model_version: ModelVersion
+    checkpoint_sha256: Sha256
+    precision: Precision
+    layout_sha256: Sha256
+    priority: Priority
+
+    def pins(self) -> "Pins":
+        return Pins(**{name: getattr(self, name) for name in Pins.model_fields})
+
+
+class Work(Pins):
+    """``inference.work.*``: one span to be predicted."""
+
+    span: Count
+
+
+class Cancelled(RunKey):
+    """``inference.cancelled``: no more GPU time for this attempt."""
+
+    reason: str
+
+
+class RunStarted(Pins):
+    """The first record of an attempt; sent and confirmed before its spans."""
+
+    kind: Literal["run_started"] = "run_started"
+    request: RequestRef
+    requested_at: datetime
+    deadline_seconds: Annotated[int, Field(ge=1)]
+    estimated_cost_usd: float
+    gpu_usd_per_hour: float
+    model_checkpoint_path: str
+
+
+class RunJoined(RunKey):
+    """Another request for a run in flight: it is answered by that run's outcome."""
+
+    kind: Literal["run_joined"] = "run_joined"
+    request: RequestRef
+
+
+class SpanTaken(RunKey):
+    """Sent and confirmed before a span touches decoder or GPU: Kafka counts no deliveries, so this is how a span that kills its worker is noticed."""
+
+    kind: Literal["span_taken"] = "span_taken"
+    span: Count
+    worker: str
+    taken_at: datetime
+
+
+class SpanDone(Pins):
+    """A span's probabilities: base64 of little-endian float32 (pairs, 2, 5)."""
+
+    kind: Literal["span_done"] = "span_done"
+    span: Count
+    worker: str
+    done_at: datetime
+    frame_width: Annotated[int, Field(ge=1)]
+    frame_height: Annotated[int, Field(ge=1)]
+    device: str
+    engine: dict[str, str]
+    gpu_seconds: float
+    span_seconds: float
+    probabilities: str
+
+
+class Origin(Record):
+    """Where a record was first read from."""
+
+    topic: str
+    partition: Count
+    offset: Annotated[int, Field(ge=0)]
+
+
+class SpanFailed(RunKey):
+    """A span given back (``final`` is false: it does not count as taken) or failed for good.
+
+    A final one carries the work record as it was read, for the dead letter that the run's outcome causes.
+    """
+
+    kind: Literal["span_failed"] = "span_failed"
+    span: Count
+    worker: str
+    failed_at: datetime
+    final: bool
+    error: str
+    tries: Count = 0
+    origin: Origin | None = None
+    work_key: str | None = None
+    work_value: str | None = None
+
+
+class DeadlinePassed(RunKey):
+    kind: Literal["deadline_passed"] = "deadline_passed"
+    passed_at: datetime
+
+
+class RunCancelled(RunKey):
+    kind: Literal["run_cancelled"] = "run_cancelled"
+    reason: str
+    cancelled_at: datetime
+
+
+class RunFinished(RunKey):
+    """The outcome is announced. Carries the event, for a request that joins too late to be in it."""
+
+    kind: Literal["run_finished"] = "run_finished"
+    outcome: Outcome
+    event: str
+    """The announced ``InferenceCompleted`` or ``InferenceFailed``, as JSON."""
+
+
+LogRecord = Annotated[
+    RunStarted | RunJoined | SpanTaken | SpanDone | SpanFailed | DeadlinePassed | RunCancelled | RunFinished, Field(discriminator="kind")
+]
+"""``inference.results``: the log of a run."""
+
+LOG_RECORD: TypeAdapter[LogRecord] = TypeAdapter(LogRecord)
+
+
+class InferenceCompleted(RunKey):
+    """``inference.completed``: where a result is and what it is."""
+
+    tenant_id: Id
+    video_id: Id
+    cropped_frames_version: Version
+    model_version: ModelVersion
+    deduplicated: bool
+    storage_key: str
+    size_bytes: int
+    sha256: Sha256
+    pairs: int
+    label_counts: dict[str, int]
+    caption_count: int
+    queue_seconds: float
+    gpu_seconds: float
+    total_seconds: float
+    estimated_cost_usd: float
+    requests: list[RequestRef]
+
+
+class InferenceFailed(RunKey):
+    """``inference.failed``: a run that ended without a result, and why."""
+
+    tenant_id: Id
+    video_id: Id
+    cropped_frames_version: Version
+    model_version: ModelVersion
+    outcome: Outcome
+    reason: str
+    spans_done: int
+    spans_total: int
+    requests: list[RequestRef]
+
+
+class InferenceRejected(Record):
+    """``inference.rejected``: a request that will not be run. Ids are missing where the event did not hold any."""
+
+    request_id: Id | None = None
+    event_id: str | None = None
+    source_topic: str
+    source_partition: Count
+    source_offset: Annotated[int, Field(ge=0)]
+    received_key: str | None = None
+    tenant_id: Id | None = None
+    video_id: Id | None = None
+    cropped_frames_version: int | None = None
+    frame_count: int | None = None
+    model_version: str | None = None
+    priority: Priority | None = None
+    rejection_type: RejectionType
+    message: str
+    estimated_cost_usd: float | None = None
+
+
+R = TypeVar("R", bound=Record)
+
+
+def decode(kind: type[R], value: bytes | None) -> R:
+    """Parse one record.
+
+    Raises:
+        PoisonError: no JSON object, or fields missing or of a wrong type; the message names them.
+    """
+    try:
+        return kind.model_validate_json(value or b"")
+    except ValidationError as error:
+        raise PoisonError(f"not a {kind.__name__}: {describe(error)}") from None
+
+
+def decode_log(value: bytes | None) -> LogRecord:
+    """Parse one record of ``inference.results``.
+
+    Raises:
+        PoisonError: as for ``decode``.
+    """
+    try:
+        return LOG_RECORD.validate_json(value or b"")
+    except ValidationError as error:
+        raise PoisonError(f"not a record of a run's log: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """The faults of a record, each with its field; values are left out, since they may be anything of any size."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:5])
