@@ -1,0 +1,99 @@
+"""A finished run as plain values: what its database, its rows and its event are made of. No files, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from core.types import LABELS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FinishedRun:
+    """One attempt of a run that has all its spans, told by its records alone: whoever folds them builds the same value.
+
+    Attributes:
+        request_id: the request whose attempt this is; decides which of two runs of a video is the later.
+        started_at: the first ``span_taken`` of the attempt; ``completed_at``: the last ``span_done`` that counted.
+        processing_time_seconds: from the one to the other.
+        gpu_seconds: time on the device, summed over the spans that counted.
+        provenance: what the result depends on (checkpoint's SHA-256, precision, device, versions, ...).
+        probabilities: (pairs, 2, 5) float32; pair; forward, backward; labels in the order of ``core.types.Label``.
+        pair_milliseconds: (pairs,) float64, each pair's share of its span's time.
+
+    Raises:
+        ValueError: shapes that disagree, probabilities outside 0..1 or not finite, times without a zone.
+    """
+
+    run_id: UUID
+    attempt: int
+    request_id: UUID
+    tenant_id: UUID
+    video_id: UUID
+    cropped_frames_version: int
+    model_version: str
+    model_checkpoint_path: str
+    started_at: datetime
+    completed_at: datetime
+    processing_time_seconds: float
+    gpu_seconds: float
+    provenance: Mapping[str, str]
+    probabilities: npt.NDArray[np.float32]
+    pair_milliseconds: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        shape = self.probabilities.shape
+        if shape[0] < 1 or shape[1:] != (2, len(LABELS)) or self.probabilities.dtype != np.float32:
+            found = f"{self.probabilities.dtype} {shape}"
+            raise ValueError(f"run {self.run_id}: probabilities are {found}; expected float32 (pairs, 2, {len(LABELS)}) of at least one pair")
+        if not bool(((self.probabilities >= 0) & (self.probabilities <= 1)).all()):  # also false for NaN
+            raise ValueError(f"run {self.run_id}: a probability is not finite or not within 0..1")
+        if self.pair_milliseconds.shape != shape[:1]:
+            raise ValueError(f"run {self.run_id}: pair_milliseconds has shape {self.pair_milliseconds.shape}; expected {shape[:1]}")
+        for name, moment in (("started_at", self.started_at), ("completed_at", self.completed_at)):
+            if moment.tzinfo is None:
+                raise ValueError(f"run {self.run_id}: {name} {moment.isoformat()} has no time zone")
+
+    @property
+    def pairs(self) -> int:
+        return int(self.probabilities.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """Where a run database lies, and what was read back from there.
+
+    Attributes:
+        attempt: the attempt that the stored file is of; above the run's own when a later attempt was found there.
+        adopted: it lay there already and was not written again.
+    """
+
+    storage_key: str
+    size_bytes: int
+    sha256: str
+    attempt: int
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """The row of a finished run; it counts only if the object under ``storage_key`` is there."""
+
+    id: UUID
+    run_id: UUID
+    tenant_id: UUID
+    video_id: UUID
+    cropped_frames_version: int
+    model_version: str
+    model_checkpoint_path: str | None
+    storage_key: str
+    size_bytes: int
+    sha256: str | None
+    total_pairs: int
+    processing_time_seconds: float
+    started_at: datetime
+    completed_at: datetime
+    request_id: UUID | None
