@@ -1,0 +1,93 @@
+"""Object keys, made from ids alone, by templates that are settings."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import Final
+from uuid import UUID
+
+from core.errors import ConfigurationError
+
+MODEL_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FILE_NAME: Final = MODEL_VERSION
+
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "chunk": frozenset({"tenant_id", "video_id", "version", "chunk"}),
+    "layout": frozenset({"tenant_id", "video_id"}),
+    "run_db": frozenset({"tenant_id", "video_id", "version", "model_version_8", "run_id"}),
+    "model": frozenset({"model_version", "file"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where each kind of object lies. Ids come as ``UUID``s, so no text of a request gets into a key unparsed.
+
+    Raises:
+        ConfigurationError: a template lacks one of its fields, so that two objects would share a key, or has another.
+    """
+
+    chunk_template: str
+    layout_template: str
+    run_db_template: str
+    model_template: str
+
+    def __post_init__(self) -> None:
+        for kind, fields in _FIELDS.items():
+            _check_template(kind, getattr(self, f"{kind}_template"), fields)
+
+    def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
+        """``name`` is that of a ``core.frames.Chunk``."""
+        return self.chunk_template.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), chunk=name)
+
+    def chunk_prefix(self, tenant_id: UUID, video_id: UUID, version: int, folder: str) -> str:
+        """What the keys of all chunks whose names begin with ``folder`` begin with."""
+        before, _, _ = self.chunk_template.partition("{chunk}")
+        return before.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version)) + folder
+
+    def layout(self, tenant_id: UUID, video_id: UUID) -> str:
+        return self.layout_template.format(tenant_id=tenant_id, video_id=video_id)
+
+    def run_db(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str, run_id: UUID) -> str:
+        model = _checked(MODEL_VERSION, "model version", model_version)[:8]
+        return self.run_db_template.format(
+            tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), model_version_8=model, run_id=run_id
+        )
+
+    def model(self, model_version: str, file: str) -> str:
+        return self.model_template.format(
+            model_version=_checked(MODEL_VERSION, "model version", model_version), file=_checked(FILE_NAME, "model file", file)
+        )
+
+    def model_prefix(self) -> str:
+        """What the keys of all models begin with."""
+        before, _, _ = self.model_template.partition("{model_version}")
+        return before
+
+
+def _check_template(kind: str, template: str, fields: frozenset[str]) -> None:
+    setting, expected = f"EXTENTS_KEY_{kind.upper()}", ", ".join(f"{{{field}}}" for field in sorted(fields))
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationError(f"{setting} is {template!r}: {error}; expected a key with {expected}") from error
+    if any(field is not None and (form or conversion) for _, field, form, conversion in parts):
+        raise ConfigurationError(f"{setting} is {template!r}; its fields take no format or conversion, only {expected}")
+    found = [field for _, field, _, _ in parts if field is not None]
+    if sorted(found) != sorted(fields):
+        raise ConfigurationError(f"{setting} is {template!r}; expected each of {expected} once and no other field")
+    if template.startswith("/"):
+        raise ConfigurationError(f"{setting} is {template!r}; a key does not begin with a slash")
+
+
+def _checked_version(version: int) -> int:
+    if version < 1:
+        raise ValueError(f"cropped-frames version {version}; expected 1 or more")
+    return version
+
+
+def _checked(pattern: re.Pattern[str], what: str, text: str) -> str:
+    if pattern.fullmatch(text) is None:
+        raise ValueError(f"{what} {text!r}; expected {pattern.pattern}")
+    return text

@@ -1,0 +1,148 @@
+"""What botocore and aiohttp raise, mapped to our errors in one table."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aiohttp
+from botocore import exceptions as boto
+
+from core.errors import ConfigurationError, ExtentsError, MissingObjectError, PermanentError, TransientError
+
+TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]] = (
+    # The network, or a server that could not answer now.
+    (
+        TransientError,
+        (
+            boto.HTTPClientError,
+            boto.ConnectionError,
+            boto.IncompleteReadError,
+            boto.ChecksumError,
+            boto.FlexibleChecksumError,
+            boto.MetadataRetrievalError,
+            boto.TokenRetrievalError,
+            boto.CredentialRetrievalError,
+            boto.CapacityNotAvailableError,
+            boto.WaiterError,
+            boto.EventStreamError,
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+        ),
+    ),
+    # Something in the environment or the machine's AWS files that a person must mend.
+    (
+        ConfigurationError,
+        (
+            boto.NoCredentialsError,
+            boto.PartialCredentialsError,
+            boto.UnknownCredentialError,
+            boto.NoAuthTokenError,
+            boto.RefreshWithMFAUnsupportedError,
+            boto.SSOError,
+            boto.ProfileNotFound,
+            boto.ConfigParseError,
+            boto.ConfigNotFound,
+            boto.InvalidConfigError,
+            boto.InvalidIMDSEndpointError,
+            boto.InvalidIMDSEndpointModeError,
+            boto.UnknownRegionError,
+            boto.InvalidRegionError,
+            boto.ServiceNotInRegionError,
+            boto.BaseEndpointResolverError,
+            boto.EndpointProviderError,
+            boto.InvalidEndpointConfigurationError,
+            boto.InvalidEndpointDiscoveryConfigurationError,
+            boto.InvalidDNSNameError,
+            boto.InvalidHostLabelError,
+            boto.InvalidS3AddressingStyleError,
+            boto.InvalidS3UsEast1RegionalEndpointConfigError,
+            boto.InvalidSTSRegionalEndpointsConfigError,
+            boto.InvalidRetryConfigurationError,
+            boto.InvalidRetryModeError,
+            boto.InvalidProxiesConfigError,
+            boto.InvalidDefaultsMode,
+            boto.InvalidChecksumConfigError,
+            boto.UnsupportedS3ConfigurationError,
+            boto.UnsupportedS3AccesspointConfigurationError,
+            boto.UnsupportedS3ControlConfigurationError,
+            boto.UnsupportedSignatureVersionError,
+            boto.UnknownSignatureVersionError,
+        ),
+    ),
+    # A call that botocore itself finds wrong: ours to mend, the same at every try.
+    (
+        PermanentError,
+        (
+            boto.ValidationError,
+            boto.ParamValidationError,
+            boto.MissingParametersError,
+            boto.AliasConflictParameterError,
+            boto.UnknownServiceStyle,
+            boto.UnknownClientMethodError,
+            boto.DataNotFoundError,
+            boto.ApiVersionNotFoundError,
+            boto.PaginationError,
+            boto.OperationNotPageableError,
+            boto.WaiterConfigError,
+            boto.InvalidExpressionError,
+            boto.UnseekableStreamError,
+            boto.AwsChunkedWrapperError,
+            boto.StubResponseError,
+            boto.MD5UnavailableError,
+            boto.MissingDependencyException,
+            boto.UndefinedModelAttributeError,
+            boto.UnsupportedServiceProtocolsError,
+            boto.UnsupportedS3ArnError,
+            boto.UnsupportedS3ControlArnError,
+            boto.UnsupportedOutpostResourceError,
+        ),
+    ),
+)
+"""First match wins. A server's own answer (``ClientError``) is judged by its code and status below."""
+
+TRANSIENT_CODES: Final = frozenset({"SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "InternalError", "OperationAborted"})
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
+MISSING_CODES: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+
+_SETTINGS: Final = {
+    "NoSuchBucket": "WASABI_BUCKET",
+    "InvalidAccessKeyId": "WASABI_ACCESS_KEY",
+    "SignatureDoesNotMatch": "WASABI_SECRET_KEY",
+    "AuthorizationHeaderMalformed": "WASABI_REGION",
+    "PermanentRedirect": "WASABI_REGION or WASABI_ENDPOINT",
+    "RequestTimeTooSkewed": "the clock of this machine",
+    "AccessDenied": "the rights of WASABI_ACCESS_KEY on WASABI_BUCKET",
+    "403": "WASABI_ACCESS_KEY, WASABI_SECRET_KEY and the key's rights on WASABI_BUCKET",  # a HEAD answers without a code
+}
+
+
+@contextmanager
+def mapped(what: str) -> Iterator[None]:
+    """Raise our error for a vendor's, its message beginning with ``what``."""
+    try:
+        yield
+    except ExtentsError:
+        raise
+    except boto.ClientError as error:
+        raise _answered(what, error) from error
+    except Exception as error:
+        for ours, theirs in TABLE:
+            if isinstance(error, theirs):
+                raise ours(f"{what}: {type(error).__name__}: {error}") from error
+        if isinstance(error, boto.BotoCoreError):
+            raise PermanentError(f"{what}: {type(error).__name__}: {error}") from error
+        raise
+
+
+def _answered(what: str, error: boto.ClientError) -> ExtentsError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = f"{what}: {error}"
+    if status >= 500 or status in TRANSIENT_STATUSES or code in TRANSIENT_CODES or isinstance(error, boto.EventStreamError):
+        return TransientError(text)
+    if code in MISSING_CODES:
+        return MissingObjectError(f"{what} is not there")
+    if code in _SETTINGS:
+        return ConfigurationError(f"{text}; check {_SETTINGS[code]}")
+    return PermanentError(text)

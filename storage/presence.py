@@ -1,0 +1,45 @@
+"""Are all chunks of a video in the store? One listing a level, instead of a question for each chunk."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.frames import LEVELS, plan_chunks
+from storage.keys import Keys
+from storage.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class MissingChunks:
+    """Chunks that ought to be there and are not.
+
+    Attributes:
+        first: name of the first missing chunk, in the order of ``core.frames.plan_chunks``.
+        count: how many are missing of ``expected``.
+        version_exists: some chunk of this version is there; when not, the version itself is what is missing.
+    """
+
+    first: str
+    count: int
+    expected: int
+    version_exists: bool
+
+
+async def missing_chunks(
+    store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID, version: int, frame_count: int
+) -> MissingChunks | None:
+    """Compare the store's listings with the names that follow from the frame count; None when all are there.
+
+    Chunks beyond the frame count are not looked at: whether they belong there is for the encoder to know.
+    """
+
+    async def present(level: int) -> set[str]:
+        prefix = keys.chunk_prefix(tenant_id, video_id, version, f"modulo_{level}/")
+        return {key async for key in store.list_keys(prefix)}
+
+    found = set().union(*await asyncio.gather(*(present(level) for level in LEVELS)))
+    planned = [chunk.name for chunk in plan_chunks(frame_count)]
+    missing = [name for name in planned if keys.chunk(tenant_id, video_id, version, name) not in found]
+    if not missing:
+        return None
+    return MissingChunks(missing[0], len(missing), len(planned), version_exists=bool(found))
