@@ -180,12 +180,12 @@ class RunCancelled(RunKey):
 
 
 class RunFinished(RunKey):
-    """The outcome is announced. Carries the event, for a request that joins too late to be in it."""
+    """The outcome is announced to the requests named; those that join later are answered by themselves."""
 
     kind: Literal["run_finished"] = "run_finished"
     outcome: Outcome
-    event: str
-    """The announced ``InferenceCompleted`` or ``InferenceFailed``, as JSON."""
+    reason: str | None = None
+    answered: list[Id]
 
 
 LogRecord = Annotated[

@@ -1,0 +1,166 @@
+"""The Faust app as Extents runs it: settings that survived trials, and hooks for rebalances and lost acknowledgements."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import faust
+from faust.types import EventT, TopicT
+from mode.supervisors import CrashingSupervisor
+
+from core.settings import KafkaSettings
+from streams.connection import faust_credentials
+from streams.topics import MAX_RECORD_BYTES, Topics
+
+T = TypeVar("T")
+
+POLL_RECORDS = 8
+TEN_YEARS = 10 * 365 * 86_400.0
+"""With full queues Faust stops polling; past the poll interval the client would leave its group and never come back. Our own watchdog looks after hangs."""
+
+
+class TenureEnded(Exception):
+    """A rebalance or a stop has begun: what waits must let go, the record comes again to whoever has its partition then."""
+
+
+class Tenure:
+    """The time between two rebalances, in which the assigned partitions are ours."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self._over = False
+        self._ended = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        return self._over
+
+    def end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called from the consumer's own thread, too."""
+        self._over = True
+        loop.call_soon_threadsafe(self._ended.set)
+
+    async def wait_ended(self) -> None:
+        await self._ended.wait()
+
+    async def during(self, awaitable: Awaitable[T]) -> T:
+        """Await something that may wait for long, but no longer than this tenure.
+
+        Raises:
+            TenureEnded: it was not done when the tenure ended; it has been cancelled.
+        """
+        task = asyncio.ensure_future(awaitable)
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise TenureEnded
+        finally:
+            ended.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def check(self) -> None:
+        """Raises: TenureEnded."""
+        if self._over:
+            raise TenureEnded
+
+
+class AcknowledgedEvent(faust.Event):
+    """An event that only its agent acknowledges.
+
+    A record that Faust 0.15.3 takes off a queue while a rebalance is under way is skipped by the stream *and
+    acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
+    """
+
+    def ack(self) -> bool:
+        return self.message.tracked and super().ack()
+
+
+class ExtentsApp(faust.App):
+    """A Faust app whose tenure can be waited for; ``tenure`` is the present one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tenure: Tenure | None = None
+
+    @property
+    def tenure(self) -> Tenure:
+        generation = self.consumer_generation_id
+        if self._tenure is None or self._tenure.generation != generation:
+            if self._tenure is not None:
+                self._tenure.end(self.loop)
+            self._tenure = Tenure(generation)
+            if self.should_stop:
+                self._tenure.end(self.loop)
+        return self._tenure
+
+    def tenure_of(self, event: EventT[bytes]) -> Tenure:
+        """The tenure in which a record was read.
+
+        Raises:
+            TenureEnded: it is over.
+        """
+        tenure = self.tenure
+        if event.message.generation_id != tenure.generation:
+            raise TenureEnded
+        tenure.check()
+        return tenure
+
+    def on_rebalance_start(self) -> None:
+        if self._tenure is not None:
+            self._tenure.end(self.loop)
+        super().on_rebalance_start()
+
+    async def _stop_consumer(self) -> None:
+        # Faust waits here for records in flight: those that only wait let go first.
+        if self._tenure is not None:
+            self._tenure.end(self.loop)
+        await super()._stop_consumer()
+
+    def raw_topic(self, name: str) -> TopicT:
+        """A topic of bytes. Typed topics drop and acknowledge what they cannot decode."""
+        return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw", allow_empty=True)
+
+
+def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int, **options: Any) -> ExtentsApp:
+    """Build the app of one role.
+
+    Args:
+        partitions: how many partitions one worker may be assigned at most; one full queue blocks every topic, so the
+            queues must hold all that the fetcher may have read for them.
+    """
+    return ExtentsApp(
+        topics.group(role),
+        broker=[f"kafka://{server}" for server in kafka.servers],
+        broker_credentials=faust_credentials(kafka),
+        processing_guarantee="at_least_once",
+        broker_max_poll_records=POLL_RECORDS,
+        stream_buffer_maxsize=max(4096, 5 * partitions * POLL_RECORDS),
+        broker_max_poll_interval=TEN_YEARS,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
+        broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
+        broker_request_timeout=kafka.request_timeout_seconds,
+        broker_commit_interval=1.0,
+        producer_acks=-1,
+        producer_request_timeout=60.0,
+        producer_max_request_size=MAX_RECORD_BYTES,
+        producer_partitioner=None,
+        consumer_auto_offset_reset="earliest",
+        store="memory://",
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=topics.settings.results_partitions,
+        stream_wait_empty=True,
+        agent_supervisor=CrashingSupervisor,
+        Event=AcknowledgedEvent,
+        Table="streams.run_table:ConfirmedTable",
+        web_enabled=False,
+        loghandlers=[],
+        logging_config=None,
+        **options,
+    )

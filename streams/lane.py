@@ -1,0 +1,121 @@
+"""Many records in flight, acknowledged in the order in which they were read, partition by partition.
+
+Faust commits past work in flight when acknowledgements come out of order (its issue #606), so an agent hands its
+records to a lane: each is handled in a task of its own, and acknowledged when it and all before it in its partition are done.
+"""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import cast
+
+import faust
+from faust.types import TP, ChannelT, EventT
+
+from core.logging import get_logger
+from core.metrics import IN_FLIGHT, OLDEST_RECORD
+from streams.app import ExtentsApp, Tenure, TenureEnded
+
+log = get_logger(__name__)
+
+Handler = Callable[[EventT[bytes], Tenure], Awaitable[None]]
+"""Called in the order of the records; what it returns is awaited beside the others."""
+
+
+class _State(Enum):
+    WORKING = auto()
+    DONE = auto()
+    LET_GO = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    event: EventT[bytes]
+    read_at: float
+    state: _State = _State.WORKING
+
+
+class Lane:
+    """The records of one stream in flight.
+
+    A handler returns when what the record caused is durable, raises ``TenureEnded`` to let the record go (it comes
+    again), and must not raise anything else: that ends the process, with the offset held.
+    """
+
+    def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int) -> None:
+        self._app, self._topic, self._handle, self._limit = app, topic, handle, limit
+        self._partitions: dict[TP, deque[_Item]] = defaultdict(deque)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Condition()
+        self._queue_empty: Callable[[], bool] = lambda: True
+        IN_FLIGHT.labels(topic).set_function(lambda: self.in_flight)
+        OLDEST_RECORD.labels(topic).set_function(self._oldest_seconds)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(map(len, self._partitions.values()))
+
+    @property
+    def drained(self) -> bool:
+        """Nothing in flight, and nothing read ahead."""
+        return self.in_flight == 0 and self._queue_empty()
+
+    async def wait_drained(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self.drained)
+
+    async def follow(self, stream: "faust.Stream[bytes]") -> None:
+        """Handle the records of a stream until it ends. The body of an agent."""
+        stream = cast("faust.Stream[bytes]", stream.noack())
+        self._queue_empty = cast(ChannelT[bytes], stream.channel).queue.empty
+        async for event in stream.events():
+            try:
+                tenure = self._app.tenure_of(event)
+                await tenure.during(self._wait_for_room())
+                tenure.check()
+            except TenureEnded:
+                self._app.consumer.unacked.discard(event.message)
+                continue
+            item = _Item(event, time.monotonic())
+            self._partitions[event.message.tp].append(item)
+            task = asyncio.create_task(self._work(stream, item, self._handle(event, tenure)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _wait_for_room(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self.in_flight < self._limit)
+
+    async def _work(self, stream: "faust.Stream[bytes]", item: _Item, handled: Awaitable[None]) -> None:
+        try:
+            await handled
+            item.state = _State.DONE
+        except TenureEnded:
+            item.state = _State.LET_GO
+        except Exception as error:
+            message = item.event.message
+            log.exception("record.crashed", topic=message.topic, partition=message.partition, offset=message.offset)
+            await self._app.crash(error)
+            return
+        await self._advance(stream, item.event.message.tp)
+        async with self._room:
+            self._room.notify_all()
+
+    async def _advance(self, stream: "faust.Stream[bytes]", tp: TP) -> None:
+        items = self._partitions[tp]
+        while items and items[0].state is not _State.WORKING:
+            item = items.popleft()
+            if item.state is _State.DONE:
+                await stream.ack(item.event)
+                continue
+            # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
+            for forfeited in (item, *items):
+                self._app.consumer.unacked.discard(forfeited.event.message)
+            items.clear()
+
+    def _oldest_seconds(self) -> float:
+        heads = [items[0].read_at for items in self._partitions.values() if items]
+        return time.monotonic() - min(heads) if heads else 0.0

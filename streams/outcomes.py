@@ -1,0 +1,116 @@
+"""The events that tell how a request ended, with CloudEvents headers. Pure: times come from the records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from core.identity import outcome_event_id, request_event_id
+from core.runs import FinishedRun, StoredRun
+from core.types import Outcome
+from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
+from streams.run_log import RunState
+
+SOURCE = "/extents/coordinator"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeEvent:
+    """An event ready to be sent: the same outcome makes the same bytes, key and ``ce_id``, whoever makes it."""
+
+    name: str
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts: Mapping[str, int], caption_count: int) -> OutcomeEvent:
+    started = _started(state)
+    body = InferenceCompleted(
+        run_id=run.run_id,
+        attempt=run.attempt,
+        tenant_id=run.tenant_id,
+        video_id=run.video_id,
+        cropped_frames_version=run.cropped_frames_version,
+        model_version=run.model_version,
+        deduplicated=False,
+        storage_key=stored.storage_key,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        pairs=run.pairs,
+        label_counts=dict(label_counts),
+        caption_count=caption_count,
+        queue_seconds=_seconds(state.started_at_ms, state.first_taken_ms),
+        gpu_seconds=run.gpu_seconds,
+        total_seconds=_seconds(state.started_at_ms, state.outcome_at_ms),
+        estimated_cost_usd=run.gpu_seconds / 3600 * started.gpu_usd_per_hour,
+        requests=state.requests,
+    )
+    event_id = outcome_event_id(run.run_id, run.attempt, Outcome.COMPLETED)
+    return _event("inference.completed", run.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
+
+
+def found(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+    """The answer to a request whose run exists already: no GPU was used for it."""
+    body = template.model_copy(update={"deduplicated": True, "requests": [request]})
+    event_id = request_event_id(request.request_id, Outcome.COMPLETED)
+    return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
+
+
+def failed(state: RunState, reason: str) -> OutcomeEvent:
+    started = _started(state)
+    body = InferenceFailed(
+        run_id=started.run_id,
+        attempt=state.attempt,
+        tenant_id=started.tenant_id,
+        video_id=started.video_id,
+        cropped_frames_version=started.cropped_frames_version,
+        model_version=started.model_version,
+        outcome=Outcome.CANCELLED if state.outcome is Outcome.CANCELLED else Outcome.FAILED,
+        reason=reason,
+        spans_done=len(state.done),
+        spans_total=state.spans,
+        requests=state.requests,
+    )
+    event_id = outcome_event_id(started.run_id, state.attempt, Outcome.FAILED)
+    return _event("inference.failed", started.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
+
+
+def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
+    """A rejection; one whose record held no ids is named by where it was read."""
+    source = UUID(int=0) if body.request_id is None else body.request_id
+    place = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
+    key = received_key or b"" if body.video_id is None else str(body.video_id).encode()
+    return OutcomeEvent(
+        "inference.rejected", key, body.to_bytes(), _headers("inference.rejected", request_event_id(source, place), timestamp_ms, traceparent)
+    )
+
+
+def _started(state: RunState) -> RunStarted:
+    if state.started is None:
+        raise ValueError(f"run {state.run_id} has an outcome but was never started")
+    return state.started
+
+
+def _event(name: str, video_id: UUID, body: Record, event_id: UUID, timestamp_ms: int | None, traceparent: str | None) -> OutcomeEvent:
+    return OutcomeEvent(name, str(video_id).encode(), body.to_bytes(), _headers(name, event_id, timestamp_ms or 0, traceparent))
+
+
+def _headers(name: str, event_id: UUID, timestamp_ms: int, traceparent: str | None) -> dict[str, bytes]:
+    headers = {
+        "ce_specversion": b"1.0",
+        "ce_id": str(event_id).encode(),
+        "ce_type": f"extents.{name}.v1".encode(),
+        "ce_source": SOURCE.encode(),
+        "ce_time": datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds").encode(),
+        "content-type": b"application/json",
+    }
+    return headers if traceparent is None else {**headers, "traceparent": traceparent.encode()}
+
+
+def _trace(requests: Sequence[RequestRef]) -> str | None:
+    return next((request.traceparent for request in requests if request.traceparent), None)
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float:
+    return 0.0 if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000

@@ -1,0 +1,234 @@
+"""The state of a run is a fold over its records in ``inference.results``: a pure function of one partition's order.
+
+The outcome is the first of: the last missing span done, a span failed for good, the deadline, a cancellation. Nothing
+here reads a clock; times come from the records. Folding a record again (Kafka delivers at least once) changes nothing,
+because the state holds the offset up to which it is folded.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from core.frames import span_count
+from core.types import Outcome
+from streams.records import (
+    DeadlinePassed,
+    LogRecord,
+    Record,
+    RequestRef,
+    RunCancelled,
+    RunFinished,
+    RunJoined,
+    RunStarted,
+    SpanDone,
+    SpanFailed,
+    SpanTaken,
+)
+
+MAX_SPAN_TAKES: Final = 10
+"""A span taken so often without a result or a hand-back kills its workers: the run fails."""
+
+
+class Disposition(StrEnum):
+    """What became of a record; the label of a metric."""
+
+    COUNTED = "counted"
+    REPEATED = "repeated"
+    LATE = "late"
+    REFUSED = "refused"
+
+
+class RunState(Record):
+    """What is known of a run after the records up to ``offset``.
+
+    ``started`` is None while only a ``run_joined`` has been seen, and again once the run is finished: then what is left
+    is a marker (run, attempt, outcome, whom it answered) for requests and results that come late.
+    """
+
+    run_id: str
+    attempt: int
+    offset: int
+    started: RunStarted | None = None
+    started_at_ms: int | None = None
+    requests: list[RequestRef] = []
+    """Requests that no announced outcome has answered yet."""
+    answered: list[str] = []
+    takes: dict[int, int] = {}
+    first_taken_ms: int | None = None
+    started_working_at: str | None = None
+    done: list[int] = []
+    frame_size: list[int] | None = None
+    outcome: Outcome | None = None
+    outcome_at_ms: int | None = None
+    reason: str | None = None
+    failure: SpanFailed | None = None
+    finished_at_ms: int | None = None
+
+    @property
+    def spans(self) -> int:
+        return span_count(self.started.frame_count) if self.started else 0
+
+    @property
+    def needs_finishing(self) -> bool:
+        """The outcome stands and has yet to be announced, to all or to those who joined since."""
+        return self.outcome is not None and (self.finished_at_ms is None or bool(self.requests))
+
+    @property
+    def is_marker(self) -> bool:
+        """Finished, and nothing left to do."""
+        return self.finished_at_ms is not None and not self.requests
+
+    @property
+    def pairs_done(self) -> int:
+        if self.started is None:
+            return 0
+        last = self.spans - 1
+        return sum(512 if span != last else self.started.frame_count - 1 - 512 * last for span in self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The state after a record; ``stored`` is the span whose probabilities now count, ``dropped`` those that no longer do."""
+
+    state: RunState | None
+    disposition: Disposition
+    stored: int | None = None
+    dropped: tuple[int, ...] = ()
+
+
+def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: int) -> Folded:
+    """The state of a run after one more record of its log.
+
+    Args:
+        state: the state after the records before, None for an unknown run.
+        record: the record.
+        offset: its offset in its partition.
+        timestamp_ms: the time that Kafka keeps with it, in milliseconds since the epoch.
+    """
+    if state is not None and offset <= state.offset:
+        return Folded(state, Disposition.REPEATED)
+    match record:
+        case RunStarted():
+            return _started(state, record, offset, timestamp_ms)
+        case RunJoined():
+            return _joined(state, record, offset)
+    if state is None:
+        return Folded(None, Disposition.LATE)
+    state = state.model_copy(update={"offset": offset})
+    if isinstance(record, RunFinished):
+        return _finished(state, record, timestamp_ms)
+    if state.started is None or record.attempt != state.attempt or state.outcome is not None:
+        return Folded(state, Disposition.LATE)
+    match record:
+        case SpanTaken():
+            return _taken(state, record, timestamp_ms)
+        case SpanDone():
+            return _done(state, record, timestamp_ms)
+        case SpanFailed():
+            return _failed(state, record, timestamp_ms)
+        case DeadlinePassed():
+            reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
+            return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+        case RunCancelled():
+            return _ended(state, Outcome.CANCELLED, record.reason, timestamp_ms)
+        case _:
+            assert_never(record)
+
+
+def deadline_ms(state: RunState) -> int | None:
+    """When the run's time is over, or None while the clock does not run: before the first span is taken, and after the outcome."""
+    if state.started is None or state.first_taken_ms is None or state.outcome is not None:
+        return None
+    return state.first_taken_ms + 1000 * state.started.deadline_seconds
+
+
+def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_ms: int) -> Folded:
+    if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
+        return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
+    joined = state.requests if state is not None and state.attempt == record.attempt else []
+    fresh = RunState(
+        run_id=str(record.run_id),
+        attempt=record.attempt,
+        offset=offset,
+        started=record,
+        started_at_ms=timestamp_ms,
+        requests=_with(joined, record.request),
+    )
+    return Folded(fresh, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+
+
+def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
+    if state is None or record.attempt > state.attempt:
+        # Its run_started is still on the way, from another coordinator.
+        waiting = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset, requests=[record.request])
+        return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+    requests = _with(state.requests, record.request)
+    if requests == state.requests or str(record.request.request_id) in state.answered:
+        return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
+    return Folded(state.model_copy(update={"offset": offset, "requests": requests}), Disposition.COUNTED)
+
+
+def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
+    if record.span in state.done or record.span >= state.spans:
+        return Folded(state, Disposition.LATE)
+    takes = {**state.takes, record.span: state.takes.get(record.span, 0) + 1}
+    update: dict[str, object] = {"takes": takes}
+    if state.first_taken_ms is None:
+        update |= {"first_taken_ms": timestamp_ms, "started_working_at": record.taken_at.isoformat()}
+    state = state.model_copy(update=update)
+    if takes[record.span] > MAX_SPAN_TAKES:
+        reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
+        return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+    return Folded(state, Disposition.COUNTED)
+
+
+def _done(state: RunState, record: SpanDone, timestamp_ms: int) -> Folded:
+    assert state.started is not None
+    if record.span >= state.spans or record.pins() != state.started.pins():
+        return Folded(state, Disposition.REFUSED)
+    if record.span in state.done:
+        return Folded(state, Disposition.REPEATED)
+    size = [record.frame_width, record.frame_height]
+    if state.frame_size is not None and size != state.frame_size:
+        width, height = state.frame_size
+        reason = f"span {record.span} has frames of {size[0]}×{size[1]} pixels, the spans before it {width}×{height}"
+        return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+    takes = {span: count for span, count in state.takes.items() if span != record.span}
+    state = state.model_copy(update={"done": sorted([*state.done, record.span]), "takes": takes, "frame_size": size})
+    if len(state.done) == state.spans:
+        state = _ended(state, Outcome.COMPLETED, None, timestamp_ms).state or state
+    return Folded(state, Disposition.COUNTED, stored=record.span)
+
+
+def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
+    if record.span in state.done or record.span >= state.spans:
+        return Folded(state, Disposition.LATE)
+    if record.final:
+        return _ended(state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms)
+    return Folded(state.model_copy(update={"takes": {**state.takes, record.span: 0}}), Disposition.COUNTED)
+
+
+def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded:
+    if record.attempt != state.attempt or state.outcome is None:
+        return Folded(state, Disposition.LATE)
+    answered = [str(request) for request in record.answered]
+    marker = RunState(
+        run_id=state.run_id,
+        attempt=state.attempt,
+        offset=state.offset,
+        requests=[request for request in state.requests if str(request.request_id) not in answered],
+        answered=sorted({*state.answered, *answered}),
+        outcome=record.outcome,  # a result that could not be stored is announced as a failure
+        outcome_at_ms=state.outcome_at_ms,
+        reason=record.reason,
+        finished_at_ms=state.finished_at_ms or timestamp_ms,
+    )
+    return Folded(marker, Disposition.COUNTED, dropped=tuple(state.done))
+
+
+def _ended(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> Folded:
+    return Folded(state.model_copy(update={"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms}), Disposition.COUNTED)
+
+
+def _with(requests: list[RequestRef], request: RequestRef) -> list[RequestRef]:
+    return requests if any(known.request_id == request.request_id for known in requests) else [*requests, request]

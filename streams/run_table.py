@@ -1,0 +1,137 @@
+"""The runs of the assigned partitions: a Faust table whose changelog is confirmed before a record is acknowledged.
+
+Two kinds of keys: ``run_id`` holds the state (small, JSON), ``run_id/span`` one span's result (20 KB of float32 behind a
+header). One value that grew with its run would be written whole again for every span.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.types import FutureMessage
+
+from core.logging import get_logger
+from streams.app import ExtentsApp
+from streams.run_log import RunState
+from streams.topics import RUNS_TABLE, Topics
+
+log = get_logger(__name__)
+
+
+class ConfirmedTable(faust.Table[bytes, bytes]):
+    """A table that can wait until the brokers have every change made so far.
+
+    Plain Faust sends changes without waiting, so that offsets can be committed before the changes they stand for are stored.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._unconfirmed: dict[bytes, FutureMessage] = {}
+
+    def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
+        # A partition keeps its order, so a key's last change confirms those before it.
+        self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
+        return future
+
+    async def confirmed(self) -> None:
+        """Wait until the changes made so far are with the brokers."""
+        for key, future in list(self._unconfirmed.items()):
+            await self._confirm(key, future)
+
+    async def _confirm(self, key: bytes, future: FutureMessage) -> None:
+        """Wait for one change, or a later one of its key; what failed is sent again, as often as it takes."""
+        while True:
+            try:
+                await asyncio.shield(future)
+            except KafkaError as error:
+                log.warning("changelog.retried", error=repr(error))
+                await asyncio.sleep(1.0)
+                latest = self._unconfirmed.get(key)
+                if latest is None:
+                    return
+                if latest is future:
+                    value = self.data.get(key)
+                    latest = self.send_changelog(future.message.partition, key, value, value_serializer="raw")
+                future = latest
+            else:
+                if self._unconfirmed.get(key) is future:
+                    del self._unconfirmed[key]
+                return
+
+
+class Runs:
+    """Typed access to the table.
+
+    Written only by the agent that handles the log, while a record of the run's partition is at hand. ``active`` holds the
+    state of every run of the assigned partitions that is more than a marker.
+    """
+
+    def __init__(self, app: ExtentsApp, topics: Topics) -> None:
+        self._app, self._topics = app, topics
+        self._table = cast(
+            ConfirmedTable,
+            app.Table(RUNS_TABLE, key_type=bytes, value_type=bytes, partitions=topics.settings.results_partitions, on_recover=self._after_recovery),
+        )
+        self.active: dict[str, RunState] = {}
+        self.on_recovered: Callable[[], None] = lambda: None
+
+    def get(self, run_id: str) -> RunState | None:
+        if run_id in self.active:
+            return self.active[run_id]
+        stored = self._table.get(run_id.encode())
+        return None if stored is None else RunState.model_validate_json(stored)
+
+    def put(self, state: RunState) -> None:
+        self._table[state.run_id.encode()] = state.to_bytes()
+        if state.is_marker:
+            self.active.pop(state.run_id, None)
+        else:
+            self.active[state.run_id] = state
+
+    def remove(self, run_id: str) -> None:
+        self._table.pop(run_id.encode(), None)
+        self.active.pop(run_id, None)
+
+    def put_span(self, run_id: str, span: int, result: bytes) -> None:
+        self._table[_span_key(run_id, span)] = result
+
+    def get_span(self, run_id: str, span: int) -> bytes:
+        result: bytes = self._table[_span_key(run_id, span)]
+        return result
+
+    def remove_span(self, run_id: str, span: int) -> None:
+        self._table.pop(_span_key(run_id, span), None)
+
+    def markers(self, partition: int) -> list[RunState]:
+        """Finished runs of a partition that are still remembered."""
+        keys = [key for key in self._table.data if b"/" not in key and key.decode() not in self.active]
+        states = (self.get(key.decode()) for key in keys if self._topics.results_partition(key.decode()) == partition)
+        return [state for state in states if state is not None]
+
+    async def confirmed(self) -> None:
+        await self._table.confirmed()
+
+    async def _after_recovery(self) -> None:
+        """Forget runs of partitions that are ours no longer, and find those that are.
+
+        The memory store keeps what this process wrote for partitions it has since lost. Removed from the store itself:
+        removing through the table would write tombstones over what the new owner writes.
+        """
+        assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
+        store = self._table.data
+        for key in [key for key in store if self._topics.results_partition(key.decode().partition("/")[0]) not in assigned]:
+            cast(dict[bytes, bytes], cast(Any, store).data).pop(key, None)
+        self.active = {}
+        for key, value in store.items():
+            if b"/" not in key:
+                state = RunState.model_validate_json(value)
+                if not state.is_marker:
+                    self.active[state.run_id] = state
+        log.info("runs.recovered", active=len(self.active), keys=len(store), partitions=sorted(assigned))
+        self.on_recovered()
+
+
+def _span_key(run_id: str, span: int) -> bytes:
+    return f"{run_id}/{span}".encode()
