@@ -1,0 +1,69 @@
+"""The sample film shows what its truth says, and is the same film every time."""
+
+import hashlib
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from inference import sample
+from inference.sample import Sample, make_sample
+from inference.source import open_film
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return make_sample(tmp_path_factory.mktemp("sample") / "sample.mp4")
+
+
+@pytest.fixture(scope="module")
+def drawn(made: Sample) -> npt.NDArray[np.float64]:
+    """For each strip of the film, how far its letters' rows are from the same footage without captions."""
+    bare = sample._footage()  # the only place that has the pictures before captions
+    position, picture = -1, None
+    distances = []
+    with open_film(made.path) as film:
+        for strip, shown in enumerate(film.pictures()):
+            while position < sample._film_index(strip):
+                position, picture = position + 1, next(bare)
+            assert picture is not None
+            difference = np.abs(shown.astype(int) - picture)[made.crop.top : made.crop.bottom, made.crop.left : made.crop.right]
+            distances.append(float(np.quantile(difference.max(axis=2), 0.99)))
+    return np.array(distances)
+
+
+def test_captions_are_drawn_where_the_truth_has_them_and_nowhere_else(made: Sample, drawn: npt.NDArray[np.float64]) -> None:
+    """A strip differs from the bare footage by letters within a caption's frames, and by the codec's noise alone between captions."""
+    assert len(drawn) == made.frame_count
+    captioned = np.zeros(made.frame_count, bool)
+    for caption in made.captions:
+        captioned[caption.first_frame : caption.last_frame + 1] = True
+    assert drawn[captioned].min() > 2 * drawn[~captioned].max()
+
+
+def test_neighbouring_captions_are_different_texts(made: Sample) -> None:
+    """Captions ascend without overlap, and of two that touch the words differ, so every boundary of the truth can be seen."""
+    for before, after in pairwise(made.captions):
+        assert before.first_frame <= before.last_frame < after.first_frame
+        assert before.text != after.text
+    assert made.captions[-1].last_frame < made.frame_count
+
+
+def test_the_film_is_an_ordinary_one(made: Sample) -> None:
+    """It is H.264 in MP4 at 25 pictures a second, a minute long, and the crop box lies within it."""
+    with av.open(made.path) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.average_rate) == ("h264", Fraction(25))
+        made.crop.check_within(stream.width, stream.height)
+    assert made.frame_count >= 600
+
+
+def test_the_same_film_is_made_again(made: Sample, tmp_path: Path) -> None:
+    """Two films have the same bytes, so what is found in one is found in every one."""
+    again = make_sample(tmp_path / "again.mp4")
+    assert hashlib.sha256(again.path.read_bytes()).digest() == hashlib.sha256(made.path.read_bytes()).digest()
+    assert (again.captions, again.crop) == (made.captions, made.crop)
