@@ -61,7 +61,7 @@ class AdmissionRequest:
     estimated_cost_usd: float | None
     rejection: Rejection | None = None
     found_run: Mapping[str, Any] | None = None
-    gone_run_id: UUID | None = None
+    gone_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class AdmissionAnswer:
     """
 
     decision: Decision
-    run_id: UUID | None
+    run_id: str | None
     attempt: int | None
     rejection: Rejection | None
     found_run: Mapping[str, Any] | None

@@ -48,7 +48,9 @@ class FinishedRun:
         shape = self.probabilities.shape
         if shape[0] < 1 or shape[1:] != (2, len(LABELS)) or self.probabilities.dtype != np.float32:
             found = f"{self.probabilities.dtype} {shape}"
-            raise ValueError(f"run {self.run_id}: probabilities are {found}; expected float32 (pairs, 2, {len(LABELS)}) of at least one pair")
+            raise ValueError(
+                f"run {self.run_id}: probabilities are {found}; expected float32 (pairs, 2, {len(LABELS)}) of at least one pair"
+            )
         if not bool(((self.probabilities >= 0) & (self.probabilities <= 1)).all()):  # also false for NaN
             raise ValueError(f"run {self.run_id}: a probability is not finite or not within 0..1")
         if self.pair_milliseconds.shape != shape[:1]:
@@ -80,20 +82,23 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """The row of a finished run; it counts only if the object under ``storage_key`` is there."""
+    """The row of a finished run; it counts only if the object under ``storage_key`` is there.
+
+    Rows of the old service have no ``sha256`` and no ``request_id``, and their ``run_id`` need not be a UUID.
+    """
 
     id: UUID
-    run_id: UUID
+    run_id: str
     tenant_id: UUID
     video_id: UUID
     cropped_frames_version: int
     model_version: str
     model_checkpoint_path: str | None
     storage_key: str
-    size_bytes: int
+    size_bytes: int | None
     sha256: str | None
     total_pairs: int
-    processing_time_seconds: float
+    processing_time_seconds: float | None
     started_at: datetime
     completed_at: datetime
     request_id: UUID | None

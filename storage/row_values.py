@@ -89,7 +89,7 @@ def admission_answer(values: Mapping[str, Any]) -> AdmissionAnswer:
     rejection = values.get("rejection")
     return AdmissionAnswer(
         decision=Decision(values["decision"]),
-        run_id=_uuid(values.get("run_id")),
+        run_id=values.get("run_id"),
         attempt=values.get("attempt"),
         rejection=None if rejection is None else Rejection(RejectionType(rejection["type"]), rejection["message"]),
         found_run=values.get("found_run"),
@@ -121,7 +121,7 @@ def run_values(run: FinishedRun, stored: StoredRun) -> dict[str, Any]:
 def run_row(values: Mapping[str, Any]) -> RunRow:
     return RunRow(
         id=UUID(values["id"]),
-        run_id=UUID(values["run_id"]),
+        run_id=values["run_id"],
         tenant_id=UUID(values["tenant_id"]),
         video_id=UUID(values["video_id"]),
         cropped_frames_version=values["cropped_frames_version"],

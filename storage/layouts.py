@@ -1,0 +1,133 @@
+"""``layout.db``: where a video's strip was cut out, and its OCR visualisation."""
+
+import hashlib
+import sqlite3
+import zlib
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from core.errors import CorruptInputError, MissingObjectError
+from core.types import Anchor, Layout
+from storage.keys import Keys
+from storage.objects import ObjectStore
+
+MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
+"""Of the expanded file, and of what is fetched. Layouts of real films keep a box of every OCR reading, some tens of
+megabytes for hours of film; a worker can hold this much beside its frames."""
+
+_TABLE: Final = "video_layout_config"
+_NUMBERS: Final = ("crop_left", "crop_top", "crop_right", "crop_bottom", "frame_width", "frame_height")
+_IMAGE: Final = "ocr_visualization_image"
+_COLUMNS: Final = ("anchor_type", *_NUMBERS, _IMAGE)
+
+_MAX_STEPS: Final = 50
+"""Times 100,000 steps of SQLite's machine: newest row of a table takes a few dozen steps, a crafted view runs for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayout:
+    """A layout and the SHA-256 of its file, expanded: packing the same layout anew does not make it another."""
+
+    layout: Layout
+    sha256: str
+    key: str
+
+
+async def fetch_layout(store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID) -> StoredLayout:
+    """Read a video's layout: ``layout.db``, or where there is none ``layout.db.gz``.
+
+    Raises:
+        MissingObjectError: neither is there.
+        CorruptInputError: what is there cannot be used.
+    """
+    key = keys.layout(tenant_id, video_id)
+    try:
+        data = await store.get(key, MAX_LAYOUT_BYTES)
+    except MissingObjectError:
+        try:
+            packed = await store.get(f"{key}.gz", MAX_LAYOUT_BYTES)
+        except MissingObjectError as error:
+            raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {key}.gz is there") from error
+        key = f"{key}.gz"
+        data = expand(packed, key)
+    return StoredLayout(parse_layout(data, key), hashlib.sha256(data).hexdigest(), key)
+
+
+def expand(packed: bytes, name: str, max_bytes: int = MAX_LAYOUT_BYTES) -> bytes:
+    """Expand gzip data, holding no more than ``max_bytes`` whatever it expands to.
+
+    Raises:
+        CorruptInputError: no gzip, cut short, or larger than that.
+    """
+    machine = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum are required
+    try:
+        data = machine.decompress(packed, max_bytes + 1)
+    except zlib.error as error:
+        raise CorruptInputError(f"{name} is not gzip: {error}") from error
+    if len(data) > max_bytes:
+        raise CorruptInputError(f"{name} expands to more than {max_bytes} bytes; expected a layout within that")
+    if not machine.eof:
+        raise CorruptInputError(f"{name} is cut short: its gzip stream does not end")
+    return data
+
+
+def parse_layout(data: bytes, name: str) -> Layout:
+    """Read the newest row of ``video_layout_config`` from the bytes of a SQLite file.
+
+    Raises:
+        CorruptInputError: names ``name``, what was found and what was expected.
+    """
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            row = _newest_row(connection, data, name)
+        except (sqlite3.DatabaseError, OverflowError) as error:
+            raise CorruptInputError(f"{name} is no readable SQLite database: {error}") from error
+    values = dict(zip(_COLUMNS, row, strict=True))
+    numbers = {column: _whole_number(values[column], column, name) for column in _NUMBERS}
+    image = values[_IMAGE]
+    if not isinstance(image, bytes) or not image:
+        raise CorruptInputError(f"{name}: {_IMAGE} is {_described(image)}; expected the bytes of an encoded image")
+    return Layout(anchor=_anchor(values["anchor_type"]), ocr_image=image, **numbers)
+
+
+def _newest_row(connection: sqlite3.Connection, data: bytes, name: str) -> tuple[Any, ...]:
+    steps = iter(range(_MAX_STEPS))
+    connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.deserialize(_without_wal(data))
+    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({_TABLE})")}
+    if not columns:
+        raise CorruptInputError(f"{name} has no table {_TABLE}")
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise CorruptInputError(f"{name}: table {_TABLE} lacks {', '.join(missing)}")
+    row: tuple[Any, ...] | None = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM {_TABLE} ORDER BY rowid DESC LIMIT 1").fetchone()
+    if row is None:
+        raise CorruptInputError(f"{name}: table {_TABLE} is empty; expected at least one row")
+    return row
+
+
+def _without_wal(data: bytes) -> bytes:
+    """The same file marked as not using a write-ahead log: SQLite refuses to open one that does from memory.
+
+    Bytes 18 and 19 are the write and read versions, 2 with a log (SQLite's file format, section 1.3).
+    """
+    return data[:18] + b"\x01\x01" + data[20:] if data[18:20] == b"\x02\x02" else data
+
+
+def _anchor(value: object) -> Anchor:
+    return next((anchor for anchor in Anchor if anchor == value), Anchor.CENTER)
+
+
+def _whole_number(value: object, column: str, name: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int):
+        raise CorruptInputError(f"{name}: {column} is {_described(value)}; expected a whole number of pixels")
+    return value
+
+
+def _described(value: object) -> str:
+    return "NULL" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
