@@ -1,1 +1,1 @@
-"""The embedded stack: Kafka, SeaweedFS, PostgreSQL and PostgREST on one machine, from the package registries."""
+"""The embedded stack: Kafka, S3, PostgreSQL and Supabase's REST front as real processes on one machine."""

@@ -1,0 +1,91 @@
+"""Apache Kafka in KRaft mode: one node, or three that make a cluster. Each is broker and controller."""
+
+from pathlib import Path
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from devstack.config import StackConfig
+from devstack.part import Part, run_once
+from devstack.paths import java, kafka_classpath
+from devstack.ports import HOST
+
+# Short-lived servers under light load: the first compiler and the simplest collector start soonest and take least.
+_JAVA_OPTIONS: Final = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
+_LOG_OPTIONS: Final = [
+    f"-Dorg.slf4j.simpleLogger.{name}" for name in ("showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS", "showThreadName=false")
+]
+_HEAP: Final = {1: "-Xmx512m", 3: "-Xmx300m"}
+
+
+def broker_part(config: StackConfig, folder: Path, node: int) -> Part:
+    """Broker ``node``, from 1. ``prepare_broker`` comes first."""
+    name = f"kafka-{node}"
+
+    async def check() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{config.ports[name]}", request_timeout_ms=4_000)
+        await admin.start()
+        try:
+            cluster = await admin.describe_cluster()
+        finally:
+            await admin.close()
+        if node not in {broker["node_id"] for broker in cluster["brokers"]}:
+            raise RuntimeError(f"node {node} has not joined its cluster")
+
+    return Part(name, [*_java(_HEAP[config.brokers]), "kafka.Kafka", str(_properties_path(folder, name))], folder, check)
+
+
+async def prepare_broker(config: StackConfig, folder: Path, node: int) -> None:
+    """Write the node's configuration, and format its storage the first time."""
+    name = f"kafka-{node}"
+    properties = _properties_path(folder, name)
+    properties.parent.mkdir(parents=True, exist_ok=True)
+    properties.write_text(_properties(config, folder, node))
+    if not (folder / name / "meta.properties").exists():
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", config.cluster_id, "--config", str(properties)]
+        await run_once(name, [*_java("-Xmx128m"), *tool], folder)
+
+
+def _java(heap: str) -> list[str]:
+    return [str(java()), heap, *_JAVA_OPTIONS, *_LOG_OPTIONS, "-cp", kafka_classpath()]
+
+
+def _properties(config: StackConfig, folder: Path, node: int) -> str:
+    """``server.properties``.
+
+    The quorum's voters stand in this file, not in the metadata log as newer clusters have it: so a stack whose ports
+    were taken since its last start can move to others.
+    """
+    voters = ",".join(f"{n}@{HOST}:{config.ports[f'controller-{n}']}" for n in range(1, config.brokers + 1))
+    settings: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "node.id": node,
+        "controller.quorum.voters": voters,
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"BROKER://{HOST}:{config.ports[f'kafka-{node}']},CONTROLLER://{HOST}:{config.ports[f'controller-{node}']}",
+        "advertised.listeners": f"BROKER://{HOST}:{config.ports[f'kafka-{node}']}",
+        "inter.broker.listener.name": "BROKER",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": folder / f"kafka-{node}",
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": config.brokers,
+        "min.insync.replicas": min(config.brokers, 2),
+        "offsets.topic.replication.factor": config.brokers,
+        "offsets.topic.num.partitions": 4,
+        "offsets.retention.minutes": 30 * 24 * 60,  # longer than the work topics keep their records
+        "transaction.state.log.replication.factor": config.brokers,
+        "transaction.state.log.min.isr": min(config.brokers, 2),
+        "transaction.state.log.num.partitions": 2,
+        "share.coordinator.state.topic.replication.factor": config.brokers,
+        "share.coordinator.state.topic.min.isr": min(config.brokers, 2),
+        "group.initial.rebalance.delay.ms": 0,  # a first member need not wait for others
+        "group.min.session.timeout.ms": 1_000,  # tests of lost workers use short sessions
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,  # of the 128 MiB default no topic here needs much
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+    }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _properties_path(folder: Path, name: str) -> Path:
+    return folder / "etc" / f"{name}.properties"

@@ -1,0 +1,124 @@
+"""PostgreSQL with the roles and helpers that Supabase gives a project's database."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from core.errors import ConfigurationError
+from devstack.config import StackConfig
+from devstack.part import Part, run_once
+from devstack.paths import postgres_programs
+from devstack.ports import HOST
+
+NAME: Final = "postgres"
+SUPERUSER: Final = "supabase_admin"  # as in Supabase, where `postgres` owns the database but is no superuser
+
+_NOBODY: Final = 65534
+
+_ROLES: Final = """
+create role postgres login createdb createrole replication bypassrls password {postgres_password};
+create role anon nologin noinherit;
+create role authenticated nologin noinherit;
+create role service_role nologin noinherit bypassrls;
+create role authenticator login noinherit password {authenticator_password};
+grant anon, authenticated, service_role to authenticator;
+grant anon, authenticated, service_role to postgres with admin option;
+alter database postgres owner to postgres;
+alter schema public owner to postgres;
+grant usage on schema public to anon, authenticated, service_role;
+
+create schema extensions authorization postgres;
+grant usage on schema extensions to anon, authenticated, service_role;
+create schema auth authorization {superuser};
+grant usage on schema auth to anon, authenticated, service_role, postgres;
+create function auth.jwt() returns jsonb language sql stable
+    as $$ select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{{}}')::jsonb $$;
+create function auth.role() returns text language sql stable
+    as $$ select auth.jwt() ->> 'role' $$;
+create function auth.uid() returns uuid language sql stable
+    as $$ select nullif(auth.jwt() ->> 'sub', '')::uuid $$;
+"""
+
+
+def postgres_part(config: StackConfig, folder: Path) -> Part:
+    """The server. ``prepare_postgres`` comes first, ``create_roles`` after."""
+
+    async def check() -> None:
+        async with await psycopg.AsyncConnection.connect(_superuser_dsn(config), connect_timeout=3) as connection:
+            await connection.execute("select 1")
+
+    settings = {
+        "listen_addresses": HOST,
+        "port": config.ports[NAME],
+        "unix_socket_directories": "",
+        "max_connections": 60,
+        # A crash of the server loses nothing without these, only one of the machine would: not worth the waiting here.
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+    }
+    options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    command = _as_unprivileged([str(postgres_programs() / "postgres"), "-D", str(folder / NAME), *options])
+    return Part(NAME, command, folder, check, stop_signal=signal.SIGINT)  # SIGINT: ends sessions; SIGTERM would wait for them
+
+
+async def prepare_postgres(config: StackConfig, folder: Path) -> None:
+    """Make the data folder the first time."""
+    data = folder / NAME
+    if (data / "PG_VERSION").exists():
+        return
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    password = data.with_suffix(".password")
+    password.touch(mode=0o600)
+    password.write_text(config.postgres_password)
+    if _is_root():
+        os.chown(data, _NOBODY, _NOBODY)
+        os.chown(password, _NOBODY, _NOBODY)
+    options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={SUPERUSER}"]
+    program = str(postgres_programs() / "initdb")
+    try:
+        await run_once(NAME, _as_unprivileged([program, "-D", str(data), f"--pwfile={password}", *options]), folder)
+    finally:
+        password.unlink()
+
+
+async def create_roles(config: StackConfig) -> None:
+    """Supabase's roles and its ``auth`` helpers, in a database that has none yet."""
+    async with await psycopg.AsyncConnection.connect(_superuser_dsn(config)) as connection:
+        found = await connection.execute("select 1 from pg_roles where rolname = 'authenticator'")
+        if await found.fetchone():
+            return
+        statements = sql.SQL(_ROLES).format(
+            postgres_password=sql.Literal(config.postgres_password),
+            authenticator_password=sql.Literal(config.authenticator_password),
+            superuser=sql.Identifier(SUPERUSER),
+        )
+        await connection.execute(statements)
+
+
+def _superuser_dsn(config: StackConfig) -> str:
+    return config.dsn(SUPERUSER)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _as_unprivileged(command: list[str]) -> list[str]:
+    """PostgreSQL refuses to run as root, so there it runs as ``nobody``.
+
+    It keeps the one right that a clone below root's closed home needs (to reach its own files), and dies with its
+    parent: changing the user makes the kernel forget that, so setpriv asks for it anew.
+    """
+    if not _is_root():
+        return command
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise ConfigurationError("PostgreSQL cannot run as root, and setpriv (of util-linux) is missing: install it, or use another user")
+    rights = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    return [setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *rights, "--pdeathsig=KILL", "--", *command]

@@ -1,0 +1,315 @@
+"""The embedded stack as its users see it: start one, find its addresses, stop it.
+
+``owned`` is for a command that needs a stack for itself: whatever ends that command, the stack ends with it.
+``up``, ``down`` and ``status`` are for one that stays until it is told to go.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import ConfigurationError
+from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config, prepare_config
+from devstack.part import log_path, tail
+from devstack.ports import HOST
+
+ENV_FILE: Final = "env"
+
+_DOWN_SECONDS: Final = 40.0  # longer than stopping takes when every server has to be killed in the end
+
+Progress = Callable[[str], None]
+
+
+class StackError(ConfigurationError):
+    """The stack did not start, or an order could not be carried out; the message holds the end of the log concerned."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One server of a stack: ``pid`` is None where its process is gone."""
+
+    name: str
+    address: str
+    pid: int | None
+    log: Path
+
+
+class Stack:
+    """A stack that is, or was, running: its addresses and keys. Safe to use from any thread."""
+
+    def __init__(self, folder: Path, config: StackConfig) -> None:
+        self.folder = folder
+        self.config = config
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variables by which the service finds this stack."""
+        return self.config.environment()
+
+    @property
+    def dsn(self) -> str:
+        """The database itself, as its owner: for checks that do not go through the REST interface."""
+        return self.config.dsn()
+
+    def addresses(self) -> dict[str, str]:
+        """Where each part is reached, by its name."""
+        kafka = {name: f"{HOST}:{self.config.ports[name]}" for name in self.config.broker_names}
+        database = f"postgresql://postgres@{HOST}:{self.config.ports['postgres']}/postgres"
+        postgrest = f"http://{HOST}:{self.config.ports['postgrest']}"
+        return {**kafka, "s3": self.config.s3_url, "postgres": database, "postgrest": postgrest, "rest": f"{self.config.rest_url}/rest/v1"}
+
+    def status(self) -> list[PartStatus]:
+        pids = _read_state(self.folder).get("parts", {}) if is_running(self.folder) else {}
+        return [
+            PartStatus(name, address, pid if (pid := pids.get(name)) and _alive(pid) else None, log_path(self.folder, name))
+            for name, address in self.addresses().items()
+        ]
+
+
+class OwnedStack(Stack):
+    """A stack that lives no longer than this process, and whose parts can be made to fail."""
+
+    def __init__(self, folder: Path, config: StackConfig, leash: "_Leash") -> None:
+        super().__init__(folder, config)
+        self._leash = leash
+
+    def part(self, name: str) -> "PartControl":
+        """``kafka-1`` …, ``s3``, ``postgres``, ``postgrest`` or ``rest``."""
+        if name not in self.addresses():
+            raise ValueError(f"no part {name!r}; there are {', '.join(self.addresses())}")
+        return PartControl(self._leash, name)
+
+    def broker(self, node: int) -> "PartControl":
+        """Broker ``node``, from 1."""
+        return self.part(f"kafka-{node}")
+
+
+@dataclass(frozen=True, slots=True)
+class PartControl:
+    """Makes one part fail and come back. Every call waits until it is so: in a coroutine, use a thread."""
+
+    _leash: "_Leash"
+    name: str
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._leash.order({"do": "kill", "part": self.name})
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._leash.order({"do": "stop", "part": self.name})
+
+    def start(self) -> None:
+        """Start it again at the same address with its data, and wait until it works."""
+        self._leash.order({"do": "start", "part": self.name})
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._leash.order({"do": "signal", "part": self.name, "number": int(signal.SIGSTOP)})
+
+    def thaw(self) -> None:
+        self._leash.order({"do": "signal", "part": self.name, "number": int(signal.SIGCONT)})
+
+
+@contextlib.contextmanager
+def owned(folder: Path, *, brokers: int = 1, throwaway: bool = False, progress: Progress | None = None) -> Iterator[OwnedStack]:
+    """Run a stack for as long as this block, and no longer than this process, even if that is killed.
+
+    Args:
+        folder: where its data and logs are; a stack that is there already is started again.
+        throwaway: delete the folder at the end; stopping is then quicker too.
+
+    Raises:
+        StackError: a part did not start, or a stack is running in the folder already.
+    """
+    leash, config = _launch(folder, brokers=brokers, usual_ports=False, throwaway=throwaway, progress=progress)
+    try:
+        yield OwnedStack(folder, config, leash)
+    finally:
+        leash.let_go()
+
+
+def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = None) -> Stack:
+    """Start a stack that stays, or find it running; its environment file is written either way.
+
+    Raises:
+        StackError: a part did not start.
+        ConfigurationError: the folder holds a stack of another size.
+    """
+    if is_running(folder):
+        stack = find(folder)
+        if brokers not in (None, stack.config.brokers):
+            raise ConfigurationError(
+                f"the stack in {folder} is running with {stack.config.brokers} broker(s); end it first: extents dev down"
+            )
+        return stack
+    leash, config = _launch(folder, brokers=brokers, usual_ports=True, throwaway=False, progress=progress)
+    leash.detach()
+    return Stack(folder, config)
+
+
+def down(folder: Path, *, purge: bool = False) -> bool:
+    """End the stack of this folder; with ``purge`` delete its data and logs too. Returns whether it was running."""
+    running = is_running(folder)
+    if running:
+        pid = int(_read_state(folder)["pid"])
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _DOWN_SECONDS
+        while is_running(folder):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)  # its servers die with it
+            time.sleep(0.05)
+    if purge:
+        shutil.rmtree(folder, ignore_errors=True)
+    return running
+
+
+def find(folder: Path) -> Stack:
+    """The stack of this folder, running or not.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    config = load_config(folder)
+    if config is None:
+        raise ConfigurationError(f"there is no stack in {folder}; start one: extents dev up")
+    return Stack(folder, config)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a supervisor holds the folder's lock."""
+    try:
+        with (folder / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def environment_script(variables: Mapping[str, str]) -> str:
+    """The variables as lines that a shell can source, and that ``.env`` readers understand too."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+class _Leash:
+    """This end of the pipes to a supervisor: orders go out, news come back."""
+
+    def __init__(self, folder: Path, *, throwaway: bool) -> None:
+        log = log_path(folder, "supervisor")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        self._lock = threading.Lock()
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "devstack.supervisor", str(folder), *(["--throwaway"] if throwaway else [])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # a Ctrl-C or a closed terminal is for this process; it tells the supervisor
+            )
+
+    def wait_up(self, progress: Progress) -> None:
+        while True:
+            news = self._read()
+            match news["event"]:
+                case "up":
+                    return
+                case "failed":
+                    raise StackError(news["message"])
+                case "ready":
+                    progress(f"{news['part']} is ready after {news['seconds']:.1f} s")
+                case "migrated":
+                    progress(f"migration {news['file']} applied")
+
+    def order(self, order: dict[str, Any]) -> None:
+        with self._lock:
+            self._write(order)
+            while (news := self._read())["event"] != "answer":
+                pass
+        if news["error"] is not None:
+            raise StackError(news["error"])
+
+    def detach(self) -> None:
+        self._write({"do": "detach"})
+        self._process.stdin, self._process.stdout = None, None
+
+    def let_go(self) -> None:
+        """End the stack and wait until nothing of it is left."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_DOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._gone() from error
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._gone()
+        news: dict[str, Any] = json.loads(line)
+        return news
+
+    def _gone(self) -> StackError:
+        return StackError(f"the stack's supervisor ended unexpectedly.\n{tail(self._log)}")
+
+
+def _launch(
+    folder: Path, *, brokers: int | None, usual_ports: bool, throwaway: bool, progress: Progress | None
+) -> tuple[_Leash, StackConfig]:
+    if is_running(folder):
+        raise StackError(f"a stack is already running in {folder}; end it first: extents dev down")
+    config = prepare_config(folder, brokers=brokers, usual_ports=usual_ports)
+    environment_path = folder / ENV_FILE
+    environment_path.touch(mode=0o600)
+    environment_path.write_text(environment_script(config.environment()))
+    leash = _Leash(folder, throwaway=throwaway)
+    try:
+        leash.wait_up(progress or (lambda _: None))
+    except BaseException:
+        leash.let_go()
+        raise
+    return leash, config
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
+    except FileNotFoundError:
+        return {}
+    return state
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,204 @@
+"""The process that holds a stack's servers: ``python -m devstack.supervisor FOLDER``.
+
+Its standard input is its leash. Orders come down it, one JSON object a line, and when its other end closes, whatever
+closed it, the servers are stopped and the supervisor ends; unless it was told to ``detach``, from when on only a
+signal ends it. The servers die with the supervisor, kill -9 included. What happens is told on standard output, one
+JSON object a line.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigurationError
+from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config
+from devstack.gateway import gateway_part
+from devstack.kafka import broker_part, prepare_broker
+from devstack.migrations import apply_migrations
+from devstack.part import PartFailedError
+from devstack.paths import MIGRATIONS
+from devstack.postgres import create_roles, postgres_part, prepare_postgres
+from devstack.postgrest import postgrest_part
+from devstack.seaweed import seaweed_part
+
+
+class Supervisor:
+    """Starts the parts side by side and obeys orders until it is told, or left alone, to end."""
+
+    def __init__(self, config: StackConfig, folder: Path, *, throwaway: bool) -> None:
+        self._config = config
+        self._folder = folder
+        self._throwaway = throwaway
+        self._detached = False
+        self._end = asyncio.Event()
+        parts = [broker_part(config, folder, node) for node in range(1, config.brokers + 1)]
+        parts += [seaweed_part(config, folder), postgres_part(config, folder), postgrest_part(config, folder), gateway_part(config, folder)]
+        self._parts = {part.name: part for part in parts}
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._end.set)
+        orders = asyncio.create_task(self._obey())
+        starting = asyncio.create_task(self._bring_up())
+        ending = asyncio.create_task(self._end.wait())
+        try:
+            await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                return 0
+            failure = starting.exception()
+            if failure is not None:
+                _tell(event="failed", message=_message(failure))
+                return 1
+            self._write_state()
+            _tell(event="up")
+            await ending
+            return 0
+        finally:
+            await _cancel(starting, orders, ending)
+            await self._take_down()
+
+    async def _bring_up(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for node in range(1, self._config.brokers + 1):
+                group.create_task(self._start_broker(node))
+            group.create_task(self._start("s3"))
+            group.create_task(self._start_database())
+            group.create_task(self._start("rest"))
+
+    async def _start_broker(self, node: int) -> None:
+        await prepare_broker(self._config, self._folder, node)
+        await self._start(f"kafka-{node}")
+
+    async def _start_database(self) -> None:
+        await prepare_postgres(self._config, self._folder)
+        await self._start("postgres")
+        await create_roles(self._config)
+        for name in await apply_migrations(self._config.dsn(), MIGRATIONS):
+            _tell(event="migrated", file=name)
+        await self._start("postgrest")
+
+    async def _start(self, name: str) -> None:
+        _tell(event="ready", part=name, seconds=await self._parts[name].start())
+
+    async def _obey(self) -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            order = json.loads(line)
+            if order["do"] == "detach":
+                self._detach()
+                return
+            try:
+                await self._carry_out(order)
+            except Exception as error:
+                _tell(event="answer", error=_message(error))
+            else:
+                _tell(event="answer", error=None)
+        self._end.set()  # the other end is closed: the owner is gone, or wants no more of it
+
+    async def _carry_out(self, order: dict[str, Any]) -> None:
+        part = self._parts[order["part"]]
+        match order["do"]:
+            case "start":
+                await part.start()
+                self._write_state()
+            case "stop":
+                await part.stop()
+            case "kill":
+                await part.kill()
+            case "signal":
+                part.signal(order["number"])
+            case unknown:
+                raise ValueError(f"unknown order {unknown!r}")
+
+    def _detach(self) -> None:
+        """Let go of the terminal that started the stack: nothing is read or told from here on."""
+        self._detached = True
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, sys.stdout.fileno())
+
+    def _write_state(self) -> None:
+        state = {
+            "pid": os.getpid(),
+            "started": int(time.time()),
+            "parts": {name: part.process.pid for name, part in self._parts.items() if part.process is not None},
+        }
+        temporary = self._folder / (STATE_FILE + ".new")
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self._folder / STATE_FILE)
+
+    async def _take_down(self) -> None:
+        """Clients of a server before the server; brokers together, since none can hand over to one that is gone."""
+        if self._throwaway:
+            await asyncio.gather(*(part.kill() for part in self._parts.values()))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        for names in (["rest", "postgrest"], [*self._config.broker_names, "s3", "postgres"]):
+            await asyncio.gather(*(self._parts[name].stop() for name in names))
+        (self._folder / STATE_FILE).unlink(missing_ok=True)
+
+
+async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell(**news: object) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: the leash will say so too
+        print(json.dumps(news), flush=True)
+
+
+def _message(failure: BaseException) -> str:
+    """What went wrong, of a group of failures the first: its siblings were only cancelled for it."""
+    if isinstance(failure, BaseExceptionGroup):
+        return _message(failure.exceptions[0])
+    if isinstance(failure, PartFailedError | ConfigurationError):
+        return str(failure)
+    return f"{type(failure).__name__}: {failure}"
+
+
+def _take_lock(folder: Path) -> bool:
+    """Whether this is now the folder's only supervisor. The lock's descriptor is never closed: it goes with the process."""
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(20):  # who asks whether a stack runs holds it for an instant
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    throwaway = "--throwaway" in sys.argv[2:]
+    if not _take_lock(folder):
+        _tell(event="failed", message=f"a stack is already running in {folder}; see: extents dev status")
+        return 1
+    config = load_config(folder)
+    if config is None:
+        _tell(event="failed", message=f"{folder} holds no stack")
+        return 1
+    return asyncio.run(_run(config, folder, throwaway))
+
+
+async def _run(config: StackConfig, folder: Path, throwaway: bool) -> int:
+    try:
+        supervisor = Supervisor(config, folder, throwaway=throwaway)
+    except ConfigurationError as error:  # a program is not installed
+        _tell(event="failed", message=str(error))
+        return 1
+    return await supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
