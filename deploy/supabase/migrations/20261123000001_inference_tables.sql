@@ -110,3 +110,5 @@ create index if not exists caption_frame_extents_inference_requests_video
 create index if not exists caption_frame_extents_inference_requests_high
     on caption_frame_extents_inference_requests (created_at desc, tenant_id)
     where decision = 'run' and priority = 'high';
+
+reset search_path;

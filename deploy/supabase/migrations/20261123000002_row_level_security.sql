@@ -14,12 +14,11 @@ $$;
 revoke execute on function request_tenant_id() from public;
 grant execute on function request_tenant_id() to authenticated, service_role;
 
-grant usage on schema captionacc_production to authenticated, service_role;
-
 do $$
 declare
     name text;
 begin
+    execute format('grant usage on schema %I to authenticated, service_role', current_schema());
     foreach name in array array['runs', 'jobs', 'rejections', 'requests'] loop
         name := 'caption_frame_extents_inference_' || name;
         execute format('alter table %I enable row level security', name);
@@ -41,3 +40,5 @@ drop policy if exists tenant_acknowledges on caption_frame_extents_inference_rej
 create policy tenant_acknowledges on caption_frame_extents_inference_rejections for update to authenticated
     using (tenant_id = (select request_tenant_id()))
     with check (tenant_id = (select request_tenant_id()));
+
+reset search_path;

@@ -223,3 +223,5 @@ grant execute on function lock_runs() to service_role;
 grant execute on function broken_limit(jsonb, jsonb) to service_role;
 grant execute on function decide_request(jsonb, jsonb) to service_role;
 grant execute on function admit_request(jsonb, jsonb) to service_role;
+
+reset search_path;

@@ -121,3 +121,5 @@ grant execute on function fail_run(text, integer, text, timestamptz) to service_
 grant execute on function schema_version() to service_role;
 
 notify pgrst, 'reload schema';
+
+reset search_path;
