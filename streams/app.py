@@ -1,11 +1,12 @@
 """The Faust app as Extents runs it: settings that survived trials, and hooks for rebalances and lost acknowledgements."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import faust
-from faust.types import EventT, TopicT
+from faust.types import EventT, Message, TopicT
 from mode.supervisors import CrashingSupervisor
 
 from core.settings import KafkaSettings
@@ -85,6 +86,26 @@ class ExtentsApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._tenure: Tenure | None = None
+        self._beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._resources: list[AbstractAsyncContextManager[Any]] = []
+
+    def hold(self, *resources: AbstractAsyncContextManager[Any]) -> None:
+        """Open these when the app starts, before any record is read, and close them when it has stopped."""
+        self._resources.extend(resources)
+
+    def run_beside(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run this beside the agents, from the first recovery until the app stops. If it raises, the process ends."""
+        self._beside.append(main)
+
+    async def on_started_init_extra_tasks(self) -> None:
+        await super().on_started_init_extra_tasks()
+        for main in self._beside:
+            self.add_future(main())
+
+    async def on_start(self) -> None:
+        for resource in self._resources:
+            await self.async_exit_stack.enter_async_context(resource)
+        await super().on_start()
 
     @property
     def tenure(self) -> Tenure:
@@ -123,6 +144,13 @@ class ExtentsApp(faust.App):
     def raw_topic(self, name: str) -> TopicT:
         """A topic of bytes. Typed topics drop and acknowledge what they cannot decode."""
         return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw", allow_empty=True)
+
+
+def record_headers(message: Message) -> dict[str, bytes]:
+    """A record's headers; of a name that stands there twice the last counts."""
+    headers = message.headers or {}
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return {name: value if isinstance(value, bytes) else str(value).encode() for name, value in pairs}
 
 
 def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int, **options: Any) -> ExtentsApp:

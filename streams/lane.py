@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import cast
 
 import faust
-from faust.types import TP, ChannelT, EventT
+from faust.types import TP, ChannelT, EventT, StreamT
 
 from core.logging import get_logger
 from core.metrics import IN_FLIGHT, OLDEST_RECORD
@@ -63,13 +63,22 @@ class Lane:
         """Nothing in flight, and nothing read ahead."""
         return self.in_flight == 0 and self._queue_empty()
 
+    async def handled_to(self, tp: TP) -> int:
+        """The offset up to which the records of a partition are done with."""
+        items = self._partitions.get(tp)
+        if items:
+            return items[0].event.message.offset
+        if not self._queue_empty():
+            return -1
+        return await self._app.consumer.position(tp) or 0
+
     async def wait_drained(self) -> None:
         async with self._room:
             await self._room.wait_for(lambda: self.drained)
 
-    async def follow(self, stream: "faust.Stream[bytes]") -> None:
+    async def follow(self, source: StreamT[bytes]) -> None:
         """Handle the records of a stream until it ends. The body of an agent."""
-        stream = cast("faust.Stream[bytes]", stream.noack())
+        stream = cast("faust.Stream[bytes]", cast("faust.Stream[bytes]", source).noack())
         self._queue_empty = cast(ChannelT[bytes], stream.channel).queue.empty
         async for event in stream.events():
             try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from core.identity import outcome_event_id, request_event_id
-from core.runs import FinishedRun, StoredRun
+from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Outcome
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
 from streams.run_log import RunState
@@ -27,7 +27,7 @@ class OutcomeEvent:
 def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts: Mapping[str, int], caption_count: int) -> OutcomeEvent:
     started = _started(state)
     body = InferenceCompleted(
-        run_id=run.run_id,
+        run_id=str(run.run_id),
         attempt=run.attempt,
         tenant_id=run.tenant_id,
         video_id=run.video_id,
@@ -57,23 +57,74 @@ def found(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) 
     return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
 
 
+def found_summary(row: RunRow, attempt: int, label_counts: Mapping[str, int], caption_count: int, gpu_seconds: float, cost_usd: float) -> InferenceCompleted:
+    """What can be told of a run that finished earlier, from its row and its database."""
+    return InferenceCompleted(
+        run_id=row.run_id,
+        attempt=attempt,
+        tenant_id=row.tenant_id,
+        video_id=row.video_id,
+        cropped_frames_version=row.cropped_frames_version,
+        model_version=row.model_version,
+        deduplicated=True,
+        storage_key=row.storage_key,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        pairs=row.total_pairs,
+        label_counts=dict(label_counts),
+        caption_count=caption_count,
+        queue_seconds=0.0,
+        gpu_seconds=gpu_seconds,
+        total_seconds=row.processing_time_seconds or 0.0,
+        estimated_cost_usd=cost_usd,
+        requests=[],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Whose failure it is."""
+
+    run_id: UUID
+    tenant_id: UUID
+    video_id: UUID
+    cropped_frames_version: int
+    model_version: str
+
+
 def failed(state: RunState, reason: str) -> OutcomeEvent:
     started = _started(state)
+    run = RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
+    return _failed(run, state, state.attempt, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
+
+
+def failed_late(run: RunIdentity, state: RunState, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+    """The answer to a request that joined a failed run after its failure was announced."""
+    return _failed(run, state, state.attempt, reason, [request], timestamp_ms, request_event_id(request.request_id, Outcome.FAILED))
+
+
+def lost(run: RunIdentity, attempt: int, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+    """The failure of a run that was promised and could not be started."""
+    return _failed(run, None, attempt, reason, [request], timestamp_ms, outcome_event_id(run.run_id, attempt, Outcome.FAILED))
+
+
+def _failed(
+    run: RunIdentity, state: RunState | None, attempt: int, reason: str, requests: Sequence[RequestRef], timestamp_ms: int | None, event_id: UUID
+) -> OutcomeEvent:
     body = InferenceFailed(
-        run_id=started.run_id,
-        attempt=state.attempt,
-        tenant_id=started.tenant_id,
-        video_id=started.video_id,
-        cropped_frames_version=started.cropped_frames_version,
-        model_version=started.model_version,
-        outcome=Outcome.CANCELLED if state.outcome is Outcome.CANCELLED else Outcome.FAILED,
+        run_id=run.run_id,
+        attempt=attempt,
+        tenant_id=run.tenant_id,
+        video_id=run.video_id,
+        cropped_frames_version=run.cropped_frames_version,
+        model_version=run.model_version,
+        outcome=Outcome.CANCELLED if state is not None and state.outcome is Outcome.CANCELLED else Outcome.FAILED,
         reason=reason,
-        spans_done=len(state.done),
-        spans_total=state.spans,
-        requests=state.requests,
+        spans_done=len(state.done) if state is not None else 0,
+        spans_total=state.spans if state is not None else 0,
+        requests=list(requests),
     )
-    event_id = outcome_event_id(started.run_id, state.attempt, Outcome.FAILED)
-    return _event("inference.failed", started.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
+    return _event("inference.failed", run.video_id, body, event_id, timestamp_ms, _trace(requests))
 
 
 def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:

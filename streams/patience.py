@@ -36,6 +36,10 @@ class Dependency:
     def away(self) -> bool:
         return not self._closed.is_set()
 
+    def waited_for(self) -> str | None:
+        """What to say of it in readiness."""
+        return f"away, tried again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.away else None
+
     async def call(self, tenure: Tenure, action: Callable[[], Awaitable[T]], limit_seconds: float | None = None) -> T:
         """Run ``action`` until it does not raise TransientError.
 

@@ -196,17 +196,21 @@ LogRecord = Annotated[
 LOG_RECORD: TypeAdapter[LogRecord] = TypeAdapter(LogRecord)
 
 
-class InferenceCompleted(RunKey):
+class InferenceCompleted(Record):
     """``inference.completed``: where a result is and what it is."""
 
+    run_id: str
+    """A UUID, but for a run of the old service that was found."""
+    attempt: int
     tenant_id: Id
     video_id: Id
     cropped_frames_version: Version
     model_version: ModelVersion
     deduplicated: bool
     storage_key: str
-    size_bytes: int
-    sha256: Sha256
+    size_bytes: int | None = None
+    sha256: Sha256 | None = None
+    """Size and hash are missing only for a run of the old service, which kept none."""
     pairs: int
     label_counts: dict[str, int]
     caption_count: int

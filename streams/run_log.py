@@ -117,6 +117,10 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
     state = state.model_copy(update={"offset": offset})
     if isinstance(record, RunFinished):
         return _finished(state, record, timestamp_ms)
+    if isinstance(record, RunCancelled) and state.started is None and state.outcome is None and record.attempt == state.attempt:
+        # Given up before it was started: those who joined are answered as if they had come late.
+        ended = {"outcome": Outcome.CANCELLED, "reason": record.reason, "outcome_at_ms": timestamp_ms, "finished_at_ms": timestamp_ms}
+        return Folded(state.model_copy(update=ended), Disposition.COUNTED)
     if state.started is None or record.attempt != state.attempt or state.outcome is not None:
         return Folded(state, Disposition.LATE)
     match record:

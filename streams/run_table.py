@@ -5,6 +5,7 @@ header). One value that grew with its run would be written whole again for every
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -109,6 +110,11 @@ class Runs:
         keys = [key for key in self._table.data if b"/" not in key and key.decode() not in self.active]
         states = (self.get(key.decode()) for key in keys if self._topics.results_partition(key.decode()) == partition)
         return [state for state in states if state is not None]
+
+    def oldest_seconds(self) -> float:
+        """Age of the oldest run that is not announced yet."""
+        starts = [state.started_at_ms for state in self.active.values() if state.started_at_ms is not None]
+        return max(0.0, time.time() - min(starts) / 1000) if starts else 0.0
 
     async def confirmed(self) -> None:
         await self._table.confirmed()

@@ -1,0 +1,24 @@
+"""Where the built-in model is, and the version its weights give it."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+_PATH = Path(__file__).parent / "weights" / "builtin.safetensors"
+_VERSION_DIGITS = 12
+
+
+def builtin_checkpoint_path() -> Path:
+    """The weights file in the package."""
+    return _PATH
+
+
+@cache
+def builtin_checkpoint_sha256() -> str:
+    """Hex digest of the weights file's bytes."""
+    return hashlib.sha256(_PATH.read_bytes()).hexdigest()
+
+
+def builtin_model_version() -> str:
+    """``builtin-`` and the first hex digits of the weights file's SHA-256, so that other weights are another version."""
+    return f"builtin-{builtin_checkpoint_sha256()[:_VERSION_DIGITS]}"

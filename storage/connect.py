@@ -1,0 +1,37 @@
+"""Opens store and database by the settings of the service."""
+
+from core.settings import KeySettings, SupabaseSettings, WasabiSettings
+from storage.keys import Keys
+from storage.objects import ObjectStore, ObjectStoreConfig
+from storage.rows import Rows, RowsConfig
+
+
+def open_store(settings: WasabiSettings) -> ObjectStore:
+    """The store, to be entered as a context manager."""
+    return ObjectStore(
+        ObjectStoreConfig(
+            bucket=settings.bucket,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key.get_secret_value(),
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            pool_size=settings.pool_size,
+            timeout_seconds=settings.timeout_seconds,
+        )
+    )
+
+
+def open_rows(settings: SupabaseSettings) -> Rows:
+    """The database, to be entered as a context manager."""
+    return Rows(
+        RowsConfig(
+            url=settings.url,
+            service_role_key=settings.service_role_key.get_secret_value(),
+            schema=settings.schema_name,
+            timeout_seconds=settings.timeout_seconds,
+        )
+    )
+
+
+def object_keys(settings: KeySettings) -> Keys:
+    return Keys(settings.chunk, settings.layout, settings.run_db, settings.model)

@@ -1,0 +1,158 @@
+"""What can be said of a request from its record alone: pure checks, in the order in which they reject."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import orjson
+
+from core.admission import AdmissionLimits, AdmissionRequest, Rejection
+from core.errors import PoisonError
+from core.identity import request_id, run_id
+from core.settings import AdmissionSettings, ModelVersion, variable
+from core.types import Priority, RejectionType
+from streams.records import Id, Record, RequestRef, VideoEncoded, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A record of ``video.encoded*`` as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+    low: bool
+
+    def header(self, name: str) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else value.decode(errors="replace")[:500]
+
+
+@dataclass(frozen=True, slots=True)
+class Unidentified:
+    """No JSON, or no ids in it: nothing that a row could be about."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A request with ids; ``video`` is None when the rest of it is of no use, and ``asked.rejection`` says why."""
+
+    asked: AdmissionRequest
+    video: VideoEncoded | None
+    ref: RequestRef
+
+
+class _Ids(Record):
+    tenant_id: Id
+    video_id: Id
+
+
+def read_request(received: Received, settings: AdmissionSettings, default_model: ModelVersion) -> Unidentified | Identified:
+    """Read one request and apply the limits that need nothing but the record."""
+    try:
+        ids = decode(_Ids, received.value)
+    except PoisonError as error:
+        return Unidentified(str(error))
+    try:
+        video = decode(VideoEncoded, received.value)
+    except PoisonError as error:
+        return _unusable(received, ids, str(error))
+    model = video.model_version or default_model
+    video = video.model_copy(update={"model_version": model, "priority": Priority.LOW if received.low else video.priority})
+    source = video.event_id or f"{received.topic}/{received.partition}/{received.offset}"
+    request = request_id(video.tenant_id, video.video_id, video.cropped_frames_version, source)
+    run = run_id(video.tenant_id, video.video_id, video.cropped_frames_version, model, request if video.force else None)
+    asked = AdmissionRequest(
+        request_id=request,
+        tenant_id=video.tenant_id,
+        video_id=video.video_id,
+        run_id=run,
+        cropped_frames_version=video.cropped_frames_version,
+        model_version=model,
+        frame_count=video.frame_count,
+        priority=video.priority,
+        force=video.force,
+        event_id=video.event_id,
+        replay_id=received.header("replay_id"),
+        source_topic=received.topic,
+        source_partition=received.partition,
+        source_offset=received.offset,
+        estimated_cost_usd=estimated_cost_usd(video.frame_count, settings),
+    )
+    asked = replace(asked, rejection=_refuse(video.frame_count, asked.estimated_cost_usd or 0.0, settings))
+    return Identified(asked, video, _reference(received, request, video.event_id))
+
+
+def estimated_cost_usd(frame_count: int, settings: AdmissionSettings) -> float:
+    """Pairs over expected pairs a second, at the price of a GPU hour."""
+    return max(0, frame_count - 1) / settings.expected_pairs_per_second / 3600 * settings.gpu_usd_per_hour
+
+
+def admission_limits(settings: AdmissionSettings) -> AdmissionLimits:
+    return AdmissionLimits(**{name: getattr(settings, name) for name in AdmissionLimits.__dataclass_fields__})
+
+
+def _refuse(frame_count: int, cost_usd: float, settings: AdmissionSettings) -> Rejection | None:
+    if frame_count < 2:
+        return Rejection(RejectionType.VALIDATION_FAILED, f"frame_count is {frame_count}; a pair needs at least 2 frames")
+    if frame_count > settings.max_frame_count:
+        limit = f"the limit is {settings.max_frame_count} ({variable(AdmissionSettings, 'max_frame_count')})"
+        return Rejection(RejectionType.FRAME_COUNT_EXCEEDED, f"frame_count is {frame_count}; {limit}")
+    if cost_usd > settings.max_cost_usd:
+        basis = f"{frame_count - 1} pairs at {settings.expected_pairs_per_second:g} a second and ${settings.gpu_usd_per_hour:g} an hour"
+        limit = f"the limit is ${settings.max_cost_usd:.2f} ({variable(AdmissionSettings, 'max_cost_usd')})"
+        return Rejection(RejectionType.COST_EXCEEDED, f"estimated cost is ${cost_usd:.2f} ({basis}); {limit}")
+    return None
+
+
+def _unusable(received: Received, ids: _Ids, message: str) -> Identified:
+    """A record with ids whose other fields are wrong: what of it can be shown is kept."""
+    fields = orjson.loads(received.value or b"{}")
+
+    def integer(name: str) -> int | None:
+        value = fields.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def text(name: str) -> str | None:
+        value = fields.get(name)
+        return value[:200] if isinstance(value, str) and value else None
+
+    event_id, version = text("event_id"), integer("cropped_frames_version")
+    source = event_id or f"{received.topic}/{received.partition}/{received.offset}"
+    request: UUID = request_id(ids.tenant_id, ids.video_id, version or 0, source)
+    asked = AdmissionRequest(
+        request_id=request,
+        tenant_id=ids.tenant_id,
+        video_id=ids.video_id,
+        run_id=None,
+        cropped_frames_version=version,
+        model_version=text("model_version"),
+        frame_count=integer("frame_count"),
+        priority=Priority.LOW if received.low or fields.get("priority") == Priority.LOW else Priority.HIGH,
+        force=fields.get("force") is True,
+        event_id=event_id,
+        replay_id=received.header("replay_id"),
+        source_topic=received.topic,
+        source_partition=received.partition,
+        source_offset=received.offset,
+        estimated_cost_usd=None,
+        rejection=Rejection(RejectionType.VALIDATION_FAILED, message),
+    )
+    return Identified(asked, None, _reference(received, request, event_id))
+
+
+def _reference(received: Received, request: UUID, event_id: str | None) -> RequestRef:
+    return RequestRef(
+        request_id=request,
+        event_id=event_id,
+        source_topic=received.topic,
+        source_partition=received.partition,
+        source_offset=received.offset,
+        traceparent=received.header("traceparent"),
+    )

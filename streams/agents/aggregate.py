@@ -1,0 +1,92 @@
+"""Folds ``inference.results`` into the state of each run, and acknowledges a record when the change it made is stored."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+
+from faust.types import EventT
+
+from core.errors import PoisonError
+from core.logging import get_logger
+from core.metrics import RESULT_RECORDS
+from streams.announcer import Announcer
+from streams.app import Tenure, record_headers
+from streams.dead_letters import dead_letter
+from streams.finisher import Finisher
+from streams.progress import Progress
+from streams.records import LogRecord, Origin, SpanDone, decode_log
+from streams.results import pack_span
+from streams.run_log import Disposition, Folded, fold
+from streams.run_table import Runs
+from streams.topics import DAY_MS
+
+log = get_logger(__name__)
+
+MARKER_KEPT_MS = 14 * DAY_MS
+"""As long as the results topic keeps records: until then a result or a join can still come."""
+SWEEP_EVERY_MS = 3_600_000
+
+
+@dataclass(slots=True)
+class Aggregation:
+    runs: Runs
+    finisher: Finisher
+    progress: Progress
+    announcer: Announcer
+    _swept_ms: dict[int, int] = field(default_factory=dict)
+
+    def handle(self, event: EventT[bytes], tenure: Tenure) -> Awaitable[None]:
+        """Fold one record now, in the order of the partition; what is returned waits until the change is stored.
+
+        The table takes its partition from the event at hand, so nothing is awaited before it is written.
+        """
+        message = event.message
+        timestamp_ms = int(1000 * message.timestamp)
+        try:
+            record = decode_log(message.value)
+            folded = self._fold(record, message.partition, message.offset, timestamp_ms)
+        except PoisonError as error:
+            return self._bury(event, tenure, str(error))
+        RESULT_RECORDS.labels(record.kind, folded.disposition).inc()
+        if folded.disposition is not Disposition.COUNTED or folded.state is None:
+            log.info("record.ignored", kind=record.kind, run_id=str(record.run_id), attempt=record.attempt, disposition=folded.disposition)
+            return _nothing()
+        self._sweep(message.partition, timestamp_ms)
+        self.progress.note(folded.state)
+        self.finisher.notice(folded.state)
+        return tenure.during(self.runs.confirmed())
+
+    def _fold(self, record: LogRecord, partition: int, offset: int, timestamp_ms: int) -> Folded:
+        run_id = str(record.run_id)
+        expected = self.announcer.topics.results_partition(run_id)
+        if partition != expected:
+            raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {partition}")
+        folded = fold(self.runs.get(run_id), record, offset, timestamp_ms)
+        if folded.disposition is not Disposition.COUNTED or folded.state is None:
+            return folded
+        if folded.stored is not None and isinstance(record, SpanDone):
+            # Before the state that counts it: if only one of the two is stored, the record comes again and finds it undone.
+            self.runs.put_span(run_id, folded.stored, pack_span(record))
+        self.runs.put(folded.state)
+        for span in folded.dropped:
+            self.runs.remove_span(run_id, span)
+        return folded
+
+    def _sweep(self, partition: int, timestamp_ms: int) -> None:
+        """Forget markers that nothing can ask for any more; by the time of the records, so that a replayed log forgets alike."""
+        if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) < SWEEP_EVERY_MS:
+            return
+        self._swept_ms[partition] = timestamp_ms
+        for marker in self.runs.markers(partition):
+            if marker.finished_at_ms is not None and timestamp_ms - marker.finished_at_ms > MARKER_KEPT_MS:
+                self.runs.remove(marker.run_id)
+
+    async def _bury(self, event: EventT[bytes], tenure: Tenure, error: str) -> None:
+        message = event.message
+        log.error("record.poison", topic=message.topic, partition=message.partition, offset=message.offset, error=error)
+        RESULT_RECORDS.labels("unknown", "poison").inc()
+        origin = Origin(topic=message.topic, partition=message.partition, offset=message.offset)
+        await self.announcer.bury(tenure, dead_letter(message.key, message.value, record_headers(message), origin, "poison", error, 0))
+
+
+async def _nothing() -> None:
+    """A record that changed nothing has nothing to wait for."""

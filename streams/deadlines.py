@@ -1,0 +1,59 @@
+"""Sends ``deadline_passed`` for runs whose time is over. The record decides, not this clock: it is one more entry in the run's log."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from faust.types import TP
+
+from core.logging import get_logger
+from streams.announcer import Announcer
+from streams.app import ExtentsApp, TenureEnded
+from streams.records import DeadlinePassed
+from streams.run_log import RunState, deadline_ms
+from streams.run_table import Runs
+
+log = get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+
+
+class Deadlines:
+    """A run is only given up when its log has been read to where it ended after the time was over: its last span may lie there.
+
+    ``handled_to`` tells up to which offset the records of a partition have been folded.
+    """
+
+    def __init__(self, app: ExtentsApp, runs: Runs, announcer: Announcer, handled_to: Callable[[TP], Awaitable[int]]) -> None:
+        self._app, self._runs, self._announcer, self._handled_to = app, runs, announcer, handled_to
+        self._ends: dict[tuple[str, int], int] = {}
+        self._sent: set[tuple[str, int]] = set()
+
+    async def run(self) -> None:
+        """Look at the runs of the assigned partitions once a second; ends by being cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            now_ms = int(1000 * time.time())
+            due = [state for state in self._runs.active.values() if (when := deadline_ms(state)) is not None and when <= now_ms]
+            try:
+                for state in due:
+                    await self._consider(state, now_ms)
+            except TenureEnded:
+                self._ends.clear()
+
+    async def _consider(self, state: RunState, now_ms: int) -> None:
+        name, tenure = (state.run_id, state.attempt), self._app.tenure
+        tenure.check()
+        if name in self._sent:
+            return
+        tp = TP(self._announcer.topics.results, self._announcer.topics.results_partition(state.run_id))
+        if name not in self._ends:
+            self._ends[name] = (await tenure.during(self._app.consumer.highwaters(tp)))[tp]
+        if await tenure.during(self._handled_to(tp)) < self._ends[name]:
+            return
+        log.warning("run.deadline_passed", run_id=state.run_id, attempt=state.attempt, spans_done=len(state.done), spans=state.spans)
+        passed = DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=datetime.fromtimestamp(now_ms / 1000, UTC))
+        await self._announcer.log_run(tenure, state.run_id, passed.to_bytes())
+        self._sent.add(name)

@@ -1,0 +1,149 @@
+"""Whether this process is alive and ready, told over HTTP beside its metrics.
+
+Alive means that no running step exceeds its own limit and the group is held. Waiting, for a dependency, for priority, for
+a rebalance, is not a fault: it shows in readiness.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final, Self
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from core.logging import get_logger
+
+log = get_logger(__name__)
+
+EXIT_HUNG: Final = 70
+"""EX_SOFTWARE of sysexits.h: a step that cannot be interrupted has hung, only a new process helps."""
+
+LOOP_LIMIT_SECONDS: Final = 30.0
+"""An event loop that has not turned for so long is blocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    detail: str
+    started: float
+    limit_seconds: float
+    fatal: bool
+
+    @property
+    def overdue_seconds(self) -> float:
+        return time.monotonic() - self.started - self.limit_seconds
+
+
+class Health:
+    """The steps that are running, and what is waited for. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._steps: dict[object, _Step] = {}
+        self._faults: dict[str, Callable[[], str | None]] = {}
+        self._waits: dict[str, Callable[[], str | None]] = {}
+        self._turned = time.monotonic()
+
+    @contextlib.contextmanager
+    def step(self, name: str, limit_seconds: float, detail: str = "", *, fatal: bool = False) -> Iterator[None]:
+        """Mark a step as running.
+
+        Args:
+            limit_seconds: longer counts as a fault.
+            fatal: it cannot be interrupted, so a fault ends the process with status 70.
+        """
+        token = object()
+        self._steps[token] = _Step(name, detail, time.monotonic(), limit_seconds, fatal)
+        try:
+            yield
+        finally:
+            del self._steps[token]
+
+    def add_fault(self, name: str, check: Callable[[], str | None]) -> None:
+        """Register a condition under which the process is not alive; ``check`` returns what is wrong, or None."""
+        self._faults[name] = check
+
+    def add_wait(self, name: str, check: Callable[[], str | None]) -> None:
+        """Register something that may have to be waited for; ``check`` returns what for, or None."""
+        self._waits[name] = check
+
+    def turned(self) -> None:
+        """The event loop has just run."""
+        self._turned = time.monotonic()
+
+    def faults(self) -> list[str]:
+        overdue = [step for step in list(self._steps.values()) if step.overdue_seconds > 0]
+        found = [f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue]
+        silent = time.monotonic() - self._turned
+        if silent > LOOP_LIMIT_SECONDS:
+            found.append(f"the event loop has not run for {silent:.0f} s")
+        return found + _said(self._faults)
+
+    def waits(self) -> list[str]:
+        return _said(self._waits)
+
+    def hung(self) -> str | None:
+        """A step over its limit that only the end of the process can end."""
+        return next((f"{step.name} {step.detail}" for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0), None)
+
+
+def _said(checks: dict[str, Callable[[], str | None]]) -> list[str]:
+    answers = ((name, check()) for name, check in list(checks.items()))
+    return [f"{name}: {answer}" for name, answer in answers if answer]
+
+
+class HealthServer:
+    """Serves /metrics, /healthz and /readyz while it is entered, and watches for hung steps from a thread of its own."""
+
+    def __init__(self, health: Health, host: str, port: int) -> None:
+        self._health, self._host, self._port = health, host, port
+        self._closed = threading.Event()
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.add_routes([web.get("/metrics", self._metrics), web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        self._opened.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self._host, self._port).start()
+        log.info("http.listening", addresses=[f"http://{address[0]}:{address[1]}" for address in runner.addresses])
+        turning = asyncio.create_task(self._turn())
+        self._opened.callback(turning.cancel)
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        self._opened.callback(self._closed.set)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._opened.aclose()
+
+    async def _turn(self) -> None:
+        while True:
+            self._health.turned()
+            await asyncio.sleep(1.0)
+
+    def _watch(self) -> None:
+        while not self._closed.wait(0.5):
+            hung = self._health.hung()
+            if hung is not None:
+                log.critical("process.hung", step=hung, status=EXIT_HUNG)
+                os._exit(EXIT_HUNG)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _answer(self._health.faults())
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _answer(self._health.faults() + self._health.waits())
+
+
+def _answer(reasons: list[str]) -> web.Response:
+    return web.json_response({"status": "fault" if reasons else "ok", "reasons": reasons}, status=503 if reasons else 200)

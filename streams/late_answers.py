@@ -1,0 +1,42 @@
+"""Answers requests that joined a run after its outcome was announced: the log has kept only how it ended."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.types import Outcome
+from storage.row_values import JobRow
+from storage.rows import Rows
+from streams import outcomes
+from streams.announcer import Announcer
+from streams.app import Tenure
+from streams.found_runs import FoundRuns
+from streams.patience import Dependency
+from streams.run_log import RunState
+
+
+@dataclass(slots=True)
+class LateAnswers:
+    announcer: Announcer
+    rows: Rows
+    rows_away: Dependency
+    found_runs: FoundRuns
+
+    async def answer(self, state: RunState, tenure: Tenure) -> None:
+        """Tell each waiting request the outcome: of a completed run as if it had been found, of a failed one its reason."""
+        job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
+        if job is None:
+            raise AssertionError(f"run {state.run_id} has an outcome and no job")
+        summary = None
+        if state.outcome is Outcome.COMPLETED:
+            _, summary = await self.found_runs.look(tenure, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)
+        for request in state.requests:
+            moment = state.outcome_at_ms or 0
+            if summary is not None:
+                event = outcomes.found(summary, request, moment)
+            else:
+                event = outcomes.failed_late(_values(job), state, state.reason or "the run's object is not in the store any more", request, moment)
+            await self.announcer.announce(tenure, event)
+
+
+def _values(job: JobRow) -> outcomes.RunIdentity:
+    return outcomes.RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)

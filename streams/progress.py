@@ -1,0 +1,44 @@
+"""Keeps ``pairs_done`` of running jobs up to date: at most one write a run in an interval, and best effort."""
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+from core.errors import ExtentsError
+from core.logging import get_logger
+from storage.rows import Rows
+from streams.run_log import RunState
+
+log = get_logger(__name__)
+
+
+class Progress:
+    def __init__(self, rows: Rows, interval_seconds: float) -> None:
+        self._rows, self._interval_seconds = rows, interval_seconds
+        self._latest: dict[str, RunState] = {}
+        self._pending = asyncio.Event()
+
+    def note(self, state: RunState) -> None:
+        """Remember how far a run is; only the latest state of each is written. Finished runs are the finisher's."""
+        if state.started is None or state.started_working_at is None or state.outcome is not None:
+            self._latest.pop(state.run_id, None)
+        else:
+            self._latest[state.run_id] = state
+            self._pending.set()
+
+    async def run(self) -> None:
+        """Write, then rest for the interval; ends by being cancelled."""
+        while True:
+            await self._pending.wait()
+            self._pending.clear()
+            states, self._latest = self._latest, {}
+            for state in states.values():
+                await self._write(state)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def _write(self, state: RunState) -> None:
+        started_at = datetime.fromisoformat(state.started_working_at or "")
+        try:
+            await self._rows.record_progress(UUID(state.run_id), state.attempt, state.pairs_done, started_at)
+        except ExtentsError as error:
+            log.info("progress.skipped", run_id=state.run_id, error=str(error))

@@ -1,0 +1,56 @@
+"""What every worker process has: its health and metrics server, and the lag of its group as the broker tells it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from aiokafka.errors import KafkaError
+
+from core.logging import get_logger
+from core.metrics import BUILD, CONSUMER_LAG
+from core.settings import Settings
+from streams.app import ExtentsApp
+from streams.health import Health, HealthServer
+from streams.patience import Dependency
+
+log = get_logger(__name__)
+
+LAG_EVERY_SECONDS = 15.0
+
+
+def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: Iterable[Dependency]) -> Health:
+    """Add the server to an app, with what is common to both roles; the role adds its own steps."""
+    health = Health()
+    health.add_wait("group", lambda: "a rebalance is under way" if app.rebalancing else None)
+    for dependency in dependencies:
+        health.add_wait(dependency.name, dependency.waited_for)
+    app.hold(HealthServer(health, settings.process.http_host, settings.process.http_port))
+    BUILD.labels(version("extents"), role).set(1)
+
+    app.run_beside(lambda: measure_lag(app))
+    return health
+
+
+async def measure_lag(app: ExtentsApp) -> None:
+    """Refresh the lag from time to time; ends by being cancelled."""
+    while True:
+        await asyncio.sleep(LAG_EVERY_SECONDS)
+        try:
+            await _measure_lag(app)
+        except KafkaError as error:
+            log.info("lag.unknown", error=repr(error))
+
+
+async def _measure_lag(app: ExtentsApp) -> None:
+    """Faust's own figure is stale under load, so the broker is asked for the ends of the assigned partitions."""
+    acking = app.topics.acking_topics
+    assigned = {tp for tp in app.consumer.assignment() if tp.topic in acking}
+    ends = await app.consumer.highwaters(*assigned) if assigned else {}
+    lag: dict[str, int] = defaultdict(int)
+    for tp, end in ends.items():
+        committed = app.monitor.tp_committed_offsets.get(tp)
+        reached = await app.consumer.position(tp) if committed is None else committed
+        lag[tp.topic] += max(0, end - (reached or 0))
+    for topic, records in lag.items():
+        CONSUMER_LAG.labels(topic).set(records)
