@@ -1,6 +1,8 @@
 """``extents dev``: the embedded stack from the command line."""
 
+import asyncio
 import json
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import ConfigurationError
+from core.settings import Settings
 from devstack import stack
 from devstack.part import log_path
 from devstack.paths import stack_folder
@@ -49,6 +52,8 @@ def up(name: str, brokers: str | None, as_json: bool) -> None:
     began = time.monotonic()
     progress = Console(stderr=True)
     found = stack.up(stack_folder(name), brokers=int(brokers) if brokers else None, progress=lambda line: progress.print(line, style="dim"))
+    for topic in create_topics(found):
+        progress.print(f"topic {topic} created", style="dim")
     progress.print(f"up after {time.monotonic() - began:.1f} s", style="dim")
     _print(found, as_json)
 
@@ -117,6 +122,15 @@ def env(name: str) -> None:
     extents dev env > .env
     """
     click.echo(stack.environment_script(stack.find(stack_folder(name)).env), nl=False)
+
+
+def create_topics(found: Stack) -> list[str]:
+    """Create the service's topics on a stack, and return the names of those that were missing."""
+    from streams.topics import Topics, ensure_topics  # loads Faust, which nothing else here needs
+
+    os.environ |= found.env  # the settings have no other source
+    settings = Settings()
+    return asyncio.run(ensure_topics(Topics(settings.topics).specs(), settings.kafka))
 
 
 def _print(found: Stack, as_json: bool) -> None:

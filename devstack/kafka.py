@@ -32,7 +32,8 @@ def broker_part(config: StackConfig, folder: Path, node: int) -> Part:
         if node not in {broker["node_id"] for broker in cluster["brokers"]}:
             raise RuntimeError(f"node {node} has not joined its cluster")
 
-    return Part(name, [*_java(_HEAP[config.brokers]), "kafka.Kafka", str(_properties_path(folder, name))], folder, check)
+    # Told to end with its fellows it waits for a controller that is gone; its log is made to survive being killed.
+    return Part(name, [*_java(_HEAP[config.brokers]), "kafka.Kafka", str(_properties_path(folder, name))], folder, check, stop_seconds=5.0)
 
 
 async def prepare_broker(config: StackConfig, folder: Path, node: int) -> None:

@@ -41,6 +41,12 @@ def seaweed_part(config: StackConfig, folder: Path) -> Part:
     return Part(NAME, command, folder, check, environment, stop_seconds=1.0)
 
 
+def remove_sockets(config: StackConfig) -> None:
+    """Delete the sockets that SeaweedFS makes, at paths it lets nobody choose, and leaves behind when it is killed."""
+    for role in ("master", "volume", "filer", "s3"):
+        Path(f"/tmp/seaweedfs-{role}-grpc-{config.ports[f'{role}-grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 - see above
+
+
 async def create_bucket(config: StackConfig, bucket: str) -> None:
     """Make a bucket, unless it is there. The service may use those whose names begin with that of its own."""
     async with _client(config, config.admin_access_key, config.admin_secret_key) as s3:

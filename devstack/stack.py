@@ -85,6 +85,12 @@ class OwnedStack(Stack):
         super().__init__(folder, config)
         self._leash = leash
 
+    def create_bucket(self, name: str) -> None:
+        """Make a bucket that the service may use: the name begins with that of its own."""
+        if not name.startswith(self.config.bucket):
+            raise ValueError(f"bucket {name!r}: the service may only use those whose names begin with {self.config.bucket!r}")
+        self._leash.order({"do": "bucket", "name": name})
+
     def part(self, name: str) -> "PartControl":
         """``kafka-1`` …, ``s3``, ``postgres``, ``postgrest`` or ``rest``."""
         if name not in self.addresses():
@@ -246,7 +252,10 @@ class _Leash:
 
     def detach(self) -> None:
         self._write({"do": "detach"})
-        self._process.stdin, self._process.stdout = None, None
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.returncode = 0  # it lives on, and Python need not warn that nobody waits for it
 
     def let_go(self) -> None:
         """End the stack and wait until nothing of it is left."""

@@ -27,7 +27,7 @@ from devstack.part import PartFailedError
 from devstack.paths import MIGRATIONS
 from devstack.postgres import create_roles, postgres_part, prepare_postgres
 from devstack.postgrest import postgrest_part
-from devstack.seaweed import seaweed_part
+from devstack.seaweed import create_bucket, remove_sockets, seaweed_part
 
 
 class Supervisor:
@@ -106,6 +106,9 @@ class Supervisor:
         self._end.set()  # the other end is closed: the owner is gone, or wants no more of it
 
     async def _carry_out(self, order: dict[str, Any]) -> None:
+        if order["do"] == "bucket":
+            await create_bucket(self._config, order["name"])
+            return
         part = self._parts[order["part"]]
         match order["do"]:
             case "start":
@@ -141,9 +144,10 @@ class Supervisor:
         if self._throwaway:
             await asyncio.gather(*(part.kill() for part in self._parts.values()))
             shutil.rmtree(self._folder, ignore_errors=True)
-            return
-        for names in (["rest", "postgrest"], [*self._config.broker_names, "s3", "postgres"]):
-            await asyncio.gather(*(self._parts[name].stop() for name in names))
+        else:
+            for names in (["rest", "postgrest"], [*self._config.broker_names, "s3", "postgres"]):
+                await asyncio.gather(*(self._parts[name].stop() for name in names))
+        remove_sockets(self._config)
         (self._folder / STATE_FILE).unlink(missing_ok=True)
 
 

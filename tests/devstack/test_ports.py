@@ -1,0 +1,29 @@
+"""How a stack chooses its ports."""
+
+import socket
+
+import pytest
+
+from devstack.ports import HOST, choose_ports, is_free
+
+
+def test_a_taken_port_is_passed_over():
+    """A preferred port that another server holds is replaced by a free one; the others stay."""
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        held = taken.getsockname()[1]
+        free = choose_ports(["x"], {})["x"]
+        chosen = choose_ports(["a", "b"], {"a": held, "b": free})
+        assert not is_free(held)
+        assert chosen["a"] != held
+        assert chosen["b"] == free
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_no_two_names_share_a_port(count):
+    """Every name gets a port of its own, even when the same one is preferred for all."""
+    names = [f"n{i}" for i in range(count)]
+    same = choose_ports(["x"], {})["x"]
+    chosen = choose_ports(names, dict.fromkeys(names, same))
+    assert len(set(chosen.values())) == count

@@ -1,0 +1,133 @@
+"""Nothing of a stack outlives what it was made for, and what it stores outlives everything but a purge."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from core.errors import ConfigurationError
+from devstack import stack as devstack
+from devstack.ports import HOST
+
+OWNER = """
+import sys
+from pathlib import Path
+from devstack.stack import owned
+with owned(Path(sys.argv[1]), progress=lambda line: print(line, flush=True)):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    """Everything that works in a stack's folder: the servers, their children, the supervisor."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in process.cwd() or str(folder) in process.cmdline():
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            pass
+    return found
+
+
+def _wait_until_gone(folder: Path, but: int = -1) -> None:
+    deadline = time.monotonic() + 60
+    while left := [process for process in _processes(folder) if process.pid != but]:
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.1)
+
+
+def _own_stack(folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", OWNER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _wait_for_line(process: "subprocess.Popen[str]", word: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if word in line:
+            return
+    pytest.fail(f"the owner ended before it said {word!r}")
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGKILL, "up"),
+        (signal.SIGHUP, "ready"),  # a terminal closed while the first part is up and others are not
+        (signal.SIGINT, "ready"),
+    ],
+)
+def test_a_stack_ends_with_its_owner(tmp_path, number, moment):
+    """Whatever ends the process that owns a stack, running or starting, every server of it ends too."""
+    with _own_stack(tmp_path) as owner:
+        _wait_for_line(owner, moment)
+        assert len(_processes(tmp_path)) > 3
+        owner.send_signal(number)
+        owner.wait(60)
+    _wait_until_gone(tmp_path)
+
+
+def test_data_survives_a_killed_supervisor(tmp_path):
+    """Servers die with their supervisor; the next start finds the data, on another port where the old one is taken."""
+    folder = tmp_path / "s"
+    first = devstack.up(folder)
+    try:
+        with psycopg.connect(first.dsn) as connection:
+            connection.execute("create table kept as select 7 as value")
+        supervisor = next(process for process in _processes(folder) if "devstack.supervisor" in process.cmdline())
+        supervisor.kill()
+        supervisor.wait(10)
+        _wait_until_gone(folder)
+        assert all(part.pid is None for part in first.status())
+
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind((HOST, first.config.ports["postgres"]))
+            taken.listen()
+            second = devstack.up(folder)
+            assert second.config.ports["postgres"] != first.config.ports["postgres"]
+            assert second.env["SUPABASE_SERVICE_ROLE_KEY"] == first.env["SUPABASE_SERVICE_ROLE_KEY"]
+            assert all(part.pid for part in second.status())
+            with psycopg.connect(second.dsn) as connection:
+                assert connection.execute("select value from kept").fetchone() == (7,)
+            assert devstack.up(folder).env == second.env  # running already: found, not started again
+            with pytest.raises(ConfigurationError, match="1 broker"):
+                devstack.up(folder, brokers=3)
+            assert devstack.down(folder)
+        _wait_until_gone(folder)
+        assert (folder / "postgres").exists()
+    finally:
+        devstack.down(folder, purge=True)
+    assert not folder.exists()
+
+
+def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path):
+    """The error tells which part failed and shows the end of its log, and nothing is left running."""
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("1\n")
+    with (
+        pytest.raises(devstack.StackError, match=r"(?s)postgres ended with status.*logs/postgres\.log.*\n  .*postgres"),
+        devstack.owned(tmp_path),
+    ):
+        pass
+    _wait_until_gone(tmp_path)
+
+
+def test_a_throwaway_stack_leaves_no_folder(tmp_path):
+    """Three brokers: one is killed, the others confirm writes, it comes back; afterwards even the folder is gone."""
+    folder = tmp_path / "s"
+    with devstack.owned(folder, brokers=3, throwaway=True) as running:
+        assert len(running.env["KAFKA_BOOTSTRAP_SERVERS"].split(",")) == 3
+        running.broker(2).kill()
+        assert [part.name for part in running.status() if part.pid is None] == ["kafka-2"]
+        running.broker(2).start()
+        assert all(part.pid for part in running.status())
+    assert not folder.exists()
+    _wait_until_gone(folder)
