@@ -37,15 +37,25 @@ class Checkpoint:
 class EngineOptions:
     """How a network is run. Every optimisation can be switched off; none changes a label.
 
+    Architectures ignore the steps that they do not have.
+
     Attributes:
         batch_size: pairs (both directions counted once) in one forward pass.
-        compile: ``torch.compile`` the forward pass with fixed shapes.
+        compile: ``torch.compile`` the forward pass with fixed shapes; costs a minute at loading.
+        merge: fold side paths and batch norms into the convolutions they follow.
+        share_stem: compute the first layers once a frame and once a video instead of once a pair and direction.
+        channels_last: keep activations with their channels innermost, as the fast convolutions want them.
+        fit_on_device: resize strips where the network is, instead of with Pillow on the CPU.
     """
 
     device: str = "cpu"
     precision: Precision = Precision.FLOAT32
     batch_size: int = 32
     compile: bool = False
+    merge: bool = True
+    share_stem: bool = True
+    channels_last: bool = True
+    fit_on_device: bool = True
 
 
 class Predictor(Protocol):

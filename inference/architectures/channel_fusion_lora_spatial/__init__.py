@@ -1,0 +1,53 @@
+"""The production architecture: a ResNet-50 with LoRA side paths over a pair's frames and the OCR visualisation.
+
+``network`` is it as trained, ``merge`` and ``classifier`` make it fast, ``strips`` prepares frames, ``engine`` runs it.
+"""
+
+from typing import Final
+
+import torch
+
+from core.errors import CheckpointError
+from core.types import Precision
+from inference.architectures.channel_fusion_lora_spatial.classifier import Classifier, SharedStemClassifier, StackedClassifier
+from inference.architectures.channel_fusion_lora_spatial.engine import Engine
+from inference.architectures.channel_fusion_lora_spatial.merge import merge_
+from inference.architectures.channel_fusion_lora_spatial.network import build_network
+from inference.predictor import Checkpoint, EngineOptions
+
+_DTYPES: Final = {
+    Precision.FLOAT32: torch.float32,
+    Precision.BFLOAT16: torch.bfloat16,
+    Precision.FLOAT16: torch.float16,
+}
+
+
+class ChannelFusionLoraSpatial:
+    """The ``inference.predictor.Architecture`` of this name."""
+
+    name = "channel_fusion_lora_spatial"
+
+    def load(self, checkpoint: Checkpoint, options: EngineOptions) -> Engine:
+        """Build the network, and compile and warm it up where the options or the device ask for that.
+
+        Raises:
+            CheckpointError: the config or an entry does not fit; the message names it.
+        """
+        try:
+            network = build_network(checkpoint.config, checkpoint.state)
+        except CheckpointError as error:
+            raise CheckpointError(f"{checkpoint.path}: not a {self.name} checkpoint: {error}") from error
+        if options.merge:
+            merge_(network)
+        kind = SharedStemClassifier if options.share_stem else StackedClassifier
+        classifier: SharedStemClassifier | StackedClassifier = kind(network, _DTYPES[options.precision]).eval().to(options.device)
+        if options.channels_last:
+            classifier = classifier.to(memory_format=torch.channels_last)
+        engine = Engine(classifier, options)
+        engine.warm_up()
+        return engine
+
+
+ARCHITECTURE: Final = ChannelFusionLoraSpatial()
+
+__all__ = ["ARCHITECTURE", "ChannelFusionLoraSpatial", "Classifier", "Engine"]

@@ -1,0 +1,80 @@
+"""What runs: consecutive strips in, probabilities of their pairs out; with the stem shared between pairs, or stacked as trained."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.types import LABELS
+from inference.architectures.channel_fusion_lora_spatial.merge import SplitStem, fold
+from inference.architectures.channel_fusion_lora_spatial.network import Network
+
+_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's channels, which the backbone was first trained on
+_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(Protocol):
+    """Both ways of running the network; every tensor is on its device."""
+
+    def ocr_part(self, image: Tensor) -> Tensor:
+        """What the OCR strip (1, 3, 48, 480) uint8 contributes to every pair of its video."""
+
+    def __call__(self, strips: Tensor, ocr_part: Tensor, spatial: Tensor) -> Tensor:
+        """Strips (p + 1, 3, 48, 480) uint8 and features (1, 6) to probabilities (p, 2, 5) float32: forward, backward."""
+
+
+class _PairClassifier(nn.Module):
+    """All but the stem: the rest of the backbone in ``dtype``, the head in float32, where it costs nothing and rounds least."""
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.trunk = network.backbone[2:].to(dtype)
+        self.spatial_proj = network.spatial_proj
+        self.fusion_mlp = network.fusion_mlp
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def normalise(self, strips: Tensor) -> Tensor:
+        return ((strips.float() / 255 - self.mean) / self.std).to(self.dtype)
+
+    def classify(self, stem: Tensor, spatial: Tensor) -> Tensor:
+        """Stem's output of the forward pairs, then of the backward ones (2p, 64, 24, 240), to probabilities (p, 2, 5)."""
+        features = self.trunk(stem).mean(dim=(2, 3), dtype=torch.float32)  # (2p, 2048)
+        layout = self.spatial_proj(spatial).expand(len(features), -1)  # (2p, 128)
+        logits: Tensor = self.fusion_mlp(torch.cat([features, layout], dim=1))
+        return logits.softmax(dim=1).view(2, -1, len(LABELS)).transpose(0, 1)
+
+
+class SharedStemClassifier(_PairClassifier):
+    """Each frame goes through the stem once, not four times; the OCR image once per video."""
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        super().__init__(network, dtype)
+        self.stem = SplitStem(network.channel_fusion, fold(network.backbone[0], network.backbone[1])).to(dtype)
+
+    def ocr_part(self, image: Tensor) -> Tensor:
+        part: Tensor = self.stem.ocr(self.normalise(image))
+        return part
+
+    def forward(self, strips: Tensor, ocr_part: Tensor, spatial: Tensor) -> Tensor:
+        return self.classify(self.stem(ocr_part, self.normalise(strips)), spatial)
+
+
+class StackedClassifier(_PairClassifier):
+    """Each pair and direction is stacked to nine channels and goes through the whole network, as in training."""
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        super().__init__(network, dtype)
+        self.stem = nn.Sequential(network.channel_fusion, *network.backbone[:2]).to(dtype)
+
+    def ocr_part(self, image: Tensor) -> Tensor:
+        return self.normalise(image)
+
+    def forward(self, strips: Tensor, ocr_part: Tensor, spatial: Tensor) -> Tensor:
+        frames = self.normalise(strips)
+        first, second = torch.cat([frames[:-1], frames[1:]]), torch.cat([frames[1:], frames[:-1]])
+        stacked = torch.cat([ocr_part.expand(len(first), -1, -1, -1), first, second], dim=1)  # (2p, 9, 48, 480)
+        return self.classify(self.stem(stacked), spatial)

@@ -1,0 +1,47 @@
+"""Which device computes, and what it and its software are: what a run's provenance records."""
+
+import functools
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def pick_device() -> str:
+    """``cuda`` when there is one that this PyTorch can use, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@functools.cache
+def describe_device(device: str) -> str:
+    """The model's name and its size, as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
+    if torch.device(device).type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+
+
+@functools.cache
+def software_versions(device: str) -> dict[str, str]:
+    """Versions on which a result's last bits depend, by name; those of the GPU only where it computes."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    if torch.device(device).type == "cuda":
+        versions["cuda"] = torch.version.cuda or "unknown"
+        versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]  # torch has no types for it
+        versions["driver"] = _driver_version()
+    return versions
+
+
+def _cpu_model() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def _driver_version() -> str:
+    """The kernel module's own word, which needs no NVIDIA tool in the image."""
+    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
+    return found.group(1) if found else "unknown"
