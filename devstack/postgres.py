@@ -57,9 +57,8 @@ def postgres_part(config: StackConfig, folder: Path) -> Part:
         "port": config.ports[NAME],
         "unix_socket_directories": "",
         "max_connections": 60,
-        # A crash of the server loses nothing without these, only one of the machine would: not worth the waiting here.
+        # A server that is killed loses nothing without these, only a machine that crashes would: not worth the waiting here.
         "fsync": "off",
-        "synchronous_commit": "off",
         "full_page_writes": "off",
     }
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]

@@ -1,0 +1,109 @@
+# Needs Python 3.11 to 3.13 and make; everything else is put into .venv and .stack, below this folder.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(p)),$(p))))
+TORCH_BACKEND ?=# cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+DIST := .stack/dist
+UV := $(BIN)/uv
+export UV_NO_PROGRESS ?= 1
+
+.PHONY: help setup demo test check format train-builtin bench lock clean clean-stacks clean-all
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp ## Install everything into this folder; does nothing the second time
+	@echo "ready: $(BIN)/extents --help"
+
+demo: setup ## Run the main job here: from a film with captions to a run database
+	@$(BIN)/extents demo
+
+test: setup ## Run all tests
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup ## Hold format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format, and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train-builtin: setup ## Train the built-in model anew
+	@$(BIN)/python -m inference.training
+
+bench: setup ## Measure the engine on this machine
+	@$(BIN)/python -m benchmarks
+
+lock: setup ## Resolve all dependencies anew and write their hashes
+	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
+	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
+	$(BIN)/python -m devstack.fetch --relock
+	cd requirements/postgrest && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)
+
+clean: ## Delete caches
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-stacks: ## Stop every embedded stack and delete its data
+	@for folder in .stack/*/stack.json; do \
+	  [ -e "$$folder" ] || continue; \
+	  $(BIN)/extents dev down --purge --name "$$(basename "$$(dirname "$$folder")")"; \
+	done
+
+clean-all: clean clean-stacks ## Delete all that setup installed, too
+	rm -rf .venv .stack
+
+# What setup is made of. Each part leaves a stamp, and is made again when what it depends on is newer.
+
+RESOLVE = --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+COMPILE = $(RESOLVE) --all-extras --group dev
+NPM_OPTIONS = --ignore-scripts --no-audit --no-fund --loglevel=error
+
+.venv/uv.stamp: requirements/uv.lock
+	@$(if $(PYTHON),,echo "no python3 found: install Python 3.11, 3.12 or 3.13" >&2; exit 1)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and f"{sys.executable} is Python {v[0]}.{v[1]}; 3.11 to 3.13 is needed: make PYTHON=python3.11")'
+	@mkdir -p $(DIST)
+	@echo "setup 1/4: virtual environment in .venv"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/uv.lock
+	@touch $@
+
+.venv/python.stamp: .venv/uv.stamp requirements/dev.lock pyproject.toml $(DIST)/torch-backend
+	@echo "setup 2/4: Python packages (4.5 GB of them torch for CUDA; make setup TORCH_BACKEND=cpu avoids it)"
+ifeq ($(TORCH_BACKEND),)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+else
+	@$(UV) pip compile $(COMPILE) --torch-backend $(TORCH_BACKEND) --constraints requirements/dev.lock pyproject.toml -o $(DIST)/dev.lock
+	@$(UV) pip sync --quiet --python $(BIN)/python --torch-backend $(TORCH_BACKEND) --require-hashes $(DIST)/dev.lock
+endif
+	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(DIST)/kafka.stamp: .venv/python.stamp requirements/kafka.lock.toml
+	@echo "setup 3/4: Apache Kafka (43 MB)"
+	@$(BIN)/python -m devstack.fetch
+	@touch $@
+
+$(DIST)/postgrest.stamp: .venv/python.stamp requirements/postgrest/package-lock.json
+	@echo "setup 4/4: PostgREST (17 MB)"
+	@mkdir -p $(DIST)/postgrest
+	@cp requirements/postgrest/package.json requirements/postgrest/package-lock.json $(DIST)/postgrest/
+	@cd $(DIST)/postgrest && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
+	@touch $@
+
+# Holds the backend that was asked for, and changes only when that does.
+$(DIST)/torch-backend: FORCE
+	@mkdir -p $(DIST)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH_BACKEND)" ] && [ -e $@ ] || echo "$(TORCH_BACKEND)" > $@
+
+.PHONY: FORCE
+FORCE:
