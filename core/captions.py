@@ -150,7 +150,8 @@ def _issues(
         QualityIssue(
             "direction_conflict",
             pair,
-            f"forward {said(forward[pair], likeliest_forward[pair])}, backward read forward {said(backward[pair], likeliest_backward[pair])}",
+            f"forward {said(forward[pair], likeliest_forward[pair])}, "
+            f"backward, read forward, {said(backward[pair], likeliest_backward[pair])}",
         )
         for pair in np.flatnonzero(likeliest_forward != likeliest_backward).tolist()
     ]

@@ -3,7 +3,6 @@
 import hashlib
 import sqlite3
 import zlib
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -12,6 +11,7 @@ from core.errors import CorruptInputError, MissingObjectError
 from core.types import Anchor, Layout
 from storage.keys import Keys
 from storage.objects import ObjectStore
+from storage.sqlite_files import open_database
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
 """Of the expanded file, and of what is fetched. Layouts of real films keep a box of every OCR reading, some tens of
@@ -79,11 +79,8 @@ def parse_layout(data: bytes, name: str) -> Layout:
     Raises:
         CorruptInputError: names ``name``, what was found and what was expected.
     """
-    with closing(sqlite3.connect(":memory:")) as connection:
-        try:
-            row = _newest_row(connection, data, name)
-        except (sqlite3.DatabaseError, OverflowError) as error:
-            raise CorruptInputError(f"{name} is no readable SQLite database: {error}") from error
+    with open_database(data, name) as connection:
+        row = _newest_row(connection, name)
     values = dict(zip(_COLUMNS, row, strict=True))
     numbers = {column: _whole_number(values[column], column, name) for column in _NUMBERS}
     image = values[_IMAGE]
@@ -92,29 +89,20 @@ def parse_layout(data: bytes, name: str) -> Layout:
     return Layout(anchor=_anchor(values["anchor_type"]), ocr_image=image, **numbers)
 
 
-def _newest_row(connection: sqlite3.Connection, data: bytes, name: str) -> tuple[Any, ...]:
+def _newest_row(connection: sqlite3.Connection, name: str) -> tuple[Any, ...]:
     steps = iter(range(_MAX_STEPS))
     connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.deserialize(_without_wal(data))
     columns = {row[1] for row in connection.execute(f"PRAGMA table_info({_TABLE})")}
     if not columns:
         raise CorruptInputError(f"{name} has no table {_TABLE}")
     missing = [column for column in _COLUMNS if column not in columns]
     if missing:
         raise CorruptInputError(f"{name}: table {_TABLE} lacks {', '.join(missing)}")
-    row: tuple[Any, ...] | None = connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM {_TABLE} ORDER BY rowid DESC LIMIT 1").fetchone()
+    newest = f"SELECT {', '.join(_COLUMNS)} FROM {_TABLE} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - constants alone
+    row: tuple[Any, ...] | None = connection.execute(newest).fetchone()
     if row is None:
         raise CorruptInputError(f"{name}: table {_TABLE} is empty; expected at least one row")
     return row
-
-
-def _without_wal(data: bytes) -> bytes:
-    """The same file marked as not using a write-ahead log: SQLite refuses to open one that does from memory.
-
-    Bytes 18 and 19 are the write and read versions, 2 with a log (SQLite's file format, section 1.3).
-    """
-    return data[:18] + b"\x01\x01" + data[20:] if data[18:20] == b"\x02\x02" else data
 
 
 def _anchor(value: object) -> Anchor:

@@ -6,23 +6,20 @@ from typing import Final
 
 import httpx
 from postgrest import APIError
+from supabase import AsyncSupabaseException
 
 from core.errors import ConfigurationError, ExtentsError, PermanentError, TransientError
 
 TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]] = (
-    (ConfigurationError, (httpx.UnsupportedProtocol, httpx.InvalidURL)),
+    (ConfigurationError, (httpx.UnsupportedProtocol, httpx.InvalidURL, AsyncSupabaseException)),
     (PermanentError, (httpx.LocalProtocolError, httpx.TooManyRedirects, httpx.CookieConflict, httpx.StreamError, httpx.HTTPStatusError)),
     (TransientError, (httpx.TransportError, httpx.DecodingError, TimeoutError, OSError)),
 )
-"""First match wins. PostgREST's own answers (``APIError``) are judged by their code below, a 5xx by ``refuse_server_error``."""
+"""First match wins. PostgREST's own answers (``APIError``) are judged by their code below, some statuses by ``judge_status``."""
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
 
 _SETTINGS: Final = {
-    "401": "SUPABASE_SERVICE_ROLE_KEY",
-    "PGRST301": "SUPABASE_SERVICE_ROLE_KEY",  # a token that does not verify
-    "PGRST302": "SUPABASE_SERVICE_ROLE_KEY",  # no token where one is needed
-    "PGRST303": "SUPABASE_SERVICE_ROLE_KEY",  # a token whose claims do not hold, such as one that has expired
     "42501": "SUPABASE_SERVICE_ROLE_KEY: it must be the service role's, and the migrations grant it its rights",
     "PGRST106": "SUPABASE_SCHEMA and the API's list of exposed schemas",
     "3F000": "SUPABASE_SCHEMA",
@@ -34,14 +31,19 @@ _SETTINGS: Final = {
 }
 
 
-async def refuse_server_error(response: httpx.Response) -> None:
-    """Event hook of the HTTP client: a status that may pass, whoever in front of the database gave it.
+async def judge_status(response: httpx.Response) -> None:
+    """Event hook of the HTTP client, for what a status alone says, whoever in front of the database gave it.
 
-    It is judged here because postgrest keeps only the code inside a body, not the status.
+    Done here because postgrest keeps only the code inside a body, not the status, and a gateway's body has none.
     """
     if response.status_code >= 500 or response.status_code in TRANSIENT_STATUSES:
-        body = (await response.aread()).decode(errors="replace")
-        raise TransientError(f"the database's API answered {response.status_code}: {body[:500]}")
+        raise TransientError(f"the database's API answered {await _told(response)}")
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        raise ConfigurationError(f"the database's API answered {await _told(response)}; check SUPABASE_SERVICE_ROLE_KEY")
+
+
+async def _told(response: httpx.Response) -> str:
+    return f"{response.status_code}: {(await response.aread()).decode(errors='replace')[:500]}"
 
 
 @contextmanager
@@ -49,8 +51,8 @@ def mapped(what: str) -> Iterator[None]:
     """Raise our error for a vendor's, its message beginning with ``what``."""
     try:
         yield
-    except TransientError as error:
-        raise TransientError(f"{what}: {error}") from error
+    except (TransientError, ConfigurationError) as error:  # of ``judge_status``, which does not know what was asked
+        raise type(error)(f"{what}: {error}") from error
     except APIError as error:
         hint = _SETTINGS.get(error.code or "")
         if hint is not None:

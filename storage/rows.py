@@ -14,7 +14,7 @@ from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest
 from core.errors import ConfigurationError, PermanentError
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Priority
-from storage.row_errors import mapped, refuse_server_error
+from storage.row_errors import judge_status, mapped
 from storage.row_values import (
     JobRow,
     RejectionRow,
@@ -72,7 +72,7 @@ class Rows:
 
     def __init__(self, config: RowsConfig) -> None:
         self._schema = config.schema
-        self._http = httpx.AsyncClient(timeout=config.timeout_seconds, event_hooks={"response": [refuse_server_error]})
+        self._http = httpx.AsyncClient(timeout=config.timeout_seconds, event_hooks={"response": [judge_status]})
         options = AsyncClientOptions(
             schema=config.schema,
             httpx_client=self._http,
@@ -80,7 +80,7 @@ class Rows:
             auto_refresh_token=False,
             persist_session=False,
         )
-        with mapped("SUPABASE_URL"):
+        with mapped("SUPABASE_URL or SUPABASE_SERVICE_ROLE_KEY"):
             self._client = AsyncClient(config.url, config.service_role_key, options)
 
     async def __aenter__(self) -> Self:

@@ -15,6 +15,7 @@ from core.errors import CorruptInputError
 from core.runs import FinishedRun
 from core.types import LABELS
 from storage.run_db_schema import DIRECTIONS, INDEX, RESULT_COLUMNS, TABLES
+from storage.sqlite_files import open_database
 
 MAX_RUN_DB_BYTES: Final = 512 * 1024 * 1024
 """Far above any run: 200,000 pairs make about 70 MB."""
@@ -120,12 +121,8 @@ def read_run_db(data: bytes, name: str) -> RunDatabase:
     Raises:
         CorruptInputError: the file is damaged, incomplete, or no run database; names ``name`` and what was expected.
     """
-    with closing(sqlite3.connect(":memory:")) as connection:
-        try:
-            connection.deserialize(data)
-            return _read(connection, name)
-        except (sqlite3.Error, OverflowError, ValueError, TypeError, KeyError) as error:
-            raise CorruptInputError(f"{name} is no readable run database: {type(error).__name__}: {error}") from error
+    with open_database(data, name) as connection:
+        return _read(connection, name)
 
 
 def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
@@ -141,12 +138,8 @@ def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
     version, model, path, run_id, started_at, completed_at, pairs, seconds = metadata[0]
 
     columns = ", ".join(column for column in RESULT_COLUMNS if "_prob_" in column)
-    results = np.array(
-        connection.execute(
-            f"SELECT frame1_index, frame2_index, processing_time_ms, {columns} FROM pair_results ORDER BY frame1_index"
-        ).fetchall(),
-        dtype=np.float64,
-    ).reshape(-1, 3 + len(DIRECTIONS) * len(LABELS))
+    every = f"SELECT frame1_index, frame2_index, processing_time_ms, {columns} FROM pair_results ORDER BY frame1_index"  # noqa: S608 - constants alone
+    results = np.array(connection.execute(every).fetchall(), dtype=np.float64).reshape(-1, 3 + len(DIRECTIONS) * len(LABELS))
     expected = np.arange(pairs)
     if len(results) != pairs or not (np.array_equal(results[:, 0], expected) and np.array_equal(results[:, 1], expected + 1)):
         raise CorruptInputError(f"{name}: {len(results)} rows in pair_results; expected {pairs}, one for each frame and the next")
@@ -195,7 +188,7 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any
     first = next(iterator, None)
     if first is None:
         return
-    statement = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"
+    statement = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"  # noqa: S608 - table names of this module alone
     connection.execute(statement, first)
     connection.executemany(statement, iterator)
 

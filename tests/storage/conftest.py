@@ -1,0 +1,80 @@
+"""The storage under test: a bucket of the test's own, the rows of the shared stack, and a schema that nobody else counts in."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from core.settings import KeySettings
+from storage.keys import Keys
+from storage.objects import ObjectStore, ObjectStoreConfig
+from storage.rows import Rows, RowsConfig
+
+MIGRATIONS = Path(__file__).parents[2] / "deploy" / "supabase" / "migrations"
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys(**{f"{kind}_template": KeySettings.model_fields[kind].default for kind in ("chunk", "layout", "run_db", "model")})
+
+
+@pytest.fixture
+def store_config(namespace) -> ObjectStoreConfig:
+    env = namespace.env
+    return ObjectStoreConfig(
+        bucket=env["WASABI_BUCKET"],
+        access_key=env["WASABI_ACCESS_KEY"],
+        secret_key=env["WASABI_SECRET_KEY"],
+        region=env["WASABI_REGION"],
+        endpoint_url=env["WASABI_ENDPOINT"],
+        pool_size=16,
+        timeout_seconds=20,
+    )
+
+
+@pytest.fixture
+async def store(store_config) -> AsyncIterator[ObjectStore]:
+    async with ObjectStore(store_config) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rows_config(stack) -> RowsConfig:
+    return RowsConfig(
+        url=stack.env["SUPABASE_URL"],
+        service_role_key=stack.env["SUPABASE_SERVICE_ROLE_KEY"],
+        schema=stack.env["SUPABASE_SCHEMA"],
+        timeout_seconds=20,
+    )
+
+
+@pytest.fixture
+async def rows(rows_config) -> AsyncIterator[Rows]:
+    async with Rows(rows_config) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_schema(stack) -> Iterator[str]:
+    """A schema of another name, with the migrations applied twice as their comment says one may; gone after the test."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
+        for _ in range(2):
+            for path in sorted(MIGRATIONS.glob("*.sql")):
+                connection.execute(path.read_text().replace("captionacc_production", name).encode())
+        yield name
+        connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connect(stack, own_schema):
+    """Opens connections as the service role, in the test's own schema."""
+
+    async def opened() -> psycopg.AsyncConnection:
+        options = f"-c search_path={own_schema} -c role=service_role"
+        return await psycopg.AsyncConnection.connect(stack.dsn, autocommit=True, options=options)
+
+    return opened

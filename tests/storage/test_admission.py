@@ -1,0 +1,356 @@
+"""Admission: one decision a request, limits that hold exactly whatever comes at once, and messages that say what to change."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from psycopg.types.json import Jsonb
+
+from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest, Decision, Rejection
+from core.errors import PermanentError
+from core.runs import StoredRun
+from core.types import Priority, RejectionType
+from storage.row_values import admission_answer, admission_values, limit_values
+from tests.storage.admission_requests import WIDE, limits, request
+from tests.storage.finished_runs import finished_run
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def answered(decision: Decision, **changes) -> AdmissionAnswer:
+    return replace(AdmissionAnswer(decision=decision, run_id=None, attempt=None, rejection=None, found_run=None, repeated=False), **changes)
+
+
+async def complete(rows, admitted: AdmissionRequest, attempt: int = 1, **changes):
+    """Finish an admitted run and write its rows."""
+    run = finished_run(
+        pairs=3,
+        run_id=admitted.run_id,
+        attempt=attempt,
+        request_id=admitted.request_id,
+        tenant_id=admitted.tenant_id,
+        video_id=admitted.video_id,
+        cropped_frames_version=admitted.cropped_frames_version,
+        model_version=admitted.model_version,
+        **changes,
+    )
+    await rows.complete_run(run, StoredRun(f"runs/{run.run_id}.db", 4096, f"{attempt:064x}", attempt, False))
+    return run
+
+
+async def test_a_first_request_runs_and_leaves_its_job(rows):
+    """A new request is attempt 1 of its run, and its job is queued with all that the web application shows."""
+    asked = request(priority=Priority.LOW, replay_id="replay-7")
+    assert await rows.admit(asked, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=1)
+    job = await rows.find_job(asked.run_id)
+    assert (job.status, job.priority, job.attempt, job.pairs_total, job.pairs_done) == ("queued", "low", 1, 600, 0)
+    assert (job.request_id, job.tenant_id, job.video_id, job.estimated_cost_usd) == (
+        asked.request_id,
+        asked.tenant_id,
+        asked.video_id,
+        0.0018,
+    )
+    assert job.started_at is job.completed_at is job.error_message is job.run_row_id is None
+
+
+async def test_a_repeated_request_gets_the_stored_decision(rows):
+    """Whatever is passed the second time, and whatever happened in between, the first decision stands."""
+    asked = request()
+    first = await rows.admit(asked, WIDE)
+    await rows.fail_run(asked.run_id, 1, "broken", NOW)
+    refused = replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, "now it looks wrong"))
+    assert await rows.admit(refused, limits(queue_limit=0)) == replace(first, repeated=True)
+    assert (await rows.find_job(asked.run_id)).status == "failed"
+    assert await rows.find_rejection(asked.request_id) is None
+
+
+async def test_a_request_whose_run_is_in_flight_joins(rows):
+    """Another request for the same video, version and model starts nothing."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    joining = replace(asked, request_id=uuid4())
+    assert await rows.admit(joining, limits(queue_limit=0)) == answered(Decision.JOIN, run_id=str(asked.run_id), attempt=1)
+    await rows.record_progress(asked.run_id, 1, 5, NOW)
+    assert (await rows.admit(replace(asked, request_id=uuid4()), WIDE)).decision is Decision.JOIN
+
+
+async def test_a_run_that_failed_gets_the_next_attempt(rows):
+    """A new request for a failed run queues its job again, with nothing left of the failure."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await rows.record_progress(asked.run_id, 1, 99, NOW)
+    await rows.fail_run(asked.run_id, 1, "a chunk is corrupt", NOW)
+    again = replace(asked, request_id=uuid4())
+    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=2)
+    job = await rows.find_job(asked.run_id)
+    assert (job.status, job.attempt, job.pairs_done, job.request_id) == ("queued", 2, 0, again.request_id)
+    assert job.started_at is job.completed_at is job.error_message is None
+
+
+async def test_a_finished_run_answers_once_its_object_is_verified(rows):
+    """A row that the caller has not looked at is to be looked at; then it answers, and its details come back every time."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await complete(rows, asked)
+    later = replace(asked, request_id=uuid4())
+    assert await rows.admit(later, WIDE) == answered(Decision.RECHECK, run_id=str(asked.run_id))
+    seen = replace(later, found_run={"run_id": str(asked.run_id), "storage_key": "k", "captions": 3})
+    found = await rows.admit(seen, limits(queue_limit=0))
+    assert found == answered(Decision.FOUND, run_id=str(asked.run_id), found_run=seen.found_run)
+    assert await rows.admit(later, WIDE) == replace(found, repeated=True)
+
+
+async def test_recheck_writes_nothing(rows):
+    """A request told to look again is decided about when it comes back, not before."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await complete(rows, asked)
+    later = replace(asked, request_id=uuid4())
+    assert not (await rows.admit(later, WIDE)).repeated
+    assert not (await rows.admit(later, WIDE)).repeated
+
+
+async def test_a_run_whose_object_is_gone_runs_again(rows):
+    """A row without its object does not count: the same run gets its next attempt."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await complete(rows, asked)
+    again = replace(asked, request_id=uuid4(), gone_run_id=str(asked.run_id))
+    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=2)
+
+
+async def test_a_run_seen_before_another_took_its_row_is_not_an_answer(rows):
+    """Between the caller's look and the decision a forced run took the row over: look again, at that one."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await complete(rows, asked)
+    forced = replace(asked, request_id=uuid4(), run_id=uuid4(), force=True)
+    await rows.admit(forced, limits(rate_limit_seconds=0))
+    await complete(rows, forced)
+    for seen in ({"found_run": {"run_id": str(asked.run_id)}}, {"gone_run_id": str(asked.run_id)}):
+        answer = await rows.admit(replace(asked, request_id=uuid4(), **seen), WIDE)
+        assert answer == answered(Decision.RECHECK, run_id=str(forced.run_id))
+
+
+async def test_a_forced_request_runs_beside_a_finished_run(rows):
+    """Force does not look at what is there, and is a run of its own."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    await complete(rows, asked)
+    forced = request(asked.tenant_id, asked.video_id, force=True)
+    assert forced.run_id != asked.run_id
+    assert await rows.admit(forced, limits(rate_limit_seconds=0)) == answered(Decision.RUN, run_id=str(forced.run_id), attempt=1)
+
+
+async def test_the_callers_rejection_is_stored_as_given(rows):
+    """What the caller's checks found is the row, once, whatever numbers or characters the record holds."""
+    message = "a \0 in an id; 10 frames expected"
+    asked = request(
+        rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message),
+        frame_count=10**30,
+        cropped_frames_version=2**40,
+        model_version=None,
+        run_id=None,
+        event_id="\0",
+        estimated_cost_usd=None,
+    )
+    stored = Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message.replace("\0", "\ufffd"))
+    assert await rows.admit(asked, WIDE) == answered(Decision.REJECTED, rejection=stored)
+    assert (await rows.admit(asked, WIDE)).repeated
+    row = await rows.find_rejection(asked.request_id)
+    assert (row.type, row.message, row.frame_count, row.acknowledged) == (stored.type, stored.message, None, False)
+
+
+async def test_a_video_of_another_tenant_is_refused(rows):
+    """A video has one tenant; another is refused, is told nothing of the owner, and owns nothing by having asked."""
+    asked = request()
+    foreign = request(video_id=asked.video_id)
+    rejected = replace(foreign, rejection=Rejection(RejectionType.VALIDATION_FAILED, "no such version"))
+    assert (await rows.admit(rejected, WIDE)).decision is Decision.REJECTED
+    assert (await rows.admit(asked, WIDE)).decision is Decision.RUN
+    answer = await rows.admit(replace(foreign, request_id=uuid4()), WIDE)
+    assert answer.rejection.type is RejectionType.VALIDATION_FAILED
+    assert answer.rejection.message == f"video {asked.video_id} belongs to another tenant than {foreign.tenant_id}; a video has one tenant"
+    await complete(rows, asked)
+    assert (await rows.admit(replace(foreign, request_id=uuid4()), WIDE)).decision is Decision.REJECTED
+
+
+async def test_a_forced_run_too_soon_is_refused(rows):
+    """The same video again within the window is refused when forced, at either priority, and not otherwise."""
+    asked = request()
+    await rows.admit(asked, WIDE)
+    for priority in Priority:
+        answer = await rows.admit(request(asked.tenant_id, asked.video_id, force=True, priority=priority), WIDE)
+        assert answer.rejection.type is RejectionType.RATE_LIMITED
+        assert f"video {asked.video_id} was last admitted 0 s ago" in answer.rejection.message
+        assert "accepted 600 s after the last (EXTENTS_RATE_LIMIT_SECONDS)" in answer.rejection.message
+    other = request(asked.tenant_id, asked.video_id, cropped_frames_version=2)
+    assert (await rows.admit(other, WIDE)).decision is Decision.RUN
+    assert (await rows.admit(request(asked.tenant_id, force=True), WIDE)).decision is Decision.RUN
+
+
+@pytest.mark.parametrize(
+    ("limit", "rejection_type", "variable"),
+    [
+        ("max_high_jobs_per_hour_tenant", RejectionType.RATE_LIMITED, "EXTENTS_MAX_HIGH_JOBS_PER_HOUR_TENANT"),
+        ("queue_limit_tenant", RejectionType.QUEUE_FULL, "EXTENTS_QUEUE_LIMIT_TENANT"),
+    ],
+)
+async def test_a_tenants_limit_is_its_own(rows, limit, rejection_type, variable):
+    """At the limit a tenant's next high-priority job is refused with number, limit and setting; others' and low ones are not."""
+    tenant = uuid4()
+    for _ in range(2):
+        assert (await rows.admit(request(tenant), limits(**{limit: 2}))).decision is Decision.RUN
+    answer = await rows.admit(request(tenant), limits(**{limit: 2}))
+    assert answer.rejection.type is rejection_type
+    assert answer.rejection.message.startswith(f"2 high-priority jobs of tenant {tenant} ")
+    assert answer.rejection.message.endswith(f"the limit is 2 ({variable})")
+    assert (await rows.admit(request(tenant, priority=Priority.LOW), limits(**{limit: 2}))).decision is Decision.RUN
+    assert (await rows.admit(request(), limits(**{limit: 2}))).decision is Decision.RUN
+
+
+async def test_a_finished_job_makes_room_in_the_queue_but_not_in_the_hour(rows):
+    """The queue counts what is unfinished, the hour counts what was admitted."""
+    first = request()
+    queue, hour = limits(queue_limit_tenant=1), limits(max_high_jobs_per_hour_tenant=1)
+    await rows.admit(first, queue)
+    assert (await rows.admit(request(first.tenant_id), queue)).rejection.type is RejectionType.QUEUE_FULL
+    await complete(rows, first)
+    assert (await rows.admit(request(first.tenant_id), hour)).rejection.type is RejectionType.RATE_LIMITED
+    assert (await rows.admit(request(first.tenant_id), queue)).decision is Decision.RUN
+
+
+async def test_a_job_beyond_its_deadline_does_not_hold_the_queue(rows):
+    """What should have ended long ago blocks nobody; a job that has not begun has all its time before it."""
+    first = request()
+    queue = limits(queue_limit_tenant=1)
+    await rows.admit(first, queue)
+    began = datetime.now(UTC) - timedelta(seconds=3500)
+    await rows.record_progress(first.run_id, 1, 1, began)
+    assert (await rows.admit(request(first.tenant_id), queue)).rejection.type is RejectionType.QUEUE_FULL
+    assert (await rows.admit(request(first.tenant_id), replace(queue, deadline_high_seconds=3400))).decision is Decision.RUN
+
+
+async def test_many_at_once_keep_the_tenants_limit(rows):
+    """Of forty requests at the same moment exactly as many run as the limit allows."""
+    tenant = uuid4()
+    answers = await asyncio.gather(*(rows.admit(request(tenant), limits(queue_limit_tenant=7)) for _ in range(40)))
+    assert Counter(answer.decision for answer in answers) == {Decision.RUN: 7, Decision.REJECTED: 33}
+
+
+async def test_one_request_many_times_at_once_is_decided_once(rows):
+    """Copies of a record taken up at the same moment get one decision, and one of them is its first."""
+    asked = request()
+    answers = await asyncio.gather(*(rows.admit(asked, WIDE) for _ in range(20)))
+    assert {(answer.decision, answer.attempt) for answer in answers} == {(Decision.RUN, 1)}
+    assert sum(not answer.repeated for answer in answers) == 1
+
+
+async def test_requests_for_one_run_at_once_start_it_once(rows):
+    """Twenty requests for the same video, version and model start one attempt and join it."""
+    asked = request()
+    answers = await asyncio.gather(*(rows.admit(replace(asked, request_id=uuid4()), WIDE) for _ in range(20)))
+    assert Counter(answer.decision for answer in answers) == {Decision.RUN: 1, Decision.JOIN: 19}
+    assert {answer.attempt for answer in answers} == {1}
+
+
+async def test_a_run_is_never_seen_between_flight_and_finish(rows):
+    """While a run is completed, requests for it join or are told to look at its row; none starts it again."""
+    for _ in range(5):
+        asked = request()
+        await rows.admit(asked, WIDE)
+        later = [replace(asked, request_id=uuid4()) for _ in range(8)]
+        _, *answers = await asyncio.gather(complete(rows, asked), *(rows.admit(one, WIDE) for one in later))
+        assert {answer.decision for answer in answers} <= {Decision.JOIN, Decision.RECHECK}
+
+
+async def test_unfinished_jobs_are_counted_by_priority(rows):
+    """The low-priority gate sees jobs that are queued or running, and no others."""
+    before = await rows.count_unfinished(Priority.LOW)
+    asked = [request(priority=Priority.LOW) for _ in range(3)]
+    for one in asked:
+        await rows.admit(one, WIDE)
+    await rows.record_progress(asked[0].run_id, 1, 1, NOW)
+    await rows.fail_run(asked[1].run_id, 1, "x", NOW)
+    await rows.admit(request(), WIDE)
+    assert await rows.count_unfinished(Priority.LOW) == before + 2
+
+
+async def test_a_request_that_is_not_rejected_must_be_whole(rows):
+    """A request without a version, which only a rejection may lack, is refused and leaves nothing behind."""
+    asked = request(cropped_frames_version=None, run_id=uuid4())
+    with pytest.raises(PermanentError, match="admit_request"):
+        await rows.admit(asked, WIDE)
+    assert await rows.find_job(asked.run_id) is None
+
+
+async def admit(connection, asked: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
+    values = (Jsonb(admission_values(asked)), Jsonb(limit_values(allowed)))
+    (answer,) = await (await connection.execute("select admit_request(%s, %s)", values)).fetchone()
+    return admission_answer(answer)
+
+
+@pytest.mark.parametrize(
+    ("limit", "rejection_type", "variable"),
+    [
+        ("max_high_jobs_per_hour", RejectionType.RATE_LIMITED, "EXTENTS_MAX_HIGH_JOBS_PER_HOUR"),
+        ("queue_limit", RejectionType.QUEUE_FULL, "EXTENTS_QUEUE_LIMIT"),
+    ],
+)
+async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, variable):
+    """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are told why."""
+    connections = [await connect() for _ in range(8)]
+    asked = iter([request() for _ in range(60)])
+
+    async def work(connection) -> list[AdmissionAnswer]:
+        return [await admit(connection, one, limits(**{limit: 11})) for one in asked]
+
+    answers = list(chain.from_iterable(await asyncio.gather(*(work(connection) for connection in connections))))
+    assert Counter(answer.decision for answer in answers) == {Decision.RUN: 11, Decision.REJECTED: 49}
+    refused = {(answer.rejection.type, answer.rejection.message) for answer in answers if answer.rejection}
+    ((kind, message),) = refused
+    assert kind is rejection_type
+    assert message.startswith("11 high-priority jobs ")
+    assert message.endswith(f"the limit is 11 ({variable})")
+    tables = ("jobs", "rejections", "requests")
+    counts = await connections[0].execute(
+        "select " + ", ".join(f"(select count(*) from caption_frame_extents_inference_{table})" for table in tables)
+    )
+    assert await counts.fetchone() == (11, 49, 60)
+    for connection in connections:
+        await connection.close()
+
+
+async def test_limits_look_back_only_so_far(connect):
+    """An hour-old admission counts for no rate, and a forced run after the window is accepted."""
+    connection = await connect()
+    asked = request()
+    hourly = limits(max_high_jobs_per_hour=1)
+    assert (await admit(connection, asked, hourly)).decision is Decision.RUN
+    assert (await admit(connection, request(), hourly)).decision is Decision.REJECTED
+    await connection.execute("update caption_frame_extents_inference_requests set created_at = created_at - interval '1 hour'")
+    assert (await admit(connection, request(asked.tenant_id, asked.video_id, force=True), hourly)).decision is Decision.RUN
+    await connection.close()
+
+
+async def test_a_missing_limit_is_an_error(connect):
+    """A limit that is not given must not count as no limit."""
+    connection = await connect()
+    values = limit_values(WIDE)
+    values.pop("queue_limit")
+    with pytest.raises(Exception, match="a limit is missing"):
+        await connection.execute("select admit_request(%s, %s)", (Jsonb(admission_values(request())), Jsonb(values)))
+    await connection.close()
+
+
+def test_every_field_of_a_request_reaches_the_database():
+    """What is sent is plain JSON, and its ids are text."""
+    asked = request(found_run={"run_id": "r"}, gone_run_id="g", rejection=Rejection(RejectionType.QUEUE_FULL, "m"))
+    values = orjson.loads(orjson.dumps(admission_values(asked)))
+    assert UUID(values["request_id"]) == asked.request_id
+    assert (values["pairs_total"], values["rejection"], values["gone_run_id"]) == (600, {"type": "queue_full", "message": "m"}, "g")

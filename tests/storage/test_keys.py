@@ -1,0 +1,63 @@
+"""Object keys: as documented, and from checked ids alone."""
+
+from uuid import UUID
+
+import pytest
+
+from core.errors import ConfigurationError
+from core.frames import plan_chunks
+from core.settings import KeySettings
+from storage.keys import Keys
+
+TENANT, VIDEO, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
+DEFAULTS = {f"{kind}_template": KeySettings.model_fields[kind].default for kind in ("chunk", "layout", "run_db", "model")}
+
+
+def test_default_keys_are_the_documented_ones():
+    """The defaults of the settings give the keys that the encoder writes and readers know."""
+    keys, base = Keys(**DEFAULTS), f"videos/{TENANT}/{VIDEO}"
+    assert keys.chunk(TENANT, VIDEO, 7, plan_chunks(513)[1].name) == f"{base}/cropped_frames_v7/modulo_16/chunk_0000000512.webm"
+    assert keys.layout(TENANT, VIDEO) == f"{base}/layout.db"
+    assert keys.run_db(TENANT, VIDEO, 7, "mrn0fkfd-2024", RUN) == f"{base}/caption_frame_extents/v7_model-mrn0fkfd_run-{RUN}.db"
+    assert keys.model("builtin-1", "manifest.json") == "models/caption_frame_extents/builtin-1/manifest.json"
+
+
+def test_chunk_keys_begin_with_their_prefix():
+    """A listing by the prefix of a level holds every chunk of that level."""
+    keys = Keys(**DEFAULTS | {"chunk_template": "a/{tenant_id}/{version}/b-{chunk}-c/{video_id}"})
+    assert keys.chunk(TENANT, VIDEO, 7, "modulo_4/chunk_x.webm").startswith(keys.chunk_prefix(TENANT, VIDEO, 7, "modulo_4/"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "complaint"),
+    [
+        ("run_db", "videos/{tenant_id}/{video_id}/v{version}_{model_version_8}.db", "EXTENTS_KEY_RUN_DB"),
+        ("layout", "videos/{tenant_id}/{video_id}/{run_id}.db", "no other field"),
+        ("layout", "videos/{tenant_id}/{tenant_id}/{video_id}", "once"),
+        ("layout", "videos/{tenant_id.__class__}/{video_id}", "no other field"),
+        ("layout", "videos/{tenant_id!r}/{video_id}", "conversion"),
+        ("layout", "videos/{tenant_id:>99}/{video_id}", "conversion"),
+        ("layout", "videos/{tenant_id/{video_id}", "EXTENTS_KEY_LAYOUT"),
+        ("layout", "/{tenant_id}/{video_id}", "slash"),
+        ("layout", "videos/{}/{video_id}", "no other field"),
+    ],
+)
+def test_a_template_that_cannot_be_right_is_a_configuration_error(kind, template, complaint):
+    """A template that lacks a field, has a foreign one or plays tricks with one is refused, and its variable named."""
+    with pytest.raises(ConfigurationError, match=complaint):
+        Keys(**DEFAULTS | {f"{kind}_template": template})
+
+
+@pytest.mark.parametrize("version", ["", "../../etc", "a/b", "a" * 65, "-x", "x\n"])
+def test_a_model_version_that_is_none_never_gets_into_a_key(version):
+    """Slashes, dots in front and endless names are refused, whoever lets them through."""
+    with pytest.raises(ValueError, match="model version"):
+        Keys(**DEFAULTS).run_db(TENANT, VIDEO, 1, version, RUN)
+    with pytest.raises(ValueError, match="model version"):
+        Keys(**DEFAULTS).model(version, "manifest.json")
+
+
+def test_a_version_below_one_never_gets_into_a_key():
+    """Cropped frames are counted from 1."""
+    with pytest.raises(ValueError, match="version 0"):
+        Keys(**DEFAULTS).chunk(TENANT, VIDEO, 0, "modulo_1/chunk_0000000001.webm")

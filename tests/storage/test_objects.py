@@ -1,0 +1,185 @@
+"""The object store over real sockets: what is put comes back, and what goes wrong has a name."""
+
+import asyncio
+import gzip
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from core.errors import ConfigurationError, CorruptInputError, MissingObjectError, TransientError
+from core.frames import plan_chunks
+from core.types import Anchor
+from storage.layouts import fetch_layout
+from storage.objects import ObjectStore
+from storage.presence import MissingChunks, missing_chunks
+
+
+@asynccontextmanager
+async def serving(answer: bytes | None) -> AsyncIterator[str]:
+    """A server that gives every request this answer and hangs up; with None it stays silent until the client hangs up."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        if answer is None:
+            await reader.read()
+        else:
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in writers:
+            await writer.wait_closed()
+
+
+async def test_an_object_comes_back_as_it_was_put(store):
+    """Bytes and metadata survive, and a second put replaces the first."""
+    await store.put("a/b.db", b"first")
+    await store.put("a/b.db", b"\0second", {"run-id": "r"})
+    assert await store.get("a/b.db", 7) == b"\0second"
+    info = await store.head("a/b.db")
+    assert (info.size_bytes, info.metadata) == (7, {"run-id": "r"})
+
+
+async def test_an_object_that_is_not_there_is_named(store):
+    """Reading and looking up say which key is missing; deleting it again is no error."""
+    await store.put("a", b"x")
+    await store.delete("a")
+    await store.delete("a")
+    for call in (store.get("a", 1), store.head("a")):
+        with pytest.raises(MissingObjectError, match=f"s3://{store.bucket}/a is not there"):
+            await call
+
+
+async def test_an_object_over_the_limit_is_not_read(store):
+    """The limit is a promise about memory: a larger object is refused by its size."""
+    await store.put("big", bytes(1001))
+    with pytest.raises(CorruptInputError, match="big has 1001 bytes; expected at most 1000"):
+        await store.get("big", 1000)
+
+
+async def test_listings_of_several_pages_are_whole(store):
+    """More keys than one page holds (1,000) are all listed once, in order, and none outside the prefix."""
+    names = [f"many/{number:04d}" for number in range(1105)]
+    await asyncio.gather(*(store.put(name, b"") for name in [*names, "other/x", "many-not/x"]))
+    assert [key async for key in store.list_keys("many/")] == names
+
+
+async def test_more_reads_than_connections_all_finish(store_config):
+    """Reads beyond the pool's size wait for a connection instead of failing."""
+    async with ObjectStore(replace(store_config, pool_size=2)) as store:
+        await asyncio.gather(*(store.put(str(number), bytes([number])) for number in range(40)))
+        assert await asyncio.gather(*(store.get(str(number), 1) for number in range(40))) == [bytes([n]) for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"access_key": "NOBODY"}, "WASABI_ACCESS_KEY"),
+        ({"secret_key": "wrong-secret"}, "WASABI_"),
+        ({"bucket": "no-such-bucket-anywhere"}, "WASABI_BUCKET"),
+    ],
+)
+async def test_what_a_setting_mends_names_the_setting(store_config, changes, complaint):
+    """Wrong credentials and a wrong bucket are configuration errors, and the secret is not in them."""
+    async with ObjectStore(replace(store_config, **changes)) as store:
+        with pytest.raises(ConfigurationError, match=complaint) as raised:
+            await store.check()
+        assert "wrong-secret" not in str(raised.value)
+        with pytest.raises(ConfigurationError):
+            await store.put("a", b"x")
+
+
+async def test_the_right_settings_pass_the_check(store):
+    """A bucket that can be reached raises nothing."""
+    await store.check()
+
+
+async def test_a_store_that_is_away_is_transient(store_config, unused_tcp_port):
+    """A refused connection may pass: the caller tries again."""
+    async with ObjectStore(replace(store_config, endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")) as store:
+        with pytest.raises(TransientError, match=r"s3://.*/a"):
+            await store.get("a", 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: "x"\r\n\r\n',
+        b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 2",
+        b"",
+    ],
+)
+async def test_an_answer_cut_short_is_transient(store_config, answer):
+    """A body that ends before its length, a busy server and a dropped connection may all pass."""
+    async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
+        with pytest.raises(TransientError, match=r"s3://.*/a"):
+            await store.get("a", 1000)
+
+
+async def test_a_server_that_does_not_answer_is_transient(store_config):
+    """A silent server is given up after the timeout."""
+    async with serving(None) as url, ObjectStore(replace(store_config, endpoint_url=url, timeout_seconds=0.2)) as store:
+        with pytest.raises(TransientError, match=r"s3://.*/a"):
+            await store.get("a", 1000)
+
+
+async def test_a_video_with_all_its_chunks_lacks_none(store, keys):
+    """Every chunk of a video is found, whatever else lies beside them."""
+    tenant, video = uuid4(), uuid4()
+    names = [chunk.name for chunk in plan_chunks(1025)]
+    await asyncio.gather(*(store.put(keys.chunk(tenant, video, 1, name), b"x") for name in [*names, "modulo_1/notes.txt"]))
+    assert await missing_chunks(store, keys, tenant, video, 1, 1025) is None
+    assert await missing_chunks(store, keys, tenant, video, 1, 513) is None
+
+
+async def test_the_first_missing_chunk_is_named(store, keys):
+    """Missing chunks are counted, and the first is named in the order in which the layout lists them."""
+    tenant, video = uuid4(), uuid4()
+    names = [chunk.name for chunk in plan_chunks(1025)]
+    for name in set(names) - {names[5], names[2]}:
+        await store.put(keys.chunk(tenant, video, 1, name), b"x")
+    assert await missing_chunks(store, keys, tenant, video, 1, 1025) == MissingChunks(names[2], 2, len(names), version_exists=True)
+
+
+async def test_a_version_that_does_not_exist_is_told_from_a_missing_chunk(store, keys):
+    """Where no chunk lies, the version is missing; another version, and a version 10 beside a version 1, are not it."""
+    tenant, video = uuid4(), uuid4()
+    await store.put(keys.chunk(tenant, video, 10, plan_chunks(2)[0].name), b"x")
+    found = await missing_chunks(store, keys, tenant, video, 1, 2)
+    assert found == MissingChunks("modulo_16/chunk_0000000000.webm", 2, 2, version_exists=False)
+
+
+def layout_file() -> bytes:
+    columns = "crop_left, crop_top, crop_right, crop_bottom, frame_width, frame_height, anchor_type, ocr_visualization_image"
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE video_layout_config (id INTEGER PRIMARY KEY, {columns})")
+        connection.execute("INSERT INTO video_layout_config VALUES (1, 1, 2, 3, 4, 5, 6, 'right', x'89')")
+        connection.commit()
+        return connection.serialize()
+
+
+async def test_a_layout_is_the_same_packed_or_not(store, keys):
+    """``layout.db`` goes before ``layout.db.gz``, and packing does not change the hash that work is pinned to."""
+    tenant, video, data = uuid4(), uuid4(), layout_file()
+    with pytest.raises(MissingObjectError, match=r"neither .*layout\.db nor .*layout\.db\.gz is there"):
+        await fetch_layout(store, keys, tenant, video)
+    await store.put(f"{keys.layout(tenant, video)}.gz", gzip.compress(data))
+    packed = await fetch_layout(store, keys, tenant, video)
+    await store.put(keys.layout(tenant, video), data)
+    plain = await fetch_layout(store, keys, tenant, video)
+    assert packed.sha256 == plain.sha256 == hashlib.sha256(data).hexdigest()
+    assert (packed.key, plain.key) == (f"{plain.key}.gz", keys.layout(tenant, video))
+    assert packed.layout == plain.layout
+    assert plain.layout.anchor is Anchor.RIGHT

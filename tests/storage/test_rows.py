@@ -1,0 +1,337 @@
+"""Rows of finished and failed runs: forward only, once, and the latest request's."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from core.errors import ConfigurationError, TransientError
+from core.runs import StoredRun
+from storage.rows import Completion, Rows
+from tests.storage.admission_requests import WIDE, limits, request
+from tests.storage.finished_runs import finished_run
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SOON = limits(rate_limit_seconds=0)
+
+
+async def admitted(rows, **changes):
+    """An admitted request, and the run that finishes it."""
+    asked = request(**changes)
+    answer = await rows.admit(asked, SOON)
+    return asked, run_of(asked, answer.attempt)
+
+
+def run_of(asked, attempt: int, seed: int = 0):
+    return finished_run(
+        pairs=600,
+        seed=seed,
+        run_id=asked.run_id,
+        attempt=attempt,
+        request_id=asked.request_id,
+        tenant_id=asked.tenant_id,
+        video_id=asked.video_id,
+        cropped_frames_version=asked.cropped_frames_version,
+        model_version=asked.model_version,
+    )
+
+
+def stored(run, content: str = "0") -> StoredRun:
+    return StoredRun(f"videos/{run.run_id}.db", 123_456_789_012, content * 64, run.attempt, False)
+
+
+async def find(rows, run):
+    return await rows.find_run(run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version)
+
+
+async def test_a_completed_run_has_its_row_and_its_job(rows):
+    """The row says where the object is and what it is; the job points to the row."""
+    asked, run = await admitted(rows)
+    completion = await rows.complete_run(run, stored(run))
+    row, job = await find(rows, run), await rows.find_job(run.run_id)
+    assert completion == Completion(row.id, "owner")
+    assert (row.run_id, row.storage_key, row.size_bytes, row.sha256) == (
+        str(run.run_id),
+        f"videos/{run.run_id}.db",
+        123_456_789_012,
+        "0" * 64,
+    )
+    assert (row.total_pairs, row.started_at, row.completed_at, row.request_id) == (600, run.started_at, run.completed_at, asked.request_id)
+    assert (job.status, job.pairs_done, job.gpu_seconds, job.run_row_id) == ("completed", 600, 12.5, row.id)
+    assert (job.started_at, job.completed_at) == (run.started_at, run.completed_at)
+
+
+async def test_completing_again_changes_nothing(rows, stack):
+    """A repeat, and many at once, leave rows as they are, down to the time of their last change."""
+    _, run = await admitted(rows)
+    first = await rows.complete_run(run, stored(run))
+    before = (await find(rows, run), await rows.find_job(run.run_id), versions(stack, run))
+    assert await asyncio.gather(*(rows.complete_run(run, stored(run)) for _ in range(8))) == [first] * 8
+    await rows.fail_run(run.run_id, 1, "too late", NOW)
+    await rows.record_progress(run.run_id, 1, 3, NOW)
+    assert (await find(rows, run), await rows.find_job(run.run_id), versions(stack, run)) == before
+
+
+def versions(stack, run) -> list[object]:
+    """What PostgreSQL changes with every write to a row, even one of equal values."""
+    with psycopg.connect(stack.dsn) as connection:
+        connection.execute("set search_path = captionacc_production")
+        return [
+            connection.execute(
+                f"select xmin, ctid from caption_frame_extents_inference_{table} where run_id = %s", [str(run.run_id)]
+            ).fetchall()
+            for table in ("runs", "jobs")
+        ]
+
+
+async def test_progress_only_moves_forward(rows):
+    """Late and foreign reports neither turn a job back nor change when it began."""
+    _, run = await admitted(rows)
+    await rows.record_progress(run.run_id, 1, 200, NOW)
+    await rows.record_progress(run.run_id, 1, 100, NOW + timedelta(seconds=9))
+    await rows.record_progress(run.run_id, 2, 500, NOW)
+    await rows.record_progress(uuid4(), 1, 500, NOW)
+    job = await rows.find_job(run.run_id)
+    assert (job.status, job.pairs_done, job.started_at) == ("running", 200, NOW)
+
+
+async def test_a_failed_run_says_why(rows):
+    """The job carries the first message, and reports of work that come after do not revive it."""
+    _, run = await admitted(rows)
+    await rows.fail_run(run.run_id, 1, "chunk \0 is corrupt", NOW)
+    await rows.fail_run(run.run_id, 1, "another message", NOW)
+    await rows.record_progress(run.run_id, 1, 3, NOW)
+    job = await rows.find_job(run.run_id)
+    assert (job.status, job.error_message, job.completed_at) == ("failed", "chunk \ufffd is corrupt", NOW)
+    assert await find(rows, run) is None
+
+
+async def test_completion_and_failure_end_alike_in_either_order(rows):
+    """A verified object outweighs a failure of the same attempt, whichever is written first."""
+    (_, one), (_, other) = await admitted(rows), await admitted(rows)
+    await rows.fail_run(one.run_id, 1, "x", NOW)
+    await rows.complete_run(one, stored(one))
+    await rows.complete_run(other, stored(other))
+    await rows.fail_run(other.run_id, 1, "x", NOW)
+    for run in (one, other):
+        job = await rows.find_job(run.run_id)
+        assert (job.status, job.error_message) == ("completed", None)
+
+
+async def test_an_overtaken_attempt_changes_nothing(rows):
+    """What a process left over from attempt 1 reports, when attempt 2 has begun, is answered and not written."""
+    asked, first = await admitted(rows)
+    await rows.fail_run(asked.run_id, 1, "x", NOW)
+    again = replace(asked, request_id=uuid4())
+    await rows.admit(again, WIDE)
+    assert await rows.complete_run(first, stored(first, "1")) == Completion(None, "stale")
+    await rows.fail_run(asked.run_id, 1, "late", NOW)
+    await rows.record_progress(asked.run_id, 1, 9, NOW)
+    job = await rows.find_job(asked.run_id)
+    assert (job.status, job.attempt, job.pairs_done) == ("queued", 2, 0)
+    second = run_of(again, 2)
+    completion = await rows.complete_run(second, stored(second, "2"))
+    assert await rows.complete_run(first, stored(first, "1")) == Completion(completion.run_row_id, "stale")
+    assert (await find(rows, second)).sha256 == "2" * 64
+
+
+async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
+    """One row for each video, version and model: the forced run's, under the id that others point to."""
+    asked, old = await admitted(rows)
+    first = await rows.complete_run(old, stored(old))
+    _, forced = await admitted(rows, tenant_id=asked.tenant_id, video_id=asked.video_id, force=True)
+    assert await rows.complete_run(forced, stored(forced, "f")) == first
+    row = await find(rows, forced)
+    assert (row.id, row.run_id, row.sha256) == (first.run_row_id, str(forced.run_id), "f" * 64)
+    assert await rows.complete_run(old, stored(old)) == Completion(first.run_row_id, "superseded")
+    assert await find(rows, forced) == row
+
+
+@pytest.mark.parametrize("later_first", [True, False])
+async def test_the_later_request_has_the_row_whoever_finishes_first(rows, later_first):
+    """Of two runs of one video the one requested later owns the row in the end, and both jobs are completed."""
+    asked, earlier = await admitted(rows)
+    _, later = await admitted(rows, tenant_id=asked.tenant_id, video_id=asked.video_id, force=True)
+    for run in (later, earlier) if later_first else (earlier, later):
+        await rows.complete_run(run, stored(run))
+    row = await find(rows, later)
+    assert row.run_id == str(later.run_id)
+    for run in (earlier, later):
+        job = await rows.find_job(run.run_id)
+        assert (job.status, job.run_row_id) == ("completed", row.id)
+
+
+async def test_a_row_of_the_old_service_is_taken_over(rows, stack):
+    """A row that knows no request counts as the earliest, and keeps its id."""
+    _, run = await admitted(rows)
+    with psycopg.connect(stack.dsn) as connection:
+        (row_id,) = connection.execute(
+            "insert into captionacc_production.caption_frame_extents_inference_runs (run_id, video_id, tenant_id, cropped_frames_version,"
+            " model_version, wasabi_storage_key, total_pairs, started_at, completed_at) values (%s, %s, %s, %s, %s, 'k', 600, now(), now())"
+            " returning id",
+            [f"old-{uuid4()}", run.video_id, run.tenant_id, run.cropped_frames_version, run.model_version],
+        ).fetchone()
+    found = await find(rows, run)
+    assert (found.sha256, found.size_bytes, found.request_id) == (None, None, None)
+    assert await rows.complete_run(run, stored(run)) == Completion(row_id, "owner")
+
+
+async def test_a_run_without_its_job_is_completed_all_the_same(rows):
+    """A result is not lost because a row was: the job is written anew."""
+    run = finished_run(pairs=3)
+    assert (await rows.complete_run(run, stored(run))).outcome == "owner"
+    assert (await rows.find_job(run.run_id)).status == "completed"
+
+
+async def test_what_is_not_there_is_none(rows):
+    """Looking for what was never written is no error."""
+    assert await rows.find_job(uuid4()) is None
+    assert await rows.find_rejection(uuid4()) is None
+    assert await rows.find_run(uuid4(), uuid4(), 1, 'model, with (signs) of a "filter"') is None
+
+
+async def test_the_right_settings_pass_the_check(rows):
+    """The service role, in its schema, with the migrations applied."""
+    await rows.check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"service_role_key": "nonsense"}, "SUPABASE_SERVICE_ROLE_KEY"),
+        ({"schema": "no_such_schema"}, "SUPABASE_SCHEMA"),
+        ({"schema": "public"}, "migrations"),
+        ({"url": "ftp://127.0.0.1"}, "SUPABASE_URL"),
+    ],
+)
+async def test_what_a_setting_mends_names_the_setting(rows_config, changes, complaint):
+    """A wrong key, schema or address is a configuration error that says what to set, without the key."""
+    with pytest.raises(ConfigurationError, match=complaint) as raised:
+        async with Rows(replace(rows_config, **changes)) as rows:
+            await rows.check()
+    assert "nonsense" not in str(raised.value)
+
+
+async def test_the_public_key_may_not_call_the_service(rows_config, stack):
+    """The key that web pages carry is no service role: the functions are not for it."""
+    async with Rows(replace(rows_config, service_role_key=stack.config.anon_key)) as rows:
+        with pytest.raises(ConfigurationError, match="SUPABASE_SERVICE_ROLE_KEY"):
+            await rows.check()
+
+
+async def test_a_database_that_is_away_is_transient(rows_config, unused_tcp_port):
+    """A refused connection may pass."""
+    async with Rows(replace(rows_config, url=f"http://127.0.0.1:{unused_tcp_port}")) as rows:
+        with pytest.raises(TransientError, match="caption_frame_extents_inference_jobs"):
+            await rows.find_job(uuid4())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 522])
+async def test_a_server_error_is_transient_for_reads_and_calls(rows_config, status):
+    """A gateway's error page, whatever its body, may pass."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\n<hr>".encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Rows(replace(rows_config, url=url)) as rows:
+            for call in (rows.find_job(uuid4()), rows.check()):
+                with pytest.raises(TransientError, match=str(status)):
+                    await call
+
+
+async def test_closing_closes_the_connections(rows_config):
+    """After the context no connection is open, and none can be opened."""
+    async with Rows(rows_config) as rows:
+        await rows.check()
+    with pytest.raises(RuntimeError, match="closed"):
+        await rows.check()
+
+
+async def test_a_users_token_reaches_only_its_own_tenant(rows, stack):
+    """A user of one tenant reads that tenant's rows in all four tables, and nobody else's."""
+    (mine, my_run), (other, other_run) = await admitted(rows), await admitted(rows)
+    for run in (my_run, other_run):
+        await rows.complete_run(run, stored(run))
+    for tenant in (mine.tenant_id, other.tenant_id):
+        await rows.admit(request(tenant), limits(queue_limit=0))
+    async with user(stack, mine.tenant_id) as client:
+        for table in ("runs", "jobs", "rejections", "requests"):
+            answer = await client.get(f"caption_frame_extents_inference_{table}", params={"select": "tenant_id"})
+            assert {row["tenant_id"] for row in answer.raise_for_status().json()} == {str(mine.tenant_id)}
+
+
+@pytest.mark.parametrize("claims", [{}, {"user_metadata": {"tenant_id": "{tenant}"}}])
+async def test_a_token_without_a_tenant_reaches_nothing(rows, stack, claims):
+    """No tenant, or one that the user wrote into its own profile, is no tenant."""
+    asked, _ = await admitted(rows)
+    claims = {key: {"tenant_id": str(asked.tenant_id)} for key in claims}
+    async with user(stack, None, **claims) as client:
+        assert (await client.get("caption_frame_extents_inference_jobs")).raise_for_status().json() == []
+
+
+async def test_a_tenant_under_app_metadata_counts(rows, stack):
+    """Where the issuer puts the tenant under app_metadata, it is found there."""
+    asked, _ = await admitted(rows)
+    async with user(stack, None, app_metadata={"tenant_id": str(asked.tenant_id)}) as client:
+        assert len((await client.get("caption_frame_extents_inference_jobs")).raise_for_status().json()) == 1
+
+
+async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stack):
+    """The three acknowledged columns of the tenant's own rejections can be set, no other column, row or table."""
+    mine, other = request(), request()
+    for asked in (mine, other):
+        await rows.admit(asked, limits(queue_limit=0))
+    table = "caption_frame_extents_inference_rejections"
+    seen = {"acknowledged": True, "acknowledged_at": NOW.isoformat(), "acknowledged_by": "sam"}
+    async with user(stack, mine.tenant_id) as client:
+        assert (await client.patch(table, params={"id": f"eq.{mine.request_id}"}, json=seen)).is_success
+        assert (await client.patch(table, params={"id": f"eq.{other.request_id}"}, json=seen)).is_success  # of no row
+        for column, value in (("rejection_message", "fine"), ("tenant_id", str(other.tenant_id)), ("frame_count", 1)):
+            answer = await client.patch(table, params={"id": f"eq.{mine.request_id}"}, json={column: value})
+            assert answer.json()["code"] == "42501"
+        for attempt in (
+            client.delete(table, params={"id": f"eq.{mine.request_id}"}),
+            client.post(table, json={"id": str(uuid4()), "tenant_id": str(mine.tenant_id)}),
+            client.patch("caption_frame_extents_inference_jobs", params={"tenant_id": f"eq.{mine.tenant_id}"}, json={"status": "failed"}),
+            client.post("rpc/fail_run", json={"run_id": "x", "attempt": 1, "message": "m", "completed_at": NOW.isoformat()}),
+            client.post("rpc/admit_request", json={"request": {}, "limits": {}}),
+            client.post("rpc/complete_run", json={"run": {}}),
+        ):
+            assert (await attempt).json()["code"] == "42501"
+    assert (await rows.find_rejection(mine.request_id)).acknowledged
+    assert not (await rows.find_rejection(other.request_id)).acknowledged
+    await rows.admit(mine, WIDE)
+    assert (await rows.find_rejection(mine.request_id)).acknowledged
+
+
+async def test_nobody_without_a_token_reads_anything(stack):
+    """The anonymous role has no right on any table."""
+    async with httpx.AsyncClient(base_url=f"{stack.env['SUPABASE_URL']}/rest/v1/") as client:
+        headers = {"apikey": stack.config.anon_key, "Accept-Profile": stack.env["SUPABASE_SCHEMA"]}
+        for table in ("runs", "jobs", "rejections", "requests"):
+            answer = await client.get(f"caption_frame_extents_inference_{table}", headers=headers)
+            assert answer.json()["code"] == "42501"
+
+
+def user(stack, tenant_id, **claims) -> httpx.AsyncClient:
+    """A web application's client, for a user who has logged in."""
+    if tenant_id is not None:
+        claims["tenant_id"] = str(tenant_id)
+    schema = stack.env["SUPABASE_SCHEMA"]
+    headers = {
+        "apikey": stack.config.anon_key,
+        "Authorization": f"Bearer {stack.config.token('authenticated', **claims)}",
+        "Accept-Profile": schema,
+        "Content-Profile": schema,
+    }
+    return httpx.AsyncClient(base_url=f"{stack.env['SUPABASE_URL']}/rest/v1/", headers=headers)

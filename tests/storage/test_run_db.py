@@ -1,0 +1,213 @@
+"""The run database: its documented tables, its exact bytes, and what reading it back refuses."""
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import timedelta, timezone
+
+import numpy as np
+import pytest
+
+from core.captions import find_captions
+from core.errors import CorruptInputError
+from core.types import LABELS
+from storage.run_db import build_run_db, read_run_db
+from tests.storage.finished_runs import finished_run, fixed_run
+
+
+def opened(data: bytes):
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(data)
+    return closing(connection)
+
+
+def changed(data: bytes, *statements: str) -> bytes:
+    with opened(data) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+        return connection.serialize()
+
+
+def test_readers_of_the_old_service_find_what_they_read():
+    """The statements of old readers give the run's metadata and its pairs, with the documented columns in their order."""
+    run = fixed_run(pairs=3)
+    with opened(build_run_db(run)) as connection:
+        metadata = connection.execute("SELECT * FROM run_metadata")
+        assert [column[0] for column in metadata.description] == [
+            "cropped_frames_version",
+            "model_version",
+            "model_checkpoint_path",
+            "run_id",
+            "started_at",
+            "completed_at",
+            "total_pairs",
+            "processing_time_seconds",
+        ]
+        assert metadata.fetchall() == [
+            (
+                3,
+                "builtin-0123abcd",
+                "models/caption_frame_extents/builtin-0123abcd/model.safetensors",
+                str(run.run_id),
+                "2026-01-02T03:04:05.000678+00:00",
+                "2026-01-02T03:05:06.250678+00:00",
+                3,
+                61.25,
+            )
+        ]
+        pairs = connection.execute("SELECT * FROM pair_results ORDER BY id")
+        scores = [f"prob_{label}" for label in ("same", "different", "empty_empty", "empty_valid", "valid_empty")]
+        assert [column[0] for column in pairs.description] == [
+            "id",
+            "frame1_index",
+            "frame2_index",
+            *(f"{direction}_{what}" for direction in ("forward", "backward") for what in ("predicted_label", "confidence", *scores)),
+            "processing_time_ms",
+        ]
+        for pair, row in enumerate(pairs.fetchall()):
+            assert row[:3] == (pair + 1, pair, pair + 1)
+            for direction in range(2):
+                label, confidence, *found = row[3 + 7 * direction : 10 + 7 * direction]
+                expected = run.probabilities[pair, direction]
+                assert np.array_equal(np.float32(found), expected)
+                assert (label, confidence) == (LABELS[expected.argmax()], expected.max())
+            assert row[17] == run.pair_milliseconds[pair]
+        indices = {row[1] for row in connection.execute("PRAGMA index_list(pair_results)")}
+        assert "idx_pair_frames" in indices
+        assert [row[2] for row in connection.execute("PRAGMA index_info(idx_pair_frames)")] == ["frame1_index", "frame2_index"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE pair_results SET forward_predicted_label = 'other'",
+        "UPDATE pair_results SET backward_prob_same = 1.01",
+        "UPDATE pair_results SET forward_confidence = -0.01",
+        "UPDATE pair_results SET frame1_index = 0, frame2_index = 1",
+        "INSERT INTO quality_issues VALUES (999, 'other', 0, '')",
+    ],
+)
+def test_the_tables_refuse_what_cannot_be(statement):
+    """Labels, probabilities and the uniqueness of a pair are checked by the file itself."""
+    with opened(build_run_db(fixed_run(pairs=3))) as connection, pytest.raises(sqlite3.IntegrityError):
+        connection.execute(statement)
+
+
+def test_captions_and_issues_are_stored_with_their_times():
+    """The added tables hold what ``find_captions`` says, in seconds as well as in frames."""
+    run = fixed_run(pairs=300)
+    track = find_captions(run.probabilities)
+    with opened(build_run_db(run)) as connection:
+        assert connection.execute("SELECT * FROM caption_extents ORDER BY id").fetchall() == [
+            (number, c.first_frame, c.last_frame, c.first_frame / 10, (c.last_frame + 1) / 10, c.start_confidence, c.end_confidence)
+            for number, c in enumerate(track.captions, start=1)
+        ]
+        assert connection.execute("SELECT kind, frame_index, detail FROM quality_issues ORDER BY id").fetchall() == [
+            (issue.kind, issue.frame_index, issue.detail) for issue in track.issues
+        ]
+    assert track.captions
+    assert track.issues
+
+
+def test_what_was_built_reads_back():
+    """Reading gives back every value of the run, the probabilities bit for bit."""
+    run = finished_run(pairs=600)
+    found = read_run_db(build_run_db(run), "run.db")
+    assert (found.run_id, found.attempt, found.pairs) == (str(run.run_id), 1, 600)
+    assert (found.started_at, found.completed_at, found.processing_time_seconds) == (run.started_at, run.completed_at, 61.25)
+    assert found.provenance == {
+        **run.provenance,
+        "attempt": "1",
+        "request_id": str(run.request_id),
+        "tenant_id": str(run.tenant_id),
+        "video_id": str(run.video_id),
+        "gpu_seconds": "12.5",
+    }
+    assert np.array_equal(found.probabilities, run.probabilities)
+    assert np.array_equal(found.pair_milliseconds, run.pair_milliseconds)
+    track = find_captions(run.probabilities)
+    assert (found.track.captions, found.track.issues, found.track.label_counts) == (track.captions, track.issues, track.label_counts)
+
+
+def test_the_same_run_gives_the_same_bytes_in_any_process():
+    """Another process, with another hash seed and time zone, builds the file byte for byte."""
+    program = (
+        "import hashlib; from storage.run_db import build_run_db; from tests.storage.finished_runs import fixed_run; "
+        "print(hashlib.sha256(build_run_db(fixed_run(pairs=2000))).hexdigest())"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True, env={"PYTHONHASHSEED": seed, "TZ": zone}
+        ).stdout.strip()
+        for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo"))
+    }
+    assert hashes == {hashlib.sha256(build_run_db(fixed_run(pairs=2000))).hexdigest()}
+
+
+def test_bytes_do_not_depend_on_how_equal_values_are_written():
+    """The order of the provenance and the zone of a time are not part of a run."""
+    run = fixed_run()
+    tokyo = timezone(timedelta(hours=9))
+    same = fixed_run(
+        provenance=dict(reversed(run.provenance.items())),
+        started_at=run.started_at.astimezone(tokyo),
+        completed_at=run.completed_at.astimezone(tokyo),
+    )
+    assert build_run_db(run) == build_run_db(same)
+
+
+def test_bytes_do_not_name_the_sqlite_that_wrote_them():
+    """The version that SQLite notes in the header is a constant, so machines of different age agree."""
+    assert build_run_db(fixed_run())[96:100] == (3_040_000).to_bytes(4, "big")
+
+
+def test_a_database_of_the_old_service_is_read():
+    """Without the added tables, captions are derived from the pairs and the attempt is the first."""
+    run = fixed_run(pairs=50)
+    old = changed(build_run_db(run), "DROP TABLE run_provenance", "DROP TABLE caption_extents", "DROP TABLE quality_issues")
+    found = read_run_db(old, "run.db")
+    assert (found.attempt, found.provenance) == (1, {})
+    assert found.track.captions == find_captions(run.probabilities).captions
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"no database" * 1000,
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:8192] + bytes(4096) + data[12288:],
+        lambda data: changed(data, "DELETE FROM pair_results WHERE frame1_index = 20"),
+        lambda data: changed(data, "UPDATE pair_results SET frame2_index = 99 WHERE frame1_index = 20"),
+        lambda data: changed(data, "UPDATE run_metadata SET total_pairs = total_pairs + 1"),
+        lambda data: changed(data, "DELETE FROM run_metadata"),
+        lambda data: changed(data, "UPDATE run_metadata SET started_at = 'yesterday'"),
+        lambda data: changed(data, "DROP TABLE pair_results"),
+        lambda data: changed(data, "DROP INDEX idx_pair_frames", "DROP TABLE caption_extents"),
+    ],
+)
+def test_a_damaged_or_incomplete_file_is_refused(damage):
+    """Nothing that is cut, overwritten or lacks a row passes for a run."""
+    with pytest.raises(CorruptInputError, match=r"^run\.db"):
+        read_run_db(damage(build_run_db(fixed_run(pairs=200))), "run.db")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"probabilities": np.zeros((3, 2, 4), np.float32)}, "expected float32"),
+        ({"probabilities": np.zeros((3, 2, 5), np.float64)}, "expected float32"),
+        ({"probabilities": np.zeros((0, 2, 5), np.float32)}, "at least one pair"),
+        ({"probabilities": np.full((7, 2, 5), np.nan, np.float32)}, "not finite"),
+        ({"probabilities": np.full((7, 2, 5), 1.5, np.float32)}, "within 0..1"),
+        ({"pair_milliseconds": np.zeros(6)}, "pair_milliseconds"),
+        ({"started_at": fixed_run().started_at.replace(tzinfo=None)}, "time zone"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_before_it_is_written(changes, complaint):
+    """Shapes that disagree, impossible probabilities and times without a zone never become a file."""
+    with pytest.raises(ValueError, match=complaint):
+        fixed_run(**changes)

@@ -1,0 +1,102 @@
+"""Every exception of the vendors' libraries becomes one of ours."""
+
+import inspect
+
+import httpx
+import pytest
+from botocore import exceptions as boto
+from postgrest import APIError
+
+from core.errors import ConfigurationError, CorruptInputError, MissingObjectError, PermanentError, TransientError
+from storage import object_errors, row_errors
+
+
+def exceptions_of(module) -> list[type[Exception]]:
+    return [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Exception)]
+
+
+def is_mapped(kind: type[Exception], table) -> bool:
+    return any(issubclass(kind, theirs) for _, theirs in table)
+
+
+BOTO_ROOTS = {boto.BotoCoreError, boto.ClientError}  # never raised themselves, and judged by code and status
+BOTO_EXCEPTIONS = [
+    kind for kind in exceptions_of(boto) if issubclass(kind, (boto.BotoCoreError, boto.ClientError)) and kind not in BOTO_ROOTS
+]
+HTTPX_ROOTS = {httpx.HTTPError, httpx.RequestError}
+
+
+@pytest.mark.parametrize("kind", BOTO_EXCEPTIONS, ids=lambda kind: kind.__name__)
+def test_every_exception_of_botocore_is_mapped(kind):
+    """A release of botocore that adds an exception fails here until somebody says what it means."""
+    assert is_mapped(kind, object_errors.TABLE)
+
+
+@pytest.mark.parametrize("kind", [k for k in exceptions_of(httpx) if k not in HTTPX_ROOTS], ids=lambda kind: kind.__name__)
+def test_every_exception_of_httpx_is_mapped(kind):
+    """A release of httpx that adds an exception fails here until somebody says what it means."""
+    assert is_mapped(kind, row_errors.TABLE)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("NoSuchKey", 404, MissingObjectError),
+        ("404", 404, MissingObjectError),
+        ("NoSuchBucket", 404, ConfigurationError),
+        ("InvalidAccessKeyId", 403, ConfigurationError),
+        ("SignatureDoesNotMatch", 403, ConfigurationError),
+        ("AccessDenied", 403, ConfigurationError),
+        ("SlowDown", 503, TransientError),
+        ("InternalError", 500, TransientError),
+        ("RequestTimeout", 400, TransientError),
+        ("TooManyRequests", 429, TransientError),
+        ("", 502, TransientError),
+        ("EntityTooLarge", 400, PermanentError),
+    ],
+)
+def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected):
+    """What may pass is told from what a setting mends, and from what the server will always refuse."""
+    answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(expected, match=r"^the thing") as raised, object_errors.mapped("the thing"):
+        raise boto.ClientError(answer, "GetObject")
+    assert type(raised.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("42501", ConfigurationError),
+        ("PGRST202", ConfigurationError),
+        ("PGRST106", ConfigurationError),
+        ("23514", PermanentError),
+        ("22P02", PermanentError),
+    ],
+)
+def test_the_databases_answer_is_judged_by_its_code(code, expected):
+    """Wrong rights and missing migrations say what to mend; a refused value is permanent."""
+    with pytest.raises(expected, match=r"^the thing") as raised, row_errors.mapped("the thing"):
+        raise APIError({"message": "m", "code": code})
+    assert type(raised.value) is expected
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 546])
+async def test_a_status_that_may_pass_is_transient_whoever_gives_it(status):
+    """A gateway's error page in front of the database is as passing as the database's own 503."""
+    response = httpx.Response(status, text="<html>upstream</html>", request=httpx.Request("GET", "http://x"))
+    with pytest.raises(TransientError, match=str(status)):
+        await row_errors.judge_status(response)
+
+
+@pytest.mark.parametrize("table", [object_errors, row_errors])
+def test_our_own_errors_pass_as_they_are(table):
+    """An error that is ours already keeps its class."""
+    with pytest.raises(CorruptInputError, match="as it is"), table.mapped("the thing"):
+        raise CorruptInputError("as it is")
+
+
+@pytest.mark.parametrize("table", [object_errors, row_errors])
+def test_mistakes_of_our_own_are_not_hidden(table):
+    """A KeyError is a bug, not a vendor's error."""
+    with pytest.raises(KeyError), table.mapped("the thing"):
+        raise KeyError("x")
