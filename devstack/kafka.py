@@ -43,7 +43,7 @@ async def prepare_broker(config: StackConfig, folder: Path, node: int) -> None:
     properties.parent.mkdir(parents=True, exist_ok=True)
     properties.write_text(_properties(config, folder, node))
     if not (folder / name / "meta.properties").exists():
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", config.cluster_id, "--config", str(properties)]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={config.cluster_id}", "--config", str(properties)]
         await run_once(name, [*_java("-Xmx128m"), *tool], folder)
 
 
