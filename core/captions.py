@@ -99,11 +99,10 @@ def consistent_labels(mean: FloatArray) -> npt.NDArray[np.int64]:
     """
     log = np.log(np.maximum(mean, PROBABILITY_FLOOR))
     staying = np.where(log[:, DIFFERENT] > log[:, SAME], DIFFERENT, SAME)
-    steps = zip(log[:, EMPTY_EMPTY].tolist(), log[:, VALID_EMPTY].tolist(), log[:, EMPTY_VALID].tolist(),
-                np.maximum(log[:, SAME], log[:, DIFFERENT]).tolist(), strict=True)  # fmt: skip
+    steps = np.column_stack((log[:, [EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]], log[:, [SAME, DIFFERENT]].max(axis=1)))
     empty = valid = 0.0  # log-probability of the best sequence that ends in this state
     came_from_valid: list[tuple[bool, bool]] = []  # per pair: for ending empty, for ending valid
-    for empty_empty, valid_empty, empty_valid, valid_valid in steps:
+    for empty_empty, valid_empty, empty_valid, valid_valid in steps.tolist():
         to_empty, to_empty_from_valid = empty + empty_empty, valid + valid_empty
         to_valid, to_valid_from_valid = empty + empty_valid, valid + valid_valid
         came_from_valid.append((to_empty_from_valid > to_empty, to_valid_from_valid > to_valid))

@@ -1,5 +1,6 @@
 """``layout.db``: where a video's strip was cut out, and its OCR visualisation."""
 
+import asyncio
 import hashlib
 import sqlite3
 import zlib
@@ -14,8 +15,8 @@ from storage.objects import ObjectStore
 from storage.sqlite_files import open_database
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
-"""Of the expanded file, and of what is fetched. Layouts of real films keep a box of every OCR reading, some tens of
-megabytes for hours of film; a worker can hold this much beside its frames."""
+"""Of what is fetched and of what it expands to. A row and an image need far less, but the file may hold whatever else its
+writer keeps in it; this is what a process can spare for one beside its other work."""
 
 _TABLE: Final = "video_layout_config"
 _NUMBERS: Final = ("crop_left", "crop_top", "crop_right", "crop_bottom", "frame_width", "frame_height")
@@ -51,7 +52,11 @@ async def fetch_layout(store: ObjectStore, keys: Keys, tenant_id: UUID, video_id
         except MissingObjectError as error:
             raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {key}.gz is there") from error
         key = f"{key}.gz"
-        data = expand(packed, key)
+        data = await asyncio.to_thread(expand, packed, key)
+    return await asyncio.to_thread(_read, data, key)
+
+
+def _read(data: bytes, key: str) -> StoredLayout:
     return StoredLayout(parse_layout(data, key), hashlib.sha256(data).hexdigest(), key)
 
 

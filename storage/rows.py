@@ -138,6 +138,11 @@ class Rows:
         )
         return run_row(rows[0]) if rows else None
 
+    async def find_answer(self, request_id: UUID) -> AdmissionAnswer | None:
+        """What was decided about a request, if anything yet: for whoever sent it to follow."""
+        rows = await self._select("requests", {"request_id": str(request_id)})
+        return admission_answer({**rows[0]["answer"], "repeated": True}) if rows else None
+
     async def find_job(self, run_id: UUID) -> JobRow | None:
         rows = await self._select("jobs", {"run_id": str(run_id)})
         return job_row(rows[0]) if rows else None

@@ -57,7 +57,7 @@ class RunDatabase:
 
 
 def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
-    """The bytes of the run's database.
+    """The bytes of the run's database. Takes about a second for 36,000 pairs: call it in a thread.
 
     Ids and the attempt are added to the run's provenance, where what is not in ``run_metadata`` has its place.
 

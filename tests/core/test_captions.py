@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -34,12 +34,14 @@ def is_consistent(labels: tuple[Label, ...]) -> bool:
     return all(AFTER[one] == BEFORE[other] for one, other in pairwise(labels))
 
 
+@settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_labels_follow_from_one_another(scores):
     """Whatever the probabilities, each pair's label begins in the state in which the one before it ends."""
     assert is_consistent(tuple(LABELS[label] for label in find_captions(scores).labels))
 
 
+@settings(deadline=None)
 @given(probabilities(st.integers(1, 5)))
 def test_labels_are_the_likeliest_consistent_sequence(scores):
     """No consistent sequence, of all that there are, has a greater product of probabilities."""
@@ -53,6 +55,7 @@ def test_labels_are_the_likeliest_consistent_sequence(scores):
     assert score(used) == pytest.approx(best, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_captions_ascend_without_overlap_and_cover_every_valid_frame(scores):
     """Captions ascend, share no frame, and hold exactly the frames in which the labels say there is text."""
@@ -63,6 +66,7 @@ def test_captions_ascend_without_overlap_and_cover_every_valid_frame(scores):
     assert covered == sorted(valid)
 
 
+@settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_boundaries_carry_the_probability_of_their_label(scores):
     """A confidence is the mean probability of the label at the boundary, and missing only where the video begins or ends."""
@@ -77,6 +81,7 @@ def test_boundaries_carry_the_probability_of_their_label(scores):
             assert caption.end_confidence == track.probabilities[after, track.labels[after]]
 
 
+@settings(deadline=None)
 @given(probabilities(st.integers(1, 40)))
 def test_reversing_the_film_reverses_the_labels_evidence(scores):
     """Playing the film backward, with its two directions exchanged, gives the same mean evidence read backward."""

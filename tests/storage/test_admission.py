@@ -65,6 +65,7 @@ async def test_a_repeated_request_gets_the_stored_decision(rows):
     await rows.fail_run(asked.run_id, 1, "broken", NOW)
     refused = replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, "now it looks wrong"))
     assert await rows.admit(refused, limits(queue_limit=0)) == replace(first, repeated=True)
+    assert await rows.find_answer(asked.request_id) == replace(first, repeated=True)
     assert (await rows.find_job(asked.run_id)).status == "failed"
     assert await rows.find_rejection(asked.request_id) is None
 
@@ -113,6 +114,7 @@ async def test_recheck_writes_nothing(rows):
     later = replace(asked, request_id=uuid4())
     assert not (await rows.admit(later, WIDE)).repeated
     assert not (await rows.admit(later, WIDE)).repeated
+    assert await rows.find_answer(later.request_id) is None
 
 
 async def test_a_run_whose_object_is_gone_runs_again(rows):

@@ -76,6 +76,14 @@ async def test_a_later_attempt_replaces_an_earlier_one_and_not_the_other_way(sto
     assert read_run_db(await store.get(overtaken.storage_key, 10**7), "x").attempt == 2
 
 
+async def test_what_is_too_large_to_be_a_run_is_replaced(store, keys, run, monkeypatch):
+    """An object beyond any run's size is not read, and does not stand in the way."""
+    data = build_run_db(run)
+    monkeypatch.setattr("storage.publish.MAX_RUN_DB_BYTES", len(data))
+    await store.put(keys.run_db(run.tenant_id, run.video_id, 3, run.model_version, run.run_id), bytes(len(data) + 1))
+    assert not (await publish_run(store, keys, run, data)).adopted
+
+
 async def test_a_store_that_gives_back_other_bytes_publishes_nothing(store_config, keys, run):
     """What cannot be read back as it was written is not reported as stored."""
 
