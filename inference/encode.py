@@ -13,7 +13,7 @@ import numpy.typing as npt
 from av.container import OutputContainer
 from PIL import Image
 
-from core.errors import CorruptInputError
+from core.errors import CorruptInputError, PermanentError
 from core.frames import FRAMES_PER_CHUNK, LEVELS, chunk_name, level_of
 from core.types import FRAMES_PER_SECOND, Anchor, Layout
 from inference.decode import MAX_HEIGHT, MAX_WIDTH
@@ -46,15 +46,14 @@ class CropBox:
     def check_within(self, width: int, height: int) -> None:
         """
         Raises:
-            ValueError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
+            PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
         """
-        if not (0 <= self.left < self.right <= width and 0 <= self.top < self.bottom <= height):
-            raise ValueError(
-                f"crop {self} does not lie within the film's {width}x{height} pixels: "
-                f"0 <= left < right <= {width} and 0 <= top < bottom <= {height} must hold"
-            )
+        if self.left >= self.right or self.top >= self.bottom:
+            raise PermanentError(f"crop {self} holds no pixel: it is left,top,right,bottom, with left < right and top < bottom")
+        if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
+            raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
         if self.right - self.left > MAX_WIDTH or self.bottom - self.top > MAX_HEIGHT:
-            raise ValueError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
+            raise PermanentError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
 
 
 class ChunkSink(Protocol):
@@ -89,7 +88,7 @@ def encode_film(
 
     Raises:
         CorruptInputError: the film cannot be read, or is shorter than two strips.
-        ValueError: the box reaches outside the frame.
+        PermanentError: the box reaches outside the frame.
     """
     with open_film(path) as film:
         crop.check_within(film.width, film.height)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from core.errors import CorruptInputError
+from core.errors import CorruptInputError, PermanentError
 from core.frames import plan_chunks
 from core.types import Anchor
 from inference.decode import decode_chunk
@@ -128,13 +128,20 @@ def test_chunks_are_handed_on_as_they_fill(tmp_path: Path) -> None:
 )
 def test_a_box_outside_the_frame_is_refused_with_the_frames_size(tmp_path: Path, crop: CropBox) -> None:
     """The message gives the size that the box has to fit in."""
-    with pytest.raises(ValueError, match="320x240"):
+    with pytest.raises(PermanentError, match="320x240"):
         encode_film(write_film(tmp_path / "film.mp4", 3), crop, Anchor.CENTER, Memory())
+
+
+@pytest.mark.parametrize("crop", [CropBox(5, 0, 5, 10), CropBox(0, 10, 20, 9)])
+def test_an_empty_box_is_refused(crop: CropBox) -> None:
+    """A box whose edges meet or cross is told in which order they go."""
+    with pytest.raises(PermanentError, match="left < right and top < bottom"):
+        crop.check_within(WIDTH, HEIGHT)
 
 
 def test_a_box_that_could_not_be_read_back_is_refused() -> None:
     """A strip larger than decoding allows is refused before anything is written, naming the largest."""
-    with pytest.raises(ValueError, match="4096x1024"):
+    with pytest.raises(PermanentError, match="4096x1024"):
         CropBox(0, 0, 100, 1025).check_within(2000, 2000)
 
 

@@ -1,0 +1,139 @@
+"""A run on this machine alone, without broker, store or database: what ``find`` and ``predict`` share."""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid5
+
+import numpy as np
+import numpy.typing as npt
+from inference.builtin import builtin_checkpoint_path, builtin_model_version
+
+from cli.local_video import LocalVideo
+from cli.output import Report
+from core.errors import UnknownModelError
+from core.frames import Span, plan_spans, span_chunks
+from core.identity import NAMESPACE, request_id, run_id
+from core.runs import FinishedRun
+from core.settings import WorkerSettings
+from core.types import Precision
+from inference.checkpoint import read_checkpoint
+from inference.device import describe_device, pick_device, software_versions
+from inference.loading import load_predictor
+from inference.predictor import Checkpoint, EngineOptions, Frames
+from inference.span import decode_span
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint, the version it runs under, and the path that the run database records."""
+
+    version: str
+    checkpoint: Checkpoint
+    recorded_path: str
+
+
+def choose_model(checkpoint: Path | None = None, model_version: str | None = None) -> Model:
+    """The model of a file, under a version that contains its hash; else the built-in one.
+
+    Raises:
+        CheckpointError: the file cannot be read as a checkpoint.
+        UnknownModelError: ``model_version`` is not the built-in one's.
+    """
+    if checkpoint is not None:
+        read = read_checkpoint(checkpoint)
+        stem = re.sub(r"[^A-Za-z0-9._-]", "-", checkpoint.stem).lstrip("._-")[:48] or "file"
+        return Model(f"{stem}-{read.sha256[:12]}", read, str(checkpoint))
+    builtin = builtin_model_version()
+    if model_version not in (None, builtin):
+        raise UnknownModelError(
+            f"model version {model_version} is not on this machine, only the built-in {builtin}; give its weights file: --checkpoint FILE"
+        )
+    path = builtin_checkpoint_path()
+    return Model(builtin, read_checkpoint(path), f"builtin/{path.name}")
+
+
+def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
+    """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
+    return EngineOptions(
+        device=pick_device() if settings.device == "auto" else settings.device,
+        precision=precision,
+        batch_size=batch_size or settings.batch_size,
+        compile=settings.compile,
+    )
+
+
+def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report: Report) -> FinishedRun:
+    """Predict every pair of a video; the next span is read and decoded while the present one is computed.
+
+    The run's ids follow from the video's content and the model, so the same run has the same id on every machine.
+
+    Raises:
+        CheckpointError: the checkpoint is not its architecture's.
+        CorruptInputError: a chunk cannot be decoded, or frames have two sizes.
+    """
+    predictor = load_predictor(model.checkpoint, options)
+    opened = predictor.open_video(video.layout)
+    started_at = datetime.now(UTC)
+    pairs = video.frame_count - 1
+    probabilities: list[npt.NDArray[np.float32]] = []  # a span each, (pairs, 2, 5)
+    milliseconds: list[npt.NDArray[np.float64]] = []
+    seconds = 0.0
+    height = width = done = 0
+    report(0, pairs)
+    for span, frames in _decoded_spans(video):
+        began = time.perf_counter()
+        probabilities.append(predictor.predict(opened, frames))
+        took = time.perf_counter() - began
+        seconds += took
+        milliseconds.append(np.full(span.pair_count, 1000 * took / span.pair_count))
+        height, width = frames.shape[1:3]
+        done += span.pair_count
+        report(done, pairs)
+    completed_at = datetime.now(UTC)
+
+    tenant_id = uuid5(NAMESPACE, "local")
+    video_id = uuid5(NAMESPACE, f"local/{video.sha256}")
+    return FinishedRun(
+        run_id=run_id(tenant_id, video_id, video.version, model.version),
+        attempt=1,
+        request_id=request_id(tenant_id, video_id, video.version, "local"),
+        tenant_id=tenant_id,
+        video_id=video_id,
+        cropped_frames_version=video.version,
+        model_version=model.version,
+        model_checkpoint_path=model.recorded_path,
+        started_at=started_at,
+        completed_at=completed_at,
+        processing_time_seconds=(completed_at - started_at).total_seconds(),
+        gpu_seconds=seconds,
+        provenance={
+            **software_versions(options.device),
+            "checkpoint_sha256": model.checkpoint.sha256,
+            "device": describe_device(options.device),
+            "frame_size": f"{width}x{height}",
+            "layout_sha256": video.layout_sha256,
+            "precision": options.precision.value,
+        },
+        probabilities=np.concatenate(probabilities),
+        pair_milliseconds=np.concatenate(milliseconds),
+    )
+
+
+def _decoded_spans(video: LocalVideo) -> Iterator[tuple[Span, Frames]]:
+    def decode(span: Span) -> Frames:
+        chunks = {chunk.name: video.read_chunk(chunk.name) for chunk in span_chunks(span, video.frame_count)}
+        return decode_span(span, video.frame_count, chunks)
+
+    spans = plan_spans(video.frame_count)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+        following = ahead.submit(decode, spans[0])
+        for span, after in zip(spans, [*spans[1:], None], strict=True):
+            frames = following.result()
+            if after is not None:
+                following = ahead.submit(decode, after)
+            yield span, frames

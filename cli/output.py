@@ -1,0 +1,86 @@
+"""What the commands print, in one look: tables and JSON on standard output, progress and remarks on standard error."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_PIPED_WIDTH: Final = 200
+"""Columns of a table that no terminal bounds: enough that no cell is cut off for whoever reads the pipe."""
+
+
+class Report(Protocol):
+    """Told of progress: what is done, and of how much (None: unknown)."""
+
+    def __call__(self, done: int, total: int | None) -> None: ...
+
+
+def print_json(value: Any) -> None:
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print rows under headings; the columns named in ``right`` hold numbers and are set flush right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table, highlight=False, markup=False)
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, one pair a line, the values below one another."""
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def print_heading(text: str) -> None:
+    click.echo()
+    click.echo(click.style(text, bold=True))
+
+
+def remark(text: str) -> None:
+    """Say something that is no result."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Report]:
+    """A bar on standard error while the block runs; nothing where that is no terminal."""
+    columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bars.update(task, completed=done, total=max(done, total) if total is not None else None)
+
+        yield report
+
+
+def clock(seconds: float) -> str:
+    """``0:01:02.3``: the film's clock to a tenth of a second, which is all that 10 Hz can tell."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def size(size_bytes: int) -> str:
+    """``9.3 MB``."""
+    amount = float(size_bytes)
+    for unit in ("bytes", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)

@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from typing import Any
+
+import click
+
+from core.types import Anchor
+
+
+class CropParameter(click.ParamType):
+    """``L,T,R,B`` in pixels, to a tuple of four whole numbers; whether the box lies within the film is not known yet."""
+
+    name = "L,T,R,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int, int]:
+        try:
+            left, top, right, bottom = (int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not four whole numbers, as 0,600,1280,700", param, ctx)
+        return left, top, right, bottom
+
+
+crop_option = click.option(
+    "--crop",
+    type=CropParameter(),
+    required=True,
+    metavar="L,T,R,B",
+    help="The strip that holds the captions: left, top, right and bottom in pixels of the film.",
+)
+
+anchor_option = click.option(
+    "--anchor",
+    type=click.Choice([anchor.value for anchor in Anchor]),
+    default=Anchor.CENTER.value,
+    show_default=True,
+    help="The side at which the captions are aligned.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -1,0 +1,47 @@
+"""Writes ``layout.db``, as ``storage.layouts`` reads it."""
+
+import sqlite3
+from contextlib import closing
+from typing import Final
+
+from core.types import Layout
+
+_TABLE: Final = """
+CREATE TABLE video_layout_config (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    frame_width INTEGER NOT NULL,
+    frame_height INTEGER NOT NULL,
+    crop_left INTEGER NOT NULL,
+    crop_top INTEGER NOT NULL,
+    crop_right INTEGER NOT NULL,
+    crop_bottom INTEGER NOT NULL,
+    anchor_type TEXT NOT NULL,
+    ocr_visualization_image BLOB NOT NULL
+)
+"""
+
+_WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
+"""Stands at byte 96, where SQLite notes its own version: it has no effect, and would differ from one machine to the next."""
+
+
+def pack_layout(layout: Layout) -> bytes:
+    """The bytes of a ``layout.db`` with this one row; the same layout gives the same bytes."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute(_TABLE)
+        connection.execute(
+            "INSERT INTO video_layout_config VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                layout.frame_width,
+                layout.frame_height,
+                layout.crop_left,
+                layout.crop_top,
+                layout.crop_right,
+                layout.crop_bottom,
+                layout.anchor.value,
+                layout.ocr_image,
+            ),
+        )
+        connection.commit()
+        data = connection.serialize()
+    return data[:96] + _WRITER_VERSION + data[100:]
