@@ -66,7 +66,7 @@ clean-all: clean clean-stacks ## Delete all that setup installed, too
 
 RESOLVE = --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 COMPILE = $(RESOLVE) --all-extras --group dev
-NPM_OPTIONS = --ignore-scripts --no-audit --no-fund --loglevel=error
+NPM_OPTIONS = --silent --ignore-scripts --no-audit --no-fund
 
 .venv/uv.stamp: requirements/uv.lock
 	@$(if $(PYTHON),,echo "no python3 found: install Python 3.11, 3.12 or 3.13" >&2; exit 1)

@@ -56,12 +56,14 @@ def up(name: str, brokers: str | None, as_json: bool) -> None:
         progress.print(f"topic {topic} created", style="dim")
     progress.print(f"up after {time.monotonic() - began:.1f} s", style="dim")
     _print(found, as_json)
+    _check_processes(found)
 
 
 @command.command()
 @_name
 @click.option("--purge", is_flag=True, help="Also delete its data and logs.")
-def down(name: str, purge: bool) -> None:
+@_json
+def down(name: str, purge: bool, as_json: bool) -> None:
     """Stop the stack.
 
     \b
@@ -71,6 +73,9 @@ def down(name: str, purge: bool) -> None:
     folder = stack_folder(name)
     known = folder.exists()
     running = stack.down(folder, purge=purge)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "was_running": running, "purged": purge and known}))
+        return
     said = "stopped" if running else "was not running"
     click.echo(f"stack {name} {said}" + (f"; {folder} deleted" if purge and known else ""))
 
@@ -87,8 +92,7 @@ def status(name: str, as_json: bool) -> None:
     """
     found = stack.find(stack_folder(name))
     _print(found, as_json)
-    if any(part.pid is None for part in found.status()):
-        raise SystemExit(1)
+    _check_processes(found)
 
 
 @command.command()
@@ -114,14 +118,16 @@ def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
 
 @command.command()
 @_name
-def env(name: str) -> None:
+@_json
+def env(name: str, as_json: bool) -> None:
     """Print the environment by which the service finds the stack.
 
     \b
     eval "$(extents dev env)"
     extents dev env > .env
     """
-    click.echo(stack.environment_script(stack.find(stack_folder(name)).env), nl=False)
+    variables = stack.find(stack_folder(name)).env
+    click.echo(json.dumps(variables, indent=2) + "\n" if as_json else stack.environment_script(variables), nl=False)
 
 
 def create_topics(found: Stack) -> list[str]:
@@ -131,6 +137,17 @@ def create_topics(found: Stack) -> list[str]:
     os.environ |= found.env  # the settings have no other source
     settings = Settings()
     return asyncio.run(ensure_topics(Topics(settings.topics).specs(), settings.kafka))
+
+
+def _check_processes(found: Stack) -> None:
+    gone = [part for part in found.status() if part.pid is None]
+    if stack.is_running(found.folder) and gone:
+        logs = ", ".join(_short(part.log) for part in gone)
+        raise ConfigurationError(
+            f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); start anew: extents dev down, then up"
+        )
+    if gone:
+        raise ConfigurationError("the stack is not running; start it: extents dev up")
 
 
 def _print(found: Stack, as_json: bool) -> None:

@@ -15,8 +15,8 @@ from core.errors import ConfigurationError
 from devstack.ports import HOST, choose_ports
 
 FILE: Final = "stack.json"
-LOCK_FILE: Final = "lock"  # held by the supervisor for as long as it lives
-STATE_FILE: Final = "state.json"  # its process id and those of the servers
+LOCK_FILE: Final = "lock"  # held by the supervisor for as long as it lives; holds its process id
+STATE_FILE: Final = "state.json"  # the process ids of the servers; there from when all of them work
 
 USUAL_PORTS: Final = {"kafka-1": 9092, "kafka-2": 9094, "kafka-3": 9096, "s3": 8333, "rest": 54321, "postgres": 54322}
 """The servers' own defaults; for the last two those of Supabase's local stack, whose users often run PostgreSQL beside it."""

@@ -11,29 +11,19 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from core.errors import ConfigurationError
-from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config, prepare_config
-from devstack.part import log_path, tail
+from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config
+from devstack.leash import DOWN_SECONDS, Leash, Progress
+from devstack.part import log_path
 from devstack.ports import HOST
 
 ENV_FILE: Final = "env"
-
-_DOWN_SECONDS: Final = 40.0  # longer than stopping takes when every server has to be killed in the end
-
-Progress = Callable[[str], None]
-
-
-class StackError(ConfigurationError):
-    """The stack did not start, or an order could not be carried out; the message holds the end of the log concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +61,7 @@ class Stack:
         return {**kafka, "s3": self.config.s3_url, "postgres": database, "postgrest": postgrest, "rest": f"{self.config.rest_url}/rest/v1"}
 
     def status(self) -> list[PartStatus]:
-        pids = _read_state(self.folder).get("parts", {}) if is_running(self.folder) else {}
+        pids = _read_state(self.folder).get("processes", {}) if is_running(self.folder) else {}
         return [
             PartStatus(name, address, pid if (pid := pids.get(name)) and _alive(pid) else None, log_path(self.folder, name))
             for name, address in self.addresses().items()
@@ -81,7 +71,7 @@ class Stack:
 class OwnedStack(Stack):
     """A stack that lives no longer than this process, and whose parts can be made to fail."""
 
-    def __init__(self, folder: Path, config: StackConfig, leash: "_Leash") -> None:
+    def __init__(self, folder: Path, config: StackConfig, leash: Leash) -> None:
         super().__init__(folder, config)
         self._leash = leash
 
@@ -106,7 +96,7 @@ class OwnedStack(Stack):
 class PartControl:
     """Makes one part fail and come back. Every call waits until it is so: in a coroutine, use a thread."""
 
-    _leash: "_Leash"
+    _leash: Leash
     name: str
 
     def kill(self) -> None:
@@ -140,9 +130,9 @@ def owned(folder: Path, *, brokers: int = 1, throwaway: bool = False, progress: 
     Raises:
         StackError: a part did not start, or a stack is running in the folder already.
     """
-    leash, config = _launch(folder, brokers=brokers, usual_ports=False, throwaway=throwaway, progress=progress)
+    leash = _launch(folder, brokers=brokers, usual_ports=False, throwaway=throwaway, progress=progress)
     try:
-        yield OwnedStack(folder, config, leash)
+        yield OwnedStack(folder, find(folder).config, leash)
     finally:
         leash.let_go()
 
@@ -155,24 +145,25 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
         ConfigurationError: the folder holds a stack of another size.
     """
     if is_running(folder):
+        _wait_until_up(folder)
         stack = find(folder)
         if brokers not in (None, stack.config.brokers):
             raise ConfigurationError(
                 f"the stack in {folder} is running with {stack.config.brokers} broker(s); end it first: extents dev down"
             )
         return stack
-    leash, config = _launch(folder, brokers=brokers, usual_ports=True, throwaway=False, progress=progress)
+    leash = _launch(folder, brokers=brokers, usual_ports=True, throwaway=False, progress=progress)
     leash.detach()
-    return Stack(folder, config)
+    return find(folder)
 
 
 def down(folder: Path, *, purge: bool = False) -> bool:
     """End the stack of this folder; with ``purge`` delete its data and logs too. Returns whether it was running."""
     running = is_running(folder)
     if running:
-        pid = int(_read_state(folder)["pid"])
+        pid = int((folder / LOCK_FILE).read_text())
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _DOWN_SECONDS
+        deadline = time.monotonic() + DOWN_SECONDS
         while is_running(folder):
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)  # its servers die with it
@@ -211,99 +202,26 @@ def environment_script(variables: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-class _Leash:
-    """This end of the pipes to a supervisor: orders go out, news come back."""
-
-    def __init__(self, folder: Path, *, throwaway: bool) -> None:
-        log = log_path(folder, "supervisor")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log
-        self._lock = threading.Lock()
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "devstack.supervisor", str(folder), *(["--throwaway"] if throwaway else [])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,  # a Ctrl-C or a closed terminal is for this process; it tells the supervisor
-            )
-
-    def wait_up(self, progress: Progress) -> None:
-        while True:
-            news = self._read()
-            match news["event"]:
-                case "up":
-                    return
-                case "failed":
-                    raise StackError(news["message"])
-                case "ready":
-                    progress(f"{news['part']} is ready after {news['seconds']:.1f} s")
-                case "migrated":
-                    progress(f"migration {news['file']} applied")
-
-    def order(self, order: dict[str, Any]) -> None:
-        with self._lock:
-            self._write(order)
-            while (news := self._read())["event"] != "answer":
-                pass
-        if news["error"] is not None:
-            raise StackError(news["error"])
-
-    def detach(self) -> None:
-        self._write({"do": "detach"})
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.returncode = 0  # it lives on, and Python need not warn that nobody waits for it
-
-    def let_go(self) -> None:
-        """End the stack and wait until nothing of it is left."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            self._process.wait(_DOWN_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _write(self, order: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise self._gone() from error
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._gone()
-        news: dict[str, Any] = json.loads(line)
-        return news
-
-    def _gone(self) -> StackError:
-        return StackError(f"the stack's supervisor ended unexpectedly.\n{tail(self._log)}")
-
-
-def _launch(
-    folder: Path, *, brokers: int | None, usual_ports: bool, throwaway: bool, progress: Progress | None
-) -> tuple[_Leash, StackConfig]:
-    if is_running(folder):
-        raise StackError(f"a stack is already running in {folder}; end it first: extents dev down")
-    config = prepare_config(folder, brokers=brokers, usual_ports=usual_ports)
-    environment_path = folder / ENV_FILE
-    environment_path.touch(mode=0o600)
-    environment_path.write_text(environment_script(config.environment()))
-    leash = _Leash(folder, throwaway=throwaway)
+def _launch(folder: Path, *, brokers: int | None, usual_ports: bool, throwaway: bool, progress: Progress | None) -> Leash:
+    """Start a supervisor and wait until its servers work. Whatever interrupts that takes them down again."""
+    options = [f"--brokers={brokers}"] if brokers else []
+    options += [name for name, wanted in (("--usual-ports", usual_ports), ("--throwaway", throwaway)) if wanted]
+    leash = Leash(folder, options)
     try:
         leash.wait_up(progress or (lambda _: None))
+        environment = folder / ENV_FILE
+        environment.touch(mode=0o600)
+        environment.write_text(environment_script(find(folder).env))
     except BaseException:
         leash.let_go()
         raise
-    return leash, config
+    return leash
+
+
+def _wait_until_up(folder: Path) -> None:
+    """Somebody else is starting the stack just now, or has."""
+    while is_running(folder) and not (folder / STATE_FILE).exists():
+        time.sleep(0.1)
 
 
 def _read_state(folder: Path) -> dict[str, Any]:

@@ -6,10 +6,12 @@ signal ends it. The servers die with the supervisor, kill -9 included. What happ
 JSON object a line.
 """
 
+import argparse
 import asyncio
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigurationError
-from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config
+from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, prepare_config
 from devstack.gateway import gateway_part
 from devstack.kafka import broker_part, prepare_broker
 from devstack.migrations import apply_migrations
@@ -38,12 +40,12 @@ class Supervisor:
         self._folder = folder
         self._throwaway = throwaway
         self._detached = False
-        self._end = asyncio.Event()
         parts = [broker_part(config, folder, node) for node in range(1, config.brokers + 1)]
         parts += [seaweed_part(config, folder), postgres_part(config, folder), postgrest_part(config, folder), gateway_part(config, folder)]
         self._parts = {part.name: part for part in parts}
 
     async def run(self) -> int:
+        self._end = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
@@ -131,9 +133,8 @@ class Supervisor:
 
     def _write_state(self) -> None:
         state = {
-            "pid": os.getpid(),
             "started": int(time.time()),
-            "parts": {name: part.process.pid for name, part in self._parts.items() if part.process is not None},
+            "processes": {name: part.process.pid for name, part in self._parts.items() if part.process is not None},
         }
         temporary = self._folder / (STATE_FILE + ".new")
         temporary.write_text(json.dumps(state))
@@ -172,36 +173,40 @@ def _message(failure: BaseException) -> str:
 
 
 def _take_lock(folder: Path) -> bool:
-    """Whether this is now the folder's only supervisor. The lock's descriptor is never closed: it goes with the process."""
+    """Whether this is now the folder's only supervisor; then the lock holds its process id.
+
+    The lock's descriptor is never closed: it goes with the process.
+    """
     lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(20):  # who asks whether a stack runs holds it for an instant
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.write(lock, str(os.getpid()).encode())
             return True
         time.sleep(0.05)
     return False
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
-    throwaway = "--throwaway" in sys.argv[2:]
-    if not _take_lock(folder):
-        _tell(event="failed", message=f"a stack is already running in {folder}; see: extents dev status")
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--brokers", type=int)
+    arguments.add_argument("--usual-ports", action="store_true")
+    arguments.add_argument("--throwaway", action="store_true")
+    given = arguments.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every broker that is not up yet
+    if not _take_lock(given.folder):
+        _tell(event="failed", message=f"a stack is already running in {given.folder}; see: extents dev status")
         return 1
-    config = load_config(folder)
-    if config is None:
-        _tell(event="failed", message=f"{folder} holds no stack")
-        return 1
-    return asyncio.run(_run(config, folder, throwaway))
-
-
-async def _run(config: StackConfig, folder: Path, throwaway: bool) -> int:
+    (given.folder / STATE_FILE).unlink(missing_ok=True)
     try:
-        supervisor = Supervisor(config, folder, throwaway=throwaway)
-    except ConfigurationError as error:  # a program is not installed
+        config = prepare_config(given.folder, brokers=given.brokers, usual_ports=given.usual_ports)
+        supervisor = Supervisor(config, given.folder, throwaway=given.throwaway)
+    except ConfigurationError as error:
         _tell(event="failed", message=str(error))
         return 1
-    return await supervisor.run()
+    return asyncio.run(supervisor.run())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import ConfigurationError
 from devstack import stack as devstack
+from devstack.leash import StackError
 from devstack.ports import HOST
 
 OWNER = """
@@ -113,7 +114,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path):
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("1\n")
     with (
-        pytest.raises(devstack.StackError, match=r"(?s)postgres ended with status.*logs/postgres\.log.*\n  .*postgres"),
+        pytest.raises(StackError, match=r"(?s)postgres ended with status.*logs/postgres\.log.*\n  .*postgres"),
         devstack.owned(tmp_path),
     ):
         pass
