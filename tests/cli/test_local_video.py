@@ -3,10 +3,11 @@
 import re
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cli.local_video import find_frame_count, open_folder
@@ -33,7 +34,7 @@ def test_the_frame_count_follows_from_the_chunks(frame_count: int) -> None:
 def test_a_chunk_missing_before_the_end_is_named(frame_count: int, data: st.DataObject) -> None:
     """A chunk that its level goes on after cannot be missing unnoticed, and is the one that is named."""
     chunks = plan_chunks(frame_count)
-    followed = [chunk for chunk, after in zip(chunks, chunks[1:], strict=False) if after.level == chunk.level]
+    followed = [chunk for chunk, after in pairwise(chunks) if after.level == chunk.level]
     missing = data.draw(st.sampled_from(followed))
     names = {chunk.name for chunk in chunks if chunk is not missing}
     with pytest.raises(MissingObjectError, match=re.escape(f"film/{missing.name} is missing, one of the {len(chunks)} chunks")):
@@ -45,8 +46,7 @@ def test_a_level_cut_short_at_its_end_is_noticed(frame_count: int) -> None:
     """When the last chunk of level 1 is missing, the other levels tell that the video went on."""
     last = plan_chunks(frame_count)[-1]
     names = {chunk.name for chunk in plan_chunks(frame_count) if chunk != last}
-    if all(frame >= frame_count - 4 for frame in last.frames):
-        return  # the rest is a whole, shorter video: nothing in it can tell
+    assume(last.frames[0] < frame_count - 4)  # else the rest may be a whole, shorter video, and nothing in it can tell
     with pytest.raises(MissingObjectError, match=re.escape(last.name)):
         find_frame_count("film", names, lengths(frame_count))
 
@@ -69,9 +69,8 @@ def test_a_stored_video_is_read_as_it_lies() -> None:
     video = open_folder(FOLDER, None)
     assert (video.version, video.frame_count) == (1, 530)
     assert (video.layout.crop_right - video.layout.crop_left, video.layout.anchor) == (402, "center")
-    assert (
-        video.read_chunk("modulo_16/chunk_0000000512.webm") == (FOLDER / "cropped_frames_v1/modulo_16/chunk_0000000512.webm").read_bytes()
-    )
+    name = "modulo_16/chunk_0000000512.webm"
+    assert video.read_chunk(name) == (FOLDER / "cropped_frames_v1" / name).read_bytes()
 
 
 def test_content_alone_makes_a_video(tmp_path: Path) -> None:
