@@ -66,7 +66,8 @@ def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = 
 
 def _decode_rgb(name: str, data: bytes) -> Iterator[Frames]:
     """Yield each frame as (height, width, 3) RGB; what is yielded is valid until the next."""
-    with av.open(io.BytesIO(data), "r", format="matroska", metadata_errors="replace") as container:
+    limits = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}  # for frames whose own headers claim more than the file's; probing decodes, too
+    with av.open(io.BytesIO(data), "r", format="matroska", options=limits, metadata_errors="replace") as container:
         if len(container.streams) != 1 or len(container.streams.video) != 1:
             kinds = ", ".join(stream.type for stream in container.streams) or "none"
             raise CorruptInputError(f"{name}: streams: {kinds}; expected one video stream")
@@ -76,7 +77,7 @@ def _decode_rgb(name: str, data: bytes) -> Iterator[Frames]:
         if codec_name != "vp9":
             raise CorruptInputError(f"{name}: codec {codec_name}, expected vp9")
         _check_size(name, codec.width, codec.height)
-        codec.options = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}  # the frames' own headers may claim more than the file's
+        codec.options = dict(limits)
         codec.thread_count = 1  # chunks are what runs in parallel
         reformatter = VideoReformatter()
         for packet in container.demux(stream):
@@ -108,7 +109,8 @@ def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> Frames:
 
 def _check_size(name: str, width: int, height: int) -> None:
     if not (0 < width <= MAX_WIDTH and 0 < height <= MAX_HEIGHT):
-        raise CorruptInputError(f"{name}: frames of {width}×{height}; a strip has 1×1 to {MAX_WIDTH}×{MAX_HEIGHT} pixels")
+        found = f"{width}×{height}" if width > 0 and height > 0 else "no size that can be read, or one far too large"
+        raise CorruptInputError(f"{name}: frames of {found}; a strip has 1×1 to {MAX_WIDTH}×{MAX_HEIGHT} pixels")
 
 
 def _size(image: Frames) -> str:
