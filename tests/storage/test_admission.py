@@ -8,6 +8,7 @@ from itertools import chain
 from uuid import UUID, uuid4
 
 import orjson
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -15,11 +16,12 @@ from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest, D
 from core.errors import PermanentError
 from core.runs import StoredRun
 from core.types import Priority, RejectionType
-from storage.row_values import admission_answer, admission_values, limit_values
+from storage.row_values import admission_answer, admission_values, limit_values, run_values
 from tests.storage.admission_requests import WIDE, limits, request
 from tests.storage.finished_runs import finished_run
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STORED = StoredRun("runs/x.db", 4096, "0" * 64, 1, False)
 
 
 def answered(decision: Decision, **changes) -> AdmissionAnswer:
@@ -261,16 +263,6 @@ async def test_requests_for_one_run_at_once_start_it_once(rows):
     assert {answer.attempt for answer in answers} == {1}
 
 
-async def test_a_run_is_never_seen_between_flight_and_finish(rows):
-    """While a run is completed, requests for it join or are told to look at its row; none starts it again."""
-    for _ in range(5):
-        asked = request()
-        await rows.admit(asked, WIDE)
-        later = [replace(asked, request_id=uuid4()) for _ in range(8)]
-        _, *answers = await asyncio.gather(complete(rows, asked), *(rows.admit(one, WIDE) for one in later))
-        assert {answer.decision for answer in answers} <= {Decision.JOIN, Decision.RECHECK}
-
-
 async def test_unfinished_jobs_are_counted_by_priority(rows):
     """The low-priority gate sees jobs that are queued or running, and no others."""
     before = await rows.count_unfinished(Priority.LOW)
@@ -325,6 +317,29 @@ async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, 
     )
     assert await counts.fetchone() == (11, 49, 60)
     for connection in connections:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda asked: ("select complete_run(%s)", [Jsonb(run_values(finished_run(run_id=asked.run_id), STORED))]),
+        lambda asked: ("select fail_run(%s, 1, 'broken', now())", [str(asked.run_id)]),
+        lambda asked: ("select admit_request(%s, %s)", [Jsonb(admission_values(asked)), Jsonb(limit_values(WIDE))]),
+    ],
+    ids=["complete", "fail", "admit"],
+)
+async def test_a_run_is_never_seen_between_flight_and_finish(connect, ending):
+    """While a decision is being taken nothing ends a run nor takes another decision; it waits until the first is written."""
+    deciding, waiting = await connect(), await connect()
+    asked = request()
+    await waiting.execute("set lock_timeout = '100ms'")
+    async with deciding.transaction():
+        await deciding.execute("select lock_runs()")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            await waiting.execute(*ending(asked))
+    await waiting.execute(*ending(asked))
+    for connection in (deciding, waiting):
         await connection.close()
 
 
