@@ -10,7 +10,7 @@ from cli.output import print_facts, print_json, progress, size
 from cli.parameters import anchor_option, crop_option, json_option
 from core.identity import parse_uuid
 from core.settings import Settings
-from core.types import Anchor
+from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox
 
 
@@ -92,7 +92,7 @@ def _print(target: Target, box: CropBox, version: int, following: str, as_json: 
         return
     print_facts(
         [
-            ("frames", f"{target.frame_count} of {width}x{height} pixels, {target.frame_count / 10:.1f} s"),
+            ("frames", f"{target.frame_count} of {width}x{height} pixels, {target.frame_count / FRAMES_PER_SECOND:.1f} s"),
             ("chunks", f"{target.chunks}, {size(target.size_bytes)}: {target.where}"),
             ("layout", target.layout),
             ("next", following),

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
-import orjson
 
 from cli.caption_table import captions_as_json, print_captions
+from cli.files import make_parent, write_whole
 from cli.local_run import choose_model, engine_options, run_locally
 from cli.local_video import open_memory
-from cli.output import print_json, progress, remark
+from cli.output import json_text, progress, remark
 from cli.parameters import anchor_option, crop_option
 from cli.subtitles import to_srt, to_vtt
 from core.captions import CaptionExtent, find_captions
-from core.errors import PermanentError
 from core.settings import Settings
-from core.types import Anchor
+from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox, encode_film
+
+_SUBTITLES: Final[Mapping[str, Callable[[Sequence[CaptionExtent]], str]]] = {"srt": to_srt, "vtt": to_vtt}
 
 
 class _Memory(dict[str, bytes]):
@@ -56,8 +57,10 @@ def command(video: Path, crop: tuple[int, int, int, int], anchor: str, form: str
     """
     if output is not None and form is None:
         form = output.suffix.removeprefix(".").lower()
-        if form not in _FORMS and form != "json":
+        if form not in (*_SUBTITLES, "json"):
             raise click.UsageError(f"the ending of {output} does not say in which form to write it: add --srt, --vtt or --json")
+    if output is not None:
+        make_parent(output)
     settings = Settings()
     options = engine_options(settings.worker, settings.admission.precision, None)
     model = choose_model()
@@ -68,36 +71,24 @@ def command(video: Path, crop: tuple[int, int, int, int], anchor: str, form: str
         run = run_locally(open_memory(encoded.layout, encoded.frame_count, chunks), model, options, report)
     captions = find_captions(run.probabilities).captions
 
-    if form in _FORMS:
-        text = _FORMS[form](captions)
-    elif form == "json":
-        found: Mapping[str, Any] = {
-            "video": str(video),
-            "crop": list(crop),
-            "frames": encoded.frame_count,
-            "model_version": run.model_version,
-            "captions": captions_as_json(captions),
-        }
-        if output is None:
-            print_json(found)
-            return
-        text = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
-    else:
+    if form is None:
         print_captions(captions)
-        remark(f"{len(captions)} captions in {encoded.frame_count / 10:.1f} s of film")
+        remark(f"{len(captions)} captions in {encoded.frame_count / FRAMES_PER_SECOND:.1f} s of film")
         return
-    _deliver(text, output, len(captions))
-
-
-_FORMS: Final[Mapping[str | None, Callable[[Sequence[CaptionExtent]], str]]] = {"srt": to_srt, "vtt": to_vtt}
-
-
-def _deliver(text: str, output: Path | None, count: int) -> None:
+    if form == "json":
+        text = json_text(
+            {
+                "video": str(video),
+                "crop": crop,
+                "frames": encoded.frame_count,
+                "model_version": run.model_version,
+                "captions": captions_as_json(captions),
+            }
+        )
+    else:
+        text = _SUBTITLES[form](captions)
     if output is None:
         click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PermanentError(f"{output}: cannot be written: {error.strerror}") from error
-    remark(f"{count} captions written to {output}")
+    else:
+        write_whole(output, text.encode())
+        remark(f"{len(captions)} captions written to {output}")

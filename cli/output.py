@@ -21,8 +21,13 @@ class Report(Protocol):
     def __call__(self, done: int, total: int | None) -> None: ...
 
 
+def json_text(value: Any) -> str:
+    """Indented, with a line feed at its end."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+
+
 def print_json(value: Any) -> None:
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    click.echo(json_text(value), nl=False)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
+from cli.files import make_parent, write_whole
 from cli.local_run import choose_model, engine_options, run_locally
 from cli.local_video import open_folder
 from cli.output import print_facts, print_json, progress
 from cli.parameters import json_option
 from core.captions import find_captions
-from core.errors import PermanentError
 from core.runs import FinishedRun
 from core.settings import Settings
 from core.types import Precision
@@ -64,6 +64,8 @@ def command(
     """
     if checkpoint is not None and model_version is not None:
         raise click.UsageError("--checkpoint and --model-version name one model each; give one of them")
+    if output is not None:
+        make_parent(output)
     settings = Settings()
     options = engine_options(settings.worker, Precision(precision) if precision else settings.admission.precision, batch_size)
     video = open_folder(folder, version)
@@ -72,7 +74,7 @@ def command(
         run = run_locally(video, model, options, report)
     track = find_captions(run.probabilities)
     path = output or _default_path(folder, run)
-    _write(path, build_run_db(run, track))
+    write_whole(path, build_run_db(run, track))
 
     summary = {
         "run_db": str(path),
@@ -103,15 +105,3 @@ def _default_path(folder: Path, run: FinishedRun) -> Path:
     """Where the run would lie in the store, seen from the video's folder."""
     name = f"v{run.cropped_frames_version}_model-{run.model_version[:8]}_run-{run.run_id}.db"
     return folder / "caption_frame_extents" / name
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, as everything that reads run databases expects."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise PermanentError(f"{path}: cannot be written: {error.strerror}") from error
