@@ -1,12 +1,19 @@
-"""Makes admission requests and limits for tests."""
+"""Makes admission requests and limits for tests, and puts them to the database."""
 
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from core.admission import AdmissionLimits, AdmissionRequest
+import psycopg
+from psycopg.types.json import Jsonb
+
+from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest
 from core.identity import run_id
+from core.runs import FinishedRun, StoredRun
 from core.types import Priority
+from storage.row_values import admission_answer, admission_values, limit_values
+from storage.rows import Rows
+from tests.storage.finished_runs import finished_run
 
 WIDE = AdmissionLimits(
     rate_limit_seconds=600,
@@ -48,3 +55,28 @@ def request(tenant_id: UUID | None = None, video_id: UUID | None = None, **chang
             values["tenant_id"], values["video_id"], values["cropped_frames_version"], values["model_version"], forced_by
         )
     return AdmissionRequest(**values)
+
+
+async def complete(rows: Rows, admitted: AdmissionRequest, attempt: int = 1) -> FinishedRun:
+    """Finish an admitted run and write its rows."""
+    assert admitted.run_id is not None
+    run = finished_run(
+        pairs=3,
+        run_id=admitted.run_id,
+        attempt=attempt,
+        request_id=admitted.request_id,
+        tenant_id=admitted.tenant_id,
+        video_id=admitted.video_id,
+        cropped_frames_version=admitted.cropped_frames_version,
+        model_version=admitted.model_version,
+    )
+    await rows.complete_run(run, StoredRun(f"runs/{run.run_id}.db", 4096, f"{attempt:064x}", attempt, False))
+    return run
+
+
+async def admit(connection: psycopg.AsyncConnection, asked: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
+    """Admission without PostgREST, for a schema that it does not serve."""
+    values = (Jsonb(admission_values(asked)), Jsonb(limit_values(allowed)))
+    row = await (await connection.execute("select admit_request(%s, %s)", values)).fetchone()
+    assert row is not None
+    return admission_answer(row[0])

@@ -3,8 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import chain
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import orjson
@@ -12,12 +11,12 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest, Decision, Rejection
+from core.admission import AdmissionAnswer, Decision, Rejection
 from core.errors import PermanentError
 from core.runs import StoredRun
 from core.types import Priority, RejectionType
-from storage.row_values import admission_answer, admission_values, limit_values, run_values
-from tests.storage.admission_requests import WIDE, limits, request
+from storage.row_values import admission_values, limit_values, run_values
+from tests.storage.admission_requests import WIDE, complete, limits, request
 from tests.storage.finished_runs import finished_run
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -26,23 +25,6 @@ STORED = StoredRun("runs/x.db", 4096, "0" * 64, 1, False)
 
 def answered(decision: Decision, **changes) -> AdmissionAnswer:
     return replace(AdmissionAnswer(decision=decision, run_id=None, attempt=None, rejection=None, found_run=None, repeated=False), **changes)
-
-
-async def complete(rows, admitted: AdmissionRequest, attempt: int = 1, **changes):
-    """Finish an admitted run and write its rows."""
-    run = finished_run(
-        pairs=3,
-        run_id=admitted.run_id,
-        attempt=attempt,
-        request_id=admitted.request_id,
-        tenant_id=admitted.tenant_id,
-        video_id=admitted.video_id,
-        cropped_frames_version=admitted.cropped_frames_version,
-        model_version=admitted.model_version,
-        **changes,
-    )
-    await rows.complete_run(run, StoredRun(f"runs/{run.run_id}.db", 4096, f"{attempt:064x}", attempt, False))
-    return run
 
 
 async def test_a_first_request_runs_and_leaves_its_job(rows):
@@ -184,69 +166,6 @@ async def test_a_video_of_another_tenant_is_refused(rows):
     assert (await rows.admit(replace(foreign, request_id=uuid4()), WIDE)).decision is Decision.REJECTED
 
 
-async def test_a_forced_run_too_soon_is_refused(rows):
-    """The same video again within the window is refused when forced, at either priority, and not otherwise."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    for priority in Priority:
-        answer = await rows.admit(request(asked.tenant_id, asked.video_id, force=True, priority=priority), WIDE)
-        assert answer.rejection.type is RejectionType.RATE_LIMITED
-        assert f"video {asked.video_id} was last admitted 0 s ago" in answer.rejection.message
-        assert "accepted 600 s after the last (EXTENTS_RATE_LIMIT_SECONDS)" in answer.rejection.message
-    other = request(asked.tenant_id, asked.video_id, cropped_frames_version=2)
-    assert (await rows.admit(other, WIDE)).decision is Decision.RUN
-    assert (await rows.admit(request(asked.tenant_id, force=True), WIDE)).decision is Decision.RUN
-
-
-@pytest.mark.parametrize(
-    ("limit", "rejection_type", "variable"),
-    [
-        ("max_high_jobs_per_hour_tenant", RejectionType.RATE_LIMITED, "EXTENTS_MAX_HIGH_JOBS_PER_HOUR_TENANT"),
-        ("queue_limit_tenant", RejectionType.QUEUE_FULL, "EXTENTS_QUEUE_LIMIT_TENANT"),
-    ],
-)
-async def test_a_tenants_limit_is_its_own(rows, limit, rejection_type, variable):
-    """At the limit a tenant's next high-priority job is refused with number, limit and setting; others' and low ones are not."""
-    tenant = uuid4()
-    for _ in range(2):
-        assert (await rows.admit(request(tenant), limits(**{limit: 2}))).decision is Decision.RUN
-    answer = await rows.admit(request(tenant), limits(**{limit: 2}))
-    assert answer.rejection.type is rejection_type
-    assert answer.rejection.message.startswith(f"2 high-priority jobs of tenant {tenant} ")
-    assert answer.rejection.message.endswith(f"the limit is 2 ({variable})")
-    assert (await rows.admit(request(tenant, priority=Priority.LOW), limits(**{limit: 2}))).decision is Decision.RUN
-    assert (await rows.admit(request(), limits(**{limit: 2}))).decision is Decision.RUN
-
-
-async def test_a_finished_job_makes_room_in_the_queue_but_not_in_the_hour(rows):
-    """The queue counts what is unfinished, the hour counts what was admitted."""
-    first = request()
-    queue, hour = limits(queue_limit_tenant=1), limits(max_high_jobs_per_hour_tenant=1)
-    await rows.admit(first, queue)
-    assert (await rows.admit(request(first.tenant_id), queue)).rejection.type is RejectionType.QUEUE_FULL
-    await complete(rows, first)
-    assert (await rows.admit(request(first.tenant_id), hour)).rejection.type is RejectionType.RATE_LIMITED
-    assert (await rows.admit(request(first.tenant_id), queue)).decision is Decision.RUN
-
-
-async def test_a_job_beyond_its_deadline_does_not_hold_the_queue(rows):
-    """What should have ended long ago blocks nobody; a job that has not begun has all its time before it."""
-    first = request()
-    queue = limits(queue_limit_tenant=1)
-    await rows.admit(first, queue)
-    began = datetime.now(UTC) - timedelta(seconds=3500)
-    await rows.record_progress(first.run_id, 1, 1, began)
-    assert (await rows.admit(request(first.tenant_id), queue)).rejection.type is RejectionType.QUEUE_FULL
-    assert (await rows.admit(request(first.tenant_id), replace(queue, deadline_high_seconds=3400))).decision is Decision.RUN
-
-
-async def test_many_at_once_keep_the_tenants_limit(rows):
-    """Of forty requests at the same moment exactly as many run as the limit allows."""
-    tenant = uuid4()
-    answers = await asyncio.gather(*(rows.admit(request(tenant), limits(queue_limit_tenant=7)) for _ in range(40)))
-    assert Counter(answer.decision for answer in answers) == {Decision.RUN: 7, Decision.REJECTED: 33}
-
-
 async def test_one_request_many_times_at_once_is_decided_once(rows):
     """Copies of a record taken up at the same moment get one decision, and one of them is its first."""
     asked = request()
@@ -283,43 +202,6 @@ async def test_a_request_that_is_not_rejected_must_be_whole(rows):
     assert await rows.find_job(asked.run_id) is None
 
 
-async def admit(connection, asked: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
-    values = (Jsonb(admission_values(asked)), Jsonb(limit_values(allowed)))
-    (answer,) = await (await connection.execute("select admit_request(%s, %s)", values)).fetchone()
-    return admission_answer(answer)
-
-
-@pytest.mark.parametrize(
-    ("limit", "rejection_type", "variable"),
-    [
-        ("max_high_jobs_per_hour", RejectionType.RATE_LIMITED, "EXTENTS_MAX_HIGH_JOBS_PER_HOUR"),
-        ("queue_limit", RejectionType.QUEUE_FULL, "EXTENTS_QUEUE_LIMIT"),
-    ],
-)
-async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, variable):
-    """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are told why."""
-    connections = [await connect() for _ in range(8)]
-    asked = iter([request() for _ in range(60)])
-
-    async def work(connection) -> list[AdmissionAnswer]:
-        return [await admit(connection, one, limits(**{limit: 11})) for one in asked]
-
-    answers = list(chain.from_iterable(await asyncio.gather(*(work(connection) for connection in connections))))
-    assert Counter(answer.decision for answer in answers) == {Decision.RUN: 11, Decision.REJECTED: 49}
-    refused = {(answer.rejection.type, answer.rejection.message) for answer in answers if answer.rejection}
-    ((kind, message),) = refused
-    assert kind is rejection_type
-    assert message.startswith("11 high-priority jobs ")
-    assert message.endswith(f"the limit is 11 ({variable})")
-    tables = ("jobs", "rejections", "requests")
-    counts = await connections[0].execute(
-        "select " + ", ".join(f"(select count(*) from caption_frame_extents_inference_{table})" for table in tables)
-    )
-    assert await counts.fetchone() == (11, 49, 60)
-    for connection in connections:
-        await connection.close()
-
-
 @pytest.mark.parametrize(
     "ending",
     [
@@ -341,28 +223,6 @@ async def test_a_run_is_never_seen_between_flight_and_finish(connect, ending):
     await waiting.execute(*ending(asked))
     for connection in (deciding, waiting):
         await connection.close()
-
-
-async def test_limits_look_back_only_so_far(connect):
-    """An hour-old admission counts for no rate, and a forced run after the window is accepted."""
-    connection = await connect()
-    asked = request()
-    hourly = limits(max_high_jobs_per_hour=1)
-    assert (await admit(connection, asked, hourly)).decision is Decision.RUN
-    assert (await admit(connection, request(), hourly)).decision is Decision.REJECTED
-    await connection.execute("update caption_frame_extents_inference_requests set created_at = created_at - interval '1 hour'")
-    assert (await admit(connection, request(asked.tenant_id, asked.video_id, force=True), hourly)).decision is Decision.RUN
-    await connection.close()
-
-
-async def test_a_missing_limit_is_an_error(connect):
-    """A limit that is not given must not count as no limit."""
-    connection = await connect()
-    values = limit_values(WIDE)
-    values.pop("queue_limit")
-    with pytest.raises(Exception, match="a limit is missing"):
-        await connection.execute("select admit_request(%s, %s)", (Jsonb(admission_values(request())), Jsonb(values)))
-    await connection.close()
 
 
 def test_every_field_of_a_request_reaches_the_database():
