@@ -114,7 +114,4 @@ def span_chunks(span: Span, frame_count: int) -> list[Chunk]:
 
 
 def _cut(level: int, frames: Sequence[int]) -> list[Chunk]:
-    return [
-        Chunk(level, tuple(frames[start : start + FRAMES_PER_CHUNK]))
-        for start in range(0, len(frames), FRAMES_PER_CHUNK)
-    ]
+    return [Chunk(level, tuple(frames[start : start + FRAMES_PER_CHUNK])) for start in range(0, len(frames), FRAMES_PER_CHUNK)]

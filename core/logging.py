@@ -9,8 +9,12 @@ import structlog
 
 from core.settings import ProcessSettings
 
-QUIET_LIBRARIES = {"aiobotocore": logging.WARNING, "botocore": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING, "hpack": logging.WARNING}
-"""Loggers that report every request at INFO."""
+QUIET_LIBRARIES = dict.fromkeys(("aiobotocore", "aiokafka", "botocore", "faust", "hpack", "httpcore", "httpx", "mode"), logging.WARNING)
+"""Loggers that report every request, or every step of their own start, at INFO."""
+
+
+_tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+"""Without local variables: any of them may hold a secret."""
 
 
 def _serialize(value: Any, **_: Any) -> str:
@@ -28,13 +32,15 @@ def configure_logging(settings: ProcessSettings) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)]
+        [_tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)]
         if settings.log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]
+        )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     for name, level in QUIET_LIBRARIES.items():

@@ -11,14 +11,18 @@ RUNS = Counter("extents_runs_total", "Runs finished, by outcome.", ["outcome"])
 RUN_DURATION = Histogram("extents_run_duration_seconds", "From run_started to the outcome.", ["outcome"], buckets=RUN_SECONDS)
 FINISH_DURATION = Histogram("extents_finish_duration_seconds", "Building, storing and announcing a run.", buckets=STAGE_SECONDS)
 EVENTS = Counter("extents_events_total", "Outcome events sent and confirmed.", ["event"])
-RESULT_RECORDS = Counter("extents_result_records_total", "Records of inference.results by kind and what became of them.", ["kind", "disposition"])
+RESULT_RECORDS = Counter(
+    "extents_result_records_total", "Records of inference.results by kind and what became of them.", ["kind", "disposition"]
+)
 ACTIVE_RUNS = Gauge("extents_active_runs", "Runs of this coordinator's partitions that have no outcome yet.")
 UNFINISHED_RUNS = Gauge("extents_unfinished_runs", "Runs of this coordinator's partitions with an outcome that is not announced yet.")
 OLDEST_UNFINISHED = Gauge("extents_oldest_unfinished_run_seconds", "Age of the oldest run that is not announced yet.")
 
 SPANS = Counter("extents_spans_total", "Work records by what became of them.", ["disposition", "priority"])
 PAIRS = Counter("extents_pairs_total", "Frame pairs predicted.", ["precision"])
-STAGE_DURATION = Histogram("extents_stage_duration_seconds", "A span's time in each stage of the GPU worker.", ["stage"], buckets=STAGE_SECONDS)
+STAGE_DURATION = Histogram(
+    "extents_stage_duration_seconds", "A span's time in each stage of the GPU worker.", ["stage"], buckets=STAGE_SECONDS
+)
 GPU_SECONDS = Counter("extents_gpu_seconds_total", "Seconds in which the device computed.")
 GPU_COST = Counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at the price set for a GPU hour.")
 SPANS_HELD = Gauge("extents_spans_held", "Spans this worker holds.", ["priority"])

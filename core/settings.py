@@ -19,7 +19,9 @@ Schema = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 
 
 def _section(prefix: str) -> SettingsConfigDict:
-    return SettingsConfigDict(env_prefix=prefix, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, protected_namespaces=())
+    return SettingsConfigDict(
+        env_prefix=prefix, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, protected_namespaces=()
+    )
 
 
 class WasabiSettings(BaseSettings):
@@ -57,16 +59,24 @@ class KafkaSettings(BaseSettings):
     model_config = _section("KAFKA_")
 
     bootstrap_servers: str = Field(description="Comma-separated host:port of some brokers.")
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field("PLAINTEXT", description="How connections are secured.")
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("SCRAM-SHA-512", description="SASL mechanism, when the protocol is SASL_*.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How connections are secured."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="SASL mechanism, when the protocol is SASL_*."
+    )
     sasl_username: str | None = Field(None, description="SASL user name.")
     sasl_password: SecretStr | None = Field(None, description="SASL password.")
-    ssl_cafile: Path | None = Field(None, description="File of the authority that signed the brokers' certificates; by default the system's.")
+    ssl_cafile: Path | None = Field(
+        None, description="File of the authority that signed the brokers' certificates; by default the system's."
+    )
     replication_factor: int = Field(3, ge=1, description="Copies of each partition of the topics that Extents creates.")
     min_insync_replicas: int = Field(2, ge=1, description="Copies that must confirm a write.")
     session_timeout_seconds: float = Field(20.0, gt=0, description="A worker silent for so long is given up by its group.")
     heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between two heartbeats; under a third of the session timeout.")
-    rebalance_timeout_seconds: float = Field(120.0, gt=0, description="How long a join waits for members to finish spans; above the longest span.")
+    rebalance_timeout_seconds: float = Field(
+        120.0, gt=0, description="How long a join waits for members to finish spans; above the longest span."
+    )
     request_timeout_seconds: float = Field(180.0, gt=0, description="Limit for one request to a broker; above the rebalance timeout.")
 
     @cached_property
@@ -82,7 +92,9 @@ class TopicSettings(BaseSettings):
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic and consumer-group name.")
     request_partitions: int = Field(6, ge=1, description="Partitions of each video.encoded topic.")
     work_partitions: int = Field(64, ge=1, description="Partitions of each work topic: 4 to 8 for each GPU at the largest scale.")
-    results_partitions: int = Field(12, ge=1, description="Partitions of inference.results. Fixed once created: a run's records are in one of them.")
+    results_partitions: int = Field(
+        12, ge=1, description="Partitions of inference.results. Fixed once created: a run's records are in one of them."
+    )
 
 
 class AdmissionSettings(BaseSettings):
@@ -123,7 +135,9 @@ class WorkerSettings(BaseSettings):
 
     model_config = _section("EXTENTS_")
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the network runs; auto takes a CUDA device when there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the network runs; auto takes a CUDA device when there is one."
+    )
     batch_size: int = Field(32, ge=1, description="Pairs in one forward pass.")
     compile: bool = Field(False, description="Compile the network at start-up (needs a C++ compiler on the CPU).")
     spans_in_flight: int = Field(3, ge=1, description="Spans a worker holds: one computed, the others fetched and decoded.")

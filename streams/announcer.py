@@ -24,7 +24,7 @@ class Announcer:
         topic = letter.headers["origin"].decode().rsplit("/", 2)[0]
         DEAD_LETTERS.labels(topic, letter.headers["reason"].decode()).inc()
 
-    async def log_run(self, tenure: Tenure, run_id: str, value: bytes) -> None:
+    async def log_run(self, tenure: Tenure, run_id: str, value: bytes, grace_seconds: float = 0.0) -> None:
         """Append to the log of a run."""
         partition = self.topics.results_partition(run_id)
-        await self.producer.send(tenure, self.topics.results, run_id.encode(), value, partition=partition)
+        await self.producer.send(tenure, self.topics.results, run_id.encode(), value, partition=partition, grace_seconds=grace_seconds)

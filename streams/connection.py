@@ -26,7 +26,11 @@ def _login(kafka: KafkaSettings) -> tuple[str, str]:
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments common to aiokafka's consumers, producers and admin clients."""
-    options: dict[str, Any] = {"bootstrap_servers": kafka.servers, "security_protocol": kafka.security_protocol, "ssl_context": _ssl_context(kafka)}
+    options: dict[str, Any] = {
+        "bootstrap_servers": kafka.servers,
+        "security_protocol": kafka.security_protocol,
+        "ssl_context": _ssl_context(kafka),
+    }
     if kafka.security_protocol.startswith("SASL"):
         username, password = _login(kafka)
         options |= {"sasl_mechanism": kafka.sasl_mechanism, "sasl_plain_username": username, "sasl_plain_password": password}

@@ -12,7 +12,6 @@ from streams.app import ExtentsApp, Tenure, make_app
 from streams.deadlines import Deadlines
 from streams.finisher import Finisher
 from streams.found_runs import FoundRuns
-from streams.serving import serve_health
 from streams.lane import Lane
 from streams.late_answers import LateAnswers
 from streams.models import ModelCatalog
@@ -20,6 +19,7 @@ from streams.patience import Dependency
 from streams.producer import Producer
 from streams.progress import Progress
 from streams.run_table import Runs
+from streams.serving import serve_health
 from streams.topics import COORDINATOR, Topics
 
 
@@ -30,7 +30,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
     store, rows, keys = open_store(settings.wasabi), open_rows(settings.supabase), object_keys(settings.keys)
     app.hold(store, rows)
-    objects_away, rows_away = Dependency("object_store"), Dependency("database")
+    objects_away, rows_away = Dependency("object_store", store.check), Dependency("database", rows.check)
     announcer = Announcer(topics, Producer(app))
     runs = Runs(app, topics)
     found_runs = FoundRuns(store, rows, objects_away, rows_away, settings.admission.gpu_usd_per_hour)

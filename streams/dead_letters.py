@@ -17,7 +17,14 @@ class DeadLetter:
 
 
 def dead_letter(
-    key: bytes | None, value: bytes | None, headers: Mapping[str, bytes], origin: Origin, reason: str, error: str, tries: int, run_id: str | None = None
+    key: bytes | None,
+    value: bytes | None,
+    headers: Mapping[str, bytes],
+    origin: Origin,
+    reason: str,
+    error: str,
+    tries: int,
+    run_id: str | None = None,
 ) -> DeadLetter:
     """A record set aside for good.
 

@@ -97,7 +97,9 @@ class Finisher:
                 await self.announcer.log_run(tenure, state.run_id, finished.to_bytes())
             self._answered.setdefault(state.run_id, set()).update(finished.answered)
             FINISH_DURATION.observe(time.monotonic() - started)
-            bound.info("run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3))
+            bound.info(
+                "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
+            )
         except TenureEnded:
             bound.info("run.handed_over")
         except Exception as error:
@@ -108,7 +110,9 @@ class Finisher:
         answered = [request.request_id for request in state.requests]
         if state.finished_at_ms is not None:
             await self.late.answer(state, tenure)
-            return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=_outcome(state), reason=state.reason, answered=answered)
+            return RunFinished(
+                run_id=UUID(state.run_id), attempt=state.attempt, outcome=_outcome(state), reason=state.reason, answered=answered
+            )
         outcome, reason = _outcome(state), state.reason
         if outcome is Outcome.COMPLETED:
             try:

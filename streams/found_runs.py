@@ -24,7 +24,9 @@ class FoundRuns:
     rows_away: Dependency
     gpu_usd_per_hour: float
 
-    async def look(self, tenure: Tenure, tenant: UUID, video: UUID, version: int, model: str) -> tuple[RunRow | None, InferenceCompleted | None]:
+    async def look(
+        self, tenure: Tenure, tenant: UUID, video: UUID, version: int, model: str
+    ) -> tuple[RunRow | None, InferenceCompleted | None]:
         """The run row of a video, and what can be told of it; the latter is None when its object is not there, for then it does not count."""
         row = await self.rows_away.call(tenure, lambda: self.rows.find_run(tenant, video, version, model))
         if row is None:

@@ -79,7 +79,9 @@ class Health:
 
     def faults(self) -> list[str]:
         overdue = [step for step in list(self._steps.values()) if step.overdue_seconds > 0]
-        found = [f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue]
+        found = [
+            f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue
+        ]
         silent = time.monotonic() - self._turned
         if silent > LOOP_LIMIT_SECONDS:
             found.append(f"the event loop has not run for {silent:.0f} s")

@@ -34,7 +34,9 @@ class LateAnswers:
             if summary is not None:
                 event = outcomes.found(summary, request, moment)
             else:
-                event = outcomes.failed_late(_values(job), state, state.reason or "the run's object is not in the store any more", request, moment)
+                event = outcomes.failed_late(
+                    _values(job), state, state.reason or "the run's object is not in the store any more", request, moment
+                )
             await self.announcer.announce(tenure, event)
 
 

@@ -57,7 +57,9 @@ def found(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) 
     return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
 
 
-def found_summary(row: RunRow, attempt: int, label_counts: Mapping[str, int], caption_count: int, gpu_seconds: float, cost_usd: float) -> InferenceCompleted:
+def found_summary(
+    row: RunRow, attempt: int, label_counts: Mapping[str, int], caption_count: int, gpu_seconds: float, cost_usd: float
+) -> InferenceCompleted:
     """What can be told of a run that finished earlier, from its row and its database."""
     return InferenceCompleted(
         run_id=row.run_id,
@@ -95,7 +97,9 @@ class RunIdentity:
 def failed(state: RunState, reason: str) -> OutcomeEvent:
     started = _started(state)
     run = RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
-    return _failed(run, state, state.attempt, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
+    return _failed(
+        run, state, state.attempt, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED)
+    )
 
 
 def failed_late(run: RunIdentity, state: RunState, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
@@ -109,7 +113,13 @@ def lost(run: RunIdentity, attempt: int, reason: str, request: RequestRef, times
 
 
 def _failed(
-    run: RunIdentity, state: RunState | None, attempt: int, reason: str, requests: Sequence[RequestRef], timestamp_ms: int | None, event_id: UUID
+    run: RunIdentity,
+    state: RunState | None,
+    attempt: int,
+    reason: str,
+    requests: Sequence[RequestRef],
+    timestamp_ms: int | None,
+    event_id: UUID,
 ) -> OutcomeEvent:
     body = InferenceFailed(
         run_id=run.run_id,
@@ -133,7 +143,10 @@ def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | N
     place = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
     key = received_key or b"" if body.video_id is None else str(body.video_id).encode()
     return OutcomeEvent(
-        "inference.rejected", key, body.to_bytes(), _headers("inference.rejected", request_event_id(source, place), timestamp_ms, traceparent)
+        "inference.rejected",
+        key,
+        body.to_bytes(),
+        _headers("inference.rejected", request_event_id(source, place), timestamp_ms, traceparent),
     )
 
 

@@ -22,11 +22,14 @@ MAX_PAUSE_SECONDS = 15.0
 class Dependency:
     """Something outside this process that can be away: a database, a store.
 
-    While a call fails, the others of the same dependency wait for its next try to succeed instead of failing one by one.
+    While a call fails, the others of the same dependency wait for its next try instead of failing one by one.
+    ``probe`` asks the dependency for something that has nothing to do with any record: it tells whether an error is about
+    the dependency or about the record at hand.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
         self.name = name
+        self._probe = probe
         self._closed = asyncio.Event()
         self._closed.set()
         self._retry_at = 0.0
@@ -45,7 +48,7 @@ class Dependency:
 
         Raises:
             TenureEnded: a rebalance or a stop began while waiting; the last try may have had its effect.
-            TransientError: it still failed after ``limit_seconds``.
+            TransientError: it still failed after ``limit_seconds``, though the dependency itself answers.
         """
         started = time.monotonic()
         while True:
@@ -56,11 +59,19 @@ class Dependency:
                 result = await tenure.during(action())
             except TransientError as error:
                 self._opened(error)
-                if limit_seconds is not None and time.monotonic() - started > limit_seconds:
+                if limit_seconds is not None and time.monotonic() - started > limit_seconds and await self._answers(tenure):
+                    self._recovered()
                     raise
             else:
                 self._recovered()
                 return result
+
+    async def _answers(self, tenure: Tenure) -> bool:
+        try:
+            await tenure.during(self._probe())
+        except TransientError:
+            return False
+        return True
 
     def _opened(self, error: TransientError) -> None:
         RETRIES.labels(self.name).inc()

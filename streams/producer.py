@@ -10,7 +10,7 @@ from faust.types import TopicT
 from core.errors import PoisonError
 from core.logging import get_logger
 from core.metrics import RETRIES
-from streams.app import ExtentsApp, Tenure
+from streams.app import ExtentsApp, Tenure, TenureEnded
 
 log = get_logger(__name__)
 
@@ -38,14 +38,27 @@ class Producer:
         *,
         partition: int | None = None,
         headers: Mapping[str, bytes] | None = None,
+        grace_seconds: float = 0.0,
     ) -> None:
         """Send a record and wait until the brokers have it. Passing errors are tried again without limit.
+
+        Args:
+            grace_seconds: how long it may still take once the tenure has ended; for what would be lost work otherwise.
 
         Raises:
             TenureEnded: a rebalance or a stop began before it was confirmed; it may have been sent.
             PoisonError: no broker will ever take it, since it is too large.
         """
-        await tenure.during(self._send(topic, key, value, partition, headers))
+        sending = asyncio.create_task(self._send(topic, key, value, partition, headers))
+        try:
+            await tenure.during(asyncio.shield(sending))
+        except TenureEnded:
+            done, _ = await asyncio.wait({sending}, timeout=grace_seconds)
+            if not done:
+                raise
+            sending.result()
+        finally:
+            sending.cancel()
 
     async def _send(self, topic: str, key: bytes | None, value: bytes, partition: int | None, headers: Mapping[str, bytes] | None) -> None:
         pause = 0.1

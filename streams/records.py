@@ -34,7 +34,7 @@ class Record(BaseModel):
     schema_version: Literal[1] = 1
 
     def to_bytes(self) -> bytes:
-        return orjson.dumps(self.model_dump(exclude_none=True))
+        return orjson.dumps(self.model_dump(exclude_none=True), option=orjson.OPT_NON_STR_KEYS)
 
 
 class RequestRef(Record):

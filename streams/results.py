@@ -34,7 +34,9 @@ def pack_span(record: SpanDone) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise PoisonError(f"span {record.span} of run {record.run_id}: {error}") from error
     if len(raw) != pairs * 2 * len(LABELS) * 4:
-        raise PoisonError(f"span {record.span} of run {record.run_id}: {len(raw)} bytes of probabilities, expected {pairs * 40} for {pairs} pairs")
+        raise PoisonError(
+            f"span {record.span} of run {record.run_id}: {len(raw)} bytes of probabilities, expected {pairs * 40} for {pairs} pairs"
+        )
     values = np.frombuffer(raw, "<f4")
     if not bool(((values >= 0) & (values <= 1)).all()):  # also false for NaN
         raise PoisonError(f"span {record.span} of run {record.run_id}: a probability is not finite or not within 0..1")
@@ -60,7 +62,11 @@ def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
     started_at = datetime.fromisoformat(state.started_working_at)
     completed_at = max(datetime.fromisoformat(about["done_at"]) for about in abouts)
     milliseconds = [np.full(len(part), 1000.0 * about["gpu_seconds"] / len(part)) for part, about in zip(parts, abouts, strict=True)]
-    engine = {key: ", ".join(sorted({about["engine"][key] for about in abouts if key in about["engine"]})) for about in abouts for key in about["engine"]}
+    engine = {
+        key: ", ".join(sorted({about["engine"][key] for about in abouts if key in about["engine"]}))
+        for about in abouts
+        for key in about["engine"]
+    }
     width, height = state.frame_size or [0, 0]
     gpu_seconds = float(sum(about["gpu_seconds"] for about in abouts))
     return FinishedRun(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
+from pydantic import Field
+
 from core.frames import span_count
 from core.types import Outcome
 from streams.records import (
@@ -50,13 +52,13 @@ class RunState(Record):
     offset: int
     started: RunStarted | None = None
     started_at_ms: int | None = None
-    requests: list[RequestRef] = []
+    requests: list[RequestRef] = Field(default_factory=list)
     """Requests that no announced outcome has answered yet."""
-    answered: list[str] = []
-    takes: dict[int, int] = {}
+    answered: list[str] = Field(default_factory=list)
+    takes: dict[int, int] = Field(default_factory=dict)
     first_taken_ms: int | None = None
     started_working_at: str | None = None
-    done: list[int] = []
+    done: list[int] = Field(default_factory=list)
     frame_size: list[int] | None = None
     outcome: Outcome | None = None
     outcome_at_ms: int | None = None

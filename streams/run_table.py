@@ -73,7 +73,9 @@ class Runs:
         self._app, self._topics = app, topics
         self._table = cast(
             ConfirmedTable,
-            app.Table(RUNS_TABLE, key_type=bytes, value_type=bytes, partitions=topics.settings.results_partitions, on_recover=self._after_recovery),
+            app.Table(
+                RUNS_TABLE, key_type=bytes, value_type=bytes, partitions=topics.settings.results_partitions, on_recover=self._after_recovery
+            ),
         )
         self.active: dict[str, RunState] = {}
         self.on_recovered: Callable[[], None] = lambda: None

@@ -143,7 +143,9 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
             for name, found, expected in await _partition_faults(admin, [spec for spec in specs if spec.name in existing])
         ]
         if faults:
-            raise ConfigurationError("; ".join(faults) + ". Set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX.")
+            raise ConfigurationError(
+                "; ".join(faults) + ". Set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX."
+            )
         return [spec.name for spec in missing]
     finally:
         await admin.close()

@@ -25,12 +25,24 @@ from storage.rows import Rows
 from streams.admission import Identified, Received, Unidentified, admission_limits, read_request
 from streams.announcer import Announcer
 from streams.app import Tenure, record_headers
+from streams.concurrently import concurrently
 from streams.dead_letters import dead_letter
-from streams.models import ModelCatalog
 from streams.found_runs import FoundRuns
+from streams.models import ModelCatalog
 from streams.outcomes import RunIdentity, found, lost, rejected
 from streams.patience import Dependency
-from streams.records import InferenceCompleted, InferenceRejected, Origin, Pins, RequestRef, RunCancelled, RunJoined, RunStarted, VideoEncoded, Work
+from streams.records import (
+    InferenceCompleted,
+    InferenceRejected,
+    Origin,
+    Pins,
+    RequestRef,
+    RunCancelled,
+    RunJoined,
+    RunStarted,
+    VideoEncoded,
+    Work,
+)
 
 log = get_logger(__name__)
 
@@ -103,7 +115,13 @@ class Admission:
                 return asked, None
         if video.frame_count >= self.settings.warn_frame_count:
             limit = variable(AdmissionSettings, "max_frame_count")
-            log.warning("request.large", video_id=str(video.video_id), frame_count=video.frame_count, limit=self.settings.max_frame_count, setting=limit)
+            log.warning(
+                "request.large",
+                video_id=str(video.video_id),
+                frame_count=video.frame_count,
+                limit=self.settings.max_frame_count,
+                setting=limit,
+            )
         try:
             return asked, await self._pin(tenure, asked, video)
         except (UnknownModelError, MissingObjectError, CorruptInputError) as error:
@@ -128,7 +146,9 @@ class Admission:
             tenure, lambda: missing_chunks(self.store, self.keys, tenant, video.video_id, version, video.frame_count)
         )
         if missing is not None and not missing.version_exists:
-            raise MissingObjectError(f"video {video.video_id} has no cropped frames of version {version}; encode it, or name a version that exists")
+            raise MissingObjectError(
+                f"video {video.video_id} has no cropped frames of version {version}; encode it, or name a version that exists"
+            )
         if missing is not None:
             found_count = missing.expected - missing.count
             raise MissingObjectError(
@@ -183,18 +203,16 @@ class Admission:
         topics = self.announcer.topics
         topic, partitions = topics.work_high if high else topics.work_low, topics.settings.work_partitions
         first = run_id.int % partitions  # runs begin at different partitions, so that short ones spread as well
-        await asyncio.gather(
-            *(
-                self.announcer.producer.send(
-                    tenure,
-                    topic,
-                    f"{run_id}:{span.index}".encode(),
-                    Work(**pins.model_dump(exclude={"schema_version"}), span=span.index).to_bytes(),
-                    partition=(first + span.index) % partitions,
-                    headers={"traceparent": read.ref.traceparent.encode()} if read.ref.traceparent else {},
-                )
-                for span in plan_spans(pins.frame_count)
+        await concurrently(
+            self.announcer.producer.send(
+                tenure,
+                topic,
+                f"{run_id}:{span.index}".encode(),
+                Work(**pins.model_dump(exclude={"schema_version"}), span=span.index).to_bytes(),
+                partition=(first + span.index) % partitions,
+                headers={"traceparent": read.ref.traceparent.encode()} if read.ref.traceparent else {},
             )
+            for span in plan_spans(pins.frame_count)
         )
 
     async def _give_up(self, tenure: Tenure, received: Received, read: Identified, run_id: UUID, attempt: int) -> None:
@@ -231,7 +249,9 @@ class Admission:
         """No row can be written: the event carries the key as received, and the record is kept as a dead letter."""
         REQUESTS.labels(reason, Priority.LOW if received.low else Priority.HIGH).inc()
         REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
-        log.warning("request.refused", topic=received.topic, partition=received.partition, offset=received.offset, reason=reason, error=message)
+        log.warning(
+            "request.refused", topic=received.topic, partition=received.partition, offset=received.offset, reason=reason, error=message
+        )
         body = InferenceRejected(
             **_source(received),
             received_key=None if received.key is None else received.key[:200].decode(errors="replace"),

@@ -1,0 +1,46 @@
+"""``extents worker``: run one process of the service."""
+
+from typing import Final
+
+import click
+from mode.worker import Worker
+
+from core.errors import ConfigurationError
+from core.logging import configure_logging
+from core.settings import Settings
+
+ROLES: Final = ("coordinator", "gpu")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents worker coordinator
+  extents worker gpu
+  faust -A streams.apps.gpu worker --without-web   (the same by Faust's own command)
+
+Settings come from the environment or .env; see docs/configuration.md. Ends with status 0 after SIGTERM, 1 after an
+error, 70 when a step hung.
+"""
+)
+@click.argument("role", type=click.Choice(ROLES))
+def command(role: str) -> None:
+    """Run one worker process until it is told to stop.
+
+    The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device
+    when there is one and on the CPU otherwise. Start as many of each as the load asks for: partitions are shared among them.
+    """
+    settings = Settings().check()
+    configure_logging(settings.process)
+    app = _create(role, settings)
+    Worker(app, loglevel=None, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+
+
+def _create(role: str, settings: Settings):  # type: ignore[no-untyped-def]
+    if role == "coordinator":
+        from streams.coordinator import create_coordinator
+
+        return create_coordinator(settings)
+    from streams.gpu_worker import create_gpu_worker
+
+    return create_gpu_worker(settings)

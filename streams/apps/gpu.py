@@ -1,0 +1,9 @@
+"""The GPU worker's app, made from the environment."""
+
+from core.logging import configure_logging
+from core.settings import Settings
+from streams.gpu_worker import create_gpu_worker
+
+_settings = Settings().check()
+configure_logging(_settings.process)
+app = create_gpu_worker(_settings)

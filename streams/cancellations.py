@@ -1,0 +1,62 @@
+"""Follows ``inference.cancelled`` without a group, so that no GPU time goes into what nobody waits for any more."""
+
+import asyncio
+from typing import Self
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from core.errors import PoisonError
+from core.logging import get_logger
+from core.settings import KafkaSettings
+from streams.connection import client_options
+from streams.records import Cancelled, Work, decode
+
+log = get_logger(__name__)
+
+
+class Cancellations:
+    """The cancelled attempts. Entering it reads the topic whole; then it follows until it is left."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._kafka, self._topic = kafka, topic
+        self._attempts: dict[UUID, int] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    def covers(self, work: Work) -> bool:
+        """Whether this span's attempt, or a later one of its run, has been cancelled."""
+        return self._attempts.get(work.run_id, 0) >= work.attempt
+
+    async def __aenter__(self) -> Self:
+        consumer = AIOKafkaConsumer(self._topic, **client_options(self._kafka), auto_offset_reset="earliest", enable_auto_commit=False)
+        await consumer.start()
+        ends = await consumer.end_offsets(consumer.assignment())
+        for tp, end in ends.items():
+            while await consumer.position(tp) < end:
+                for records in (await consumer.getmany(tp, timeout_ms=1000)).values():
+                    self._note(records)
+        log.info("cancellations.read", runs=len(self._attempts))
+        self._following = asyncio.create_task(self._follow(consumer))
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            while True:  # aiokafka itself waits for brokers that are away
+                for records in (await consumer.getmany(timeout_ms=60_000)).values():
+                    self._note(records)
+        finally:
+            await consumer.stop()
+
+    def _note(self, records: list[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                cancelled = decode(Cancelled, record.value)
+            except PoisonError as error:
+                log.warning("cancellation.undecodable", offset=record.offset, error=str(error))
+                continue
+            self._attempts[cancelled.run_id] = max(cancelled.attempt, self._attempts.get(cancelled.run_id, 0))

@@ -1,0 +1,54 @@
+"""The GPU worker: predicts spans. Knows the brokers and the store, no database."""
+
+from faust.types import StreamT
+
+from core.settings import Settings
+from core.types import Priority
+from inference.builtin import builtin_checkpoint_sha256, builtin_model_version
+from storage.connect import object_keys, open_store
+from streams.agents.infer import Inference
+from streams.announcer import Announcer
+from streams.app import ExtentsApp, make_app
+from streams.cancellations import Cancellations
+from streams.engine import Engine
+from streams.lane import Lane
+from streams.patience import Dependency
+from streams.producer import Producer
+from streams.serving import serve_health
+from streams.span_frames import SpanFrames
+from streams.span_room import SpanRoom
+from streams.topics import GPU_WORKER, Topics
+
+READ_AHEAD = 64
+"""Records read of each topic: enough that spans set aside do not keep others waiting, and no more to read again after a kill."""
+
+
+def create_gpu_worker(settings: Settings) -> ExtentsApp:
+    """Wire the worker up; nothing is connected, and no model loaded, before it starts."""
+    topics, worker = Topics(settings.topics), settings.worker
+    app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
+    store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
+    away = Dependency("object_store", store.check)
+    health = serve_health(app, settings, GPU_WORKER, (away,))
+    engine = Engine(worker, health, settings.admission.gpu_usd_per_hour)
+    app.hold(store, cancellations, engine.warm(builtin_model_version(), builtin_checkpoint_sha256(), settings.admission.precision))
+    inference = Inference(
+        settings=worker,
+        announcer=Announcer(topics, Producer(app)),
+        cancellations=cancellations,
+        room=SpanRoom(worker.spans_in_flight, worker.spans_in_flight_bytes),
+        frames=SpanFrames(store, object_keys(settings.keys), away, health, worker),
+        engine=engine,
+    )
+    high = Lane(app, topics.work_high, lambda event, tenure: inference.handle(event, tenure, Priority.HIGH), READ_AHEAD)
+    low = Lane(app, topics.work_low, lambda event, tenure: inference.handle(event, tenure, Priority.LOW), READ_AHEAD)
+
+    @app.agent(app.raw_topic(topics.work_high), name="infer_high")
+    async def infer_high(stream: StreamT[bytes]) -> None:
+        await high.follow(stream)
+
+    @app.agent(app.raw_topic(topics.work_low), name="infer_low")
+    async def infer_low(stream: StreamT[bytes]) -> None:
+        await low.follow(stream)
+
+    return app

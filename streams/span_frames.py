@@ -1,0 +1,110 @@
+"""From a work record to the span's frames: fetch its chunks at once, decode each in a thread, within the room that is left."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from uuid import UUID
+
+from core.errors import CorruptInputError
+from core.frames import Chunk, plan_span
+from core.metrics import STAGE_DURATION
+from core.settings import WorkerSettings
+from core.types import Layout
+from inference.predictor import Frames
+from inference.span import SpanAssembly
+from storage.keys import Keys
+from storage.layouts import fetch_layout
+from storage.objects import ObjectStore
+from streams.app import Tenure
+from streams.concurrently import concurrently
+from streams.health import Health
+from streams.patience import Dependency
+from streams.records import Work
+from streams.span_room import Place
+
+T = TypeVar("T")
+
+MAX_CHUNK_BYTES = 64 * 1024 * 1024
+"""Far above any chunk: 32 strips of 4096×1024 pixels make about 10 MB."""
+
+LAYOUTS_KEPT = 16
+"""Layouts of as many videos are kept, since the spans of one video come one after the other."""
+
+
+class SpanFrames:
+    """Brings spans into memory. Its calls may overlap.
+
+    Everything raises TransientError for what the store may still mend, and PermanentError for what it will not.
+    """
+
+    def __init__(self, store: ObjectStore, keys: Keys, away: Dependency, health: Health, settings: WorkerSettings) -> None:
+        self._store, self._keys, self._away, self._health, self._settings = store, keys, away, health, settings
+        self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._fetching = asyncio.Semaphore(settings.fetch_concurrency)
+        self._layouts: dict[tuple[UUID, str], Layout] = {}
+
+    async def layout(self, work: Work, tenure: Tenure) -> Layout:
+        """The video's layout, as it was when the run was admitted.
+
+        Raises:
+            CorruptInputError: it is another by now, so that spans of one run would not be alike.
+        """
+        name = (work.video_id, work.layout_sha256)
+        if name not in self._layouts:
+            stored = await self._fetch(tenure, "layout", lambda: fetch_layout(self._store, self._keys, work.tenant_id, work.video_id))
+            if stored.sha256 != work.layout_sha256:
+                raise CorruptInputError(
+                    f"{stored.key} has SHA-256 {stored.sha256}, the run was admitted with {work.layout_sha256}; submit the video again"
+                )
+            while len(self._layouts) >= LAYOUTS_KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            self._layouts[name] = stored.layout
+        return self._layouts[name]
+
+    async def fetch(self, work: Work, tenure: Tenure) -> dict[Chunk, bytes]:
+        """The bytes of the span's chunks."""
+        started = time.monotonic()
+        chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
+        keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
+
+        async def get(key: str) -> bytes:
+            async with self._fetching:
+                return await self._fetch(tenure, key, lambda: self._store.get(key, MAX_CHUNK_BYTES))
+
+        fetched = await concurrently(get(key) for key in keys.values())
+        STAGE_DURATION.labels("fetch").observe(time.monotonic() - started)
+        return dict(zip(keys, fetched, strict=True))
+
+    async def decode(self, work: Work, chunks: dict[Chunk, bytes], place: Place, tenure: Tenure) -> Frames:
+        """The span's frames. The first chunk tells how much room they take; the others wait until there is so much."""
+        started = time.monotonic()
+        assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
+        first, *others = assembly.chunks
+        await self._decode(work, assembly, first, chunks[first])
+        await place.take_bytes(assembly.size_bytes, tenure)
+        await _all(*(self._decode(work, assembly, chunk, chunks[chunk]) for chunk in others))
+        STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
+        return assembly.frames()
+
+    async def _decode(self, work: Work, assembly: SpanAssembly, chunk: Chunk, data: bytes) -> None:
+        def step() -> None:
+            with self._health.step("decode", self._settings.decode_limit_seconds, f"{work.run_id}:{work.span} {chunk.name}"):
+                assembly.decode(chunk, data)
+
+        await asyncio.get_running_loop().run_in_executor(self._pool, step)
+
+    async def _fetch(self, tenure: Tenure, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        async def step() -> T:
+            with self._health.step("fetch", self._settings.fetch_limit_seconds, what):
+                return await action()
+
+        return await self._away.call(tenure, step, limit_seconds=self._settings.retry_in_place_seconds)
+
+
+async def _all(*coroutines: Awaitable[None]) -> None:
+    """Wait for all, also when one fails: a thread that decodes cannot be stopped. Raises the first error."""
+    for result in await asyncio.gather(*coroutines, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,120 @@
+"""How many spans a worker holds, in number and bytes, and who goes first: low priority waits while high waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from core.metrics import SPAN_BYTES_HELD, SPANS_HELD
+from core.types import Priority
+from streams.app import Tenure
+
+
+class SpanRoom:
+    """Places for spans, and the device's turn. Wakes on events; every wait ends with the tenure.
+
+    Of several places low priority leaves one free, so that a high-priority span can be fetched while low ones are held.
+    """
+
+    def __init__(self, spans: int, size_bytes: int) -> None:
+        self._limit = {Priority.HIGH: spans, Priority.LOW: max(1, spans - 1)}
+        self._limit_bytes = size_bytes
+        self._held = {Priority.HIGH: 0, Priority.LOW: 0}
+        self._held_bytes = 0
+        self._waiting_high = 0
+        self._device_busy = False
+        self._device_waiting_high = 0
+        self._changed = asyncio.Condition()
+        for priority in Priority:
+            SPANS_HELD.labels(priority).set_function(partial(self._held.__getitem__, priority))
+        SPAN_BYTES_HELD.set_function(lambda: self._held_bytes)
+
+    @asynccontextmanager
+    async def place(self, priority: Priority, tenure: Tenure) -> AsyncIterator["Place"]:
+        """Wait for a place, and hold it.
+
+        Raises:
+            TenureEnded: the tenure ended before there was one.
+        """
+        high = priority is Priority.HIGH
+
+        def claim() -> None:
+            self._held[priority] += 1
+
+        self._waiting_high += high
+        try:
+            await self._when(tenure, lambda: self._free(priority), claim)
+        finally:
+            self._waiting_high -= high
+        place = Place(self)
+        try:
+            await self._tell()
+            yield place
+        finally:
+            self._held[priority] -= 1
+            self._held_bytes -= place.size_bytes
+            await self._tell()
+
+    @asynccontextmanager
+    async def device(self, priority: Priority, tenure: Tenure) -> AsyncIterator[None]:
+        """Wait for the device, high priority first, and hold it.
+
+        Raises:
+            TenureEnded: the tenure ended before it was free.
+        """
+        high = priority is Priority.HIGH
+
+        def claim() -> None:
+            self._device_busy = True
+
+        self._device_waiting_high += high
+        try:
+            await self._when(tenure, lambda: not self._device_busy and (high or not self._device_waiting_high), claim)
+        finally:
+            self._device_waiting_high -= high
+        try:
+            yield
+        finally:
+            self._device_busy = False
+            await self._tell()
+
+    async def take_bytes(self, place: "Place", size_bytes: int, tenure: Tenure) -> None:
+        """Wait until this many more bytes may be held; one span is let in however large it is."""
+
+        def claim() -> None:
+            place.size_bytes = size_bytes
+            self._held_bytes += size_bytes
+
+        await self._when(tenure, lambda: self._held_bytes == 0 or self._held_bytes + size_bytes <= self._limit_bytes, claim)
+
+    def _free(self, priority: Priority) -> bool:
+        held = self._held[Priority.HIGH] + self._held[Priority.LOW]
+        if priority is Priority.HIGH:
+            return held < self._limit[Priority.HIGH]
+        return not self._waiting_high and held < self._limit[Priority.LOW]
+
+    async def _when(self, tenure: Tenure, condition: Callable[[], bool], claim: Callable[[], None]) -> None:
+        """Wait for a condition, and claim what it promises before anybody else can."""
+
+        async def claimed() -> None:
+            async with self._changed:
+                await self._changed.wait_for(condition)
+                claim()
+
+        tenure.check()
+        await tenure.during(claimed())
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class Place:
+    """One span's place in a worker."""
+
+    def __init__(self, room: SpanRoom) -> None:
+        self._room = room
+        self.size_bytes = 0
+
+    async def take_bytes(self, size_bytes: int, tenure: Tenure) -> None:
+        await self._room.take_bytes(self, size_bytes, tenure)
