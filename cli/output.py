@@ -60,7 +60,7 @@ def remark(text: str) -> None:
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
     """A bar on standard error while the block runs; nothing where that is no terminal."""
-    columns = (TextColumn("{task.description:<11}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    columns = (TextColumn("{task.description:<11}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(what, total=None)

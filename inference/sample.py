@@ -63,14 +63,14 @@ class _Style:
     colour: tuple[int, int, int, int] = (255, 255, 255, 255)
     outline: int = 2
     box: tuple[int, int, int, int] | None = None
-    fade_frames: int = 0  # of the film, in and out, within the caption's own time
+    fade_frames: int = 0  # of the film, in and out
 
 
 _OUTLINE = _Style()
 _BOX = _Style(weight="Regular", outline=0, box=(0, 0, 0, 190))
 _YELLOW = _Style(weight="Bold", size=28, colour=(255, 225, 60, 255))
 _TWO_LINES = _Style(size=24)
-_FADE = _Style(weight="It", size=28, fade_frames=3)
+_FADE = _Style(weight="It", size=28, fade_frames=6)
 _THIN = _Style(weight="Light", size=30, outline=0)
 _NEWS = _Style(weight=None, size=22, colour=(20, 20, 30, 255), outline=0, box=(240, 240, 235, 255))
 
@@ -182,15 +182,24 @@ class _BurntCaption:
         self._rgb, self._alpha = pixels[..., :3], pixels[..., 3:] / 255  # (rows, columns, 3) and (rows, columns, 1)
 
     def draw(self, picture: Picture, index: int) -> None:
-        if not self._start <= index < self._stop:
+        visibility = self._visibility(index)
+        if visibility <= 0:
             return
-        alpha = self._alpha
-        if self._fade_frames:
-            # It begins and ends at two steps of its fade: at one, nobody could say whether it is there.
-            step = min(index - self._start, self._stop - 1 - index) + 2
-            alpha = alpha * min(1.0, step / (self._fade_frames + 2))
+        alpha = self._alpha * visibility
         view = picture[self._rows, self._columns]
         view[:] = np.rint(view * (1 - alpha) + self._rgb * alpha).astype(np.uint8)
+
+    def _visibility(self, index: int) -> float:
+        """0..1. A caption that fades is there in the strips that show more than half of it.
+
+        Strips are two or three of the film's pictures apart, so that the first shows two thirds and the one before the
+        first at most one third; the same at the end.
+        """
+        if not self._fade_frames:
+            return float(self._start <= index < self._stop)
+        rise = (index - self._start) / self._fade_frames + 2 / 3
+        fall = (self._stop - index) / self._fade_frames + 1 / 3
+        return min(1.0, rise, fall)
 
 
 def _render(text: str, style: _Style) -> Image.Image:

@@ -37,12 +37,18 @@ def drawn(made: Sample) -> npt.NDArray[np.float64]:
 
 
 def test_captions_are_drawn_where_the_truth_has_them_and_nowhere_else(made: Sample, drawn: npt.NDArray[np.float64]) -> None:
-    """A strip differs from the bare footage by letters within a caption's frames, and by the codec's noise alone between captions."""
+    """A caption shows more than half of itself in its first and last frames, and less than half in the empty ones beside them."""
     assert len(drawn) == made.frame_count
     captioned = np.zeros(made.frame_count, bool)
     for caption in made.captions:
         captioned[caption.first_frame : caption.last_frame + 1] = True
-    assert drawn[captioned].min() > 2 * drawn[~captioned].max()
+    for caption in made.captions:
+        whole = np.median(drawn[caption.first_frame : caption.last_frame + 1])
+        assert drawn[caption.first_frame : caption.last_frame + 1].min() > 0.55 * whole
+        beside = [frame for frame in (caption.first_frame - 1, caption.last_frame + 1) if not captioned[frame]]
+        assert (drawn[beside] < 0.45 * whole).all()
+    fading = np.convolve(captioned, np.ones(5), "same") > 0  # two frames on either side
+    assert drawn[~fading].max() < 0.25 * drawn[captioned].min(), "far from captions there is the codec's noise alone"
 
 
 def test_neighbouring_captions_are_different_texts(made: Sample) -> None:
