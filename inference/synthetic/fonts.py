@@ -1,0 +1,104 @@
+"""The font families captions are written in, by script, with some kept for measuring only.
+
+Files come from the npm packages pinned in ``inference/training/fonts``; FreeType reads their WOFF2 as it is.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import ImageFont
+
+from inference.synthetic.words import WORDS, Script
+
+Font = ImageFont.FreeTypeFont
+
+_SUBSET: Final = {
+    Script.LATIN: ("latin",),
+    Script.CYRILLIC: ("cyrillic",),
+    Script.CHINESE: ("chinese-simplified", "chinese-traditional"),
+    Script.JAPANESE: ("japanese",),
+    Script.KOREAN: ("korean",),
+    Script.ARABIC: ("arabic",),
+}
+
+TRAINING_FAMILIES: Final = {
+    Script.LATIN: "noto-sans roboto lato montserrat oswald merriweather pt-serif roboto-mono comic-neue raleway ubuntu",
+    Script.CYRILLIC: "noto-sans roboto montserrat oswald merriweather pt-serif roboto-mono raleway ubuntu",
+    Script.CHINESE: "noto-sans-sc zcool-kuaile ma-shan-zheng",
+    Script.JAPANESE: "noto-sans-jp m-plus-1p kosugi-maru",
+    Script.KOREAN: "noto-sans-kr nanum-myeongjo do-hyeon",
+    Script.ARABIC: "noto-sans-arabic cairo amiri tajawal",
+}
+
+HELD_OUT_FAMILIES: Final = {
+    Script.LATIN: "source-sans-3 inter arimo tinos fira-sans",
+    Script.CYRILLIC: "source-sans-3 inter arimo tinos fira-sans",
+    Script.CHINESE: "zcool-xiaowei lxgw-wenkai-tc",
+    Script.JAPANESE: "zen-kaku-gothic-new shippori-mincho",
+    Script.KOREAN: "nanum-gothic gothic-a1",
+    Script.ARABIC: "almarai noto-naskh-arabic",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    path: str
+    weight: int
+
+
+class FontShelf:
+    """The faces of some families, by script.
+
+    Raises:
+        FileNotFoundError: a family is not installed under ``root``.
+    """
+
+    def __init__(self, root: Path, families: dict[Script, str]) -> None:
+        self._faces = {script: _faces(root, script, names.split()) for script, names in families.items()}
+
+    def pick(self, rng: np.random.Generator, script: Script, *, thin: bool = False) -> Face:
+        """A family at random, then one of its weights; ``thin`` takes one of 300 or lighter where the family has it."""
+        family = self._faces[script][int(rng.integers(len(self._faces[script])))]
+        chosen = [face for face in family if face.weight <= 300] if thin else [face for face in family if face.weight >= 300]
+        chosen = chosen or list(family)
+        return chosen[int(rng.integers(len(chosen)))]
+
+
+@lru_cache(maxsize=600)  # opening one unpacks its file: 10 ms, 60 ms for a Chinese one
+def load_font(path: str, size: int) -> Font:
+    return ImageFont.truetype(path, size)
+
+
+@lru_cache(maxsize=256)
+def _missing(path: str, script: Script) -> frozenset[str]:
+    """Characters of the script's words that the face draws as its box for the unknown."""
+    font = load_font(path, 16)
+    unknown = bytes(font.getmask("\U0010ffff"))
+    alphabet = {char for word in WORDS[script] for char in word + word.upper()} | set(".!?,-。！？؟،")
+    return frozenset(char for char in alphabet if bytes(font.getmask(char)) == unknown)
+
+
+def writable(path: str, script: Script, text: str) -> str:
+    """The text without what the face cannot draw."""
+    return text.translate(dict.fromkeys(map(ord, _missing(path, script))))
+
+
+def _faces(root: Path, script: Script, names: list[str]) -> list[tuple[Face, ...]]:
+    families = []
+    for name in names:
+        files = root / "node_modules" / "@fontsource" / name / "files"
+        faces = [
+            Face(str(path), weight)
+            for subset in _SUBSET[script]
+            for slant in ("normal", "italic")
+            for weight in range(100, 901, 100)
+            if (path := files / f"{name}-{subset}-{weight}-{slant}.woff2").is_file()
+        ]
+        if not faces:
+            install = "python -m inference.training fonts"
+            raise FileNotFoundError(f"no {script} face of {name} under {files}; install the fonts with `{install}`")
+        families.append(tuple(faces))
+    return families

@@ -1,0 +1,125 @@
+"""The training set: many short clips, on the network's canvas, in memory-mapped arrays.
+
+Each clip depends on the seed and its own number alone, so the set is the same however many processes make it.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from inference.architectures.builtin import CANVAS, to_canvas
+from inference.synthetic.clip import Clip, Stage, make_clip
+from inference.synthetic.codec import through_chunks
+from inference.synthetic.fonts import TRAINING_FAMILIES, FontShelf
+from inference.synthetic.ground import TRAINING_SHOTS, Strips
+from inference.synthetic.kinds import RECIPES, Kind
+
+CLIP_FRAMES: Final = 24
+COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
+FOOTAGE_SHARE: Final = 0.5  # little footage is at hand, so half of the grounds are made textures
+_FORMAT: Final = 1  # raise it when clips change without their recipes changing
+_TASK: Final = 20  # clips made between two reports
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """All arrays have a clip's number first, then its frame's."""
+
+    strips: npt.NDArray[np.uint8]  # (clips, 24, 32, 512, 3)
+    cover: npt.NDArray[np.uint8]  # (clips, 24, 8, 128), 255 where captions cover all
+    caption: npt.NDArray[np.uint8]  # (clips, 24), 0 for none
+    visibility: npt.NDArray[np.float32]  # (clips, 24)
+    kind: npt.NDArray[np.uint8]  # (clips, 1), index into Kind
+
+    def __len__(self) -> int:
+        return len(self.strips)
+
+
+_ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
+    "strips": ((CLIP_FRAMES, *CANVAS, 3), "uint8"),
+    "cover": ((CLIP_FRAMES, *COVER), "uint8"),
+    "caption": ((CLIP_FRAMES,), "uint8"),
+    "visibility": ((CLIP_FRAMES,), "float32"),
+    "kind": ((1,), "uint8"),
+}
+
+
+def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
+    """Make the training set in ``folder``, unless it is there as asked for."""
+    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(RECIPES)}
+    note = folder / "set.json"
+    if not note.is_file() or json.loads(note.read_text()) != wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+        note.unlink(missing_ok=True)
+        _make(folder, fonts, clips, seed, workers, say)
+        note.write_text(json.dumps(wanted))
+
+
+def open_training_set(folder: Path) -> TrainingSet:
+    """The training set in ``folder``, mapped into memory."""
+    return TrainingSet(**_open(folder, json.loads((folder / "set.json").read_text())["clips"], "r"))
+
+
+def _make(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
+    arrays = _open(folder, clips, "w+")
+    began = time.monotonic()
+    with ProcessPoolExecutor(workers, initializer=_begin, initargs=(folder, fonts, clips, seed)) as pool:
+        for done, _ in enumerate(pool.map(_fill, range(0, clips, _TASK)), start=1):
+            count = min(clips, done * _TASK)
+            if done % 10 == 0 or count == clips:
+                say(f"clips: {count} of {clips}, {time.monotonic() - began:.0f} s")
+    for array in arrays.values():
+        array.flush()
+
+
+def _open(folder: Path, clips: int, mode: Any) -> dict[str, Any]:
+    return {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode=mode, dtype=dtype, shape=(clips, *shape))
+        for name, (shape, dtype) in _ARRAYS.items()
+    }
+
+
+_worker: dict[str, Any] = {}  # what a worker process keeps between tasks
+
+
+def _begin(folder: Path, fonts: Path, clips: int, seed: int) -> None:
+    torch.set_num_threads(1)
+    stage = Stage(FontShelf(fonts, TRAINING_FAMILIES), TRAINING_SHOTS, FOOTAGE_SHARE)
+    _worker.update(arrays=_open(folder, clips, "r+"), stage=stage, seed=seed, clips=clips)
+
+
+def _fill(first: int) -> None:
+    kinds = tuple(Kind)
+    for number in range(first, min(first + _TASK, _worker["clips"])):
+        rng = np.random.default_rng([_worker["seed"], number])
+        kind = number % len(kinds)
+        clip = make_clip(rng, RECIPES[kinds[kind]], _worker["stage"], CLIP_FRAMES)
+        stored = through_chunks(clip.strips, int(rng.integers(16)), clip.quality)
+        arrays = _worker["arrays"]
+        arrays["strips"][number] = _canvas(stored)
+        arrays["cover"][number] = _cover(clip)
+        arrays["caption"][number] = clip.caption
+        arrays["visibility"][number] = clip.visibility
+        arrays["kind"][number] = kind
+
+
+def _canvas(strips: Strips) -> Strips:
+    canvases = (to_canvas(torch.from_numpy(strips)) + 1) * 127.5
+    return canvases.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def _cover(clip: Clip) -> npt.NDArray[np.uint8]:
+    size = (COVER[1], COVER[0])
+    rows = [np.asarray(Image.fromarray(cover).resize(size, Image.Resampling.BOX)) for cover in clip.cover]
+    return np.asarray(np.stack(rows) * 255, np.uint8)
