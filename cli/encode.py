@@ -7,21 +7,10 @@ import click
 
 from cli.encode_targets import Target, encode_to_folder, encode_to_store
 from cli.output import print_facts, print_json, progress, size
-from cli.parameters import anchor_option, crop_option, json_option
-from core.identity import parse_uuid
+from cli.parameters import UuidParameter, anchor_option, crop_option, json_option
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox
-
-
-class _Uuid(click.ParamType):
-    name = "UUID"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
-        try:
-            return parse_uuid(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no UUID, as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
 
 
 @click.command()
@@ -29,8 +18,8 @@ class _Uuid(click.ParamType):
 @crop_option
 @anchor_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write into this folder.")
-@click.option("--tenant-id", type=_Uuid(), help="Write into the object store, as a video of this tenant, …")
-@click.option("--video-id", type=_Uuid(), help="… under this id.")
+@click.option("--tenant-id", type=UuidParameter(), help="Write into the object store, as a video of this tenant, …")
+@click.option("--video-id", type=UuidParameter(), help="… under this id.")
 @click.option(
     "--version", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Version of the cropped frames to write."
 )

@@ -1,9 +1,11 @@
 """Options that several commands share."""
 
 from typing import Any
+from uuid import UUID
 
 import click
 
+from core.identity import parse_uuid
 from core.types import Anchor
 
 
@@ -18,6 +20,18 @@ class CropParameter(click.ParamType):
         except ValueError:
             self.fail(f"{value!r} is not four whole numbers, as 0,600,1280,700", param, ctx)
         return left, top, right, bottom
+
+
+class UuidParameter(click.ParamType):
+    """A UUID, spelled as the service spells them."""
+
+    name = "UUID"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        try:
+            return parse_uuid(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no UUID, as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
 
 
 crop_option = click.option(

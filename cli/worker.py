@@ -5,7 +5,6 @@ from typing import Final
 import click
 from mode.worker import Worker
 
-from core.errors import ConfigurationError
 from core.logging import configure_logging
 from core.settings import Settings
 
