@@ -5,6 +5,7 @@ import io
 import av
 
 from core.errors import CorruptInputError
+from inference.decode import MAX_HEIGHT, MAX_WIDTH
 
 
 def count_frames(name: str, data: bytes) -> int:
@@ -14,7 +15,8 @@ def count_frames(name: str, data: bytes) -> int:
         CorruptInputError: no WebM with one video stream, or nothing in it. Names ``name``.
     """
     try:
-        with av.open(io.BytesIO(data), "r", format="matroska") as container:
+        limits = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}  # opening decodes a little, whatever size its header claims
+        with av.open(io.BytesIO(data), "r", format="matroska", options=limits) as container:
             if len(container.streams.video) != 1:
                 raise CorruptInputError(f"{name}: {len(container.streams.video)} video streams; expected 1")
             count = sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)

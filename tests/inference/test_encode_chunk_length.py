@@ -1,0 +1,25 @@
+"""A chunk's frames are counted without decoding them."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import CorruptInputError
+from core.frames import plan_chunks
+from inference.chunk_length import count_frames
+
+CHUNKS = Path(__file__).parents[1] / "data" / "conformance" / "spans-center" / "cropped_frames_v1"
+
+
+def test_every_chunk_of_a_stored_video_is_counted() -> None:
+    """Full chunks hold 32 frames, and the last ones of each level as many as the layout says."""
+    for chunk in plan_chunks(530):
+        assert count_frames(chunk.name, (CHUNKS / chunk.name).read_bytes()) == len(chunk.frames)
+
+
+@pytest.mark.parametrize("size", [0, 20, 400])
+def test_what_holds_no_frames_is_named(size: int) -> None:
+    """Nothing, a header cut off and a header alone end in an error with the chunk's name."""
+    content = (CHUNKS / "modulo_1" / "chunk_0000000001.webm").read_bytes()[:size]
+    with pytest.raises(CorruptInputError, match=r"^modulo_1/chunk_0000000001\.webm: "):
+        count_frames("modulo_1/chunk_0000000001.webm", content)
