@@ -39,7 +39,7 @@ Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX; WASABI_* unless --frame-count is given;
 @click.option("--version", type=click.IntRange(min=1), default=1, show_default=True, help="Version of its cropped frames.")
 @click.option("--frame-count", type=int, help="Number of frames; by default counted in the store.")
 @click.option("--model-version", help="Model to use; by default the service's own.")
-@click.option("--priority", type=click.Choice(list(Priority)), default=Priority.HIGH.value, show_default=True)
+@click.option("--priority", type=click.Choice([priority.value for priority in Priority]), default=Priority.HIGH.value, show_default=True)
 @click.option("--force", is_flag=True, help="Run again although a run exists.")
 @click.option("--event-id", help="Name of this request: the same name again is the same request.")
 @click.option("--watch", is_flag=True, help="Wait for the outcome, and show how far the run is.")
@@ -118,9 +118,8 @@ def _print_published(published: Published, frame_count: int, as_json: bool) -> N
 def _print_followed(followed: Following, published: Published, timeout_seconds: float, as_json: bool) -> int:
     outcome = followed.outcome
     if outcome is None:
-        remark(
-            f"no outcome of request {published.request_id} within {timeout_seconds:g} s; it goes on: submit again with the same --event-id to watch"
-        )
+        again = "it goes on; submit again with the same --event-id to watch"
+        remark(f"no outcome of request {published.request_id} within {timeout_seconds:g} s: {again}")
         return 1
     if as_json:
         print_json({"request_id": published.request_id, "event": outcome.name, "headers": outcome.headers, "body": outcome.body})

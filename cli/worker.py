@@ -1,12 +1,15 @@
 """``extents worker``: run one process of the service."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from mode.worker import Worker
 
 from core.logging import configure_logging
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.app import ExtentsApp
 
 ROLES: Final = ("coordinator", "gpu")
 
@@ -35,7 +38,8 @@ def command(role: str) -> None:
     Worker(app, loglevel=None, override_logging=False, redirect_stdouts=False).execute_from_commandline()
 
 
-def _create(role: str, settings: Settings):  # type: ignore[no-untyped-def]
+def _create(role: str, settings: Settings) -> "ExtentsApp":
+    # Each role imports only its own: the coordinator runs where there is no torch.
     if role == "coordinator":
         from streams.coordinator import create_coordinator
 

@@ -1,0 +1,84 @@
+"""What the demo found, against what is known of its film; and the rows that the run has left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cli.output import clock, print_table
+from core.captions import CaptionExtent
+from core.types import FRAMES_PER_SECOND
+from inference.sample import Sample
+from storage.rows import Rows
+from streams.client import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A caption of the film and the one found for it; one of them is None where the other has no match."""
+
+    text: str
+    truth: tuple[int, int] | None
+    found: tuple[int, int] | None
+
+    @property
+    def exact(self) -> bool:
+        return self.truth == self.found
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "truth": self.truth, "found": self.found, "exact": self.exact}
+
+
+def compare(sample: Sample, captions: Sequence[CaptionExtent]) -> list[Finding]:
+    """Match each true caption with the found one that overlaps it most; what is left over on either side stands alone."""
+    left = [(caption.first_frame, caption.last_frame) for caption in captions]
+    findings: list[Finding] = []
+    for caption in sample.captions:
+        truth = (caption.first_frame, caption.last_frame)
+        best = max(left, key=lambda extent: _overlap(truth, extent), default=None)
+        if best is not None and _overlap(truth, best) > 0:
+            left.remove(best)
+            findings.append(Finding(caption.text, truth, best))
+        else:
+            findings.append(Finding(caption.text, truth, None))
+    findings += [Finding("", None, extent) for extent in left]
+    return sorted(findings, key=lambda finding: finding.truth or finding.found or (0, 0))
+
+
+def print_comparison(findings: Sequence[Finding]) -> None:
+    rows = [(_extent(finding.truth), _extent(finding.found), _verdict(finding), finding.text.replace("\n", " / ")) for finding in findings]
+    print_table(("in the film", "found", "", "text"), rows)
+
+
+async def row_facts(rows: Rows, outcome: Outcome) -> list[tuple[str, str]]:
+    """The run's row and its job's, as they stand in the database; the event follows both."""
+    body = outcome.body
+    run = await rows.find_run(UUID(body["tenant_id"]), UUID(body["video_id"]), body["cropped_frames_version"], body["model_version"])
+    job = await rows.find_job(UUID(body["run_id"]))
+    return [
+        (
+            "…_inference_runs",
+            "missing" if run is None else f"run {run.run_id}, {run.total_pairs} pairs, SHA-256 {(run.sha256 or '')[:12]}…",
+        ),
+        (
+            "…_inference_jobs",
+            "missing" if job is None else f"{job.status}, {job.pairs_done}/{job.pairs_total} pairs, attempt {job.attempt}",
+        ),
+    ]
+
+
+def _overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
+    return min(one[1], other[1]) - max(one[0], other[0]) + 1
+
+
+def _extent(extent: tuple[int, int] | None) -> str:
+    return "none" if extent is None else f"{clock(extent[0] / FRAMES_PER_SECOND)} - {clock((extent[1] + 1) / FRAMES_PER_SECOND)}"
+
+
+def _verdict(finding: Finding) -> str:
+    if finding.truth is None:
+        return "not there"
+    if finding.found is None:
+        return "missed"
+    off = max(abs(a - b) for a, b in zip(finding.truth, finding.found, strict=True))
+    return "exact" if off == 0 else f"{off} frame{'s' if off > 1 else ''} off"
