@@ -13,7 +13,17 @@ from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents encode film.mp4 --crop 0,600,1280,700 --out film
+  extents predict film
+\b
+  extents encode film.mp4 --crop 0,600,1280,700 --tenant-id UUID --video-id UUID
+  extents submit --tenant-id UUID --video-id UUID --watch
+\b
+Settings, for the object store: WASABI_*, EXTENTS_KEY_CHUNK, EXTENTS_KEY_LAYOUT."""
+)
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @crop_option
 @anchor_option
@@ -38,16 +48,6 @@ def command(
 
     Takes any film FFmpeg reads. Nothing that is there is overwritten: a version of the frames is written whole, or not
     at all.
-
-    \b
-      extents encode film.mp4 --crop 0,600,1280,700 --out film
-      extents predict film
-    \b
-      extents encode film.mp4 --crop 0,600,1280,700 --tenant-id UUID --video-id UUID
-      extents submit --tenant-id UUID --video-id UUID --watch
-
-    Settings, for the object store: WASABI_ACCESS_KEY, WASABI_SECRET_KEY, WASABI_BUCKET, WASABI_REGION, WASABI_ENDPOINT,
-    and the key templates EXTENTS_KEY_CHUNK and EXTENTS_KEY_LAYOUT.
     """
     box = CropBox(*crop)
     if out is not None and tenant_id is None and video_id is None:
@@ -57,7 +57,7 @@ def command(
     elif out is None and tenant_id is not None and video_id is not None:
         with progress("encoding", "frames") as report:
             target = encode_to_store(video, box, Anchor(anchor), Settings(), tenant_id, video_id, version, report)
-        following = f"extents submit --tenant-id {tenant_id} --video-id {video_id} --version {version} --frame-count {target.frame_count}"
+        following = f"extents submit --tenant-id {tenant_id} --video-id {video_id} --version {version} --watch"
     else:
         raise click.UsageError("say where to: either --out FOLDER, or --tenant-id and --video-id for the object store")
     _print(target, box, version, following, as_json)

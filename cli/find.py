@@ -28,7 +28,15 @@ class _Memory(dict[str, bytes]):
         self[name] = content
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents find film.mp4 --crop 0,600,1280,700
+  extents find film.mp4 --crop 0,600,1280,700 --anchor left --srt > film.srt
+  extents find film.mp4 --crop 0,600,1280,700 -o film.vtt
+\b
+Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE."""
+)
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @crop_option
 @anchor_option
@@ -47,13 +55,6 @@ def command(video: Path, crop: tuple[int, int, int, int], anchor: str, form: str
 
     Looks at the strip inside --crop ten times a second. It finds when captions change, not what they say: subtitles
     carry "Caption 1", "Caption 2", … for their text. Leaves no files behind.
-
-    \b
-      extents find film.mp4 --crop 0,600,1280,700
-      extents find film.mp4 --crop 0,600,1280,700 --anchor left --srt > film.srt
-      extents find film.mp4 --crop 0,600,1280,700 -o film.vtt
-
-    Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE.
     """
     if output is not None and form is None:
         form = output.suffix.removeprefix(".").lower()

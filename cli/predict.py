@@ -16,7 +16,15 @@ from core.types import Precision
 from storage.run_db import build_run_db
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents predict film -o run.db
+  extents predict film --checkpoint weights.pt --precision bfloat16
+  extents predict film --version 2 --json
+\b
+Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE."""
+)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "-o",
@@ -54,13 +62,6 @@ def command(
 
     The folder is as "extents encode --out" writes it, or a copy of a video's folder in the store. Needs no broker,
     store or database. The database takes the place of one already there.
-
-    \b
-      extents predict film -o run.db
-      extents predict film --checkpoint weights.pt --precision bfloat16
-      extents predict film --version 2 --json
-
-    Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE.
     """
     if checkpoint is not None and model_version is not None:
         raise click.UsageError("--checkpoint and --model-version name one model each; give one of them")

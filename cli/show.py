@@ -16,17 +16,18 @@ _ISSUES_SHOWN: Final = 10
 """Of each kind; --json has all."""
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents show run.db
+  extents show run.db --json | jq '.captions[0]'"""
+)
 @click.argument("run_db", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def command(run_db: Path, as_json: bool) -> None:
     """Print what RUN_DB holds: which run it is, its labels, its captions and what to look at twice.
 
     Reads databases of the old service as well, whose captions follow from their predictions.
-
-    \b
-      extents show run.db
-      extents show run.db --json | jq '.captions[0]'
     """
     if run_db.stat().st_size > MAX_RUN_DB_BYTES:
         raise CorruptInputError(f"{run_db} is {run_db.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")

@@ -51,6 +51,7 @@ class Film:
         self._origin = _origin(container, stream)
         self._frame_seconds = 1 / (stream.average_rate or Fraction(FRAMES_PER_SECOND))
         self._decoded = container.decode(stream)
+        self._position = Fraction(0)  # where the last picture taken begins
         self._first = self._next_frame()
         if self._first is None:
             raise CorruptInputError(f"{path}: its video stream holds no picture that can be decoded")
@@ -85,7 +86,7 @@ class Film:
                 if start <= previous:
                     continue
             yield Timed(start, _duration(frame) or self._frame_seconds, frame)
-            previous = start
+            self._position = previous = start
 
     def _start_of(self, frame: VideoFrame, previous: Fraction | None) -> Fraction:
         if frame.pts is not None and frame.time_base is not None:
@@ -99,8 +100,8 @@ class Film:
     def _next_frame(self) -> VideoFrame | None:
         try:
             return next(self._decoded, None)
-        except av.FFmpegError as error:
-            raise CorruptInputError(f"{self._path}: cannot be decoded: {error.strerror}") from error
+        except (av.FFmpegError, ValueError) as error:
+            raise CorruptInputError(f"{self._path}: cannot be decoded after {float(self._position):.1f} s: {_reason(error)}") from error
 
     def _checked(self, frame: VideoFrame) -> Picture:
         picture = _upright(frame)
@@ -121,9 +122,10 @@ def open_film(path: Path) -> Iterator[Film]:
         CorruptInputError: no video file, no video stream in it, or nothing to decode there.
     """
     try:
-        container = av.open(path)
-    except av.FFmpegError as error:
-        raise CorruptInputError(f"{path}: cannot be read as a video: {error.strerror}") from error
+        # Absolute, or FFmpeg takes what stands before a colon in a name for a protocol.
+        container = av.open(path.absolute(), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
+        raise CorruptInputError(f"{path}: cannot be read as a video: {_reason(error)}") from error
     with container:
         # A cover picture in a music file is a video stream to the demuxer, but no film.
         films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -161,6 +163,11 @@ def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
     if stream.start_time is not None and stream.time_base is not None:
         return stream.start_time * stream.time_base
     return Fraction(0)
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's words without number and path."""
+    return str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
 
 
 def _duration(frame: VideoFrame) -> Fraction | None:

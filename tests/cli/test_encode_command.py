@@ -126,7 +126,7 @@ def test_the_store_gets_the_same_bytes_as_a_folder(extents, film: Path, tmp_path
     extents("encode", film, "--crop", CROP, "--out", tmp_path)
     done = extents("encode", film, "--crop", CROP, "--tenant-id", str(tenant_id), "--video-id", str(video_id))
     assert done.status == 0, done.err
-    assert f"extents submit --tenant-id {tenant_id} --video-id {video_id} --version 1 --frame-count 20" in done.out
+    assert f"extents submit --tenant-id {tenant_id} --video-id {video_id} --version 1 --watch" in done.out
 
     async def check() -> None:
         keys = object_keys(KeySettings())

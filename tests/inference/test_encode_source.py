@@ -105,6 +105,28 @@ def test_a_file_that_is_no_film_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film is opened by whatever name its file has."""
+    write_film(tmp_path / "Return: part 2 100%d.mkv", range(0, 400, 40))
+    monkeypatch.chdir(tmp_path)
+    assert len(shown(Path("Return: part 2 100%d.mkv"))) == 4
+
+
+def test_a_film_that_breaks_off_in_noise_says_where(tmp_path: Path) -> None:
+    """Undecodable data in the middle ends in an error with the time it was reached, not in a film cut short."""
+    path = tmp_path / "film.mp4"
+    write_film(path, range(0, 1200, 40))
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for packet in packets[10:]:
+        assert packet.pos is not None
+        content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path.write_bytes(content)
+    with pytest.raises(CorruptInputError, match=r"film\.mp4: cannot be decoded after 0\.4 s: "):
+        shown(path)
+
+
 def test_a_file_of_sound_alone_is_refused(tmp_path: Path) -> None:
     """A file without a video stream says that it has none."""
     with av.open(tmp_path / "song.mkv", "w") as container:
