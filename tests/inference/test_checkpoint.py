@@ -1,0 +1,124 @@
+"""Weights files: both formats read, everything else refused, and no code of theirs ever run."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from core.errors import CheckpointError
+from inference.architectures import architectures, find_architecture
+from inference.checkpoint import read_checkpoint
+from inference.loading import load_predictor
+from inference.predictor import EngineOptions
+
+CONFIG = {"architecture_name": "some_network", "rank": 4}
+STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.count": torch.tensor(7)}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before PyTorch 1.6"])
+def test_a_torch_file_is_read(tmp_path: Path, zipped: bool) -> None:
+    """Config, tensors, path and the digest of the file's bytes are as stored."""
+    path = tmp_path / "weights.any-name"
+    torch.save({"config": CONFIG, "model_state_dict": STATE}, path, _use_new_zipfile_serialization=zipped)
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.architecture_name, checkpoint.config, checkpoint.path) == ("some_network", CONFIG, str(path))
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checkpoint.state.keys() == STATE.keys()
+    assert all(torch.equal(checkpoint.state[name], STATE[name]) for name in STATE)
+
+
+def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
+    """The same holds when the architecture and the config stand in the header's metadata."""
+    path = tmp_path / "weights"
+    safetensors.torch.save_file(STATE, path, metadata={"architecture_name": "some_network", "config": json.dumps({"rank": 4})})
+    checkpoint = read_checkpoint(str(path))
+    assert (checkpoint.architecture_name, checkpoint.config) == ("some_network", CONFIG)
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert all(torch.equal(checkpoint.state[name], STATE[name]) for name in STATE)
+
+
+class Trap:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "bare pickle"])
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, zipped: bool) -> None:
+    """A checkpoint that carries code is refused with the command that converts it, and the code has not run."""
+    path, trace = tmp_path / "trap.pt", tmp_path / "trace"
+    content = {"config": CONFIG, "model_state_dict": STATE, "trap": Trap(trace)}
+    if zipped:
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(CheckpointError, match=rf"extents models convert {path} --trust"):
+        read_checkpoint(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "a list; expected a dict with config and model_state_dict"),
+        ({"config": CONFIG}, r"a dict of \['config'\]"),
+        ({"config": CONFIG, "model_state_dict": {"layer": 3}}, "entry 'layer' of model_state_dict is a int"),
+        ({"config": {}, "model_state_dict": STATE}, "architecture_name is None"),
+    ],
+    ids=["list", "no state", "no tensor", "no architecture"],
+)
+def test_a_torch_file_of_another_shape_is_refused(tmp_path: Path, content: object, message: str) -> None:
+    """The message says what was found instead."""
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=message):
+        read_checkpoint(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 300, 700])
+@pytest.mark.parametrize("kind", ["torch", "safetensors"])
+def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, length: int) -> None:
+    """A file cut off anywhere is an error that names it."""
+    path = tmp_path / "cut"
+    if kind == "torch":
+        torch.save({"config": CONFIG, "model_state_dict": STATE}, path)
+    else:
+        safetensors.torch.save_file({"a": torch.zeros(1000)}, path, metadata={"architecture_name": "some_network"})
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=str(path)):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("config", ["no JSON", "[1]"])
+def test_a_safetensors_config_that_is_no_object_is_refused(tmp_path: Path, config: str) -> None:
+    """The metadata's config must be a JSON object."""
+    safetensors.torch.save_file(STATE, tmp_path / "w", metadata={"architecture_name": "some_network", "config": config})
+    with pytest.raises(CheckpointError, match="config in the header's metadata"):
+        read_checkpoint(tmp_path / "w")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """A missing file is a checkpoint error like the others, not an OSError."""
+    with pytest.raises(CheckpointError, match="nothing-here: cannot be read: No such file"):
+        read_checkpoint(tmp_path / "nothing-here")
+
+
+def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
+    """The message lists the architectures there are."""
+    torch.save({"config": CONFIG, "model_state_dict": STATE}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"'some_network' is not known; there are: .*channel_fusion_lora_spatial"):
+        load_predictor(tmp_path / "w.pt", EngineOptions())
+
+
+def test_every_architecture_is_registered_under_its_own_name() -> None:
+    """Both of the package's architectures are found by the name they bear."""
+    assert set(architectures()) >= {"channel_fusion_lora_spatial", "siamese_strip"}
+    assert all(find_architecture(name).name == name for name in architectures())

@@ -1,0 +1,175 @@
+"""The engine: the same answer however pairs are batched, smaller batches when memory is short, wrong checkpoints named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.reference import Reference
+from core.errors import CheckpointError, CorruptInputError, PermanentError, TransientError
+from inference.architectures.channel_fusion_lora_spatial.engine import Engine
+from inference.loading import load_predictor
+from inference.predictor import Checkpoint, EngineOptions
+from tests.inference.conformance import TOLERANCE, load_case
+from tests.inference.webm import random_frames
+
+STRIPS = load_case("tile-right")
+FRAMES = STRIPS.spans[0][:9]
+
+
+@pytest.fixture(scope="module")
+def engine(conformance_checkpoint: Checkpoint) -> Engine:
+    return load_predictor(conformance_checkpoint, EngineOptions(batch_size=8))  # type: ignore[return-value]  # it is that one
+
+
+@settings(max_examples=5, deadline=None)
+@given(batch_size=st.integers(1, 12), first=st.integers(0, 7), count=st.integers(2, 9))
+def test_a_pair_has_one_result_in_every_batching(engine: Engine, batch_size: int, first: int, count: int) -> None:
+    """Whatever the batch size and the neighbours a pair is computed with, its probabilities agree within 1e-5."""
+    other = Engine(engine._classifier, replace(engine.options, batch_size=batch_size))
+    part = FRAMES[first : first + count]
+    found = other.predict(other.open_video(STRIPS.layout), part)
+    assert found.shape == (len(part) - 1, 2, 5)
+    assert np.abs(found - STRIPS.expected[first : first + len(part) - 1]).max() < 1e-5
+
+
+def test_the_same_span_gives_the_same_bytes(engine: Engine) -> None:
+    """Twice the same frames, the second time after others of another size, give the same bytes."""
+    once = engine.predict(engine.open_video(STRIPS.layout), FRAMES)
+    engine.predict(engine.open_video(STRIPS.layout), random_frames(3, 20, 90))
+    assert engine.predict(engine.open_video(STRIPS.layout), FRAMES).tobytes() == once.tobytes()
+
+
+def test_probabilities_sum_to_one_and_a_single_frame_has_none(engine: Engine) -> None:
+    """Five probabilities a direction; of one frame there is no pair."""
+    video = engine.open_video(STRIPS.layout)
+    assert engine.predict(video, FRAMES[:3]).sum(-1) == pytest.approx(np.ones((2, 2)))
+    assert engine.predict(video, FRAMES[:1]).shape == (0, 2, 5)
+
+
+class ShortOfMemory:
+    """A classifier on a device that has room for so many pairs."""
+
+    def __init__(self, classifier: Any, room: int) -> None:
+        self.classifier, self.room, self.batches = classifier, room, list[int]()
+        self.ocr_part = classifier.ocr_part
+
+    def __call__(self, strips: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(strips) - 1)
+        if len(strips) - 1 > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        result: torch.Tensor = self.classifier(strips, *rest)
+        return result
+
+
+def test_out_of_memory_halves_the_batch(engine: Engine) -> None:
+    """The batch is halved until it fits, stays so, is logged, and every pair is there, in its place."""
+    short = ShortOfMemory(engine._classifier, room=3)
+    predictor = Engine(short, engine.options)
+    with structlog.testing.capture_logs() as logs:
+        found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+    assert short.batches == [8, 4, 2, 2, 2, 2]
+    assert predictor.options.batch_size == 2
+    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("engine.out_of_memory", 2)]
+
+
+def test_no_memory_for_one_pair_is_transient(engine: Engine) -> None:
+    """A device that is full for now is worth another try elsewhere or later."""
+    predictor = Engine(ShortOfMemory(engine._classifier, room=0), engine.options)
+    with pytest.raises(TransientError, match="out of memory with one pair a batch"):
+        predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+
+
+class Overflowing(ShortOfMemory):
+    """A classifier whose activations leave the precision's range."""
+
+    def __call__(self, strips: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(strips) - 1, 2, 5), torch.nan)
+
+
+def test_an_output_that_is_not_finite_is_an_error(engine: Engine) -> None:
+    """NaN never leaves the engine as a probability."""
+    predictor = Engine(Overflowing(engine._classifier, room=9), engine.options)
+    with pytest.raises(PermanentError, match="not finite in float32"):
+        predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+
+
+@pytest.mark.parametrize("image", [b"", b"\x89PNG\r\n\x1a\n broken", STRIPS.layout.ocr_image[:200]], ids=["empty", "junk", "truncated"])
+def test_a_broken_ocr_visualisation_is_refused(engine: Engine, image: bytes) -> None:
+    """The message says that it is the layout's image, and how large it is."""
+    with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is no readable image"):
+        engine.open_video(replace(STRIPS.layout, ocr_image=image))
+
+
+@pytest.mark.parametrize(("rank", "alpha"), [(4, 16), (16, 8), (32, 24.5)])
+def test_any_lora_rank_and_alpha(conformance_checkpoint: Checkpoint, rank: int, alpha: float) -> None:
+    """Side paths of other ranks and scales merge into what the plain reference computes with them."""
+    config = {**conformance_checkpoint.config, "model_config": {"lora_rank": rank, "lora_alpha": alpha}, "transform_strategy": "adaptive"}
+    random = torch.Generator().manual_seed(rank)
+    state = dict(conformance_checkpoint.state)
+    for name, value in state.items():
+        if "lora_A" in name:
+            state[name] = torch.randn((rank, *value.shape[1:]), generator=random) * value.shape[1] ** -0.5 / 4
+        elif "lora_B" in name:
+            state[name] = torch.randn((len(value), rank, 1, 1), generator=random) * rank**-0.5 / 4
+    predictor = load_predictor(replace(conformance_checkpoint, config=config, state=state), EngineOptions())
+    found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:3])
+    assert np.abs(found - Reference(config, state).predict(STRIPS.layout, FRAMES[:3])).max() < 1e-5
+
+
+def _without(state: dict[str, torch.Tensor]) -> None:
+    del state["backbone.5.0.downsample.0.lora_A.weight"]
+
+
+def _with_more(state: dict[str, torch.Tensor]) -> None:
+    state["backbone.9.weight"] = torch.zeros(3)
+
+
+def _misshapen(state: dict[str, torch.Tensor]) -> None:
+    state["fusion_mlp.0.weight"] = torch.zeros(1024, 2048)
+
+
+def _with_nan(state: dict[str, torch.Tensor]) -> None:
+    state["backbone.4.1.bn2.running_var"] = torch.full((64,), torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_without, r"entry backbone\.5\.0\.downsample\.0\.lora_A\.weight: missing"),
+        (_with_more, r"entry backbone\.9\.weight: not part of the architecture"),
+        (_misshapen, r"entry fusion_mlp\.0\.weight: shape \(1024, 2048\), expected \(1024, 2176\)"),
+        (_with_nan, r"entry backbone\.4\.1\.bn2\.running_var: holds NaN"),
+    ],
+)
+def test_a_wrong_checkpoint_is_refused_by_name(
+    conformance_checkpoint: Checkpoint, spoil: Callable[[dict[str, torch.Tensor]], None], message: str
+) -> None:
+    """The file and the entry stand in the message, with what was expected."""
+    state = dict(conformance_checkpoint.state)
+    spoil(state)
+    with pytest.raises(CheckpointError, match=rf"^{conformance_checkpoint.path}: .*{message}"):
+        load_predictor(replace(conformance_checkpoint, state=state), EngineOptions())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"transform_strategy": "stretch"}, "transform_strategy is 'stretch', expected one of mirror_tile, crop, adaptive"),
+        ({"model_config": {"num_classes": 4}}, "num_classes is 4, expected 5"),
+        ({"model_config": {"lora_rank": 0}}, "lora_rank is 0, expected a positive integer"),
+        ({"model_config": {"lora_alpha": "x"}}, "lora_alpha is 'x', expected a number"),
+        ({"model_config": {"lora_rank": 8}}, r"lora_A\.weight: shape \(16, \d+, 1, 1\), expected \(8, "),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(conformance_checkpoint: Checkpoint, change: dict[str, Any], message: str) -> None:
+    """So is a config whose network is not this architecture's, or not the one whose weights are there."""
+    with pytest.raises(CheckpointError, match=message):
+        load_predictor(replace(conformance_checkpoint, config={**conformance_checkpoint.config, **change}), EngineOptions())
