@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from cli.local_video import open_folder
+from core.errors import PermanentError
 from core.frames import plan_chunks
 from core.settings import KeySettings, WasabiSettings
 from storage.connect import object_keys, open_store
@@ -154,6 +156,26 @@ def test_a_stored_version_is_never_overwritten(extents, film: Path) -> None:
     assert _stored_keys() == before
     assert extents("encode", film, "--crop", CROP, "--version", "2", *target).status == 0
     assert len(_stored_keys()) == len(before) + len(plan_chunks(20))
+
+
+class _FullStore(ObjectStore):
+    """The real store, which takes chunks and then has no room for a layout."""
+
+    async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
+        if key.endswith("layout.db"):
+            raise PermanentError(f"{key}: no room")
+        await super().put(key, data, metadata)
+
+
+@pytest.mark.usefixtures("store_env")
+def test_what_was_sent_is_taken_back_when_sending_fails(extents, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version is in the store whole or not at all, so that the same command can be given again."""
+    monkeypatch.setattr("cli.encode_targets.open_store", lambda settings: _FullStore(open_store(settings)._config))
+    target = ["--tenant-id", str(uuid4()), "--video-id", str(uuid4())]
+    failed = extents("encode", film, "--crop", CROP, *target)
+    assert failed.status == 1
+    assert "layout.db: no room" in failed.err
+    assert _stored_keys() == []
 
 
 @pytest.mark.usefixtures("store_env")
