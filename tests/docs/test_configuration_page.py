@@ -1,0 +1,32 @@
+"""The page of all settings is made from the settings."""
+
+import ast
+from pathlib import Path
+
+from core import settings_table
+from core.settings import Settings, variable
+
+
+def test_page_is_up_to_date():
+    """docs/configuration.md is what the settings say; `python -m core.settings_table` makes it so."""
+    assert settings_table.PAGE.read_text() == settings_table.page()
+
+
+def test_every_section_is_listed():
+    """No section of settings can be added without standing in the page."""
+    tree = ast.parse(Path(settings_table.__file__).with_name("settings.py").read_text())
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    defined = {node.name for node in classes if any(getattr(base, "id", "") == "BaseSettings" for base in node.bases)}
+    assert {section.__name__ for section in Settings.SECTIONS} == defined
+
+
+def test_every_setting_has_a_meaning_and_a_name_of_its_own():
+    """Each variable stands in exactly one row, with a sentence that says what it does."""
+    names = [variable(section, name) for section in Settings.SECTIONS for name in section.model_fields]
+    assert len(names) == len(set(names))
+    for section in Settings.SECTIONS:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{variable(section, name)} has no description"
+            assert field.description.endswith("."), f"{variable(section, name)}: {field.description}"
+    page = settings_table.page()
+    assert all(page.count(f"| `{name}` |") == 1 for name in names)
