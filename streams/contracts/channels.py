@@ -1,0 +1,66 @@
+"""Which topic carries what, and between whom."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from core.settings import TopicSettings
+from streams.topics import Topics, TopicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What a topic carries, and between whom.
+
+    Attributes:
+        schema: name of the file in ``schemas/``; None where the value is somebody else's bytes.
+        written_by, read_by: agents and commands; ``platform`` stands for everything that is not Extents.
+    """
+
+    topic: str
+    schema: str | None
+    key: str
+    written_by: tuple[str, ...]
+    read_by: tuple[str, ...]
+    about: str
+
+
+CHANNELS: Final = (
+    Channel("video.encoded", "video.encoded", "video_id", ("platform",), ("admit",), "A video's cropped frames are in the store."),
+    Channel(
+        "video.encoded.low",
+        "video.encoded",
+        "video_id",
+        ("platform",),
+        ("admit",),
+        "The same for work that can wait: replays and backfills. Priority is always low.",
+    ),
+    Channel("inference.work.high", "inference.work", "run_id:span", ("admit",), ("infer",), "Spans to be predicted."),
+    Channel("inference.work.low", "inference.work", "run_id:span", ("admit",), ("infer",), "Spans that wait while others do."),
+    Channel(
+        "inference.results",
+        "inference.results",
+        "run_id",
+        ("admit", "infer", "finish"),
+        ("aggregate",),
+        "The log of each run: its state is a fold over these records.",
+    ),
+    Channel(
+        "inference.cancelled", "inference.cancelled", "run_id", ("finish",), ("infer",), "Attempts that no GPU time shall go into any more."
+    ),
+    Channel("inference.completed", "inference.completed", "video_id", ("admit", "finish"), ("platform",), "A run database is there."),
+    Channel("inference.rejected", "inference.rejected", "video_id", ("admit",), ("platform",), "Why a request will not be run."),
+    Channel("inference.failed", "inference.failed", "video_id", ("admit", "finish"), ("platform",), "Why a run ended without a result."),
+    Channel(
+        "inference.dead-letter",
+        None,
+        "as the original",
+        ("admit", "infer", "aggregate", "finish"),
+        ("platform",),
+        "Records set aside for good: the original bytes, key and headers, with headers that say where from and why.",
+    ),
+)
+
+
+def default_specs() -> dict[str, TopicSpec]:
+    """Partitions and retention by topic, with the defaults of the settings whatever the environment holds."""
+    return {spec.name: spec for spec in Topics(TopicSettings.model_construct()).specs()}
