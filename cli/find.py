@@ -7,13 +7,13 @@ from typing import Final
 import click
 
 from cli.caption_table import captions_as_json, print_captions
-from cli.files import make_parent, write_whole
 from cli.local_run import choose_model, engine_options, run_locally
 from cli.local_video import open_memory
 from cli.output import json_text, progress, remark
 from cli.parameters import anchor_option, crop_option
 from cli.subtitles import to_srt, to_vtt
 from core.captions import CaptionExtent, find_captions
+from core.files import make_parent, write_whole
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox, encode_film

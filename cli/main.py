@@ -17,7 +17,9 @@ COMMANDS: Final = {
     "show": "Print what a run database holds.",
     "encode": "Cut a video into cropped chunks.",
     "submit": "Publish video.encoded for a stored video.",
+    "models": "Keep the models that runs may name.",
     "worker": "Run a coordinator or a GPU worker.",
+    "topics": "Create the service's topics, or check them.",
     "doctor": "Check every dependency, and say how to mend it.",
     "dev": "Start and stop the embedded stack.",
 }

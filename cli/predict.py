@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from cli.files import make_parent, write_whole
 from cli.local_run import choose_model, engine_options, run_locally
 from cli.local_video import open_folder
 from cli.output import print_facts, print_json, progress
 from cli.parameters import json_option
 from core.captions import find_captions
+from core.files import make_parent, write_whole
 from core.runs import FinishedRun
 from core.settings import Settings
 from core.types import Precision

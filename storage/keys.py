@@ -60,6 +60,10 @@ class Keys:
             model_version=_checked(MODEL_VERSION, "model version", model_version), file=_checked(FILE_NAME, "model file", file)
         )
 
+    def model_prefix(self) -> str:
+        """What the keys of all models begin with."""
+        return self.model_template.partition("{model_version}")[0]
+
 
 def _check_template(kind: str, template: str, fields: frozenset[str]) -> None:
     setting, expected = f"EXTENTS_KEY_{kind.upper()}", ", ".join(f"{{{field}}}" for field in sorted(fields))

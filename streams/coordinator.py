@@ -5,6 +5,7 @@ from faust.types import EventT, StreamT
 from core.metrics import ACTIVE_RUNS, OLDEST_UNFINISHED, UNFINISHED_RUNS
 from core.settings import Settings
 from storage.connect import object_keys, open_rows, open_store
+from storage.models import ModelStore
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
 from streams.announcer import Announcer
@@ -38,7 +39,9 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     finisher = Finisher(app, runs, announcer, store, keys, rows, late, settings.finish.finish_concurrency, objects_away, rows_away)
     progress = Progress(rows, settings.finish.progress_interval_seconds)
     aggregation = Aggregation(runs, finisher, progress, announcer)
-    admission = Admission(settings.admission, announcer, store, keys, rows, ModelCatalog(), found_runs, objects_away, rows_away)
+    admission = Admission(
+        settings.admission, announcer, store, keys, rows, ModelCatalog(ModelStore(store, keys)), found_runs, objects_away, rows_away
+    )
     runs.on_recovered = finisher.after_recovery
 
     results = Lane(app, topics.results, aggregation.handle, settings.finish.aggregate_batch)

@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from core.errors import CheckpointError
 from core.logging import get_logger
 from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
 from core.settings import WorkerSettings
 from core.types import Layout, Precision
-from inference.builtin import builtin_checkpoint_path, builtin_model_version
+from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.device import describe_device, pick_device, software_versions
 from inference.loading import load_predictor
@@ -25,6 +27,9 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+MODELS_LOADED_AT_ONCE = 3
+"""In the device's memory: the present version, the one before it, and one under trial."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -33,20 +38,24 @@ class Prediction:
 
 
 @dataclass(slots=True)
-class _Loaded:
+class LoadedModel:
+    """A network on the device, and what it keeps of the last span's video, since the next is mostly of the same."""
+
     predictor: Predictor
-    video: tuple[tuple[str, str], Any] | None = None  # of the last span's video, since the next is mostly of the same
+    video: tuple[tuple[UUID, str], Any] | None = None
 
 
 class Engine:
     """Loads models and predicts, in a thread of its own: calls never overlap there."""
 
-    def __init__(self, settings: WorkerSettings, health: Health, usd_per_hour: float) -> None:
-        self._settings, self._health, self._usd_per_hour = settings, health, usd_per_hour
+    def __init__(self, settings: WorkerSettings, health: Health, default_precision: Precision, usd_per_hour: float) -> None:
+        self._settings, self._health = settings, health
+        self._default_precision, self._usd_per_hour = default_precision, usd_per_hour
         self.device = pick_device() if settings.device == "auto" else settings.device
         self.description = describe_device(self.device)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._models: dict[tuple[str, Precision], _Loaded] = {}
+        self._models: dict[tuple[str, Precision], LoadedModel] = {}
+        self._loading = asyncio.Lock()
 
     def about(self) -> dict[str, str]:
         """What a result's last bits depend on, beside the checkpoint and the precision."""
@@ -54,29 +63,45 @@ class Engine:
         return {**software_versions(self.device), **options}
 
     @asynccontextmanager
-    async def warm(self, version: str, checkpoint_sha256: str, precision: Precision) -> AsyncIterator[None]:
-        """Load a model before the worker joins its group; the thread ends with it."""
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the thread, with the built-in model loaded and warm before the worker joins its group."""
         try:
-            await self.load(version, checkpoint_sha256, precision)
+            path = builtin_checkpoint_path()
+            await self.load(builtin_model_version(), builtin_checkpoint_sha256(), self._default_precision, lambda: _at_hand(path))
             yield
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def load(self, version: str, checkpoint_sha256: str, precision: Precision) -> None:
-        """Load a model, unless it is loaded: a step of its own, before a span starts.
+    async def load(
+        self, version: str, checkpoint_sha256: str, precision: Precision, weights: Callable[[], Awaitable[Path]]
+    ) -> "LoadedModel":
+        """A model, loaded if it is not yet: a step of its own, before a span starts. Several versions live side by side.
+
+        Args:
+            weights: brings the file, where it is needed; what it raises is raised.
 
         Raises:
-            CheckpointError: there are no such weights here, or they are not what the run was admitted with.
+            CheckpointError: the weights are no model, or not what the run was admitted with.
         """
-        if (checkpoint_sha256, precision) not in self._models:
-            await self._run(
-                "load", self._settings.model_load_limit_seconds, version, lambda: self._load(version, checkpoint_sha256, precision)
-            )
+        name = (checkpoint_sha256, precision)
+        async with self._loading:
+            if name in self._models:
+                self._models[name] = self._models.pop(name)  # the least recently used goes first
+                return self._models[name]
+            path = await weights()
+            limit_seconds = self._settings.model_load_limit_seconds
+            loaded = await self._run("load", limit_seconds, version, lambda: self._load(version, path, checkpoint_sha256, precision))
+            while len(self._models) >= MODELS_LOADED_AT_ONCE:
+                del self._models[next(iter(self._models))]
+            self._models[name] = loaded
+            MODELS_LOADED.set(len(self._models))
+            return loaded
 
-    async def predict(self, work: Work, layout: Layout, frames: Frames) -> Prediction:
+    async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
         """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took."""
         detail = f"{work.run_id}:{work.span}"
-        prediction = await self._run("predict", self._settings.predict_limit_seconds, detail, lambda: self._predict(work, layout, frames))
+        limit_seconds = self._settings.predict_limit_seconds
+        prediction = await self._run("predict", limit_seconds, detail, lambda: _predict(model, work, layout, frames))
         PAIRS.labels(work.precision).inc(len(prediction.probabilities))
         GPU_SECONDS.inc(prediction.gpu_seconds)
         GPU_COST.inc(prediction.gpu_seconds / 3600 * self._usd_per_hour)
@@ -89,29 +114,26 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, step)
 
-    def _load(self, version: str, checkpoint_sha256: str, precision: Precision) -> None:
-        if version != builtin_model_version():
-            raise CheckpointError(f"model {version} is not on this worker, which has {builtin_model_version()}")
+    def _load(self, version: str, path: Path, checkpoint_sha256: str, precision: Precision) -> "LoadedModel":
         started = time.monotonic()
-        checkpoint = read_checkpoint(builtin_checkpoint_path())
+        checkpoint = read_checkpoint(path)
         if checkpoint.sha256 != checkpoint_sha256:
             raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, the run was admitted with {checkpoint_sha256}")
         options = EngineOptions(self.device, precision, self._settings.batch_size, self._settings.compile)
-        self._models[checkpoint_sha256, precision] = _Loaded(load_predictor(checkpoint, options))
-        MODELS_LOADED.set(len(self._models))
-        log.info(
-            "model.loaded",
-            model_version=version,
-            device=self.description,
-            precision=precision,
-            seconds=round(time.monotonic() - started, 2),
-        )
+        loaded = LoadedModel(load_predictor(checkpoint, options))
+        seconds = round(time.monotonic() - started, 2)
+        log.info("model.loaded", model_version=version, device=self.description, precision=precision, seconds=seconds)
+        return loaded
 
-    def _predict(self, work: Work, layout: Layout, frames: Frames) -> Prediction:
-        loaded = self._models[work.checkpoint_sha256, work.precision]
-        name = (str(work.video_id), work.layout_sha256)
-        started = time.perf_counter()
-        if loaded.video is None or loaded.video[0] != name:
-            loaded.video = (name, loaded.predictor.open_video(layout))
-        probabilities = loaded.predictor.predict(loaded.video[1], frames)
-        return Prediction(probabilities, time.perf_counter() - started)
+
+def _predict(model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
+    name = (work.video_id, work.layout_sha256)
+    started = time.perf_counter()
+    if model.video is None or model.video[0] != name:
+        model.video = (name, model.predictor.open_video(layout))
+    probabilities = model.predictor.predict(model.video[1], frames)
+    return Prediction(probabilities, time.perf_counter() - started)
+
+
+async def _at_hand(path: Path) -> Path:
+    return path

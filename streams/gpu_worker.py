@@ -4,14 +4,15 @@ from faust.types import StreamT
 
 from core.settings import Settings
 from core.types import Priority
-from inference.builtin import builtin_checkpoint_sha256, builtin_model_version
 from storage.connect import object_keys, open_store
+from storage.models import ModelStore
 from streams.agents.infer import Inference
 from streams.announcer import Announcer
 from streams.app import ExtentsApp, make_app
 from streams.cancellations import Cancellations
 from streams.engine import Engine
 from streams.lane import Lane
+from streams.models import ModelCache
 from streams.patience import Dependency
 from streams.producer import Producer
 from streams.serving import serve_health
@@ -30,15 +31,18 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
     away = Dependency("object_store", store.check)
     health = serve_health(app, settings, GPU_WORKER, (away,))
-    engine = Engine(worker, health, settings.admission.gpu_usd_per_hour)
-    app.hold(store, cancellations, engine.warm(builtin_model_version(), builtin_checkpoint_sha256(), settings.admission.precision))
+    keys = object_keys(settings.keys)
+    engine = Engine(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
+    app.hold(store, cancellations, engine.running())
     inference = Inference(
         settings=worker,
         announcer=Announcer(topics, Producer(app)),
         cancellations=cancellations,
         room=SpanRoom(worker.spans_in_flight, worker.spans_in_flight_bytes),
-        frames=SpanFrames(store, object_keys(settings.keys), away, health, worker),
+        frames=SpanFrames(store, keys, away, health, worker),
         engine=engine,
+        models=ModelCache(ModelStore(store, keys), worker.model_cache),
+        objects_away=away,
     )
     high = Lane(app, topics.work_high, lambda event, tenure: inference.handle(event, tenure, Priority.HIGH), READ_AHEAD)
     low = Lane(app, topics.work_low, lambda event, tenure: inference.handle(event, tenure, Priority.LOW), READ_AHEAD)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from faust.types import EventT, Message
 
@@ -21,7 +22,9 @@ from streams.app import Tenure, TenureEnded, record_headers
 from streams.cancellations import Cancellations
 from streams.concurrently import concurrently
 from streams.dead_letters import dead_letter, origin_header, parse_origin
-from streams.engine import Engine
+from streams.engine import Engine, LoadedModel
+from streams.models import ModelCache
+from streams.patience import Dependency
 from streams.records import Origin, SpanDone, SpanFailed, SpanTaken, Work, decode
 from streams.results import encode_probabilities
 from streams.span_frames import SpanFrames
@@ -67,6 +70,8 @@ class Inference:
     room: SpanRoom
     frames: SpanFrames
     engine: Engine
+    models: ModelCache
+    objects_away: Dependency
     worker: str = f"{socket.gethostname()}:{os.getpid()}"
 
     async def handle(self, event: EventT[bytes], tenure: Tenure, priority: Priority) -> None:
@@ -102,13 +107,19 @@ class Inference:
         return "failed"
 
     async def _predict(self, work: Work, attempt: Try, tenure: Tenure) -> str:
-        await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision)
+        async def weights() -> Path:
+            limit_seconds = self.settings.retry_in_place_seconds
+            return await self.objects_away.call(
+                tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
+            )
+
+        model = await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
         async with self.room.place(attempt.priority, tenure) as place:
             if self.cancellations.covers(work):
                 return "cancelled"
             started = time.monotonic()
             try:
-                done = await self._through_stages(work, attempt, place, tenure, started)
+                done = await self._through_stages(model, work, attempt, place, tenure, started)
             except TenureEnded:
                 await self._give_back(work, tenure)
                 raise
@@ -123,7 +134,7 @@ class Inference:
         )
         return "done"
 
-    async def _through_stages(self, work: Work, attempt: Try, place: Place, tenure: Tenure, started: float) -> SpanDone:
+    async def _through_stages(self, model: LoadedModel, work: Work, attempt: Try, place: Place, tenure: Tenure, started: float) -> SpanDone:
         taken = SpanTaken(run_id=work.run_id, attempt=work.attempt, span=work.span, worker=self.worker, taken_at=datetime.now(UTC))
         noted = self.announcer.log_run(tenure, str(work.run_id), taken.to_bytes())
         _, layout, chunks = await concurrently([noted, self.frames.layout(work, tenure), self.frames.fetch(work, tenure)])
@@ -131,7 +142,7 @@ class Inference:
         frames = await self.frames.decode(work, chunks, place, tenure)
         async with self.room.device(attempt.priority, tenure):
             computing = time.monotonic()
-            prediction = await self.engine.predict(work, layout, frames)
+            prediction = await self.engine.predict(model, work, layout, frames)
             STAGE_DURATION.labels("predict").observe(time.monotonic() - computing)
         _, height, width, _ = frames.shape
         done = SpanDone(

@@ -1,6 +1,7 @@
-"""Files that commands write: whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import contextlib
+import os
 from pathlib import Path
 
 from core.errors import PermanentError
@@ -19,13 +20,13 @@ def make_parent(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place and move it there, over one that is there already.
+    """Write a file beside its place and move it there, over one that is there already. Several processes may do so at once.
 
     Raises:
         PermanentError: it cannot be written.
     """
     make_parent(path)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(data)
         partial.replace(path)
