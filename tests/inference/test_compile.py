@@ -1,0 +1,47 @@
+"""Compilation: one shape for everything, the same numbers, and a way on where there is no compiler."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+import torch._dynamo
+import torch._inductor.config
+from torch._dynamo.utils import counters
+
+from inference.loading import load_predictor
+from inference.predictor import Checkpoint, EngineOptions
+from tests.inference.conformance import TOLERANCE, load_case
+
+OPTIONS = EngineOptions(compile=True, batch_size=3)
+
+
+def test_nothing_compiles_anew_between_spans_and_strips(conformance_checkpoint: Checkpoint) -> None:
+    """One graph serves every number of pairs and every strip size, and gives the old service's probabilities."""
+    torch._dynamo.reset()
+    counters.clear()
+    predictor = load_predictor(conformance_checkpoint, OPTIONS)
+    assert predictor.options.compile  # type: ignore[attr-defined]  # the engine's
+    assert counters["stats"]["unique_graphs"] == 1
+    for case, frames in (("tile-right", 2), ("crop-right", 6), ("tile-left", 4)):
+        stored = load_case(case)
+        found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:frames])
+        assert np.abs(found - stored.expected[: frames - 1]).max() < TOLERANCE
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def test_without_a_compiler_it_runs_uncompiled_and_says_so(
+    conformance_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without a compiler is slower, and the log and the options tell why."""
+    torch._dynamo.reset()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "no-compiler")))
+    with structlog.testing.capture_logs() as logs:
+        predictor = load_predictor(conformance_checkpoint, OPTIONS)
+    assert [entry["event"] for entry in logs] == ["engine.not_compiled"]
+    assert "no-compiler" in logs[0]["reason"]
+    assert not predictor.options.compile  # type: ignore[attr-defined]  # the engine's
+    stored = load_case("tile-right")
+    found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:3])
+    assert np.abs(found - stored.expected[:2]).max() < TOLERANCE

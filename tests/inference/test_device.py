@@ -1,0 +1,24 @@
+"""Where it runs, in words for the run database."""
+
+import pytest
+import torch
+
+from inference.device import describe_device, pick_device, software_versions
+
+
+def test_the_cpu_is_described_by_its_model_and_threads() -> None:
+    """The description ends with the threads that compute, and the versions name PyTorch's build."""
+    assert describe_device("cpu").endswith(f", {torch.get_num_threads()} threads")
+    assert software_versions("cpu")["torch"] == torch.__version__
+
+
+def test_cuda_is_picked_where_there_is_one() -> None:
+    """The choice follows what PyTorch can use."""
+    assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_described_by_its_name_and_memory() -> None:
+    """With a GPU, CUDA, cuDNN and the driver are among the versions."""
+    assert describe_device("cuda").startswith(torch.cuda.get_device_name())
+    assert {"cuda", "cudnn", "driver"} <= software_versions("cuda").keys()
