@@ -176,7 +176,8 @@ def _letter(state: RunState) -> DeadLetter | None:
     if failure is None or failure.origin is None or failure.work_value is None:
         return None
     key = None if failure.work_key is None else failure.work_key.encode()
-    return dead_letter(key, failure.work_value.encode(), {}, failure.origin, "span_failed", failure.error, failure.tries, state.run_id)
+    headers = {name: value.encode() for name, value in failure.work_headers.items()}
+    return dead_letter(key, failure.work_value.encode(), headers, failure.origin, "span_failed", failure.error, failure.tries, state.run_id)
 
 
 def _outcome(state: RunState) -> Outcome:

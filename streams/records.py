@@ -165,6 +165,7 @@ class SpanFailed(RunKey):
     tries: Count = 0
     origin: Origin | None = None
     work_key: str | None = None
+    work_headers: dict[str, str] = Field(default_factory=dict)
     work_value: str | None = None
 
 

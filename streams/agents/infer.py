@@ -188,6 +188,7 @@ class Inference:
                 "tries": attempt.tries,
                 "origin": attempt.origin,
                 "work_key": None if message.key is None else message.key.decode(errors="replace"),
+                "work_headers": {name: value.decode(errors="replace") for name, value in record_headers(message).items()},
                 "work_value": (message.value or b"").decode(),
             }
         )
