@@ -64,7 +64,7 @@ def command(video: Path, crop: tuple[int, int, int, int], anchor: str, form: str
         make_parent(output)
     settings = Settings()
     options = engine_options(settings.worker, settings.admission.precision, None)
-    model = choose_model()
+    model = choose_model(settings)
     chunks = _Memory()
     with progress("encoding", "frames") as report:
         encoded = encode_film(video, CropBox(*crop), Anchor(anchor), chunks, report)

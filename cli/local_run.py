@@ -1,5 +1,6 @@
 """A run on this machine alone, without broker, store or database: what ``find`` and ``predict`` share."""
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
@@ -11,21 +12,23 @@ from uuid import uuid5
 
 import numpy as np
 import numpy.typing as npt
-from inference.builtin import builtin_checkpoint_path, builtin_model_version
 
 from cli.local_video import LocalVideo
 from cli.output import Report
-from core.errors import UnknownModelError
 from core.frames import Span, plan_spans, span_chunks
 from core.identity import NAMESPACE, request_id, run_id
 from core.runs import FinishedRun
-from core.settings import WorkerSettings
+from core.settings import Settings, WorkerSettings
 from core.types import Precision
+from inference.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.device import describe_device, pick_device, software_versions
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions, Frames
 from inference.span import decode_span
+from storage.connect import object_keys, open_store
+from storage.models import ModelStore
+from streams.models import ModelCache, ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +40,34 @@ class Model:
     recorded_path: str
 
 
-def choose_model(checkpoint: Path | None = None, model_version: str | None = None) -> Model:
-    """The model of a file, under a version that contains its hash; else the built-in one.
+def choose_model(settings: Settings, checkpoint: Path | None = None, model_version: str | None = None) -> Model:
+    """The model of a file, else that of a version, else the built-in one.
+
+    Args:
+        checkpoint: a weights file; it runs under ``model_version``, or without one under a version that contains its hash.
+        model_version: without a file: the built-in model's, or one in the store, from where its weights are fetched.
 
     Raises:
         CheckpointError: the file cannot be read as a checkpoint.
-        UnknownModelError: ``model_version`` is not the built-in one's.
+        UnknownModelError: no model of that version is in the store.
+        ConfigurationError: it is not the built-in one's, and the store's settings are missing.
     """
     if checkpoint is not None:
         read = read_checkpoint(checkpoint)
         stem = re.sub(r"[^A-Za-z0-9._-]", "-", checkpoint.stem).lstrip("._-")[:48] or "file"
-        return Model(f"{stem}-{read.sha256[:12]}", read, str(checkpoint))
-    builtin = builtin_model_version()
-    if model_version not in (None, builtin):
-        raise UnknownModelError(
-            f"model version {model_version} is not on this machine, only the built-in {builtin}; give its weights file: --checkpoint FILE"
-        )
+        return Model(model_version or f"{stem}-{read.sha256[:12]}", read, str(checkpoint))
+    if model_version not in (None, builtin_model_version()):
+        path, recorded = asyncio.run(_stored_weights(settings, str(model_version)))
+        return Model(str(model_version), read_checkpoint(path), recorded)
     path = builtin_checkpoint_path()
-    return Model(builtin, read_checkpoint(path), f"builtin/{path.name}")
+    return Model(builtin_model_version(), read_checkpoint(path), f"builtin/{path.name}")
+
+
+async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
+    async with open_store(settings.wasabi) as store:
+        stored = ModelStore(store, object_keys(settings.keys))
+        model = await ModelCatalog(stored).resolve(version)
+        return await ModelCache(stored, settings.worker.model_cache).weights(version, model.checkpoint_sha256), model.path
 
 
 def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:

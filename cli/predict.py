@@ -13,6 +13,7 @@ from core.files import make_parent, write_whole
 from core.runs import FinishedRun
 from core.settings import Settings
 from core.types import Precision
+from storage.keys import MODEL_VERSION
 from storage.run_db import build_run_db
 
 
@@ -20,10 +21,10 @@ from storage.run_db import build_run_db
     epilog="""\b
 Examples:
   extents predict film -o run.db
-  extents predict film --checkpoint weights.pt --precision bfloat16
+  extents predict film --checkpoint weights.pt --model-version mrn0fkfd --precision bfloat16
   extents predict film --version 2 --json
 \b
-Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE."""
+Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE; WASABI_* for a model from the store."""
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
@@ -39,7 +40,11 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
     metavar="FILE",
     help="Weights file to use instead of the built-in model.",
 )
-@click.option("--model-version", metavar="V", help="Model to use.  [default: the built-in one]")
+@click.option(
+    "--model-version",
+    metavar="V",
+    help="Model to use, from the store if it is not the built-in one; with --checkpoint, the version to record for it.",
+)
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="Version of the cropped frames.  [default: the newest]")
 @click.option(
     "--precision",
@@ -63,14 +68,14 @@ def command(
     The folder is as "extents encode --out" writes it, or a copy of a video's folder in the store. Needs no broker,
     store or database. The database takes the place of one already there.
     """
-    if checkpoint is not None and model_version is not None:
-        raise click.UsageError("--checkpoint and --model-version name one model each; give one of them")
+    if model_version is not None and MODEL_VERSION.fullmatch(model_version) is None:
+        raise click.UsageError(f"--model-version {model_version!r}: expected {MODEL_VERSION.pattern}")
     if output is not None:
         make_parent(output)
     settings = Settings()
     options = engine_options(settings.worker, Precision(precision) if precision else settings.admission.precision, batch_size)
     video = open_folder(folder, version)
-    model = choose_model(checkpoint, model_version)
+    model = choose_model(settings, checkpoint, model_version)
     with progress("predicting", "pairs") as report:
         run = run_locally(video, model, options, report)
     track = find_captions(run.probabilities)

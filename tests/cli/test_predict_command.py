@@ -72,6 +72,8 @@ def test_a_weights_file_takes_the_place_of_the_built_in_model(extents, tmp_path:
     builtin = read_run_db((tmp_path / "builtin.db").read_bytes(), "builtin.db")
     file = read_run_db((tmp_path / "file.db").read_bytes(), "file.db")
     assert file.model_version == f"my-model-{builtin_checkpoint_sha256()[:12]}"
+    assert extents("predict", SHORT, "-o", tmp_path / "named.db", "--checkpoint", weights, "--model-version", "mrn0fkfd").status == 0
+    assert read_run_db((tmp_path / "named.db").read_bytes(), "named.db").model_version == "mrn0fkfd"
     assert file.run_id != builtin.run_id
     assert np.array_equal(file.probabilities, builtin.probabilities)
 
@@ -79,9 +81,9 @@ def test_a_weights_file_takes_the_place_of_the_built_in_model(extents, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--model-version", "mrn0fkfd"], 1, "model version mrn0fkfd is not on this machine"),
+        (["--model-version", "mrn0fkfd"], 1, "WASABI_ACCESS_KEY is not set"),
+        (["--model-version", "../mrn"], 2, "expected [A-Za-z0-9]"),
         (["--version", "7"], 1, "no version 7 of the cropped frames; there are: 1"),
-        (["--checkpoint", "weights.pt", "--model-version", "x"], 2, "give one of them"),
         (["--precision", "int8"], 2, "float32"),
         (["--batch-size", "0"], 2, "--batch-size"),
     ],
