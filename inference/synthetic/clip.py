@@ -10,16 +10,24 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from core.types import Anchor
+from inference.synthetic.boxes import Boxes, draw_boxes
 from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import Motion, ShotSource, Strips, film, footage, texture
 from inference.synthetic.kinds import Recipe
-from inference.synthetic.lettering import BLACK, WHITE, Colour, Lettering, Mask, Style, draw, lay
+from inference.synthetic.lettering import Lettering, Picture, Style, draw, lay
 from inference.synthetic.scenery import put_logo, put_sign
+from inference.synthetic.styles import Colours, pick_style
 from inference.synthetic.timeline import Caption, write_timeline
 from inference.synthetic.words import Script
 
 VISIBLE: Final = 0.5
+_LEAST_CONTRAST: Final = 42.0  # levels of luma, of 255: what can be read at a glance
+_LEAST_CONTRAST_IF_FAINT: Final = 22.0
+_ATTEMPTS: Final = 6  # at a style that can be read; the last is white with a black outline
+_MEASURE_EVERY: Final = 4  # frames
+_PARTS: Final = 4
+_LEAST_HEIGHT_OF_TWO_ROWS: Final = 32
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Clip:
 
 
 def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) -> Clip:
-    """Draw a clip of ``n`` frames."""
+    """Draw a clip of ``n`` frames whose captions a person could read."""
     height = int(rng.integers(recipe.height[0], recipe.height[1] + 1)) // 2 * 2
     width = min(1440, int(height * rng.uniform(*recipe.aspect))) // 2 * 2
     script = recipe.scripts[int(rng.integers(len(recipe.scripts)))]
@@ -61,26 +69,62 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
         put_sign(rng, strips, stage.shelf, Script.LATIN if rng.random() < 0.5 else script, still=rng.random() < 0.4)
     if rng.random() < recipe.logo:
         put_logo(rng, strips, stage.shelf)
-    rows = 2 if rng.random() < recipe.two_lines else 1
+    rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
     captions = write_timeline(rng, recipe, script, rows, n)
-    style = _style(rng, stage.shelf, script, strips, rows, thin=thin, faint=faint)
+    grounds = strips.astype(np.float32)
+    boxes = draw_boxes(rng, recipe, width, height, n)
+    least_contrast = _LEAST_CONTRAST_IF_FAINT if faint else _LEAST_CONTRAST
+    for attempt in range(_ATTEMPTS):
+        plain = attempt == _ATTEMPTS - 1
+        style = pick_style(rng, stage.shelf, script, strips, rows, thin=thin, faint=faint, plain=plain)
+        scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style)
+        if scene.contrast >= least_contrast:
+            break
+    quality = int(rng.integers(recipe.quality[0], recipe.quality[1] + 1))
+    return Clip(np.clip(scene.pictures, 0, 255).astype(np.uint8), scene.caption, scene.visibility, scene.cover, script, quality)
+
+
+@dataclass(slots=True)
+class _Scene:
+    pictures: npt.NDArray[np.float32]
+    caption: npt.NDArray[np.int64]
+    visibility: npt.NDArray[np.float32]
+    cover: npt.NDArray[np.float32]
+    contrast: float = 255.0  # of the part of a caption that is hardest to read
+
+
+def _compose(
+    rng: np.random.Generator, recipe: Recipe, pictures: npt.NDArray[np.float32], boxes: Boxes, captions: list[Caption], style: Style
+) -> _Scene:
+    """Lay boxes and captions over the grounds, in place."""
+    n, height, width = pictures.shape[:3]
     letterings = [draw(caption.lines, style, width, height) for caption in captions]
-    pictures = strips.astype(np.float32)
-    _put_boxes(rng, recipe, pictures, captions, letterings)
-    cover = np.zeros((n, height, width), np.float32)
-    truth, visibility = np.zeros(n, np.int64), np.zeros(n, np.float32)
+    boxes.put(pictures, captions, letterings)
+    scene = _Scene(pictures, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
     for number, (caption, lettering) in enumerate(zip(captions, letterings, strict=True), start=1):
-        colours = _Colours(rng, style.fill, lettering, recolour=rng.random() < recipe.recolour, caption=caption)
+        colours = Colours(rng, style.fill, lettering, caption, recolour=rng.random() < recipe.recolour)
         for t in caption.frames(n):
             visible = caption.visibility(t)
+            measured = visible == 1.0 and t % _MEASURE_EVERY == 0
+            before = pictures[t].copy() if measured else pictures[t]
             lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
             lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)
-            cover[t] = np.maximum(cover[t], lettering.cover * visible)
-            if visible > visibility[t]:
-                visibility[t] = visible
-                truth[t] = number if visible >= VISIBLE else 0
-    quality = int(rng.integers(recipe.quality[0], recipe.quality[1] + 1))
-    return Clip(np.clip(pictures, 0, 255).astype(np.uint8), truth, visibility, cover, script, quality)
+            if measured:
+                scene.contrast = min(scene.contrast, _contrast(before, pictures[t], lettering))
+            scene.cover[t] = np.maximum(scene.cover[t], lettering.cover * visible)
+            if visible > scene.visibility[t]:
+                scene.visibility[t] = visible
+                scene.caption[t] = number if visible >= VISIBLE else 0
+    return scene
+
+
+def _contrast(before: Picture, after: Picture, lettering: Lettering) -> float:
+    """How much a caption's pixels differ from what they cover, in levels of luma; of its quarters, the least."""
+    columns = slice(lettering.left, lettering.right)
+    change = np.abs((after[:, columns] - before[:, columns]) @ _LUMA).sum(0)
+    weight = lettering.cover[:, columns].sum(0)
+    quarters = zip(np.array_split(change, _PARTS), np.array_split(weight, _PARTS), strict=True)
+    return min((float(part.sum() / share.sum()) for part, share in quarters if share.sum() >= 1), default=0.0)
 
 
 def _ground(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int, height: int, width: int, *, faint: bool) -> Strips:
@@ -103,106 +147,3 @@ def _ground(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int, heig
         grain = rng.normal(0, rng.uniform(2, 9), strips.shape)
         strips = np.clip(strips + grain, 0, 255).astype(np.uint8)
     return strips
-
-
-def _style(rng: np.random.Generator, shelf: FontShelf, script: Script, ground: Strips, rows: int, *, thin: bool, faint: bool) -> Style:
-    fill = WHITE if rng.random() < 0.55 else _bright(rng)
-    outline, shadow = rng.uniform(0.03, 0.09), 0.0
-    if rng.random() < 0.25:
-        outline, shadow = 0.0, rng.uniform(0.04, 0.1)
-    if thin or faint or rng.random() < 0.12:
-        outline = 0.0 if faint or rng.random() < 0.6 else rng.uniform(0.02, 0.04)
-        shadow = 0.0
-        if outline == 0.0:
-            distance = rng.uniform(32, 60) if faint else rng.uniform(95, 170)
-            fill = _apart(rng, float(ground.mean()), distance)
-    edge = BLACK if sum(fill) > 300 else WHITE
-    return Style(
-        face=shelf.pick(rng, script, thin=thin),
-        anchor=Anchor(str(rng.choice(["center", "center", "center", "left", "right"]))),
-        fill=fill,
-        edge=edge,
-        rows=rows,
-        gravity=float(rng.choice([0.0, 0.5, 1.0, 1.0, 1.0])),
-        line_share=rng.uniform(0.55, 0.82) if rows == 1 else rng.uniform(0.6, 0.9),
-        baseline_shift=rng.uniform(-0.05, 0.05),
-        margin=rng.uniform(0.1, 1.5),
-        outline=outline,
-        shadow=shadow,
-        softness=rng.uniform(0.3, 0.9) if rng.random() < 0.25 else 0.0,
-        opacity=1.0 if rng.random() < 0.85 else rng.uniform(0.7, 0.95),
-    )
-
-
-def _bright(rng: np.random.Generator) -> Colour:
-    """Yellow, cyan, green, grey and the like."""
-    common = ((250, 240, 60), (255, 220, 0), (90, 240, 240), (120, 250, 120), (210, 210, 210), (255, 170, 60), (15, 15, 15))
-    if rng.random() < 0.7:
-        red, green, blue = common[int(rng.integers(len(common)))]
-        return float(red), float(green), float(blue)
-    red, green, blue = rng.uniform(90, 255, 3)
-    return float(red), float(green), float(blue)
-
-
-def _apart(rng: np.random.Generator, grey: float, distance: float) -> Colour:
-    """A grey, hardly tinted, at some distance from the ground's."""
-    up = grey + distance <= 252 and (grey - distance < 3 or rng.random() < 0.7)
-    level = grey + distance if up else grey - distance
-    red, green, blue = np.clip(level + rng.normal(0, 3, 3), 0, 255)
-    return float(red), float(green), float(blue)
-
-
-class _Colours:
-    """The fill of one caption in each frame: one colour, or words that are lit or recoloured at some frames."""
-
-    def __init__(self, rng: np.random.Generator, fill: Colour, lettering: Lettering, *, recolour: bool, caption: Caption) -> None:
-        self._fill: npt.NDArray[np.float32] = np.asarray(fill, np.float32)
-        self._shape = lettering.fill.shape
-        self._changes: list[tuple[int, int, int, Colour]] = []
-        if recolour:
-            span = max(1, lettering.right - lettering.left)
-            for t in sorted(rng.integers(caption.start + 1, max(caption.start + 2, caption.stop), int(rng.integers(1, 5)))):
-                left, right = (0, self._shape[1])
-                if rng.random() < 0.7:
-                    left = lettering.left + int(rng.uniform(-0.1, 0.8) * span)
-                    right = left + int(rng.uniform(0.15, 0.7) * span)
-                self._changes.append((int(t), max(0, left), max(0, right), _lit(rng, fill)))
-
-    def at(self, t: int) -> Colour | npt.NDArray[np.float32]:
-        picture = np.broadcast_to(self._fill, (*self._shape, 3)).copy()
-        for when, left, right, colour in self._changes:
-            if when <= t:
-                picture[:, left:right] = colour
-        return picture
-
-
-def _lit(rng: np.random.Generator, fill: Colour) -> Colour:
-    """Another colour on the same side of the middle, so that what was readable stays so."""
-    if sum(fill) > 300:
-        return _bright(rng) if rng.random() < 0.5 else (255.0, float(rng.integers(60, 255)), float(rng.integers(0, 255)))
-    red, green, blue = rng.uniform(0, 90, 3)
-    return float(red), float(green), float(blue)
-
-
-def _put_boxes(
-    rng: np.random.Generator, recipe: Recipe, pictures: npt.NDArray[np.float32], captions: list[Caption], letterings: list[Lettering]
-) -> None:
-    """Paint the boxes captions stand on, in place: one that stays (and may come and go by itself), or each one's own."""
-    n, height, width = pictures.shape[:3]
-    grey = rng.uniform(0, 40) if rng.random() < 0.8 else rng.uniform(60, 130)
-    colour, opacity = (float(grey), float(grey), float(grey + rng.uniform(0, 30))), rng.uniform(0.45, 1.0)
-    if rng.random() < recipe.standing_bar:
-        mask: Mask = np.zeros((height, width), np.float32)
-        inset = int(rng.uniform(0, 0.35) * width)
-        mask[int(rng.uniform(0, 0.12) * height) : int(rng.uniform(0.88, 1.0) * height), inset : width - inset] = 1
-        comes, goes = (int(t) for t in sorted(rng.integers(0, n, 2)))
-        comes, goes = (0, n) if rng.random() < 0.6 else (comes, goes)
-        for t in range(comes, goes):
-            lay(pictures[t], mask, colour, opacity)
-    elif rng.random() < recipe.own_box:
-        pad = int(rng.uniform(0.1, 0.4) * height)
-        for caption, lettering in zip(captions, letterings, strict=True):
-            mask = np.zeros((height, width), np.float32)
-            mask[:, max(0, lettering.left - pad) : lettering.right + pad] = 1
-            for t in caption.frames(n):
-                lay(pictures[t], mask, colour, opacity * caption.visibility(t))

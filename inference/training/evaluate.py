@@ -5,7 +5,7 @@ captions and boundaries after, as the run database has them. A pair with a frame
 70 % visible has no label that is right beyond doubt and is left out of ``pairs``; ``pairs_strict`` counts it too.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -30,8 +30,6 @@ FOOTAGE_SHARE: Final = 0.8
 SEED: Final = 20_001
 TOLERANCE_FRAMES: Final = 1
 _DOUBTFUL: Final = (0.3, 0.7)
-
-Classify = Callable[[Frames], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Tally:
         }
 
 
-def evaluate(predictor: Predictor, clips: list[TestClip]) -> dict[Kind, Tally]:
+def evaluate(predictor: Predictor, clips: Iterable[TestClip]) -> dict[Kind, Tally]:
     """Measure a predictor on each kind."""
     tallies = {kind: Tally() for kind in Kind}
     for clip in clips:
@@ -83,10 +81,11 @@ def evaluate(predictor: Predictor, clips: list[TestClip]) -> dict[Kind, Tally]:
     return tallies
 
 
-def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> list[TestClip]:
+def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> Iterator[TestClip]:
+    """The test clips, kind by kind, made by other processes while those before are measured."""
     jobs = [(fonts, kind, number, seed) for kind in Kind for number in range(clips_per_kind)]
     with ProcessPoolExecutor(workers) as pool:
-        return list(pool.map(_make, jobs, chunksize=8))
+        yield from pool.map(_make, jobs, chunksize=4)
 
 
 def _make(job: tuple[Path, Kind, int, int]) -> TestClip:

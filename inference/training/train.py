@@ -127,7 +127,7 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
         nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        _approach(mean, trainee)
+        _approach(mean, trainee, max(_MEAN_STEP, 9 / (9 + step)))  # at first the mean follows closely
         progress.report(step, float(loss.detach()))
         if part == 0 and (step % max(1, steps // 8) == 0 or step == steps):
             torch.save(mean.state_dict(), state)
@@ -171,11 +171,11 @@ def fold(network: SiameseStrip) -> SiameseStrip:
 
 
 @torch.no_grad()
-def _approach(mean: Trainee, trainee: Trainee) -> None:
-    """Let ``mean`` follow the trained network slowly: it generalises better than any one step's weights."""
+def _approach(mean: Trainee, trainee: Trainee, share: float) -> None:
+    """Move ``mean`` by a share of the way to the trained network: it generalises better than any one step's weights."""
     for kept, new in zip(mean.state_dict().values(), trainee.state_dict().values(), strict=True):
         if kept.is_floating_point():
-            kept.lerp_(new, _MEAN_STEP)
+            kept.lerp_(new, share)
 
 
 def _all_batches(data: TrainingSet, options: TrainingOptions, part: int) -> Iterator[Batch]:

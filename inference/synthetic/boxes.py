@@ -1,0 +1,51 @@
+"""The boxes that captions stand on: each one's own, or one that stays and may come and go by itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.synthetic.kinds import Recipe
+from inference.synthetic.lettering import Colour, Lettering, Mask, lay
+from inference.synthetic.timeline import Caption
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Attributes:
+    bar: the box that stays, from frame ``comes`` to ``goes`` - 1; None for none.
+    pad: how far a caption's own box reaches beyond its letters, in pixels; None for no boxes of their own.
+    """
+
+    colour: Colour
+    opacity: float
+    bar: Mask | None
+    comes: int
+    goes: int
+    pad: int | None
+
+    def put(self, pictures: npt.NDArray[np.float32], captions: list[Caption], letterings: list[Lettering]) -> None:
+        """Paint them into the pictures (n, height, width, 3), in place."""
+        n, height, width = pictures.shape[:3]
+        if self.bar is not None:
+            for t in range(self.comes, self.goes):
+                lay(pictures[t], self.bar, self.colour, self.opacity)
+        if self.pad is not None:
+            for caption, lettering in zip(captions, letterings, strict=True):
+                mask: Mask = np.zeros((height, width), np.float32)
+                mask[:, max(0, lettering.left - self.pad) : lettering.right + self.pad] = 1
+                for t in caption.frames(n):
+                    lay(pictures[t], mask, self.colour, self.opacity * caption.visibility(t))
+
+
+def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int, n: int) -> Boxes:
+    grey = float(rng.uniform(0, 40) if rng.random() < 0.8 else rng.uniform(60, 130))
+    colour, opacity = (grey, grey, grey + rng.uniform(0, 30)), rng.uniform(0.45, 1.0)
+    if rng.random() < recipe.standing_bar:
+        bar: Mask = np.zeros((height, width), np.float32)
+        inset = int(rng.uniform(0, 0.35) * width)
+        bar[int(rng.uniform(0, 0.12) * height) : int(rng.uniform(0.88, 1.0) * height), inset : width - inset] = 1
+        comes, goes = (0, n) if rng.random() < 0.6 else sorted(int(t) for t in rng.integers(0, n, 2))
+        return Boxes(colour, opacity, bar, comes, goes, None)
+    pad = int(rng.uniform(0.1, 0.4) * height) if rng.random() < recipe.own_box else None
+    return Boxes(colour, opacity, None, 0, 0, pad)
