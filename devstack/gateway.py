@@ -76,7 +76,8 @@ async def _forward(request: web.Request) -> web.StreamResponse:
 
 def main() -> None:
     keys = frozenset(os.environ["GATEWAY_KEYS"].split(","))
-    web.run_app(gateway_app(os.environ["GATEWAY_UPSTREAM"], keys), host=HOST, port=int(os.environ["GATEWAY_PORT"]), print=None)
+    host = os.environ.get("GATEWAY_HOST", HOST)
+    web.run_app(gateway_app(os.environ["GATEWAY_UPSTREAM"], keys), host=host, port=int(os.environ["GATEWAY_PORT"]), print=None)
 
 
 if __name__ == "__main__":
