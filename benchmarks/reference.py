@@ -83,7 +83,8 @@ class Reference:
         weight = self._state[f"{name}.original_layer.weight"]
         side = functional.conv2d(x, self._state[f"{name}.lora_A.weight"])
         side = functional.conv2d(side, self._state[f"{name}.lora_B.weight"], stride=stride)
-        return functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2) + self._lora_scale * side
+        out: Tensor = functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2) + self._lora_scale * side
+        return out
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         mean, variance, weight, bias = (self._state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))

@@ -1,0 +1,59 @@
+"""The engine against the plain reference on the same frames and weights, and against what the processor can do at best."""
+
+import statistics
+from collections.abc import Callable
+from typing import Final
+
+import torch
+
+from benchmarks.measure import MACS_PER_PAIR, matrix_product, median_ratio, take_turns
+from benchmarks.reference import Reference
+from benchmarks.results import Result, Value
+from benchmarks.strips import synthetic_layout, synthetic_strips
+from benchmarks.weights import build_content
+from core.types import Layout, Precision
+from inference.loading import load_predictor
+from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
+
+BATCH: Final = 32
+_STRIP: Final = (28, 402)
+_REFERENCE_PAIRS: Final = 4
+_MATRIX_SIDE: Final = 2048
+_VARIANTS: Final = {
+    "float32": EngineOptions(batch_size=BATCH),
+    "float32 compiled": EngineOptions(batch_size=BATCH, compile=True),
+    "bfloat16": EngineOptions(batch_size=BATCH, precision=Precision.BFLOAT16),
+    "bfloat16 compiled": EngineOptions(batch_size=BATCH, precision=Precision.BFLOAT16, compile=True),
+}
+
+
+def measure_engine() -> Result:
+    """Pairs per second of each variant, its ratio to the plain reference, and its share of the matrix-product limit."""
+    content = build_content()
+    config, state = content["config"], content["model_state_dict"]
+    checkpoint = Checkpoint(config["architecture_name"], config, state, "", "benchmarks/weights.py")
+    frames, layout = synthetic_strips(*_STRIP, BATCH + 1), synthetic_layout(*_STRIP)
+    reference = Reference(config, state)
+    contenders: dict[str, Callable[[], int]] = {"reference": lambda: len(reference.predict(layout, frames, range(_REFERENCE_PAIRS)))}
+    for name, options in _VARIANTS.items():
+        contenders[name] = predict(load_predictor(checkpoint, options), layout, frames)
+    for precision in (Precision.FLOAT32, Precision.BFLOAT16):
+        contenders[f"limit {precision}"] = matrix_product("cpu", getattr(torch, precision), _MATRIX_SIDE)
+    rates = take_turns(contenders)
+    rows: list[list[Value]] = [["plain reference, float32", statistics.median(rates["reference"]), 1.0, ""]]
+    for name, options in _VARIANTS.items():
+        limit = [rate / MACS_PER_PAIR for rate in rates[f"limit {options.precision}"]]
+        share = f"{median_ratio(rates[name], limit):.0%} of {statistics.median(limit):.1f}"
+        rows.append([f"engine, {name}", statistics.median(rates[name]), median_ratio(rates[name], rates["reference"]), share])
+    notes = [
+        f"Strips of {_STRIP[1]}×{_STRIP[0]}, batches of {BATCH} pairs, resizing included; medians of {len(rates['reference'])} rounds"
+        " in which all take turns, ratios within each round. A variant that found no compiler ran uncompiled (see the log).",
+        f"Limit: a product of {_MATRIX_SIDE}×{_MATRIX_SIDE} matrices in the same round, over {MACS_PER_PAIR / 1e9:.2f} GMAC a pair.",
+    ]
+    return Result("engine", "Engine against the plain reference", ["variant", "pairs/s", "× reference", "share of the limit"], rows, notes)
+
+
+def predict(predictor: Predictor, layout: Layout, frames: Frames) -> Callable[[], int]:
+    """A contender that counts pairs."""
+    video = predictor.open_video(layout)
+    return lambda: len(predictor.predict(video, frames))

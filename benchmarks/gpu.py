@@ -1,0 +1,117 @@
+"""``python benchmarks/gpu.py``: the production network on a GPU, in a checkout with PyTorch, NumPy and Pillow and nothing else.
+
+Frames are synthetic and the weights made here. Runs on a CPU as well, to try it out.
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+import types
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+try:
+    import structlog  # noqa: F401  # the engine logs with it
+except ModuleNotFoundError:  # the one thing the engine needs that such a machine may lack
+
+    class _Log:
+        def warning(self, event: str, **fields: object) -> None:
+            logging.warning("%s %s", event, fields)
+
+    stand_in: Any = types.ModuleType("structlog")
+    stand_in.get_logger = _Log
+    sys.modules["structlog"] = stand_in
+
+from benchmarks.machine import describe_machine  # needs the path above, as do the following
+from benchmarks.measure import MACS_PER_PAIR, matrix_product, median_ratio, take_turns
+from benchmarks.results import Result, Value
+from benchmarks.strips import synthetic_layout, synthetic_strips
+from benchmarks.weights import build_content
+from core.types import Layout, Precision
+from inference.architectures import find_architecture
+from inference.device import pick_device
+from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
+
+STRIP: Final = (100, 1440)  # larger than most, so that resizing is not flattered
+PARITY_PAIRS: Final = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default=pick_device())
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 64, 128, 256])
+    parser.add_argument("--precisions", type=Precision, nargs="+", default=list(Precision), metavar="PRECISION")
+    parser.add_argument("--frames", type=int, default=513, help="frames of a span")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    machine = describe_machine(options.device)
+    result = measure(options)
+    result.write(machine, options.out)
+    print(result.table(), *(f"- {key}: {value}" for key, value in machine.items()), sep="\n")
+
+
+def measure(options: argparse.Namespace) -> Result:
+    """Every precision and batch size, uncompiled and compiled, one after the other: each has the device for itself."""
+    content = build_content()
+    config = content["config"]
+    checkpoint = Checkpoint(config["architecture_name"], config, content["model_state_dict"], "", "benchmarks/weights.py")
+    frames, layout = synthetic_strips(*STRIP, options.frames), synthetic_layout(*STRIP)
+    exact = _predict(_load(checkpoint, EngineOptions(batch_size=PARITY_PAIRS)), layout, frames[: PARITY_PAIRS + 1])
+    rows: list[list[Value]] = []
+    for precision in options.precisions:
+        for compiled in (False,) if options.no_compile else (False, True):
+            for batch_size in options.batch_sizes:
+                engine = EngineOptions(options.device, precision, batch_size, compiled)
+                rows.append(_measure_one(checkpoint, engine, layout, frames, exact, options.rounds))
+                print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
+    columns = ["precision", "compiled", "batch", "pairs/s", "share of the matrix limit", "peak memory, MiB", "largest difference", "labels"]
+    notes = [
+        f"Spans of {options.frames} strips of {STRIP[1]}×{STRIP[0]} from host memory to probabilities there; median of {options.rounds}.",
+        f"Limit: a square matrix product's rate in the same precision and round, over {MACS_PER_PAIR / 1e9:.2f} GMAC a pair.",
+        f"Difference and equal labels: of {PARITY_PAIRS} pairs, against float32 on the CPU.",
+    ]
+    return Result("gpu", "The production network on this device", columns, rows, notes)
+
+
+def _measure_one(
+    checkpoint: Checkpoint, options: EngineOptions, layout: Layout, frames: Frames, exact: np.ndarray, rounds: int
+) -> list[Value]:
+    on_gpu = torch.device(options.device).type == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    predictor = _load(checkpoint, options)
+    video = predictor.open_video(layout)
+    found = predictor.predict(video, frames[: PARITY_PAIRS + 1])
+    product = matrix_product(options.device, getattr(torch, options.precision), 8192 if on_gpu else 1024)
+    rates = take_turns({"engine": lambda: len(predictor.predict(video, frames)), "limit": product}, rounds)
+    share = median_ratio(rates["engine"], [rate / MACS_PER_PAIR for rate in rates["limit"]])
+    return [
+        str(options.precision),
+        "yes" if options.compile else "no",
+        options.batch_size,
+        statistics.median(rates["engine"]),
+        f"{share:.0%}",
+        round(torch.cuda.max_memory_allocated() / 2**20) if on_gpu else "",
+        f"{np.abs(found - exact).max():.1e}",
+        f"{(found.argmax(-1) == exact.argmax(-1)).mean():.1%}",
+    ]
+
+
+def _load(checkpoint: Checkpoint, options: EngineOptions) -> Predictor:
+    return find_architecture(checkpoint.architecture_name).load(checkpoint, options)
+
+
+def _predict(predictor: Predictor, layout: Layout, frames: Frames) -> np.ndarray:
+    return predictor.predict(predictor.open_video(layout), frames)
+
+
+if __name__ == "__main__":
+    main()

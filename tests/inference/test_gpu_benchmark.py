@@ -1,0 +1,27 @@
+"""The GPU benchmark stands alone, so it can be taken to any machine with PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+NEEDLESS = ("structlog", "safetensors", "av", "pydantic", "faust", "aioboto3", "orjson", "click")
+
+
+def test_it_runs_with_pytorch_numpy_and_pillow_alone(tmp_path: Path) -> None:
+    """On a CPU, without any other package of ours, it measures a few pairs, compares them and writes its results."""
+    arguments = ["--device=cpu", "--precisions", "float32", "--batch-sizes", "2", "--frames=4", "--rounds=1", "--no-compile", "--out"]
+    program = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({NEEDLESS!r}))\n"  # None there: importing it fails as if it were not installed
+        f"sys.argv = {['gpu.py', *arguments, str(tmp_path)]!r}\n"
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], check=True, timeout=120, cwd=tmp_path)
+    result = json.loads((tmp_path / "gpu.json").read_text())
+    row = dict(zip(result["columns"], result["rows"][0], strict=True))
+    assert row["precision"] == "float32"
+    assert row["pairs/s"] > 0
+    assert float(row["largest difference"]) < 1e-4
+    assert result["machine"]["versions"]["torch"]
