@@ -22,7 +22,7 @@ LAG_EVERY_SECONDS = 15.0
 def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: Iterable[Dependency]) -> Health:
     """Add the server to an app, with what is common to both roles; the role adds its own steps."""
     health = Health()
-    health.add_wait("group", lambda: "a rebalance is under way" if app.rebalancing else None)
+    health.add_wait("group", lambda: _group_state(app))
     for dependency in dependencies:
         health.add_wait(dependency.name, dependency.waited_for)
     app.hold(HealthServer(health, settings.process.http_host, settings.process.http_port))
@@ -30,6 +30,12 @@ def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: I
 
     app.run_beside(lambda: measure_lag(app))
     return health
+
+
+def _group_state(app: ExtentsApp) -> str | None:
+    if app.consumer_generation_id < 1:
+        return "has not been joined yet"
+    return "a rebalance is under way" if app.rebalancing else None
 
 
 async def measure_lag(app: ExtentsApp) -> None:
