@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from core.errors import CorruptInputError
-from inference.predictor import Frames
+from inference.arrays import Frames
 
 MAX_WIDTH: Final = 4096
 """A strip is at most as wide as its film; 4096 is the widest of the 4K formats."""

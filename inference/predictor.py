@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from core.types import Layout, Precision
-
-Frames = npt.NDArray[np.uint8]  # (n, height, width, 3) RGB
-Probabilities = npt.NDArray[np.float32]  # (n - 1, 2, 5): pair; forward, backward; labels in the order of core.types.Label
+from inference.arrays import Frames as Frames
+from inference.arrays import Probabilities as Probabilities
 
 
 @dataclass(frozen=True, slots=True)

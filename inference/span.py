@@ -9,8 +9,8 @@ import numpy as np
 
 from core.errors import CorruptInputError, MissingObjectError
 from core.frames import Chunk, Span, span_chunks
+from inference.arrays import Frames
 from inference.decode import decode_chunk
-from inference.predictor import Frames
 
 DECODE_THREADS: Final = 2
 

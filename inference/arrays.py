@@ -1,0 +1,7 @@
+"""The arrays that go in and come out, named once. Imports no torch: decoding and encoding need none."""
+
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.uint8]  # (n, height, width, 3) RGB
+Probabilities = npt.NDArray[np.float32]  # (n - 1, 2, 5): pair; forward, backward; labels in the order of core.types.Label
