@@ -3,6 +3,7 @@
 Each section is handed to the part that needs it. ``docs/configuration.md`` lists them all; a test fails when it does not.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
@@ -180,6 +181,14 @@ class KeySettings(BaseSettings):
     model: str = Field("models/caption_frame_extents/{model_version}/{file}", description="A file of a stored model.")
 
 
+class SettingsError(ConfigurationError):
+    """Variables are missing or wrong: ``faults`` names each, never its value."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults) + ". Settings come from the environment or .env: see docs/configuration.md.")
+        self.faults = tuple(faults)
+
+
 class Settings:
     """All sections. A section is read, and its errors raised, when it is first used: a command needs only what it touches."""
 
@@ -235,10 +244,16 @@ class Settings:
         """Read every section now.
 
         Raises:
-            ConfigurationError: names each variable that is missing or wrong.
+            SettingsError: names each variable of any section that is missing or wrong.
         """
+        faults: list[str] = []
         for name in ("kafka", "topics", "wasabi", "keys", "supabase", "admission", "finish", "worker", "process"):
-            getattr(self, name)
+            try:
+                getattr(self, name)
+            except SettingsError as error:
+                faults += error.faults
+        if faults:
+            raise SettingsError(faults)
         return self
 
 
@@ -252,7 +267,7 @@ def read_section(section: type[Section]) -> Section:
     """Read one section from the environment.
 
     Raises:
-        ConfigurationError: names each variable that is missing or wrong, never its value.
+        SettingsError: names each variable that is missing or wrong, never its value.
     """
     try:
         return section()
@@ -263,4 +278,4 @@ def read_section(section: type[Section]) -> Section:
             place = str(fault["loc"][0]) if fault["loc"] else ""
             name = known.get(place.lower(), place)
             faults.append(f"{name} is not set" if fault["type"] == "missing" else f"{name}: {fault['msg']}")
-        raise ConfigurationError("; ".join(faults) + ". Settings come from the environment or .env: see docs/configuration.md.") from None
+        raise SettingsError(faults) from None
