@@ -1,0 +1,40 @@
+# The coordinator, and the command that makes the topics: no torch, no PyAV.
+# The versions of requirements/dev.lock are used, and its hashes verified.
+
+FROM python:3.11.14-slim-bookworm AS build
+
+WORKDIR /src
+COPY requirements/uv.lock requirements/uv.lock
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements/uv.lock \
+    && uv venv /opt/extents
+ENV VIRTUAL_ENV=/opt/extents UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
+
+# What changes seldom first: the packages, then our own code.
+COPY requirements/dev.lock requirements/dev.lock
+COPY pyproject.toml ./
+RUN uv pip install --constraints requirements/dev.lock -r pyproject.toml \
+    && uv venv /opt/build \
+    && uv pip install --python /opt/build/bin/python --constraints requirements/dev.lock hatchling
+
+COPY README.md LICENSE ./
+COPY core core
+COPY inference inference
+COPY storage storage
+COPY streams streams
+COPY cli cli
+COPY devstack devstack
+RUN uv build --wheel --python /opt/build/bin/python --no-build-isolation --out-dir /dist \
+    && uv pip install --no-deps /dist/*.whl
+
+FROM python:3.11.14-slim-bookworm
+
+RUN useradd --uid 10001 --create-home extents
+COPY --from=build /opt/extents /opt/extents
+ENV PATH=/opt/extents/bin:$PATH PYTHONUNBUFFERED=1
+
+# By number, so that Kubernetes can tell that it is not root. The folder is the worker's own: Faust makes one in it.
+USER 10001
+WORKDIR /home/extents
+EXPOSE 9464
+ENTRYPOINT ["extents"]
+CMD ["worker", "coordinator"]

@@ -1,0 +1,27 @@
+-- What Supabase gives a project's database and a plain PostgreSQL lacks: its roles, and the helpers that read a token's claims.
+-- Run once by psql as the superuser, when the data folder is new.
+\set ON_ERROR_STOP on
+\getenv owner_password POSTGRES_PASSWORD
+\getenv authenticator_password AUTHENTICATOR_PASSWORD
+
+create role postgres login createdb createrole replication bypassrls password :'owner_password';
+create role anon nologin noinherit;
+create role authenticated nologin noinherit;
+create role service_role nologin noinherit bypassrls;
+create role authenticator login noinherit password :'authenticator_password';
+grant anon, authenticated, service_role to authenticator;
+grant anon, authenticated, service_role to postgres with admin option;
+alter database postgres owner to postgres;
+alter schema public owner to postgres;
+grant usage on schema public to anon, authenticated, service_role;
+
+create schema extensions authorization postgres;
+grant usage on schema extensions to anon, authenticated, service_role;
+create schema auth;
+grant usage on schema auth to anon, authenticated, service_role, postgres;
+create function auth.jwt() returns jsonb language sql stable
+    as $$ select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb $$;
+create function auth.role() returns text language sql stable
+    as $$ select auth.jwt() ->> 'role' $$;
+create function auth.uid() returns uuid language sql stable
+    as $$ select nullif(auth.jwt() ->> 'sub', '')::uuid $$;

@@ -1,0 +1,43 @@
+"""The files of the deployment, read once."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from cli.main import cli
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def compose() -> dict[str, Any]:
+    """docker-compose.yml with its anchors and merges resolved."""
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def parses():
+    """Whether ``extents`` would take these arguments; fails with click's own message where it would not."""
+
+    def parse(arguments: list[str]) -> None:
+        command: click.Command = cli
+        context = click.Context(cli, info_name="extents")
+        rest = list(arguments)
+        while isinstance(command, click.Group):
+            assert rest, f"{command.name} needs a command"
+            name = rest.pop(0)
+            found = command.get_command(context, name)
+            assert found is not None, f"extents has no command {name}"
+            command, context = found, click.Context(found, info_name=name, parent=context)
+        command.make_context(command.name, rest, parent=context)
+
+    return parse

@@ -1,0 +1,149 @@
+"""What the Dockerfiles build from is there, and enough for what they start."""
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
+
+ONLY_BASE_PACKAGES = """
+import importlib.abc, importlib.metadata, re, sys
+from packaging.requirements import Requirement
+
+def needed(name, extras, seen):
+    key = re.sub(r"[-_.]+", "-", name).lower()
+    if (key, extras) in seen:
+        return seen
+    seen.add((key, extras))
+    for text in importlib.metadata.requires(name) or []:
+        requirement = Requirement(text)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            needed(requirement.name, tuple(sorted(requirement.extras)), seen)
+    return seen
+
+installed = {name for name, _ in needed("extents", (), set())}
+absent = {
+    module
+    for module, distributions in importlib.metadata.packages_distributions().items()
+    if not installed & {re.sub(r"[-_.]+", "-", one).lower() for one in distributions}
+}
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"the image has no {name}", name=name)
+
+for module in [module for module in sys.modules if module.partition(".")[0] in absent]:
+    del sys.modules[module]
+sys.meta_path.insert(0, Absent())
+assert {"torch", "av", "psycopg", "pytest"} <= absent, absent
+assert not {"faust", "aioboto3", "supabase", "click"} & absent
+import importlib
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+"""Imports modules as if only what ``pip install extents`` brings were installed."""
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile, each with its arguments on one line."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
+
+
+@pytest.fixture(params=DOCKERFILES)
+def dockerfile(request, root) -> list[tuple[str, str]]:
+    return instructions((root / request.param).read_text())
+
+
+def is_ignored(path: str, patterns: list[str]) -> bool:
+    """As Docker reads .dockerignore: the last pattern that matches a path, or a folder above it, decides."""
+    ignored = False
+    parts = path.split("/")
+    above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+    for pattern in patterns:
+        wanted = pattern.removeprefix("!").removeprefix("**/")
+        names = [*above, *parts] if "**/" in pattern else above
+        if any(fnmatch.fnmatch(name, wanted) for name in names):
+            ignored = not pattern.startswith("!")
+    return ignored
+
+
+def test_copied_paths_are_there_and_sent(dockerfile, root):
+    """Every COPY from the checkout names something that exists and that .dockerignore lets through."""
+    patterns = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    copies = [rest.split() for name, rest in dockerfile if name == "COPY" and not rest.startswith("--from")]
+    sources = [source for *sources, _ in copies for source in sources]
+    assert len(sources) >= 8
+    for source in sources:
+        assert (root / source).exists(), source
+        assert not is_ignored(source, patterns), source
+    assert is_ignored(".env", patterns)
+    assert is_ignored(".git/config", patterns)
+    assert is_ignored("streams/__pycache__/app.pyc", patterns)
+
+
+def test_all_packages_are_copied(dockerfile, root):
+    """The image holds every package that the wheel is made of."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {package for package in packages if ("COPY", f"{package} {package}") in dockerfile} == set(packages)
+
+
+def test_bases_are_pinned_pythons_of_the_project(dockerfile, root):
+    """Every stage begins from a Python that the project supports, by its full version and without a host."""
+    supported = SpecifierSet(tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"])
+    bases = [rest.split()[0] for name, rest in dockerfile if name == "FROM"]
+    assert len(bases) == 2
+    for base in bases:
+        found = re.fullmatch(r"python:(\d+\.\d+\.\d+)-slim-[a-z]+", base)
+        assert found is not None, base
+        assert found[1] in supported
+
+
+def test_images_start_what_there_is_without_root(dockerfile, parses):
+    """The default command is one that `extents` takes, started without a shell, by a user that is not root."""
+    last = dict(dockerfile)
+    assert json.loads(last["ENTRYPOINT"]) == ["extents"]
+    parses(json.loads(last["CMD"]))
+    assert int(last["USER"]) > 0
+
+
+def test_packages_are_those_of_the_lock(dockerfile):
+    """Nothing is installed but from the lock: by its versions, whose hashes uv then verifies, or from our own wheel."""
+    steps = [step.strip() for name, rest in dockerfile if name == "RUN" for step in rest.split("&&")]
+    installs = [step for step in steps if re.match(r"(uv )?pip install", step)]
+    assert len(installs) == 4
+    for step in installs:
+        by_lock = "--constraints requirements/dev.lock" in step or "--require-hashes" in step
+        assert by_lock or step == "uv pip install --no-deps /dist/*.whl", step
+
+
+def test_coordinator_runs_without_torch():
+    """With nothing but the base dependencies, the coordinator, the gateway and the operators' commands can be imported."""
+    modules = ["cli.main", "cli.worker", "cli.topics", "streams.coordinator", "devstack.gateway"]
+    done = subprocess.run(
+        [sys.executable, "-c", ONLY_BASE_PACKAGES, *modules], capture_output=True, text=True, check=False, timeout=120, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_wheel_holds_the_weights(root, tmp_path):
+    """The wheel that the images install has the built-in model and every module, and nothing of the tests."""
+    build = f"import hatchling.build; print(hatchling.build.build_wheel({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    names = set(zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist())
+    packages = ("core", "inference", "storage", "streams", "cli", "devstack")
+    modules = {str(path.relative_to(root)) for package in packages for path in (root / package).rglob("*.py")}
+    assert modules <= names
+    assert "inference/weights/builtin.safetensors" in names
+    assert not any(name.startswith(("tests/", "docs/", "deploy/")) for name in names)
