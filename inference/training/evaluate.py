@@ -33,7 +33,7 @@ _DOUBTFUL: Final = (0.3, 0.7)
 
 
 @dataclass(frozen=True, slots=True)
-class TestClip:
+class KnownClip:
     """Strips as a worker decodes them, and the truth."""
 
     kind: Kind
@@ -73,7 +73,7 @@ class Tally:
         }
 
 
-def evaluate(predictor: Predictor, clips: Iterable[TestClip]) -> dict[Kind, Tally]:
+def evaluate(predictor: Predictor, clips: Iterable[KnownClip]) -> dict[Kind, Tally]:
     """Measure a predictor on each kind."""
     tallies = {kind: Tally() for kind in Kind}
     for clip in clips:
@@ -81,22 +81,22 @@ def evaluate(predictor: Predictor, clips: Iterable[TestClip]) -> dict[Kind, Tall
     return tallies
 
 
-def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> Iterator[TestClip]:
+def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> Iterator[KnownClip]:
     """The test clips, kind by kind, made by other processes while those before are measured."""
     jobs = [(fonts, kind, number, seed) for kind in Kind for number in range(clips_per_kind)]
     with ProcessPoolExecutor(workers) as pool:
         yield from pool.map(_make, jobs, chunksize=4)
 
 
-def _make(job: tuple[Path, Kind, int, int]) -> TestClip:
+def _make(job: tuple[Path, Kind, int, int]) -> KnownClip:
     fonts, kind, number, seed = job
     rng = np.random.default_rng([seed, list(Kind).index(kind), number])
     clip = make_clip(rng, RECIPES[kind], Stage(FontShelf(fonts, HELD_OUT_FAMILIES), HELD_OUT_SHOTS, FOOTAGE_SHARE), CLIP_FRAMES)
     strips = through_chunks(clip.strips, 16 * int(rng.integers(4)), clip.quality)
-    return TestClip(kind, strips, clip.caption, clip.visibility)
+    return KnownClip(kind, strips, clip.caption, clip.visibility)
 
 
-def judge(clip: TestClip, probabilities: npt.NDArray[np.float32]) -> Tally:
+def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
     """Compare what was predicted for one clip with the truth."""
     truth = label_pairs(clip.caption[:-1], clip.caption[1:])
     right = mean_probabilities(probabilities).argmax(1) == truth

@@ -1,0 +1,156 @@
+"""What the built-in model is trained and measured on: the truth that clips carry, and how it is counted."""
+
+import importlib.util
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
+from core.types import LABELS
+from inference.architectures.builtin import SiameseStrip
+from inference.predictor import Probabilities
+from inference.synthetic.clip import Stage, make_clip
+from inference.synthetic.codec import through_chunks
+from inference.synthetic.fonts import FontShelf
+from inference.synthetic.ground import TRAINING_SHOTS
+from inference.synthetic.kinds import RECIPES, Kind
+from inference.synthetic.timeline import Caption
+from inference.synthetic.words import Line, Script, random_line, with_one_word_changed
+from inference.training.batches import label_pairs
+from inference.training.evaluate import KnownClip, extents, judge
+from inference.training.train import fold
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Made textures and footage behind letters of one Latin face."""
+    root = tmp_path_factory.mktemp("fonts")
+    files = root / "node_modules" / "@fontsource" / "plain" / "files"
+    files.mkdir(parents=True)
+    spec = importlib.util.find_spec("font_source_sans_pro")
+    assert spec is not None
+    assert spec.origin is not None
+    face = Path(spec.origin).parent / "files" / "SourceSansPro-Regular.ttf"
+    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType goes by content, not by name
+    return Stage(FontShelf(root, {Script.LATIN: "plain"}), TRAINING_SHOTS, footage_share=0.3)
+
+
+def test_a_fade_is_one_beginning_and_one_end() -> None:
+    """However many frames a caption takes to appear, its labels are one empty_valid, all same, one valid_empty."""
+    caption = Caption((Line(Script.LATIN, ("so",)),), start=3, stop=20, fade_in=5, fade_out=4)
+    visibility = np.array([caption.visibility(t) for t in range(24)])
+    present = (visibility >= 0.5).astype(int)
+    labels = label_pairs(present[:-1], present[1:]).tolist()
+    assert (np.diff(visibility[:10]) >= 0).all()
+    assert (np.diff(visibility[10:]) <= 0).all()
+    assert labels.count(EMPTY_VALID) == labels.count(VALID_EMPTY) == 1
+    assert DIFFERENT not in labels
+
+
+def test_labels_follow_from_the_captions_of_two_frames() -> None:
+    """All five cases of two frames' captions."""
+    before, after = np.array([0, 0, 2, 2, 2]), np.array([0, 1, 0, 2, 3])
+    assert label_pairs(before, after).tolist() == [EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY, SAME, DIFFERENT]
+
+
+@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
+def test_one_word_is_changed(seed: int, script: Script) -> None:
+    """The line differs from the one before in exactly one word."""
+    rng = np.random.default_rng(seed)
+    line = random_line(rng, script)
+    changed = with_one_word_changed(rng, line)
+    assert sum(a != b for a, b in zip(line.words, changed.words, strict=True)) == 1
+
+
+@pytest.mark.parametrize("first_frame", [0, 5, 16])
+def test_chunks_keep_the_order_of_frames(first_frame: int) -> None:
+    """A frame comes out of storage in its own place, whichever level held it."""
+    strips = np.empty((21, 20, 64, 3), np.uint8)
+    strips[:] = np.linspace(20, 230, 21).round()[:, None, None, None]
+    stored = through_chunks(strips, first_frame, quality=30)
+    np.testing.assert_allclose(stored.mean((1, 2, 3)), strips.mean((1, 2, 3)), atol=4)  # neighbours are 10 apart
+
+
+@pytest.mark.parametrize("kind", [Kind.LATIN, Kind.FADES, Kind.BOXES, Kind.RECOLOUR, Kind.SMALL])
+def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
+    """Frames with a caption have covered pixels, frames without have hardly any, and the same seed draws the same clip."""
+    recipe = replace(RECIPES[kind], scripts=(Script.LATIN,))
+    for seed in range(4):
+        clip, again = (make_clip(np.random.default_rng(seed), recipe, stage, 24) for _ in range(2))
+        np.testing.assert_array_equal(clip.strips, again.strips)
+        covered = clip.cover.reshape(24, -1).max(1)
+        assert (covered[clip.caption > 0] > 0.2).all()
+        assert (clip.visibility[clip.caption == 0] < 0.5).all()
+        assert (covered[clip.visibility == 0] == 0).all()
+
+
+def test_counting_tolerates_one_frame() -> None:
+    """A caption found exactly, one a frame late and one two frames late are told apart."""
+    caption = np.zeros(40, np.int64)
+    caption[4:10], caption[14:20], caption[24:30] = 1, 2, 3
+    said = np.zeros(40, np.int64)
+    said[4:10], said[15:20], said[26:30] = 1, 2, 3
+    clip = KnownClip(Kind.LATIN, np.zeros((40, 20, 20, 3), np.uint8), caption, (caption > 0).astype(np.float32))
+    tally = judge(clip, _certain(said))
+    assert (tally.captions, tally.captions_found, tally.captions_exact) == (3, 2, 1)
+    assert (tally.boundaries_true, tally.boundaries_said, tally.boundaries_matched) == (6, 6, 5)
+    assert tally.pairs == 39
+    assert tally.pairs_right == 39 - 2 - 3  # those of which a frame's caption was missed
+    assert judge(clip, _certain(caption)).captions_exact == 3
+
+
+def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
+    """A half visible caption's pairs count among the strict ones alone."""
+    caption = np.repeat([0, 1], 5)
+    visibility = np.array([0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1], np.float32)
+    tally = judge(KnownClip(Kind.FADES, np.zeros((10, 20, 20, 3), np.uint8), caption, visibility), _certain(caption))
+    assert (tally.pairs, tally.pairs_strict) == (9 - 3, 9)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
+def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
+    """Putting the extents back gives the frames that have a caption, each extent of one caption."""
+    caption = np.array(numbers)
+    found = extents(caption)
+    covered = np.zeros(len(caption), bool)
+    for first, last in found:
+        assert len(set(numbers[first : last + 1])) == 1
+        covered[first : last + 1] = True
+    np.testing.assert_array_equal(covered, caption > 0)
+
+
+def test_contrast_orders_pairs_as_batches_label_them() -> None:
+    """Runs one after the other, all forward and then all backward, whatever the stride."""
+    torch.manual_seed(0)
+    network = SiameseStrip().eval()
+    runs = torch.randn(2, 5, 64, 4, 64)
+    with torch.inference_mode():
+        found = network.contrast(runs, stride=3)
+        expected = [network.contrast(runs[run : run + 1, [t, t + 3]]) for run in range(2) for t in range(2)]  # (2, 80, 4, 32) each
+    torch.testing.assert_close(found, torch.cat([torch.stack([pair[way] for pair in expected]) for way in range(2)]), atol=1e-5, rtol=1e-5)
+
+
+def test_folding_batch_norms_changes_nothing() -> None:
+    """The stored network computes what the trained one did."""
+    torch.manual_seed(0)
+    trained = SiameseStrip(norm=True).eval()
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    canvases = torch.rand(4, 3, 32, 512) * 2 - 1
+    with torch.inference_mode():
+        torch.testing.assert_close(fold(trained)(canvases), trained(canvases), atol=1e-4, rtol=1e-4)
+
+
+def _certain(caption: np.ndarray) -> Probabilities:
+    """Probabilities of 1 for what these captions' numbers mean."""
+    before, after = caption[:-1], caption[1:]
+    return np.eye(len(LABELS), dtype=np.float32)[np.stack([label_pairs(before, after), label_pairs(after, before)], 1)]
