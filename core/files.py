@@ -2,9 +2,14 @@
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
+from typing import Final
 
 from core.errors import PermanentError
+
+PARTIAL: Final = ".partial"
+"""Ending of a file that is being written; its name begins with a dot. One that does not grow is of a process that was killed."""
 
 
 def make_parent(path: Path) -> None:
@@ -20,13 +25,13 @@ def make_parent(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place and move it there, over one that is there already. Several processes may do so at once.
+    """Write a file beside its place and move it there, over one that is there already. Several may write the same file at once.
 
     Raises:
         PermanentError: it cannot be written.
     """
     make_parent(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
         partial.write_bytes(data)
         partial.replace(path)

@@ -3,9 +3,10 @@
 import asyncio
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Annotated, Final
 
 import orjson
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
 from core.errors import CorruptInputError, MissingObjectError, PermanentError, TransientError, UnknownModelError
 from storage.keys import FILE_NAME, MODEL_VERSION, Keys
@@ -17,20 +18,24 @@ MAX_WEIGHTS_BYTES: Final = 4 * 1024**3
 """Weights are held in memory once while they are fetched; the production model has 137 MB."""
 
 
+@with_config(ConfigDict(strict=True, extra="ignore"))
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
     """What a stored model is.
 
     Attributes:
         file: name of the weights file beside the manifest.
-        sha256: of the weights file.
+        sha256: of the weights file, in lower case; names it in the workers' caches.
     """
 
     model_version: str
-    file: str
-    sha256: str
-    size_bytes: int
+    file: Annotated[str, StringConstraints(pattern=f"^{FILE_NAME.pattern}$")]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(ge=0)]
     architecture_name: str
+
+
+_MANIFEST: Final = TypeAdapter(ModelManifest)
 
 
 class ModelStore:
@@ -40,27 +45,33 @@ class ModelStore:
         self._store, self._keys = store, keys
 
     async def push(self, manifest: ModelManifest, data: bytes) -> bool:
-        """Store a model, and read it back. Returns False when exactly this model was there already.
+        """Store a model, and read it back. Returns False when exactly this model was there already, and whole.
+
+        Weights that are gone or damaged are put anew: their version stands for them still.
 
         Raises:
             PermanentError: another model has this version. Runs name versions, so a version never changes its weights.
         """
         present = await self._find(manifest.model_version)
-        if present is not None and present.sha256 != manifest.sha256:
-            raise PermanentError(
-                f"model {manifest.model_version} is there already with SHA-256 {present.sha256}, "
-                f"this file has {manifest.sha256}; choose another version"
-            )
         if present is not None:
-            return False
+            if present.sha256 != manifest.sha256:
+                raise PermanentError(
+                    f"model {manifest.model_version} is there already with SHA-256 {present.sha256}, "
+                    f"this file has {manifest.sha256}; choose another version"
+                )
+            try:
+                await self.fetch(present)
+                return False
+            except (MissingObjectError, CorruptInputError):
+                manifest = present
         key = self._keys.model(manifest.model_version, manifest.file)
         await self._store.put(key, data)
         read_back = await self._store.get(key, MAX_WEIGHTS_BYTES)
         if await asyncio.to_thread(_sha256, read_back) != manifest.sha256:
             raise TransientError(f"{key} reads back as other bytes than were put; push again")
-        await self._store.put(
-            self._keys.model(manifest.model_version, MANIFEST), orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-        )
+        if present is None:
+            text = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+            await self._store.put(self._keys.model(manifest.model_version, MANIFEST), text)
         return True
 
     async def versions(self) -> list[str]:
@@ -95,7 +106,7 @@ class ModelStore:
         found = await asyncio.to_thread(_sha256, data)
         if found != manifest.sha256:
             raise CorruptInputError(
-                f"{key} has SHA-256 {found}, its manifest says {manifest.sha256}; push the model again under another version"
+                f"{key} has SHA-256 {found}, its manifest says {manifest.sha256}; push the same file again, or remove the model"
             )
         return data
 
@@ -112,17 +123,18 @@ class ModelStore:
             data = await self._store.get(key, MAX_MANIFEST_BYTES)
         except MissingObjectError:
             return None
-        return _parse(data, key)
+        return _parse(data, key, model_version)
 
 
-def _parse(data: bytes, key: str) -> ModelManifest:
+def _parse(data: bytes, key: str, model_version: str) -> ModelManifest:
     try:
-        values: Any = orjson.loads(data)
-        manifest = ModelManifest(**{name: values[name] for name in ModelManifest.__dataclass_fields__})
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise CorruptInputError(f"{key} is no manifest of a model: {error!r}") from error
-    if not isinstance(manifest.file, str) or FILE_NAME.fullmatch(manifest.file) is None:
-        raise CorruptInputError(f"{key} names the file {manifest.file!r}; expected a plain name beside it")
+        manifest = _MANIFEST.validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "it"
+        raise CorruptInputError(f"{key} is no manifest of a model: {where}: {fault['msg']}, found {fault['input']!r:.100}") from error
+    if manifest.model_version != model_version:
+        raise CorruptInputError(f"{key} is the manifest of model {manifest.model_version}; push the model under its own version")
     return manifest
 
 

@@ -1,20 +1,30 @@
 """Which models there are: the built-in one, and those in the store."""
 
 import asyncio
+import contextlib
 import hashlib
+import os
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from core.errors import CheckpointError, UnknownModelError
-from core.files import write_whole
+from core.errors import CheckpointError, ConfigurationError, PermanentError, UnknownModelError
+from core.files import PARTIAL, write_whole
 from core.logging import get_logger
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from storage.models import ModelStore
 
 log = get_logger(__name__)
 
-MODELS_KEPT = 4
+MODELS_KEPT: Final = 4
 """Weights files that a worker keeps in its cache; the least recently used go first."""
+
+ABANDONED_SECONDS: Final = 3600.0
+"""A file that has been partial for so long is of a process that was killed; writing one takes seconds."""
+
+_OURS: Final = re.compile(rf"[0-9a-f]{{64}}|(?P<partial>\.[0-9a-f]{{64}}\..*{re.escape(PARTIAL)})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +74,52 @@ class ModelCache:
     async def weights(self, version: str, sha256: str) -> Path:
         """A file with these weights; whoever loads it checks the hash once more.
 
+        Args:
+            sha256: as a work record or a manifest holds it, checked there: it names the file.
+
         Raises:
             CheckpointError: the version now stands for other weights.
             UnknownModelError: there is no such version any more.
+            ConfigurationError: the folder cannot be written: the fault of this machine, not of the model.
         """
         if version == builtin_model_version():
             return builtin_checkpoint_path()
         path = self._folder / sha256
         if await asyncio.to_thread(_holds, path, sha256):
-            path.touch()
             return path
         manifest = await self._stored.manifest(version)
         if manifest.sha256 != sha256:
             raise CheckpointError(f"model {version} has SHA-256 {manifest.sha256} in the store, the run was admitted with {sha256}")
         data = await self._stored.fetch(manifest)
-        self._make_room()
-        write_whole(path, data)
+        await asyncio.to_thread(self._keep, path, data)
         log.info("model.fetched", model_version=version, size_bytes=len(data))
         return path
 
-    def _make_room(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        files = (path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        kept = sorted(files, key=lambda path: path.stat().st_mtime)
-        for path in kept[: max(0, len(kept) - MODELS_KEPT + 1)]:
-            path.unlink(missing_ok=True)
+    def _keep(self, path: Path, data: bytes) -> None:
+        try:
+            write_whole(path, data)
+        except PermanentError as error:
+            raise ConfigurationError(f"{error}; EXTENTS_MODEL_CACHE must name a folder that this process may write") from error
+        kept: list[tuple[float, Path]] = []
+        for file in self._folder.iterdir():
+            found = _OURS.fullmatch(file.name)  # the folder may hold anything else
+            with contextlib.suppress(FileNotFoundError):  # another process makes room as well
+                if found and found["partial"]:
+                    if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
+                        file.unlink()
+                elif found:
+                    kept.append((file.stat().st_mtime, file))
+        for _, file in sorted(kept)[:-MODELS_KEPT]:
+            file.unlink(missing_ok=True)
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    """Whether the file is there and whole; a damaged one is fetched again."""
-    if not path.exists():
+    """Whether the file is there and whole, which then counts as used; one that is damaged or cannot be read is fetched again."""
+    try:
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            if whole:
+                os.utime(file.fileno())  # never by its name: another process may have removed it meanwhile
+    except OSError:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    return whole
