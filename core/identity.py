@@ -13,9 +13,13 @@ def parse_uuid(text: str) -> UUID:
     Raises:
         ValueError: any other spelling that ``uuid.UUID`` would take (braces, urn:, no hyphens), or no UUID at all.
     """
-    parsed = UUID(text)
-    if str(parsed) != text.lower():
-        raise ValueError(f"{text!r} is not written as 8-4-4-4-12 hexadecimal digits")
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or str(parsed) != text.lower():
+        found = repr(text) if len(text) <= 50 else f"{text[:50]!r}…"  # it may come from anybody, and be of any size
+        raise ValueError(f"{found} is not written as 8-4-4-4-12 hexadecimal digits")
     return parsed
 
 
