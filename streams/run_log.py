@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from pydantic import Field
 
-from core.frames import span_count
+from core.frames import plan_span, span_count
 from core.types import Outcome
 from streams.records import (
     DeadlinePassed,
@@ -21,6 +21,7 @@ from streams.records import (
     RunCancelled,
     RunFinished,
     RunJoined,
+    RunKey,
     RunStarted,
     SpanDone,
     SpanFailed,
@@ -54,6 +55,8 @@ class RunState(Record):
     started_at_ms: int | None = None
     requests: list[RequestRef] = Field(default_factory=list)
     """Requests that no announced outcome has answered yet."""
+    told: int = 0
+    """So many of them, the first, will have been told the outcome before the next attempt can begin."""
     answered: list[str] = Field(default_factory=list)
     takes: dict[int, int] = Field(default_factory=dict)
     first_taken_ms: int | None = None
@@ -84,8 +87,7 @@ class RunState(Record):
     def pairs_done(self) -> int:
         if self.started is None:
             return 0
-        last = self.spans - 1
-        return sum(512 if span != last else self.started.frame_count - 1 - 512 * last for span in self.done)
+        return sum(plan_span(span, self.started.frame_count).pair_count for span in self.done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,8 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
         return _finished(state, record, timestamp_ms)
     if isinstance(record, RunCancelled) and state.started is None and state.outcome is None and record.attempt == state.attempt:
         # Given up before it was started: those who joined are answered as if they had come late.
-        ended = {"outcome": Outcome.CANCELLED, "reason": record.reason, "outcome_at_ms": timestamp_ms, "finished_at_ms": timestamp_ms}
-        return Folded(state.model_copy(update=ended), Disposition.COUNTED)
+        ended = _ended(state, Outcome.CANCELLED, record.reason, timestamp_ms)
+        return Folded(ended.model_copy(update={"finished_at_ms": timestamp_ms}), Disposition.COUNTED)
     if state.started is None or record.attempt != state.attempt or state.outcome is not None:
         return Folded(state, Disposition.LATE)
     match record:
@@ -134,9 +136,9 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
             return _failed(state, record, timestamp_ms)
         case DeadlinePassed():
             reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
-            return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+            return Folded(_ended(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
         case RunCancelled():
-            return _ended(state, Outcome.CANCELLED, record.reason, timestamp_ms)
+            return Folded(_ended(state, Outcome.CANCELLED, record.reason, timestamp_ms), Disposition.COUNTED)
         case _:
             assert_never(record)
 
@@ -151,25 +153,31 @@ def deadline_ms(state: RunState) -> int | None:
 def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_ms: int) -> Folded:
     if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
         return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
-    joined = state.requests if state is not None and state.attempt == record.attempt else []
-    fresh = RunState(
-        run_id=str(record.run_id),
-        attempt=record.attempt,
-        offset=offset,
-        started=record,
-        started_at_ms=timestamp_ms,
-        requests=_with(joined, record.request),
-    )
-    return Folded(fresh, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+    fresh = _attempt(state, record, offset)
+    update = {"started": record, "started_at_ms": timestamp_ms, "requests": _with(fresh, record.request)}
+    return Folded(fresh.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+
+
+def _attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
+    """An attempt of which nothing is known yet, with the requests that the one before leaves to it.
+
+    They joined when its outcome stood already, and nobody may have told them.
+    """
+    fresh = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
+    if state is None:
+        return fresh
+    told = (str(request.request_id) for request in state.requests[: state.told])
+    return fresh.model_copy(update={"requests": state.requests[state.told :], "answered": sorted({*state.answered, *told})})
 
 
 def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
     if state is None or record.attempt > state.attempt:
         # Its run_started is still on the way, from another coordinator.
-        waiting = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset, requests=[record.request])
+        waiting = _attempt(state, record, offset)
+        waiting = waiting.model_copy(update={"requests": _with(waiting, record.request)})
         return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
-    requests = _with(state.requests, record.request)
-    if requests == state.requests or str(record.request.request_id) in state.answered:
+    requests = _with(state, record.request)
+    if requests == state.requests:
         return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
     return Folded(state.model_copy(update={"offset": offset, "requests": requests}), Disposition.COUNTED)
 
@@ -184,7 +192,7 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
         reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
-        return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+        state = _ended(state, Outcome.FAILED, reason, timestamp_ms)
     return Folded(state, Disposition.COUNTED)
 
 
@@ -198,11 +206,11 @@ def _done(state: RunState, record: SpanDone, timestamp_ms: int) -> Folded:
     if state.frame_size is not None and size != state.frame_size:
         width, height = state.frame_size
         reason = f"span {record.span} has frames of {size[0]}×{size[1]} pixels, the spans before it {width}×{height}"
-        return _ended(state, Outcome.FAILED, reason, timestamp_ms)
+        return Folded(_ended(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
     takes = {span: count for span, count in state.takes.items() if span != record.span}
     state = state.model_copy(update={"done": sorted([*state.done, record.span]), "takes": takes, "frame_size": size})
     if len(state.done) == state.spans:
-        state = _ended(state, Outcome.COMPLETED, None, timestamp_ms).state or state
+        state = _ended(state, Outcome.COMPLETED, None, timestamp_ms)
     return Folded(state, Disposition.COUNTED, stored=record.span)
 
 
@@ -210,19 +218,26 @@ def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
     if record.span in state.done or record.span >= state.spans:
         return Folded(state, Disposition.LATE)
     if record.final:
-        return _ended(state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms)
-    return Folded(state.model_copy(update={"takes": {**state.takes, record.span: 0}}), Disposition.COUNTED)
+        state = _ended(state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms)
+    else:
+        state = state.model_copy(update={"takes": {**state.takes, record.span: 0}})
+    return Folded(state, Disposition.COUNTED)
 
 
 def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded:
+    answered = [str(request) for request in record.answered]
+    waiting = [request for request in state.requests if str(request.request_id) not in answered]
+    if record.attempt < state.attempt and waiting != state.requests:
+        told = sum(str(request.request_id) not in answered for request in state.requests[: state.told])
+        update = {"requests": waiting, "told": told, "answered": sorted({*state.answered, *answered})}
+        return Folded(state.model_copy(update=update), Disposition.COUNTED)
     if record.attempt != state.attempt or state.outcome is None:
         return Folded(state, Disposition.LATE)
-    answered = [str(request) for request in record.answered]
     marker = RunState(
         run_id=state.run_id,
         attempt=state.attempt,
         offset=state.offset,
-        requests=[request for request in state.requests if str(request.request_id) not in answered],
+        requests=waiting,
         answered=sorted({*state.answered, *answered}),
         outcome=record.outcome,  # a result that could not be stored is announced as a failure
         outcome_at_ms=state.outcome_at_ms,
@@ -232,9 +247,13 @@ def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded
     return Folded(marker, Disposition.COUNTED, dropped=tuple(state.done))
 
 
-def _ended(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> Folded:
-    return Folded(state.model_copy(update={"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms}), Disposition.COUNTED)
+def _ended(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> RunState:
+    # A failure's row, which lets the next attempt begin, follows its announcement; that of a cancellation may come before.
+    told = 0 if outcome is Outcome.CANCELLED else len(state.requests)
+    return state.model_copy(update={"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms, "told": told})
 
 
-def _with(requests: list[RequestRef], request: RequestRef) -> list[RequestRef]:
-    return requests if any(known.request_id == request.request_id for known in requests) else [*requests, request]
+def _with(state: RunState, request: RequestRef) -> list[RequestRef]:
+    """Those who wait, and one more, unless it waits or has been answered already."""
+    known = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
+    return state.requests if str(request.request_id) in known else [*state.requests, request]

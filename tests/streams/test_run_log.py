@@ -1,0 +1,290 @@
+"""The fold of a run's log, over generated logs, against a model that reads the log in another way."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.types import Outcome
+from streams.records import DeadlinePassed, LogRecord, RunCancelled, RunFinished, RunJoined, RunStarted, SpanDone, SpanFailed, SpanTaken
+from streams.run_log import MAX_SPAN_TAKES, Disposition, Folded, RunState, fold
+from tests.streams.run_logs import cancelled, deadline, done, failed, finished, joined, started, taken
+
+FRAMES = 1026
+SPANS = 3  # of 512, 512 and 1 pairs
+
+attempts = st.sampled_from([1, 1, 1, 1, 2, 2, 3])
+spans = st.integers(0, SPANS)  # one more than there are
+numbers = st.integers(1, 4)
+
+records = st.one_of(
+    st.builds(started, attempts),
+    st.builds(joined, numbers, attempts),
+    st.builds(taken, spans, attempts),
+    st.builds(done, spans, attempts),
+    st.builds(done, spans, attempts),
+    st.builds(done, spans, attempts, size=st.sampled_from([(402, 28), (402, 28), (404, 28)])),
+    st.builds(done, spans, attempts, model_version=st.just("another")),
+    st.builds(failed, spans, attempts, final=st.booleans()),
+    st.builds(deadline, attempts),
+    st.builds(cancelled, attempts),
+    st.builds(finished, st.sampled_from(Outcome), st.lists(st.sampled_from([1, 2, 3, 4, 101, 102, 103]), unique=True), attempts),
+)
+
+
+@st.composite
+def lives(draw) -> list[LogRecord]:
+    """A log that mostly goes as logs go: started, worked on by several workers, ended, finished, and then the next attempt."""
+    log: list[LogRecord] = []
+    for attempt in range(1, draw(st.integers(1, 3)) + 1):
+        log.append(started(attempt))
+        work = [taken(span, attempt) for span in range(SPANS)] + [done(span, attempt) for span in range(SPANS)]
+        noise = [joined(draw(numbers), attempt), failed(draw(spans), attempt, final=False), taken(draw(spans), attempt)]
+        ends = draw(st.lists(st.sampled_from([deadline(attempt), cancelled(attempt), failed(0, attempt, final=True)]), max_size=1))
+        middle = draw(st.permutations([*work, *noise, *ends]))
+        log += [*middle[: draw(st.integers(0, len(middle)))], draw(records)]
+        if draw(st.booleans()):
+            log.append(finished(Outcome.FAILED, [*draw(st.lists(numbers, unique=True)), 100 + attempt], attempt))
+    return log
+
+
+logs = st.one_of(st.lists(records, max_size=40), lives(), st.lists(records, max_size=40).map(lambda log: [started(), *log]))
+
+
+@dataclass
+class Aggregator:
+    """Keeps what the aggregating agent keeps: a state that changed, and the spans that count."""
+
+    state: RunState | None = None
+    kept: set[int] = field(default_factory=set)
+    dispositions: list[Disposition] = field(default_factory=list)
+
+    def read(self, log: list[LogRecord], begin: int = 0) -> "Aggregator":
+        for offset in range(begin, len(log)):
+            self.take(log[offset], offset)
+        return self
+
+    def take(self, record: LogRecord, offset: int) -> Folded:
+        folded = fold(self.state, record, offset, 1_000_000 + 1000 * offset)
+        self.dispositions.append(folded.disposition)
+        if folded.disposition is Disposition.COUNTED:
+            self.state = folded.state
+            if folded.stored is not None:
+                assert folded.stored not in self.kept
+                self.kept.add(folded.stored)
+            assert self.kept.issuperset(folded.dropped)
+            self.kept.difference_update(folded.dropped)
+        else:
+            assert folded.stored is None
+            assert not folded.dropped
+        return folded
+
+
+@dataclass
+class Reading:
+    """What a person reading the log with a finger on it would say."""
+
+    attempt: int = 0
+    is_started: bool = False
+    done: set[int] = field(default_factory=set)
+    outcome: Outcome | None = None
+    is_finished: bool = False
+
+
+def read_by_hand(log: list[LogRecord]) -> Reading | None:
+    """The last attempt that began, what was done in it, and how it ended.
+
+    An attempt begins with the first record that starts or joins it and is over when a later one begins.
+    """
+    beginnings = [record.attempt for record in log if isinstance(record, RunStarted | RunJoined)]
+    if not beginnings:
+        return None
+    attempt = max(beginnings)
+    first = next(i for i, record in enumerate(log) if isinstance(record, RunStarted | RunJoined) and record.attempt == attempt)
+    own = [record for record in log[first:] if record.attempt == attempt]
+    start = next((i for i, record in enumerate(own) if isinstance(record, RunStarted)), len(own))
+    reading = Reading(attempt)
+    if any(isinstance(record, RunCancelled) for record in own[:start]):
+        reading.outcome, reading.is_finished = Outcome.CANCELLED, True
+    elif start < len(own):
+        reading.is_started = True
+        end = next((i for i in range(start, len(own)) if ended_by(own[start : i + 1])), None)
+        before = own[start : len(own) if end is None else end + 1]
+        reading.done = counted(before)
+        if end is not None:
+            reading.outcome = ended_by(before)
+            own = own[end + 1 :]
+            finishing = [record for record in own if isinstance(record, RunFinished)]
+            if finishing:
+                reading.outcome, reading.is_finished, reading.done = finishing[-1].outcome, True, set()
+    elif reading.is_finished is False:
+        return reading
+    if reading.outcome is Outcome.CANCELLED and not reading.is_started:
+        at = next(i for i, record in enumerate(own) if isinstance(record, RunCancelled))
+        finishing = [record for record in own[at:] if isinstance(record, RunFinished)]
+        reading.outcome = finishing[-1].outcome if finishing else reading.outcome
+    return reading
+
+
+def counted(records: list[LogRecord]) -> set[int]:
+    """Spans with a result that counts: of the run's pins, and of the size of the first."""
+    results = [record for record in records if isinstance(record, SpanDone) and record.span < SPANS and record.model_version != "another"]
+    return {record.span for record in results if record.frame_width == results[0].frame_width}
+
+
+def ended_by(records: list[LogRecord]) -> Outcome | None:
+    """How an attempt that had not ended before its last record ends with it."""
+    last, before = records[-1], counted(records[:-1])
+    match last:
+        case RunCancelled():
+            return Outcome.CANCELLED
+        case DeadlinePassed():
+            return Outcome.FAILED
+        case SpanFailed(final=True) if last.span < SPANS and last.span not in before:
+            return Outcome.FAILED
+        case SpanTaken() if last.span < SPANS and last.span not in before:
+            about = [record for record in records if isinstance(record, SpanTaken | SpanFailed) and record.span == last.span]
+            given_back = max((i for i, record in enumerate(about) if isinstance(record, SpanFailed)), default=-1)
+            return Outcome.FAILED if len(about) - given_back - 1 > MAX_SPAN_TAKES else None
+        case SpanDone() if last.span < SPANS and last.model_version != "another" and last.span not in before:
+            if last.span not in counted(records):
+                return Outcome.FAILED  # of another size
+            return Outcome.COMPLETED if counted(records) == set(range(SPANS)) else None
+    return None
+
+
+@given(logs)
+def test_the_outcome_is_the_first_thing_that_ends_the_attempt(log):
+    """Attempt, outcome and counted spans are what reading the log by hand says."""
+    state, reading = Aggregator().read(log).state, read_by_hand(log)
+    if reading is None:
+        assert state is None
+        return
+    assert state is not None
+    assert (state.attempt, state.outcome, set(state.done)) == (reading.attempt, reading.outcome, reading.done)
+    assert (state.finished_at_ms is not None) == reading.is_finished
+
+
+@given(logs, st.data())
+def test_redelivery_changes_nothing(log, data):
+    """However often the end of the log is delivered again, the state and the spans kept are those of delivering it once."""
+    once, often = Aggregator().read(log), Aggregator()
+    offset = 0
+    while offset < len(log):
+        read_to = data.draw(st.integers(offset + 1, len(log)))
+        often.read(log[:read_to], offset)
+        begin_again = data.draw(st.integers(0, read_to))
+        often.read(log[:read_to], begin_again)
+        offset = read_to
+    assert (often.state, often.kept) == (once.state, once.kept)
+
+
+@given(logs)
+def test_a_state_survives_the_table(log):
+    """Writing the state to the table and reading it back between any two records changes nothing."""
+    plain, stored = Aggregator(), Aggregator()
+    for offset, record in enumerate(log):
+        plain.take(record, offset)
+        stored.take(record, offset)
+        if stored.state is not None:
+            stored.state = RunState.model_validate_json(stored.state.to_bytes())
+    assert (stored.state, stored.kept, stored.dispositions) == (plain.state, plain.kept, plain.dispositions)
+
+
+@given(logs)
+def test_the_spans_kept_are_those_that_count(log):
+    """After every record the spans stored and not dropped are the state's done ones, and a completed run has them all."""
+    aggregator = Aggregator()
+    for offset, record in enumerate(log):
+        before = aggregator.state
+        aggregator.take(record, offset)
+        state = aggregator.state
+        if state is None:
+            assert not aggregator.kept
+            continue
+        assert aggregator.kept == set(state.done)
+        assert state.done == sorted(set(state.done))
+        just_completed = state.outcome is Outcome.COMPLETED and (before is None or before.outcome is None)
+        if just_completed:
+            assert aggregator.kept == set(range(SPANS))
+
+
+@given(logs)
+@example([joined(1), started(1), failed(0, final=True), joined(2), started(2), finished(Outcome.FAILED, [1, 2, 101])])
+@example([joined(1), cancelled(), started(2)])
+def test_no_request_is_lost_and_none_is_both_waiting_and_answered(log):
+    """A request that started or joined a run is from then on either waiting for an answer, once, or answered."""
+    aggregator, known = Aggregator(), set()
+    for offset, record in enumerate(log):
+        folded = aggregator.take(record, offset)
+        asks = isinstance(record, RunJoined) or (isinstance(record, RunStarted) and folded.disposition is Disposition.COUNTED)
+        if asks:
+            known.add(str(record.request.request_id))
+        state = aggregator.state
+        if state is None:
+            continue
+        waiting = [str(request.request_id) for request in state.requests]
+        assert len(waiting) == len(set(waiting))
+        assert not set(waiting) & set(state.answered)
+        assert known <= set(waiting) | set(state.answered)
+        assert state.told <= len(waiting)
+
+
+@given(logs)
+def test_nobody_is_answered_without_an_announcement(log):
+    """A request stops waiting only when a run_finished names it, or when its attempt failed and a later one began."""
+    aggregator = Aggregator()
+    for offset, record in enumerate(log):
+        before = aggregator.state
+        aggregator.take(record, offset)
+        if before is None or aggregator.state is None:
+            continue
+        now = {request.request_id for request in aggregator.state.requests}
+        gone = {request.request_id for request in before.requests} - now
+        if isinstance(record, RunFinished):
+            assert gone <= set(record.answered)
+        elif gone:
+            assert aggregator.state.attempt > before.attempt
+            assert before.outcome not in (None, Outcome.CANCELLED)
+            assert before.finished_at_ms is None
+
+
+@given(logs)
+def test_attempts_only_grow_and_an_outcome_stands(log):
+    """The attempt never goes back; within one, an outcome never goes away and only run_finished may replace it."""
+    aggregator = Aggregator()
+    for offset, record in enumerate(log):
+        before = aggregator.state
+        aggregator.take(record, offset)
+        after = aggregator.state
+        if before is None or after is None:
+            continue
+        assert after.attempt >= before.attempt
+        if after.attempt == before.attempt and before.outcome is not None and not isinstance(record, RunFinished):
+            assert (after.outcome, after.outcome_at_ms, after.done) == (before.outcome, before.outcome_at_ms, before.done)
+
+
+@given(st.sets(st.integers(0, SPANS - 1)))
+def test_pairs_done_counts_the_short_last_span(which):
+    """Of 1026 frames the spans have 512, 512 and 1 pairs."""
+    state = Aggregator().read([started(), *(done(span) for span in which)]).state
+    assert state is not None
+    assert state.pairs_done == sum({0: 512, 1: 512, 2: 1}[span] for span in which)
+
+
+@given(st.lists(records.filter(lambda record: not isinstance(record, RunStarted | RunJoined)), max_size=10))
+def test_a_run_nobody_started_has_no_state(log):
+    """Records of a run that is unknown are late, whatever they are."""
+    aggregator = Aggregator().read(log)
+    assert aggregator.state is None
+    assert set(aggregator.dispositions) <= {Disposition.LATE}
+
+
+@pytest.mark.parametrize("frame_count", [2, 513])
+def test_a_video_of_one_span_completes_with_it(frame_count):
+    """Two frames and 513 frames are one span."""
+    state = Aggregator().read([started(frame_count=frame_count), done(0, frame_count=frame_count)]).state
+    assert state is not None
+    assert state.outcome is Outcome.COMPLETED
+    assert state.pairs_done == frame_count - 1
