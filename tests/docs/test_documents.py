@@ -1,0 +1,106 @@
+"""What a stranger reads is right: links lead somewhere, commands exist, settings and targets are real."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import cli
+from core.settings import Settings, variable
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+UUID = "3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55"
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every `extents` command in code, of a block or within a line; those with FILE, UUID and the like as they stand."""
+    code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
+    lines = [line for block in code for line in block.splitlines()]
+    found = []
+    for line in lines:
+        words = shlex.split(line.replace("$TENANT", UUID).replace("$VIDEO", UUID), comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        if words and words[0] in ("extents", ".venv/bin/extents"):
+            found.append([word for word in words[1:] if word != "&"])
+    return found
+
+
+def parse(arguments: list[str]) -> None:
+    command: click.Command = cli
+    context = click.Context(cli, info_name="extents")
+    rest = list(arguments[: arguments.index(">")] if ">" in arguments else arguments)
+    while isinstance(command, click.Group) and rest:
+        found = command.get_command(context, rest[0])
+        assert found is not None, f"no command {rest[0]}"
+        command, context, rest = found, click.Context(found, info_name=rest[0], parent=context), rest[1:]
+    if rest:
+        command.make_context(command.name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    """Every link within the project names a file or folder that is there."""
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+def test_commands_exist(monkeypatch):
+    """Every `extents` command that the pages show is one that the command line takes, with those options."""
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))  # the files are the reader's
+    shown = [(name(page), arguments) for page in PAGES for arguments in commands(page.read_text())]
+    assert len(shown) > 15
+    for page, arguments in shown:
+        if arguments[:1] == ["COMMAND"]:
+            continue
+        try:
+            parse(arguments)
+        except click.UsageError as error:
+            if arguments[1:]:  # a bare name stands for the command, not for a line to type
+                raise AssertionError(f"{page}: extents {' '.join(arguments)}: {error.format_message()}") from error
+
+
+def test_settings_exist():
+    """Every variable of ours that the pages name is a setting."""
+    known = {variable(section, field) for section in Settings.SECTIONS for field in section.model_fields}
+    for page in PAGES:
+        named = set(re.findall(r"\b(?:EXTENTS|KAFKA|WASABI|SUPABASE)_[A-Z_]*[A-Z]\b", page.read_text()))
+        assert named <= known, f"{name(page)}: {named - known}"
+
+
+def test_targets_exist():
+    """Every make target that the pages name is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert named <= targets, f"{name(page)}: {named - targets}"
+
+
+def test_modules_exist():
+    """Every `python -m` that the pages name is a module of this project."""
+    for page in PAGES:
+        for module in re.findall(r"python -m ([a-z_.]+)", page.read_text()):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{name(page)}: {module}"
+
+
+def test_every_command_is_told_of():
+    """README names every command that there is."""
+    text = (ROOT / "README.md").read_text()
+    for command in cli.list_commands(click.Context(cli)):
+        assert re.search(rf"\b(extents|make) {command}\b", text), command
+
+
+def test_every_decision_is_listed():
+    """The list of decisions has every note, in order."""
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(r"\]\((\d{4}-[a-z-]+\.md)\)", (folder / "README.md").read_text())
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
