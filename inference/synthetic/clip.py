@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.synthetic.boxes import Boxes, draw_boxes
-from inference.synthetic.fonts import FontShelf
+from inference.synthetic.fonts import FontShelf, vocabulary_of
 from inference.synthetic.ground import Motion, ShotSource, Strips, film, footage, texture
 from inference.synthetic.kinds import Recipe
 from inference.synthetic.lettering import Lettering, Picture, Style, draw, lay
@@ -70,13 +70,14 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
     if rng.random() < recipe.logo:
         put_logo(rng, strips, stage.shelf)
     rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
-    captions = write_timeline(rng, recipe, script, rows, n)
+    face = stage.shelf.pick(rng, script, thin=thin)
+    captions = write_timeline(rng, recipe, vocabulary_of(face.path, script), rows, n)
     grounds = strips.astype(np.float32)
     boxes = draw_boxes(rng, recipe, width, height, n)
     least_contrast = _LEAST_CONTRAST_IF_FAINT if faint else _LEAST_CONTRAST
     for attempt in range(_ATTEMPTS):
         plain = attempt == _ATTEMPTS - 1
-        style = pick_style(rng, stage.shelf, script, strips, rows, thin=thin, faint=faint, plain=plain)
+        style = pick_style(rng, face, strips, rows, thin=thin, faint=faint, plain=plain)
         scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style)
         if scene.contrast >= least_contrast:
             break

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from PIL import ImageFont
 
-from inference.synthetic.words import WORDS, Script
+from inference.synthetic.words import MARKS, WORDS, Script, Vocabulary, vocabulary
 
 Font = ImageFont.FreeTypeFont
 
@@ -72,18 +72,13 @@ def load_font(path: str, size: int) -> Font:
     return ImageFont.truetype(path, size)
 
 
-@lru_cache(maxsize=256)
-def _missing(path: str, script: Script) -> frozenset[str]:
-    """Characters of the script's words that the face draws as its box for the unknown."""
+@lru_cache(maxsize=1024)
+def vocabulary_of(path: str, script: Script) -> Vocabulary:
+    """What a face can write of a script: the rest it would draw as its box for the unknown."""
     font = load_font(path, 16)
     unknown = bytes(font.getmask("\U0010ffff"))
-    alphabet = {char for word in WORDS[script] for char in word + word.upper()} | set(".!?,-。！？؟،")
-    return frozenset(char for char in alphabet if bytes(font.getmask(char)) == unknown)
-
-
-def writable(path: str, script: Script, text: str) -> str:
-    """The text without what the face cannot draw."""
-    return text.translate(dict.fromkeys(map(ord, _missing(path, script))))
+    alphabet = {char for word in WORDS[script] for char in word + word.upper()} | set(MARKS)
+    return vocabulary(script, frozenset(char for char in alphabet if bytes(font.getmask(char)) == unknown))
 
 
 def _faces(root: Path, script: Script, names: list[str]) -> list[tuple[Face, ...]]:

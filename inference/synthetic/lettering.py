@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from core.types import Anchor
-from inference.synthetic.fonts import Face, load_font, writable
+from inference.synthetic.fonts import Face, load_font
 from inference.synthetic.words import Line
 
 Mask = npt.NDArray[np.float32]  # (height, width), 0..1
@@ -66,7 +66,7 @@ class Lettering:
 
 def draw(lines: tuple[Line, ...], style: Style, width: int, height: int) -> Lettering:
     """Write the lines into a strip, made smaller until they fit its width."""
-    texts = [writable(style.face.path, line.script, line.text) for line in lines]
+    texts = [line.text for line in lines]
     slot = height / style.rows
     above = style.gravity * (style.rows - len(texts))  # rows left free
     size = max(_SMALLEST_FONT, round(slot * style.line_share))

@@ -3,19 +3,18 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from inference.synthetic.fonts import FontShelf, load_font, writable
+from inference.synthetic.fonts import FontShelf, load_font, vocabulary_of
 from inference.synthetic.ground import Strips
-from inference.synthetic.words import Script, random_line
+from inference.synthetic.words import Script
 
 
 def put_sign(rng: np.random.Generator, strips: Strips, shelf: FontShelf, script: Script, *, still: bool) -> None:
     """Paint a sign into the strips, in place: writing on a board, tilted, blurred or cut off, gliding as the scene does."""
     n, height, width = strips.shape[:3]
     face = shelf.pick(rng, script)
-    text = " ".join(random_line(rng, script).words[:2])
+    text = " ".join(vocabulary_of(face.path, script).line(rng).words[:2])
     size = max(8, round(height * rng.uniform(0.35, 1.6)))
     font = load_font(face.path, size)
-    text = writable(face.path, script, text)
     board = Image.new("RGBA", (int(font.getlength(text)) + size, round(size * 1.5)), _colour(rng, 255))
     ImageDraw.Draw(board).text((size / 2, size * 1.1), text, fill=_colour(rng, 255), font=font, anchor="ls")
     board = _tilt(rng, board)

@@ -4,16 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.types import Anchor
-from inference.synthetic.fonts import FontShelf
+from inference.synthetic.fonts import Face
 from inference.synthetic.ground import Strips
 from inference.synthetic.lettering import BLACK, WHITE, Colour, Lettering, Style
 from inference.synthetic.timeline import Caption
-from inference.synthetic.words import Script
 
 
-def pick_style(
-    rng: np.random.Generator, shelf: FontShelf, script: Script, ground: Strips, rows: int, *, thin: bool, faint: bool, plain: bool
-) -> Style:
+def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, *, thin: bool, faint: bool, plain: bool) -> Style:
     """A style at random.
 
     Args:
@@ -35,7 +32,7 @@ def pick_style(
         fill, outline, shadow = WHITE, rng.uniform(0.04, 0.07), 0.0
     edge = BLACK if sum(fill) > 300 else WHITE
     return Style(
-        face=shelf.pick(rng, script, thin=thin),
+        face=face,
         anchor=Anchor(str(rng.choice(["center", "center", "center", "left", "right"]))),
         fill=fill,
         edge=edge,

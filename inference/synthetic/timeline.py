@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.synthetic.kinds import Recipe
-from inference.synthetic.words import Line, Script, random_line, with_one_word_changed
+from inference.synthetic.words import Line, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Caption:
         return max(0.0, min(1.0, rise, fall))
 
 
-def write_timeline(rng: np.random.Generator, recipe: Recipe, script: Script, rows: int, n: int) -> list[Caption]:
+def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, n: int) -> list[Caption]:
     """Captions from somewhere before frame 0 to somewhere after the last; those wholly outside are left out.
 
     Where the strip has room for two rows, most captions have two lines.
@@ -38,10 +38,10 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, script: Script, row
     clock = -int(rng.integers(0, recipe.caption_frames[1]))
     while clock < n:
         previous = captions[-1] if captions else None
-        lines = _next_lines(rng, recipe, script, rows, previous)
+        lines = _next_lines(rng, recipe, words, rows, previous)
         if previous is None or rng.random() >= recipe.follow:
             clock += int(rng.integers(2, 14))
-            lines = _new_lines(rng, script, rows)
+            lines = _new_lines(rng, words, rows)
         fade_in, fade_out = (int(rng.integers(0, 6)), int(rng.integers(0, 6))) if fades else (0, 0)
         length = max(int(rng.integers(recipe.caption_frames[0], recipe.caption_frames[1] + 1)), fade_in + fade_out + 2)
         captions.append(Caption(lines, clock, clock + length, fade_in, fade_out))
@@ -49,25 +49,25 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, script: Script, row
     return [caption for caption in captions if caption.stop > 0 and caption.start < n]
 
 
-def _next_lines(rng: np.random.Generator, recipe: Recipe, script: Script, rows: int, previous: Caption | None) -> tuple[Line, ...]:
+def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, previous: Caption | None) -> tuple[Line, ...]:
     """What follows a caption without a gap: the same with a word, a line or its end changed, or something new."""
     if previous is None:
-        return _new_lines(rng, script, rows)
+        return _new_lines(rng, words, rows)
     choice = rng.random()
     lines = list(previous.lines)
     place = int(rng.integers(len(lines)))
     if choice < recipe.one_word:
-        lines[place] = with_one_word_changed(rng, lines[place])
+        lines[place] = words.with_one_word_changed(rng, lines[place])
     elif choice < recipe.one_word + recipe.one_line and len(lines) > 1:
-        lines[place] = random_line(rng, script)
+        lines[place] = words.line(rng)
     elif choice < recipe.one_word + recipe.one_line + recipe.extend:
         last = lines[-1]
-        lines[-1] = Line(script, last.words + random_line(rng, script).words[:2], last.terminator)
+        lines[-1] = Line(words.script, last.words + words.line(rng).words[:2], last.terminator)
     else:
-        return _new_lines(rng, script, rows)
+        lines = list(_new_lines(rng, words, rows))
     return tuple(lines)
 
 
-def _new_lines(rng: np.random.Generator, script: Script, rows: int) -> tuple[Line, ...]:
+def _new_lines(rng: np.random.Generator, words: Vocabulary, rows: int) -> tuple[Line, ...]:
     count = rows if rng.random() < 0.7 else 1
-    return tuple(random_line(rng, script) for _ in range(count))
+    return tuple(words.line(rng) for _ in range(count))

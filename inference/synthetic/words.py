@@ -74,6 +74,8 @@ _TERMINATORS: Final = {
     Script.ARABIC: ("", "", "؟", "،"),
 }
 
+MARKS: Final = "".join({mark for marks in _TERMINATORS.values() for mark in marks}) + "-"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -88,27 +90,40 @@ class Line:
         return ("" if self.script in _JOINED else " ").join(self.words) + self.terminator
 
 
-def random_line(rng: np.random.Generator, script: Script) -> Line:
-    words = list(rng.choice(WORDS[script], int(rng.integers(1, 8))))
-    terminator = str(rng.choice(_TERMINATORS[script]))
-    if script in (Script.LATIN, Script.CYRILLIC):
-        style = rng.random()
-        if style < 0.15:
-            words = [word.upper() for word in words]
-        elif style < 0.7:
-            words[0] = words[0][:1].upper() + words[0][1:]
-        if rng.random() < 0.06:
-            words[0] = "- " + words[0]
-    return Line(script, tuple(str(word) for word in words), terminator)
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The words and punctuation captions are made of: those of a script that a typeface has all characters for."""
+
+    script: Script
+    words: tuple[str, ...]
+    terminators: tuple[str, ...]
+    dash: bool
+
+    def line(self, rng: np.random.Generator) -> Line:
+        words = [str(word) for word in rng.choice(self.words, int(rng.integers(1, 8)))]
+        if self.script in (Script.LATIN, Script.CYRILLIC):
+            style = rng.random()
+            if style < 0.15:
+                words = [word.upper() for word in words]
+            elif style < 0.7:
+                words[0] = words[0][:1].upper() + words[0][1:]
+            if self.dash and rng.random() < 0.06:
+                words[0] = "- " + words[0]
+        return Line(self.script, tuple(words), str(rng.choice(self.terminators)))
+
+    def with_one_word_changed(self, rng: np.random.Generator, line: Line) -> Line:
+        """The same line with one other word at one place, in the same case."""
+        place = int(rng.integers(len(line.words)))
+        old = line.words[place]
+        new = old
+        while new.casefold() == old.casefold():
+            new = str(rng.choice(self.words))
+        new = new.upper() if old.isupper() else new
+        return Line(self.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
 
 
-def with_one_word_changed(rng: np.random.Generator, line: Line) -> Line:
-    """The same line with one other word at one place, in the same case."""
-    place = int(rng.integers(len(line.words)))
-    old = line.words[place]
-    new = old
-    while new == old:
-        new = str(rng.choice(WORDS[line.script]))
-        if old.isupper():
-            new = new.upper()
-    return Line(line.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
+def vocabulary(script: Script, missing: frozenset[str]) -> Vocabulary:
+    """What can be written in a script without the characters that are ``missing``."""
+    words = tuple(word for word in WORDS[script] if not missing & set(word + word.upper()))
+    terminators = tuple(mark for mark in _TERMINATORS[script] if not missing & set(mark))
+    return Vocabulary(script, words, terminators, dash="-" not in missing)

@@ -26,7 +26,7 @@ from inference.synthetic.kinds import RECIPES, Kind
 CLIP_FRAMES: Final = 24
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
 FOOTAGE_SHARE: Final = 0.5  # little footage is at hand, so half of the grounds are made textures
-_FORMAT: Final = 1  # raise it when clips change without their recipes changing
+_FORMAT: Final = 2  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]

@@ -1,8 +1,8 @@
 """Measures a checkpoint on clips it was not trained on: other fonts, other footage, the whole way through VP9 chunks.
 
 Pairs are counted by their own likeliest label (both directions' mean), before they are made consistent with each other;
-captions and boundaries after, as the run database has them. A pair with a frame in which a caption is between 30 and
-70 % visible has no label that is right beyond doubt and is left out of ``pairs``; ``pairs_strict`` counts it too.
+captions and boundaries after, as the run database has them. A pair with a frame in which a caption is between 20 and
+80 % visible has no label that is right beyond doubt and is left out of ``pairs``; ``pairs_strict`` counts it too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ CLIPS_PER_KIND: Final = 48
 FOOTAGE_SHARE: Final = 0.8
 SEED: Final = 20_001
 TOLERANCE_FRAMES: Final = 1
-_DOUBTFUL: Final = (0.3, 0.7)
+_DOUBTFUL: Final = (0.2, 0.8)
 
 
 @dataclass(frozen=True, slots=True)

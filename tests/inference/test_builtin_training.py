@@ -22,7 +22,7 @@ from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import TRAINING_SHOTS
 from inference.synthetic.kinds import RECIPES, Kind
 from inference.synthetic.timeline import Caption
-from inference.synthetic.words import Line, Script, random_line, with_one_word_changed
+from inference.synthetic.words import Line, Script, vocabulary
 from inference.training.batches import label_pairs
 from inference.training.evaluate import KnownClip, extents, judge
 from inference.training.train import fold
@@ -64,8 +64,10 @@ def test_labels_follow_from_the_captions_of_two_frames() -> None:
 def test_one_word_is_changed(seed: int, script: Script) -> None:
     """The line differs from the one before in exactly one word."""
     rng = np.random.default_rng(seed)
-    line = random_line(rng, script)
-    changed = with_one_word_changed(rng, line)
+    words = vocabulary(script, frozenset("qé的かا나и"))
+    line = words.line(rng)
+    changed = words.with_one_word_changed(rng, line)
+    assert not set(line.text + changed.text) & set("qé的かا나и")
     assert sum(a != b for a, b in zip(line.words, changed.words, strict=True)) == 1
 
 
