@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from core.admission import AdmissionLimits, AdmissionRequest, Rejection
 from core.errors import PoisonError
 from core.identity import request_id, run_id
 from core.settings import AdmissionSettings, ModelVersion, variable
 from core.types import Priority, RejectionType
-from streams.records import Id, Record, RequestRef, VideoEncoded, decode
+from streams.records import Id, RequestRef, VideoEncoded, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +49,25 @@ class Identified:
     ref: RequestRef
 
 
-class _Ids(Record):
+class _Ids(BaseModel):
     tenant_id: Id
     video_id: Id
+
+
+def _read_ids(value: bytes | None) -> _Ids | None:
+    try:
+        return _Ids.model_validate_json(value or b"", strict=True)
+    except ValidationError:
+        return None
 
 
 def read_request(received: Received, settings: AdmissionSettings, default_model: ModelVersion) -> Unidentified | Identified:
     """Read one request and apply the limits that need nothing but the record."""
     try:
-        ids = decode(_Ids, received.value)
-    except PoisonError as error:
-        return Unidentified(str(error))
-    try:
         video = decode(VideoEncoded, received.value)
     except PoisonError as error:
-        return _unusable(received, ids, str(error))
+        ids = _read_ids(received.value)
+        return Unidentified(str(error)) if ids is None else _unusable(received, ids, str(error))
     model = video.model_version or default_model
     video = video.model_copy(update={"model_version": model, "priority": Priority.LOW if received.low else video.priority})
     source = video.event_id or f"{received.topic}/{received.partition}/{received.offset}"
@@ -113,11 +118,11 @@ def _refuse(frame_count: int, cost_usd: float, settings: AdmissionSettings) -> R
 
 def _unusable(received: Received, ids: _Ids, message: str) -> Identified:
     """A record with ids whose other fields are wrong: what of it can be shown is kept."""
-    fields = orjson.loads(received.value or b"{}")
+    fields = from_json(received.value or b"{}")  # the parser that found its ids: others refuse some of what it takes, such as NaN
 
     def integer(name: str) -> int | None:
         value = fields.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if type(value) is int and abs(value) < 2**31 else None
 
     def text(name: str) -> str | None:
         value = fields.get(name)

@@ -4,7 +4,7 @@ Unknown fields are ignored, so that producers can move first. ``docs/contracts``
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import orjson
@@ -118,7 +118,10 @@ class RunJoined(RunKey):
 
 
 class SpanTaken(RunKey):
-    """Sent and confirmed before a span touches decoder or GPU: Kafka counts no deliveries, so this is how a span that kills its worker is noticed."""
+    """Sent and confirmed before a span touches decoder or GPU.
+
+    Kafka counts no deliveries, so this is how a span that kills its worker is noticed.
+    """
 
     kind: Literal["span_taken"] = "span_taken"
     span: Count
@@ -258,6 +261,10 @@ class InferenceRejected(Record):
 
 R = TypeVar("R", bound=Record)
 
+MAX_FAULTS: Final = 5
+MAX_FAULT_LENGTH: Final = 300
+"""A message must fit into an event and a log line, whatever the record that it is about."""
+
 
 def decode(kind: type[R], value: bytes | None) -> R:
     """Parse one record.
@@ -284,6 +291,7 @@ def decode_log(value: bytes | None) -> LogRecord:
 
 
 def describe(error: ValidationError) -> str:
-    """The faults of a record, each with its field; values are left out, since they may be anything of any size."""
+    """The first faults of a record, each with its field. Values are left out, and what quotes one is cut: they may be of any size."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:5])
+    told = (f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:MAX_FAULTS])
+    return "; ".join(fault if len(fault) <= MAX_FAULT_LENGTH else f"{fault[:MAX_FAULT_LENGTH]}…" for fault in told)
