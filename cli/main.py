@@ -3,6 +3,7 @@ coordinator never loads torch."""
 
 import importlib
 import importlib.util
+import logging
 import sys
 from typing import Final
 
@@ -18,6 +19,7 @@ COMMANDS: Final = {
     "encode": "Cut a video into cropped chunks.",
     "submit": "Publish video.encoded for a stored video.",
     "models": "Keep the models that runs may name.",
+    "dead-letters": "Look at records set aside for good; redrive or discard them.",
     "worker": "Run a coordinator or a GPU worker.",
     "topics": "Create the service's topics, or check them.",
     "doctor": "Check every dependency, and say how to mend it.",
@@ -26,14 +28,18 @@ COMMANDS: Final = {
 """Each is ``command`` in ``cli/<name>.py``. The summaries stand here so that the listing imports none of them."""
 
 
+def _module(command: str) -> str:
+    return command.replace("-", "_")
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if importlib.util.find_spec(f"cli.{name}")]
+        return [name for name in COMMANDS if importlib.util.find_spec(f"cli.{_module(name)}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"cli.{_module(cmd_name)}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,6 +55,7 @@ def cli() -> None:
 
 def main() -> None:
     """Errors of our own end in one message and status 1; anything else is a bug and shows its traceback."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every failed connection; workers set their own level
     try:
         cli()
     except ExtentsError as error:

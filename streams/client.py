@@ -65,7 +65,8 @@ class Outcomes:
     def __init__(self, kafka: KafkaSettings, topics: Topics, *, from_beginning: bool = False) -> None:
         self._names = {topics.name(name): name for name in self.NAMES}
         self._from_beginning = from_beginning
-        self._consumer = AIOKafkaConsumer(*self._names, **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
+        reset = "earliest" if from_beginning else "latest"  # a reset still under way must not undo the seek
+        self._consumer = AIOKafkaConsumer(*self._names, **client_options(kafka), enable_auto_commit=False, auto_offset_reset=reset)
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()

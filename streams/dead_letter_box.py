@@ -1,0 +1,144 @@
+"""The dead letters of an installation: reading them, and marking those that have been dealt with.
+
+A record of a topic cannot be taken out, so what was done about a dead letter is one more record in the same topic: a mark
+that names the letter's place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from core.settings import KafkaSettings
+from streams.connection import client_options
+from streams.topics import Topics
+
+MARK_HEADER: Final = "handled"
+"""Of a mark: ``partition/offset`` of the letter that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A dead letter as it lies in its topic.
+
+    Attributes:
+        place: ``partition/offset``, by which commands name it.
+        origin: ``topic/partition/offset`` where the record was first read.
+        handled: what was done about it (``redriven``, ``discarded``), None while nothing was.
+    """
+
+    place: str
+    buried_at: datetime
+    key: bytes | None
+    value: bytes
+    headers: Mapping[str, bytes]
+    handled: str | None = None
+
+    @property
+    def origin(self) -> str:
+        return self.header("origin")
+
+    @property
+    def topic(self) -> str:
+        return self.origin.rsplit("/", 2)[0]
+
+    @property
+    def reason(self) -> str:
+        return self.header("reason")
+
+    @property
+    def error(self) -> str:
+        return self.header("error")
+
+    @property
+    def run_id(self) -> str | None:
+        return self.header("run_id") or None
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, b"").decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters are meant; what is None does not matter.
+
+    Attributes:
+        topic: name of the topic the record came from, without the prefix.
+        places: these alone.
+        handled: also those that have been dealt with.
+    """
+
+    topic: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    places: tuple[str, ...] = ()
+    handled: bool = False
+
+    def covers(self, letter: StoredLetter, topics: Topics) -> bool:
+        return (
+            (self.topic is None or letter.topic == topics.name(self.topic))
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.since is None or letter.buried_at >= self.since)
+            and (self.until is None or letter.buried_at < self.until)
+            and (not self.places or letter.place in self.places)
+            and (self.handled or letter.handled is None)
+        )
+
+
+class DeadLetterBox:
+    """Reads the topic without a group, from its beginning or from a time on."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
+        self._kafka, self._topics = kafka, topics
+
+    async def read(self, selection: Selection) -> list[StoredLetter]:
+        """The letters selected, oldest first, each with what was done about it so far."""
+        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a reset still under way must not undo the seek
+        async with AIOKafkaConsumer(self._topics.dead_letter, **client_options(self._kafka), **options) as consumer:
+            partitions = list(consumer.assignment())
+            await self._seek(consumer, partitions, selection.since)
+            records = await _read_to_end(consumer, partitions)
+        marks = {mark: _header(record, "action").decode() for record in records if (mark := _header(record, MARK_HEADER).decode())}
+        letters = [_letter(record, marks) for record in records if not _header(record, MARK_HEADER)]
+        return [letter for letter in letters if selection.covers(letter, self._topics)]
+
+    async def mark(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
+        """Note what was done about letters, confirmed."""
+        async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
+            for letter in letters:
+                headers = [(MARK_HEADER, letter.place.encode()), ("action", action.encode()), ("note", note.encode())]
+                await producer.send_and_wait(self._topics.dead_letter, b"", key=letter.key, headers=headers)
+
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: datetime | None) -> None:
+        if since is None:
+            await consumer.seek_to_beginning(*partitions)
+            return
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
+        for partition in partitions:
+            place = found.get(partition)
+            if place is None:
+                await consumer.seek_to_end(partition)
+            else:
+                consumer.seek(partition, place.offset)
+
+
+async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[ConsumerRecord]:
+    ends = await consumer.end_offsets(partitions)
+    records: list[ConsumerRecord] = []
+    while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+        for batch in (await consumer.getmany(timeout_ms=1000)).values():
+            records += batch
+    return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
+
+
+def _letter(record: ConsumerRecord, marks: Mapping[str, str]) -> StoredLetter:
+    place = f"{record.partition}/{record.offset}"
+    buried_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), marks.get(place))
+
+
+def _header(record: ConsumerRecord, name: str) -> bytes:
+    return next((value for key, value in record.headers if key == name), b"")
