@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 POLL_RECORDS = 8
 TEN_YEARS = 10 * 365 * 86_400.0
-"""With full queues Faust stops polling; past the poll interval the client would leave its group and never come back. Our own watchdog looks after hangs."""
+"""With full queues Faust stops polling; past the poll interval the client would leave its group and never come back.
+Our own watchdog looks after hangs."""
 
 
 class TenureEnded(Exception):
@@ -150,7 +151,7 @@ def record_headers(message: Message) -> dict[str, bytes]:
     """A record's headers; of a name that stands there twice the last counts."""
     headers = message.headers or {}
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return {name: value if isinstance(value, bytes) else str(value).encode() for name, value in pairs}
+    return {name: value or b"" for name, value in pairs}  # Kafka knows headers without a value
 
 
 def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int, **options: Any) -> ExtentsApp:

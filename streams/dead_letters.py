@@ -38,7 +38,7 @@ def dead_letter(
     ours = {
         "origin": origin_header(origin),
         "reason": reason.encode(),
-        "error": error.encode()[:MAX_ERROR_BYTES],
+        "error": error.encode()[:MAX_ERROR_BYTES].decode(errors="ignore").encode(),  # not cut within a character
         "tries": str(tries).encode(),
     }
     if run_id is not None:
@@ -56,5 +56,8 @@ def parse_origin(text: bytes) -> Origin:
     Raises:
         ValueError: it is none.
     """
-    topic, partition, offset = text.decode().rsplit("/", 2)
-    return Origin(topic=topic, partition=int(partition), offset=int(offset))
+    try:
+        topic, partition, offset = text.decode().rsplit("/", 2)
+        return Origin(topic=topic, partition=int(partition), offset=int(offset))
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is not written as topic/partition/offset") from None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from core.identity import outcome_event_id, request_event_id
@@ -11,7 +12,10 @@ from core.types import Outcome
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
 from streams.run_log import RunState
 
-SOURCE = "/extents/coordinator"
+SOURCE: Final = "/extents/coordinator"
+
+MAX_KEY_BYTES: Final = 1024
+"""A key may be as large as a record: an event that carries all of one could not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +142,10 @@ def _failed(
 
 
 def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
-    """A rejection; one whose record held no ids is named by where it was read."""
+    """A rejection; one whose record held no ids is named by where it was read, and keeps its key as far as an event has room for it."""
     source = UUID(int=0) if body.request_id is None else body.request_id
     place = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
-    key = received_key or b"" if body.video_id is None else str(body.video_id).encode()
+    key = (received_key or b"")[:MAX_KEY_BYTES] if body.video_id is None else str(body.video_id).encode()
     return OutcomeEvent(
         "inference.rejected",
         key,
