@@ -27,7 +27,10 @@ class FoundRuns:
     async def look(
         self, tenure: Tenure, tenant: UUID, video: UUID, version: int, model: str
     ) -> tuple[RunRow | None, InferenceCompleted | None]:
-        """The run row of a video, and what can be told of it; the latter is None when its object is not there, for then it does not count."""
+        """The run row of a video, and what can be told of it.
+
+        The latter is None when the row's object is not there, for then the row does not count.
+        """
         row = await self.rows_away.call(tenure, lambda: self.rows.find_run(tenant, video, version, model))
         if row is None:
             return None, None

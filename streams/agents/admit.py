@@ -150,10 +150,8 @@ class Admission:
                 f"video {video.video_id} has no cropped frames of version {version}; encode it, or name a version that exists"
             )
         if missing is not None:
-            found_count = missing.expected - missing.count
-            raise MissingObjectError(
-                f"{missing.first} is missing: {found_count} of the {missing.expected} chunks of {video.frame_count} frames are there; upload the rest"
-            )
+            there = f"{missing.expected - missing.count} of the {missing.expected} chunks of {video.frame_count} frames are there"
+            raise MissingObjectError(f"{missing.first} is missing: {there}; upload the rest")
         return Pins(
             run_id=_known(asked.run_id),
             attempt=1,
