@@ -1,160 +1,120 @@
 """``extents demo``: the main job, from a film to its run database, over real servers on this machine."""
 
-import asyncio
-import os
-import shutil
 import sys
+import tempfile
 import time
-import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from cli.caption_table import captions_as_json
-from cli.demo_check import Finding, compare, print_comparison, row_facts
-from cli.dev import create_topics
-from cli.encode_targets import encode_to_store
-from cli.following import follow
-from cli.output import print_facts, print_heading, print_json, progress, remark
+from cli.demo_check import Finding, compare, print_comparison
+from cli.demo_run import DemoRun, run_demo
+from cli.output import print_facts, print_heading, print_json, remark
 from cli.parameters import json_option
 from cli.submit import outcome_facts
-from core.settings import Settings
-from devstack.paths import stack_folder
-from devstack.stack import OwnedStack, owned
-from devstack.workers import worker
-from inference.sample import Sample, make_sample
-from storage.connect import open_rows, open_store
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
-from streams.client import Outcome, Outcomes, publish
-from streams.records import VideoEncoded
-from streams.topics import Topics
-
-TIMEOUT_SECONDS = 600.0
-"""Far above what a minute of film takes on two busy cores; a demo that hangs must end."""
+from core.files import make_parent
+from core.types import FRAMES_PER_SECOND
+from devstack.leash import StackError
+from devstack.paths import STACKS, stack_folder
+from devstack.stack import is_running, owned
+from inference.sample import make_sample
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
-    outcome: Outcome | None
-    rows: list[tuple[str, str]]
-    database: RunDatabase | None
-
-
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents demo
+  extents demo --out somewhere --json | jq .comparison
+\b
+Exit status 1 when anything is not as it should be: a caption that is not exact, a row or an object that is missing.
+\b
+Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
     default=Path("demo"),
     show_default=True,
-    help="Where film and run DB are left.",
+    help="Where the film and its run database are left.",
 )
-@click.option("--keep-stack", is_flag=True, help="Keep the stack's data and logs in .stack/demo.")
+@click.option("--keep-stack", is_flag=True, help="Keep the servers' data and logs; extents dev up --name demo starts them again.")
 @json_option
 def command(out: Path, keep_stack: bool, as_json: bool) -> None:
     """Run the main job on this machine: make a captioned film, encode it, run it through the service, check what was found.
 
     Starts Apache Kafka, an S3 server, PostgreSQL and PostgREST for itself, and a coordinator and a GPU worker as
-    processes of their own; all of them end with the command, whatever ends it. Exit status 1 when anything is not as it
-    should be.
-
-    \b
-      extents demo
-      extents demo --json | jq .captions
+    processes of their own; all of them end with the command, whatever ends it.
     """
-    started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    _say(started, "making a minute of captioned film")
-    sample = make_sample(out / "film.mp4")
-    _say(started, f"{sample.path}: {sample.frame_count / 10:.0f} s, {len(sample.captions)} captions; starting the stack")
-    folder = stack_folder("demo")
-    shutil.rmtree(folder, ignore_errors=True)
-    with owned(folder, throwaway=not keep_stack, progress=lambda text: _say(started, text)) as stack:
-        result = asyncio.run(_run(stack, sample, out, started))
-    findings = compare(sample, result.database.track.captions) if result.database else []
-    good = result.database is not None and bool(findings) and all(finding.exact for finding in findings)
+    began = time.monotonic()
+    film, run_db = out / "film.mp4", out / "run.db"
+    make_parent(film)
+    run_db.unlink(missing_ok=True)  # of an earlier demo
+    _say(began, "making a minute of captioned film")
+    sample = make_sample(film.resolve())
+    seconds = sample.frame_count / FRAMES_PER_SECOND
+    _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
+    with owned(_new_folder(keep_stack), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
+        run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text))
+    findings = compare(sample, run.database.track.captions) if run.database else []
+    good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
     if as_json:
-        _print_json(result, findings, out, good)
+        _print_json(run, findings, run_db, good)
     else:
-        _print(result, findings, out, good, time.monotonic() - started)
+        _print(run, findings, film, run_db)
+        said = f"{time.monotonic() - began:.0f} s in all"
+        remark(f"\neverything as it should be; {said}" if good else f"\nNOT as it should be, see above; {said}")
     sys.exit(0 if good else 1)
 
 
-async def _run(stack: OwnedStack, sample: Sample, out: Path, started: float) -> _Result:
-    os.environ |= stack.env | {"EXTENTS_TOPIC_PREFIX": ""}
-    settings = Settings()
-    await asyncio.to_thread(create_topics, stack)
-    tenant, video = uuid.uuid4(), uuid.uuid4()
-    logging = {**stack.env, "EXTENTS_LOG_FORMAT": "text"}
-    workers = [worker(role, f"worker-{role}", stack.folder, logging) for role in ("coordinator", "gpu")]
-    try:
-        _say(started, "encoding the film into the store; starting a coordinator and a GPU worker")
-        starting = asyncio.gather(*(part.start() for part in workers))
-        with progress("encoding", "frames") as report:
-            encoding = asyncio.to_thread(encode_to_store, sample.path, sample.crop, sample.anchor, settings, tenant, video, 1, report)
-            target, _ = await asyncio.gather(encoding, starting)
-        _say(started, f"{target.chunks} chunks in the store, both workers ready; publishing video.encoded")
-        async with Outcomes(settings.kafka, Topics(settings.topics)) as outcomes, open_rows(settings.supabase) as rows:
-            event = VideoEncoded(
-                tenant_id=tenant, video_id=video, cropped_frames_version=1, frame_count=target.frame_count, event_id="demo"
-            )
-            published = await publish(settings.kafka, Topics(settings.topics), event)
-            followed = await follow(outcomes, rows, published.request_id, TIMEOUT_SECONDS)
-            outcome = followed.outcome
-            if outcome is None or outcome.name != "inference.completed":
-                for part in workers:
-                    remark(part.tail())
-                return _Result(outcome, [], None)
-            _say(started, "inference.completed")
-            facts = await row_facts(rows, outcome)
-        async with open_store(settings.wasabi) as store:
-            data = await store.get(outcome.body["storage_key"], MAX_RUN_DB_BYTES)
-        (out / "run.db").write_bytes(data)
-        return _Result(outcome, facts, read_run_db(data, outcome.body["storage_key"]))
-    finally:
-        await asyncio.gather(*(part.stop() for part in workers))
+def _new_folder(keep: bool) -> Path:
+    """A folder for the stack: one of its own for each demo that throws its stack away, so that two may run at once."""
+    if not keep:
+        STACKS.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
+    folder = stack_folder("demo")
+    if is_running(folder):
+        raise StackError(f"a stack is running in {folder}; end it first: extents dev down --name demo --purge")
+    if folder.exists():
+        raise StackError(f"{folder} holds the stack of an earlier demo; throw it away first: extents dev down --name demo --purge")
+    return folder
 
 
-def _say(started: float, text: str) -> None:
-    remark(f"{time.monotonic() - started:5.1f} s  {text}")
+def _say(began: float, text: str) -> None:
+    remark(f"{time.monotonic() - began:5.1f} s  {text}")
 
 
-def _print(result: _Result, findings: list[Finding], out: Path, good: bool, seconds: float) -> None:
-    if result.outcome is None:
-        remark(f"no outcome within {TIMEOUT_SECONDS:.0f} s")
-        return
+def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> None:
     print_heading("The run")
-    print_facts(outcome_facts(result.outcome))
-    if result.database is None:
+    print_facts(outcome_facts(run.outcome))
+    if run.database is None:
         return
     print_heading("Captions found, against the truth")
     print_comparison(findings)
+    click.echo(f"{sum(finding.exact for finding in findings)} of {len(findings)} exact")
     print_heading("Rows in Supabase")
-    print_facts(result.rows)
-    exact = sum(finding.exact for finding in findings)
-    print_heading(
-        f"{exact} of {len(findings)} captions exact; {seconds:.0f} s in all"
-        if not good
-        else f"All {exact} captions exact; {seconds:.0f} s in all"
-    )
+    print_facts([(row.table, row.found if row.good else f"{row.found}: NOT what inference.completed says") for row in run.rows])
+    print_heading("What to try next")
     print_facts(
         [
-            ("film", str(out / "film.mp4")),
-            ("run DB", str(out / "run.db")),
-            ("look into it", f"extents show {out / 'run.db'}"),
+            ("film", str(film)),
+            ("run database", str(run_db)),
+            ("look into it", f"extents show {run_db}"),
             ("your own film", "extents find FILM --crop LEFT,TOP,RIGHT,BOTTOM --srt"),
-            ("the service", "extents dev up; extents worker coordinator; extents worker gpu; extents submit --help"),
+            ("the service", "extents dev up; . .stack/dev/env; extents worker coordinator; extents worker gpu; extents submit --help"),
         ]
     )
 
 
-def _print_json(result: _Result, findings: list[Finding], out: Path, good: bool) -> None:
+def _print_json(run: DemoRun, findings: list[Finding], run_db: Path, good: bool) -> None:
     print_json(
         {
             "good": good,
-            "event": result.outcome.body if result.outcome else None,
-            "captions": captions_as_json(result.database.track.captions) if result.database else [],
+            "event": {"name": run.outcome.name, "body": run.outcome.body},
+            "captions": captions_as_json(run.database.track.captions) if run.database else [],
             "comparison": [finding.as_json() for finding in findings],
-            "run_db": str(out / "run.db") if result.database else None,
+            "rows": [{"table": row.table, "found": row.found, "good": row.good} for row in run.rows],
+            "run_db": str(run_db) if run.database else None,
         }
     )

@@ -9,7 +9,7 @@ from cli.output import clock, print_table
 from core.captions import CaptionExtent
 from core.types import FRAMES_PER_SECOND
 from inference.sample import Sample
-from storage.rows import Rows
+from storage.rows import TABLE_PREFIX, Rows
 from streams.client import Outcome
 
 
@@ -50,19 +50,30 @@ def print_comparison(findings: Sequence[Finding]) -> None:
     print_table(("in the film", "found", "", "text"), rows)
 
 
-async def row_facts(rows: Rows, outcome: Outcome) -> list[tuple[str, str]]:
-    """The run's row and its job's, as they stand in the database; the event follows both."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that the run must have left: what it says, or what is wrong with it."""
+
+    table: str
+    found: str
+    good: bool
+
+
+async def read_rows(rows: Rows, outcome: Outcome) -> list[Row]:
+    """The run's row and its job's, as they stand in the database, against the event that followed them."""
     body = outcome.body
     run = await rows.find_run(UUID(body["tenant_id"]), UUID(body["video_id"]), body["cropped_frames_version"], body["model_version"])
     job = await rows.find_job(UUID(body["run_id"]))
     return [
-        (
-            "…_inference_runs",
+        Row(
+            f"{TABLE_PREFIX}runs",
             "missing" if run is None else f"run {run.run_id}, {run.total_pairs} pairs, SHA-256 {(run.sha256 or '')[:12]}…",
+            run is not None and (run.run_id, run.sha256, run.total_pairs) == (body["run_id"], body["sha256"], body["pairs"]),
         ),
-        (
-            "…_inference_jobs",
+        Row(
+            f"{TABLE_PREFIX}jobs",
             "missing" if job is None else f"{job.status}, {job.pairs_done}/{job.pairs_total} pairs, attempt {job.attempt}",
+            job is not None and (job.status, job.pairs_total) == ("completed", body["pairs"]),
         ),
     ]
 

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from rich.console import Console
@@ -15,25 +14,23 @@ from storage.row_values import JobRow
 from storage.rows import Rows
 from streams.client import Outcome, Outcomes
 
-LOOK_EVERY_SECONDS = 0.5
+LOOK_EVERY_SECONDS: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Following:
-    """How a request ended; ``outcome`` is None when that was not seen in time."""
+async def follow(outcomes: Outcomes, rows: Rows, request: UUID, timeout_seconds: float) -> Outcome | None:
+    """Wait for a request's outcome, with a line on standard error that shows its progress; nothing where that is no terminal.
 
-    outcome: Outcome | None
-
-
-async def follow(outcomes: Outcomes, rows: Rows, request: UUID, timeout_seconds: float) -> Following:
-    """Wait for a request's outcome, with a line on standard error that shows its progress."""
+    Returns:
+        None when there was no outcome in time.
+    """
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[pairs]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         line = bars.add_task("waiting", total=None, pairs="")
         async with _beside(_show(bars, line, rows, request)):
             with suppress(TimeoutError):
-                return Following(await asyncio.wait_for(outcomes.wait_for(request), timeout_seconds))
-    return Following(None)
+                return await asyncio.wait_for(outcomes.wait_for(request), timeout_seconds)
+    return None
 
 
 async def _show(bars: Progress, line: TaskID, rows: Rows, request: UUID) -> None:

@@ -7,6 +7,7 @@ import click
 
 from core.identity import parse_uuid
 from core.types import Anchor
+from storage.keys import MODEL_VERSION
 
 
 class CropParameter(click.ParamType):
@@ -32,6 +33,17 @@ class UuidParameter(click.ParamType):
             return parse_uuid(str(value))
         except ValueError:
             self.fail(f"{value!r} is no UUID, as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
+
+
+class ModelVersionParameter(click.ParamType):
+    """A model's version, as runs name it."""
+
+    name = "VERSION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if MODEL_VERSION.fullmatch(str(value)) is None:
+            self.fail(f"{value!r} is no model version: up to 64 letters, digits, '.', '_' and '-', the first a letter or digit", param, ctx)
+        return str(value)
 
 
 crop_option = click.option(

@@ -2,49 +2,67 @@
 
 import asyncio
 import sys
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid4
 
 import click
 
-from cli.following import Following, follow
+from cli.following import follow
 from cli.local_video import find_frame_count
 from cli.output import print_facts, print_json, remark, size
-from cli.parameters import UuidParameter, json_option
+from cli.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.errors import MissingObjectError
 from core.frames import LEVELS
 from core.settings import Settings
 from core.types import Priority
 from inference.chunk_length import count_frames
 from storage.connect import object_keys, open_rows, open_store
-from storage.keys import Keys
-from storage.objects import ObjectStore
+from streams.brokers import require_topics
 from streams.client import Outcome, Outcomes, Published, publish
 from streams.records import VideoEncoded
 from streams.topics import Topics
 
-MAX_CHUNK_BYTES = 64 * 1024 * 1024
+MAX_CHUNK_BYTES: Final = 64 * 1024 * 1024
+
+_STATUS: Final = {"inference.completed": 0, "inference.rejected": 3, "inference.failed": 4}
 
 
 @click.command(
     epilog="""\b
 Examples:
   extents submit --tenant-id UUID --video-id UUID --watch
+  extents submit --tenant-id UUID --video-id UUID --model-version mrn0fkfd --watch
   extents submit --tenant-id UUID --video-id UUID --force --priority low --json
 \b
 Exit status with --watch: 0 completed, 3 rejected, 4 failed.
+\b
 Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX; WASABI_* unless --frame-count is given; SUPABASE_* with --watch."""
 )
 @click.option("--tenant-id", type=UuidParameter(), required=True, help="Whose video it is.")
 @click.option("--video-id", type=UuidParameter(), required=True, help="Which video.")
-@click.option("--version", type=click.IntRange(min=1), default=1, show_default=True, help="Version of its cropped frames.")
-@click.option("--frame-count", type=int, help="Number of frames; by default counted in the store.")
-@click.option("--model-version", help="Model to use; by default the service's own.")
-@click.option("--priority", type=click.Choice([priority.value for priority in Priority]), default=Priority.HIGH.value, show_default=True)
+@click.option(
+    "--version", type=click.IntRange(1, 2**31 - 1), metavar="N", default=1, show_default=True, help="Version of its cropped frames."
+)
+@click.option("--frame-count", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Number of frames.  [default: as found in the store]")
+@click.option("--model-version", type=ModelVersionParameter(), metavar="V", help="Model to use.  [default: the service's own]")
+@click.option(
+    "--priority",
+    type=click.Choice([priority.value for priority in Priority]),
+    default=Priority.HIGH.value,
+    show_default=True,
+    help="Low waits while there is work of high priority.",
+)
 @click.option("--force", is_flag=True, help="Run again although a run exists.")
-@click.option("--event-id", help="Name of this request: the same name again is the same request.")
+@click.option("--event-id", metavar="NAME", help="Name of this request: the same name again is the same request.  [default: a new one]")
 @click.option("--watch", is_flag=True, help="Wait for the outcome, and show how far the run is.")
 @click.option(
-    "--timeout", "timeout_seconds", type=click.FloatRange(min=0), default=3600.0, show_default=True, help="Seconds to watch at most."
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=3600.0,
+    show_default=True,
+    help="How long to watch at most.",
 )
 @json_option
 def command(
@@ -60,8 +78,15 @@ def command(
     timeout_seconds: float,
     as_json: bool,
 ) -> None:
-    """Publish video.encoded for a video that lies in the object store."""
+    """Publish video.encoded for a video that lies in the object store.
+
+    Without --frame-count the chunks are listed, and the last of each level is looked into, so that a video which is not
+    there whole is told at once.
+    """
+    if event_id is not None and not 1 <= len(event_id) <= 200:
+        raise click.UsageError(f"--event-id has {len(event_id)} characters; expected 1 to 200")
     settings = Settings()
+    topics = Topics(settings.topics)
 
     async def run() -> int:
         count = frame_count if frame_count is not None else await _count_frames(settings, tenant_id, video_id, version)
@@ -73,59 +98,56 @@ def command(
             model_version=model_version,
             priority=Priority(priority),
             force=force,
-            event_id=event_id,
+            event_id=event_id or str(uuid4()),
         )
+        watched = [topics.name(name) for name in Outcomes.NAMES] if watch else []
+        await require_topics(settings.kafka, [topics.encoded, topics.encoded_low, *watched])
         if not watch:
-            published = await publish(settings.kafka, Topics(settings.topics), video)
-            _print_published(published, count, as_json)
+            _print_published(await publish(settings.kafka, topics, video), video, as_json)
             return 0
-        async with Outcomes(settings.kafka, Topics(settings.topics)) as outcomes, open_rows(settings.supabase) as rows:
-            published = await publish(settings.kafka, Topics(settings.topics), video)
-            remark(f"request {published.request_id}: {count} frames, at {published.topic}/{published.partition}/{published.offset}")
-            followed = await follow(outcomes, rows, published.request_id, timeout_seconds)
-        return _print_followed(followed, published, timeout_seconds, as_json)
+        async with Outcomes(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
+            published = await publish(settings.kafka, topics, video)
+            remark(f"request {published.request_id}: {count} frames, at {_place(published)}")
+            outcome = await follow(outcomes, rows, published.request_id, timeout_seconds)
+        if outcome is None:
+            remark(f"no outcome within {timeout_seconds:g} s; it goes on. To watch again, add: --watch --event-id {video.event_id}")
+            return 1
+        _print_outcome(outcome, published, as_json)
+        return _STATUS[outcome.name]
 
     sys.exit(asyncio.run(run()))
 
 
 async def _count_frames(settings: Settings, tenant: UUID, video: UUID, version: int) -> int:
     keys = object_keys(settings.keys)
+    prefix = keys.chunk_prefix(tenant, video, version, "")
     async with open_store(settings.wasabi) as store:
-        names = await _chunk_names(store, keys, tenant, video, version)
+        names = {key.removeprefix(prefix) async for key in store.list_keys(prefix)}
+        where = f"s3://{store.bucket}/{prefix.rstrip('/')}"
         if not names:
-            prefix = keys.chunk_prefix(tenant, video, version, "")
-            raise MissingObjectError(
-                f"no chunks under s3://{store.bucket}/{prefix}; extents encode VIDEO --tenant-id … --video-id … puts them there"
-            )
+            raise MissingObjectError(f"{where}: no chunks there; extents encode VIDEO --tenant-id {tenant} --video-id {video} makes them")
         last = [max((name for name in names if name.startswith(f"modulo_{level}/")), default=None) for level in LEVELS]
         data = {name: await store.get(keys.chunk(tenant, video, version, name), MAX_CHUNK_BYTES) for name in last if name}
-    return find_frame_count(str(video), names, lambda name: count_frames(name, data[name]))
+    return find_frame_count(where, names, lambda name: count_frames(f"{where}/{name}", data[name]))
 
 
-async def _chunk_names(store: ObjectStore, keys: Keys, tenant: UUID, video: UUID, version: int) -> set[str]:
-    prefix = keys.chunk_prefix(tenant, video, version, "")
-    return {key.removeprefix(prefix) async for key in store.list_keys(prefix)}
+def _place(published: Published) -> str:
+    return f"{published.topic}/{published.partition}/{published.offset}"
 
 
-def _print_published(published: Published, frame_count: int, as_json: bool) -> None:
-    place = f"{published.topic}/{published.partition}/{published.offset}"
+def _print_published(published: Published, video: VideoEncoded, as_json: bool) -> None:
     if as_json:
-        print_json({"request_id": published.request_id, "frame_count": frame_count, "record": place})
+        names = {"request_id": published.request_id, "event_id": video.event_id}
+        print_json({**names, "frame_count": video.frame_count, "record": _place(published)})
     else:
-        print_facts([("request", str(published.request_id)), ("frames", str(frame_count)), ("record", place)])
+        print_facts([("request", str(published.request_id)), ("frames", str(video.frame_count)), ("record", _place(published))])
 
 
-def _print_followed(followed: Following, published: Published, timeout_seconds: float, as_json: bool) -> int:
-    outcome = followed.outcome
-    if outcome is None:
-        again = "it goes on; submit again with the same --event-id to watch"
-        remark(f"no outcome of request {published.request_id} within {timeout_seconds:g} s: {again}")
-        return 1
+def _print_outcome(outcome: Outcome, published: Published, as_json: bool) -> None:
     if as_json:
         print_json({"request_id": published.request_id, "event": outcome.name, "headers": outcome.headers, "body": outcome.body})
     else:
         print_facts(outcome_facts(outcome))
-    return {"inference.completed": 0, "inference.rejected": 3, "inference.failed": 4}[outcome.name]
 
 
 def outcome_facts(outcome: Outcome) -> list[tuple[str, str]]:
