@@ -21,6 +21,7 @@ class SpanRoom:
         self._limit_bytes = size_bytes
         self._held = {Priority.HIGH: 0, Priority.LOW: 0}
         self._held_bytes = 0
+        self._asking: list[Place] = []
         self._waiting_high = 0
         self._device_busy = False
         self._device_waiting_high = 0
@@ -79,13 +80,22 @@ class SpanRoom:
             await self._tell()
 
     async def take_bytes(self, place: "Place", size_bytes: int, tenure: Tenure) -> None:
-        """Wait until this many more bytes may be held; one span is let in however large it is."""
+        """Wait until this many more bytes may be held, in the order of asking; one span is let in however large it is."""
+
+        def fits() -> bool:
+            room = self._held_bytes == 0 or self._held_bytes + size_bytes <= self._limit_bytes
+            return room and self._asking[0] is place  # or small spans would keep a large one out for ever
 
         def claim() -> None:
             place.size_bytes = size_bytes
             self._held_bytes += size_bytes
 
-        await self._when(tenure, lambda: self._held_bytes == 0 or self._held_bytes + size_bytes <= self._limit_bytes, claim)
+        self._asking.append(place)
+        try:
+            await self._when(tenure, fits, claim)
+        finally:
+            self._asking.remove(place)
+            await self._tell()
 
     def _free(self, priority: Priority) -> bool:
         held = self._held[Priority.HIGH] + self._held[Priority.LOW]

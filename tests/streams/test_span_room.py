@@ -1,0 +1,290 @@
+"""Who gets a place, the device and memory, and in which order."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.types import Priority
+from streams.app import Tenure, TenureEnded
+from streams.span_room import SpanRoom
+
+HIGH, LOW = Priority.HIGH, Priority.LOW
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+class Holder:
+    """A span that asks for a place, holds it until told, and notes when it came in."""
+
+    def __init__(self, room: SpanRoom, tenure: Tenure, priority: Priority, order: list["Holder"], size_bytes: int = 0) -> None:
+        self.priority, self.size_bytes = priority, size_bytes
+        self.inside = self.has_bytes = self.has_device = False
+        self._leave = asyncio.Event()
+        self._order = order
+        self.task = asyncio.create_task(self._run(room, tenure))
+
+    async def _run(self, room: SpanRoom, tenure: Tenure) -> None:
+        async with room.place(self.priority, tenure) as place:
+            self.inside = True
+            self._order.append(self)
+            if self.size_bytes:
+                await place.take_bytes(self.size_bytes, tenure)
+                self.has_bytes = True
+            await self._leave.wait()
+        self.inside = self.has_bytes = False
+
+    async def leave(self) -> None:
+        self._leave.set()
+        await self.task
+
+
+@pytest.fixture
+def tenure():
+    return Tenure(1)
+
+
+@pytest.fixture
+async def enter(tenure):
+    """Makes holders, and ends those that are left."""
+    holders: list[Holder] = []
+    order: list[Holder] = []
+
+    def make(room: SpanRoom, priority: Priority = HIGH, size_bytes: int = 0) -> Holder:
+        holder = Holder(room, tenure, priority, order, size_bytes)
+        holders.append(holder)
+        return holder
+
+    make.order = order
+    yield make
+    for holder in holders:
+        holder.task.cancel()
+    await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
+
+
+async def test_no_more_spans_are_held_than_there_are_places(enter):
+    """A fourth span waits until one of three has left."""
+    room = SpanRoom(3, 1000)
+    first, second, third, fourth = (enter(room) for _ in range(4))
+    await settle()
+    assert [holder.inside for holder in (first, second, third, fourth)] == [True, True, True, False]
+    await second.leave()
+    await settle()
+    assert fourth.inside
+
+
+async def test_low_priority_leaves_one_place_free(enter):
+    """Of three places low spans take two, so that a high one can be fetched at once."""
+    room = SpanRoom(3, 1000)
+    low = [enter(room, LOW) for _ in range(3)]
+    await settle()
+    assert [holder.inside for holder in low] == [True, True, False]
+    high = enter(room, HIGH)
+    await settle()
+    assert high.inside
+    await low[0].leave()
+    await settle()
+    assert not low[2].inside  # a high one is held now as well
+    await high.leave()
+    await settle()
+    assert low[2].inside
+
+
+async def test_with_one_place_low_priority_can_work_at_all(enter):
+    """A worker of one place gives it to low priority when nobody else wants it."""
+    room = SpanRoom(1, 1000)
+    low = enter(room, LOW)
+    await settle()
+    assert low.inside
+
+
+async def test_low_priority_waits_while_high_waits(enter):
+    """A place that becomes free goes to the high span that waits, though a low one has waited longer."""
+    room = SpanRoom(2, 1000)
+    held = [enter(room, HIGH), enter(room, HIGH)]
+    low = enter(room, LOW)
+    await settle()
+    high = enter(room, HIGH)
+    await settle()
+    await held[0].leave()
+    await settle()
+    assert (high.inside, low.inside) == (True, False)
+    await held[1].leave()
+    await high.leave()
+    await settle()
+    assert low.inside
+
+
+async def test_equals_go_in_the_order_they_came(enter):
+    """Among spans of one priority the one that has waited longest is next."""
+    room = SpanRoom(1, 1000)
+    holders = [enter(room) for _ in range(5)]
+    for holder in holders:
+        await settle()
+        assert holder.inside
+        await holder.leave()
+    assert enter.order == holders
+
+
+async def test_bytes_are_bounded_and_given_back(enter):
+    """A span whose frames do not fit waits until another has left."""
+    room = SpanRoom(3, 100)
+    first, second = enter(room, size_bytes=60), enter(room, size_bytes=60)
+    await settle()
+    assert (first.has_bytes, second.has_bytes) == (True, False)
+    await first.leave()
+    await settle()
+    assert second.has_bytes
+
+
+async def test_a_span_larger_than_all_room_is_let_in_alone(enter):
+    """It would never be predicted otherwise; no other span's frames are held beside it."""
+    room = SpanRoom(3, 100)
+    large = enter(room, size_bytes=500)
+    await settle()
+    small = enter(room, size_bytes=1)
+    await settle()
+    assert (large.has_bytes, small.has_bytes) == (True, False)
+    await large.leave()
+    await settle()
+    assert small.has_bytes
+
+
+async def test_small_spans_do_not_keep_a_large_one_out(enter):
+    """Bytes are given in the order of asking, so that a large span gets its turn however many small ones come."""
+    room = SpanRoom(3, 100)
+    held = enter(room, size_bytes=40)
+    await settle()
+    large = enter(room, size_bytes=90)
+    await settle()
+    later = enter(room, size_bytes=40)
+    await settle()
+    assert (large.has_bytes, later.has_bytes) == (False, False)
+    await held.leave()
+    await settle()
+    assert large.has_bytes
+    await large.leave()
+    await settle()
+    assert later.has_bytes
+
+
+async def test_a_span_that_gives_up_waiting_for_bytes_lets_the_next_ask(enter):
+    """A waiting span that is cancelled does not block those behind it."""
+    room = SpanRoom(3, 100)
+    enter(room, size_bytes=50)
+    await settle()
+    large, small = enter(room, size_bytes=90), enter(room, size_bytes=40)
+    await settle()
+    large.task.cancel()
+    await settle()
+    assert small.has_bytes
+
+
+async def use_device(room: SpanRoom, tenure: Tenure, priority: Priority, turns: list[Priority], until: asyncio.Event | None = None) -> None:
+    async with room.device(priority, tenure):
+        turns.append(priority)
+        if until is not None:
+            await until.wait()
+
+
+async def test_the_device_serves_one_at_a_time_high_first(tenure):
+    """While one computes all wait, and of those that wait the high ones are next, in the order they came."""
+    room, turns, over = SpanRoom(3, 1000), [], asyncio.Event()
+    first = asyncio.create_task(use_device(room, tenure, LOW, turns, over))
+    await settle()
+    others = [asyncio.create_task(use_device(room, tenure, priority, turns)) for priority in (LOW, HIGH, LOW, HIGH)]
+    await settle()
+    assert turns == [LOW]
+    over.set()
+    await asyncio.gather(first, *others)
+    assert turns == [LOW, HIGH, HIGH, LOW, LOW]
+
+
+async def test_an_error_in_a_span_frees_what_it_held(tenure):
+    """Place, bytes and device are given back however a span ends."""
+    room = SpanRoom(1, 100)
+
+    async def fails() -> None:
+        async with room.place(HIGH, tenure) as place:
+            await place.take_bytes(100, tenure)
+            async with room.device(HIGH, tenure):
+                raise RuntimeError("broken")
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="broken"):
+            await asyncio.wait_for(fails(), 5)
+
+
+async def test_every_wait_ends_with_the_tenure(tenure):
+    """A rebalance lets all go that wait: for a place, for bytes, for the device; and those who come later do not begin."""
+    room, ended = SpanRoom(2, 100), []
+
+    async def waits(coroutine) -> None:
+        with pytest.raises(TenureEnded):
+            await coroutine
+        ended.append(True)
+
+    async def take(priority: Priority) -> None:
+        async with room.place(priority, tenure):
+            raise AssertionError("there was no place")
+
+    async with AsyncExitStack() as held:
+        place = await held.enter_async_context(room.place(HIGH, tenure))
+        other = await held.enter_async_context(room.place(HIGH, tenure))
+        await place.take_bytes(100, tenure)
+        await held.enter_async_context(room.device(HIGH, tenure))
+        waiting = [take(HIGH), take(LOW), other.take_bytes(1, tenure), use_device(room, tenure, HIGH, [])]
+        tasks = [asyncio.create_task(waits(coroutine)) for coroutine in waiting]
+        await settle()
+        assert not ended
+        tenure.end(asyncio.get_running_loop())
+        await asyncio.gather(*tasks)
+        await waits(take(HIGH))
+    later = Tenure(2)
+    async with room.place(LOW, later) as place, room.device(LOW, later):
+        await place.take_bytes(100, later)
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from([HIGH, LOW]), st.integers(1, 150), st.integers(0, 3)), min_size=1, max_size=15),
+)
+@settings(deadline=None)
+def test_all_get_through_within_the_limits(places, wishes):
+    """Whatever comes, limits hold at every moment, no two hold the device, and everybody has a turn."""
+
+    async def scenario() -> None:
+        room, tenure = SpanRoom(places, 100), Tenure(1)
+        inside: list[tuple[Priority, int]] = []
+        computing = 0
+        served = 0
+
+        async def span(priority: Priority, size_bytes: int, rests: int) -> None:
+            nonlocal computing, served
+            for _ in range(rests):
+                await asyncio.sleep(0)
+            async with room.place(priority, tenure) as place:
+                inside.append((priority, place.size_bytes))
+                assert len(inside) <= places
+                await place.take_bytes(size_bytes, tenure)
+                inside[inside.index((priority, 0))] = (priority, size_bytes)
+                held = [size for _, size in inside if size]
+                assert sum(held) <= 100 or len(held) == 1
+                async with room.device(priority, tenure):
+                    computing += 1
+                    assert computing == 1
+                    await asyncio.sleep(0)
+                    computing -= 1
+                inside.remove((priority, size_bytes))
+            served += 1
+
+        await asyncio.wait_for(asyncio.gather(*(span(*wish) for wish in wishes)), 10)
+        assert served == len(wishes)
+
+    asyncio.run(scenario())
