@@ -4,9 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from core.errors import TransientError
+from core.errors import PermanentError, TransientError
 from core.logging import get_logger
 from core.metrics import RETRIES, WAITING
 from streams.app import Tenure
@@ -15,8 +15,8 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-FIRST_PAUSE_SECONDS = 0.2
-MAX_PAUSE_SECONDS = 15.0
+FIRST_PAUSE_SECONDS: Final = 0.2
+MAX_PAUSE_SECONDS: Final = 15.0
 
 
 class Dependency:
@@ -62,6 +62,9 @@ class Dependency:
                 if limit_seconds is not None and time.monotonic() - started > limit_seconds and await self._answers(tenure):
                     self._recovered()
                     raise
+            except PermanentError:
+                self._recovered()  # an answer, if not the one hoped for
+                raise
             else:
                 self._recovered()
                 return result
