@@ -17,7 +17,9 @@ from typing import Final, Self
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from core.errors import ConfigurationError
 from core.logging import get_logger
+from core.settings import ProcessSettings, variable
 
 log = get_logger(__name__)
 
@@ -114,7 +116,12 @@ class HealthServer:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._opened.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, self._host, self._port).start()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await self._opened.aclose()
+            names = f"{variable(ProcessSettings, 'http_host')} and {variable(ProcessSettings, 'http_port')}"
+            raise ConfigurationError(f"cannot listen on {self._host}:{self._port}: {error.strerror}; set {names}") from error
         log.info("http.listening", addresses=[f"http://{address[0]}:{address[1]}" for address in runner.addresses])
         turning = asyncio.create_task(self._turn())
         self._opened.callback(turning.cancel)
