@@ -1,0 +1,93 @@
+"""Runs a worker in this process, with an end built in: it kills itself, or raises, at a chosen call of the service's code.
+
+The service itself has no hooks for this; the call is found by its name.
+"""
+
+import importlib
+import inspect
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cli.worker import command
+from devstack.part import die_with_parent
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The ``nth`` call of ``target`` whose arguments show every text of ``having``.
+
+    Attributes:
+        target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
+        when: before the call begins, or after it has returned.
+        how: SIGKILL, or an exception that nothing expects.
+    """
+
+    target: str
+    when: Literal["before", "after"]
+    having: tuple[str, ...] = ()
+    nth: int = 1
+    how: Literal["kill", "raise"] = "kill"
+
+    def __str__(self) -> str:
+        called = " ".join((self.target.rpartition(".")[2], *self.having))
+        return f"{self.when} {called}" + (f" {self.nth}" if self.nth > 1 else "")
+
+
+def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | None) -> None:
+    """The body of a process: ``extents worker``, writing to ``log``."""
+    die_with_parent()
+    os.environ.update(environment)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    if fault is not None:
+        install(fault)
+    command.main([role], prog_name="extents worker")
+
+
+def install(fault: Fault) -> None:
+    """Have this process end at the call that the fault names."""
+    module, _, path = fault.target.partition(":")
+    *owners, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for part in owners:
+        owner = getattr(owner, part)
+    setattr(owner, name, _wrapped(getattr(owner, name), fault))
+
+
+def _wrapped(original: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
+    calls = itertools.count(1)
+
+    def is_it(arguments: tuple[Any, ...]) -> bool:
+        shown = repr(arguments)
+        return all(text in shown for text in fault.having) and next(calls) == fault.nth
+
+    async def called(*args: Any, **kwargs: Any) -> Any:
+        reached = is_it((*args, kwargs))
+        if reached and fault.when == "before":
+            _end(fault)
+        result = await original(*args, **kwargs)
+        if reached:
+            _end(fault)
+        return result
+
+    def called_at_once(*args: Any, **kwargs: Any) -> Any:
+        reached = is_it((*args, kwargs))
+        if reached and fault.when == "before":
+            _end(fault)
+        result = original(*args, **kwargs)
+        if reached:
+            _end(fault)
+        return result
+
+    return called if inspect.iscoroutinefunction(original) else called_at_once
+
+
+def _end(fault: Fault) -> None:
+    if fault.how == "raise":
+        raise RuntimeError(f"made to fail {fault}")
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,148 @@
+"""What lies in the topics of one installation, read by a consumer of the tests' own."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Final, Self, TypeVar
+from uuid import UUID
+
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from core.settings import KafkaSettings
+from streams.client import Outcome, Published
+from streams.connection import client_options
+from streams.records import LogRecord, SpanDone, SpanTaken, decode_log
+from streams.topics import Topics
+from tests.service.processes import WAIT_SECONDS
+
+T = TypeVar("T")
+
+OUTCOMES: Final = ("inference.completed", "inference.rejected", "inference.failed")
+
+
+class Ledger:
+    """Every record of every topic, from the first one on. Belongs to one event loop; its calls do not overlap."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
+        self.topics = topics
+        self._kafka = kafka
+        self._bases = {spec.name: spec.name.removeprefix(topics.settings.topic_prefix) for spec in topics.specs()}
+        self._consumer = AIOKafkaConsumer(*self._bases, **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
+        self._admin = AIOKafkaAdminClient(**client_options(kafka))
+        self.records: dict[str, list[ConsumerRecord]] = defaultdict(list)
+        """By the topic's name without its prefix, each partition in its order."""
+
+    async def __aenter__(self) -> Self:
+        await self._consumer.start()
+        await self._admin.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def until(self, what: str, found: Callable[[], T]) -> T:
+        """Read on until ``found`` returns something true; returns that.
+
+        Raises:
+            AssertionError: it does not come to pass; names ``what``.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not (result := found()):
+            assert time.monotonic() < deadline, f"waited in vain for {what}; in the topics there are {self.counts()}"
+            await self._read(timeout_ms=200)
+        return result
+
+    async def read_all(self) -> None:
+        """Read to where the topics end now."""
+        ends = await self._consumer.end_offsets(self._consumer.assignment())
+        while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
+            await self._read(timeout_ms=500)
+
+    async def members(self, role: str) -> int:
+        """How many members the group of a role has; 0 while it is being shared out anew."""
+        (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])
+        ((_, _, state, _, _, members, *_),) = answer.groups
+        return len(members) if state == "Stable" else 0
+
+    async def until_members(self, role: str, count: int) -> None:
+        """Wait until the group of a role is settled, with so many members."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (found := await self.members(role)) != count:
+            assert time.monotonic() < deadline, f"group {role} has {found} members; expected {count}"
+            await self._read(timeout_ms=200)
+
+    async def until_committed(self, role: str) -> None:
+        """Wait until a group has acknowledged all that its topics hold."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while behind := await self._behind(role):
+            assert time.monotonic() < deadline, f"group {role} has not committed {behind}"
+            await self._read(timeout_ms=200)
+
+    async def committed(self, role: str) -> dict[TopicPartition, int]:
+        """The offsets that a group has committed."""
+        offsets = await self._admin.list_consumer_group_offsets(self.topics.group(role))
+        return {tp: entry.offset for tp, entry in offsets.items() if entry.offset >= 0}
+
+    async def _behind(self, role: str) -> dict[TopicPartition, str]:
+        committed = await self.committed(role)
+        taken = {self.topics.group("coordinator"): ("video.encoded", "video.encoded.low", "inference.results")}
+        bases = taken.get(self.topics.group(role), ("inference.work.high", "inference.work.low"))
+        partitions = [tp for tp in self._consumer.assignment() if self._bases[tp.topic] in bases]
+        ends = await self._consumer.end_offsets(partitions)
+        return {tp: f"{committed.get(tp, 0)} of {end}" for tp, end in ends.items() if committed.get(tp, 0) < end}
+
+    async def _read(self, timeout_ms: int) -> None:
+        for tp, records in (await self._consumer.getmany(timeout_ms=timeout_ms)).items():
+            self.records[self._bases[tp.topic]] += records
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        return [as_outcome(name, record) for name in OUTCOMES for record in self.records[name]]
+
+    def log(self, run_id: UUID | str) -> list[LogRecord]:
+        """The log of a run, in its order."""
+        key = str(run_id).encode()
+        return [decode_log(record.value) for record in self.records["inference.results"] if record.key == key]
+
+    def spans(self, run_id: UUID | str) -> tuple[list[SpanTaken], list[SpanDone]]:
+        """What of a run's spans was taken, and what was done, each as often as it was."""
+        log = self.log(run_id)
+        return [record for record in log if isinstance(record, SpanTaken)], [record for record in log if isinstance(record, SpanDone)]
+
+    async def outcome(self, published: Published) -> Outcome:
+        """The first outcome of a request that was decided about, or of a record that could not be."""
+
+        def found() -> Outcome | None:
+            return next((outcome for outcome in self.outcomes if _answers(outcome, published)), None)
+
+        result = await self.until(f"an outcome of {published}", found)
+        assert result is not None
+        return result
+
+    async def finished(self, run_id: UUID | str) -> None:
+        """Wait until the last step of a run is in its log."""
+        await self.until(f"the end of run {run_id}", lambda: any(record.kind == "run_finished" for record in self.log(run_id)))
+
+    def counts(self) -> dict[str, int]:
+        return {name: len(records) for name, records in self.records.items() if records}
+
+
+def as_outcome(name: str, record: ConsumerRecord) -> Outcome:
+    body: dict[str, Any] = orjson.loads(record.value)
+    return Outcome(name, body, {name: value.decode() for name, value in record.headers})
+
+
+def place(topic: str, partition: int, offset: int) -> str:
+    return f"{topic}/{partition}/{offset}"
+
+
+def _answers(outcome: Outcome, published: Published) -> bool:
+    """By the request's id, or by where it was read: a record without ids has nothing else."""
+    here = place(published.topic, published.partition, published.offset)
+    sources = outcome.body.get("requests", [outcome.body])
+    return outcome.answers(published.request_id) or here in [
+        place(source["source_topic"], source["source_partition"], source["source_offset"]) for source in sources
+    ]

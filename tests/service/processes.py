@@ -1,0 +1,129 @@
+"""The service's processes as tests start, kill and stop them."""
+
+import asyncio
+import itertools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final, Literal
+
+from devstack.part import die_with_parent, tail
+from tests.service.faults import Fault, run_worker
+
+Role = Literal["coordinator", "gpu"]
+
+WAIT_SECONDS: Final = 150.0
+"""Anything that is waited for takes seconds; a machine busy with other things gets far more."""
+
+_POLL_SECONDS: Final = 0.05
+
+# What takes a worker's start its time, imported once. Not the service itself: each process imports that on its own.
+_IMPORTED_ONCE: Final = ["aioboto3", "aiobotocore.session", "av", "faust", "faust.app.base", "supabase", "torch", "core.settings"]
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """One process of the service."""
+
+    name: str
+    log: Path
+    process: "BaseProcess | subprocess.Popen[bytes]"
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def status(self) -> int | None:
+        """None while it runs; the negative number of a signal that killed it."""
+        return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
+
+    def kill(self) -> None:
+        """SIGKILL, at once and whatever it is doing."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def killed(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.kill()
+        await self.ended()
+
+    async def stopped(self) -> int:
+        """SIGTERM, and the status with which it then ends."""
+        assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
+        os.kill(self.pid, signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """The status with which it ends, by itself or because it was told to."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (status := self.status) is None:
+            assert time.monotonic() < deadline, f"{self.name} is still running.\n{tail(self.log)}"
+            await asyncio.sleep(_POLL_SECONDS)
+        return status
+
+
+@dataclass(slots=True)
+class Processes:
+    """Starts workers, and ends those that are left when it is closed.
+
+    Attributes:
+        environment: settings of every worker.
+        folder: where their logs are.
+    """
+
+    environment: Mapping[str, str]
+    folder: Path
+    workers: list[Worker] = field(default_factory=list)
+    _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def start(self, role: Role, fault: Fault | None = None, **settings: str) -> Worker:
+        """A worker from a fork server, which spares it the imports; with ``fault`` one that will end by itself."""
+        name, log = self._name(role)
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_IMPORTED_ONCE)
+        process = context.Process(target=run_worker, args=(role, {**self.environment, **settings}, str(log), fault), name=name, daemon=True)
+        process.start()
+        return self._started(Worker(name, log, process))
+
+    def command(self, role: Role, *arguments: str, **settings: str) -> Worker:
+        """A worker as users start it; by default with ``extents worker``."""
+        name, log = self._name(role)
+        commands = Path(sys.executable).parent
+        program: Sequence[str] = arguments or ("extents", "worker", role)
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [str(commands / program[0]), *program[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=self.folder,
+                env={**os.environ, **self.environment, **settings},
+                preexec_fn=die_with_parent,
+            )
+        return self._started(Worker(name, log, process))
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.process.wait() if isinstance(worker.process, subprocess.Popen) else worker.process.join()
+
+    def tails(self) -> str:
+        """The ends of all logs, for a failure's message."""
+        return "\n".join(f"{worker.name}, status {worker.status}: {tail(worker.log)}" for worker in self.workers[-4:])
+
+    def _name(self, role: Role) -> tuple[str, Path]:
+        name = f"{role}-{next(self._numbers)}"
+        return name, self.folder / f"{name}.log"
+
+    def _started(self, worker: Worker) -> Worker:
+        self.workers.append(worker)
+        return worker

@@ -1,0 +1,123 @@
+"""A coordinator killed at any step of admitting, aggregating or finishing: the next one carries on, and nothing is lost.
+
+Each fault is *after* a step; before a step is after the one before it.
+"""
+
+import signal
+import uuid
+
+import pytest
+import pytest_asyncio
+
+from streams.client import Published
+from tests.service.faults import Fault
+from tests.service.installation import Installation
+from tests.service.videos import Video, video
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ADMITTING = [
+    Fault("storage.rows:Rows.admit", "before"),
+    Fault("storage.rows:Rows.admit", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_started",)),
+    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=1),
+    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=2),
+]
+AGGREGATING = [
+    Fault("streams.run_table:Runs.put_span", "after"),
+    Fault("streams.run_table:Runs.put", "after", ("done=[0]",)),
+    Fault("streams.run_table:ConfirmedTable.confirmed", "after", nth=3),
+]
+FINISHING = [
+    Fault("streams.finisher:publish_run", "before"),
+    Fault("storage.objects:ObjectStore.put", "after"),
+    Fault("streams.finisher:publish_run", "after"),
+    Fault("storage.rows:Rows.complete_run", "after"),
+    Fault("streams.announcer:Announcer.announce", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished",)),
+    Fault("streams.run_table:Runs.remove_span", "before"),
+]
+FAILING = [
+    Fault("streams.producer:Producer.send", "after", ("inference.cancelled",)),
+    Fault("streams.announcer:Announcer.bury", "after"),
+    Fault("streams.announcer:Announcer.announce", "after"),
+    Fault("storage.rows:Rows.fail_run", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished",)),
+]
+
+SMALL = 40
+TWO_SPANS = 514
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def predicting(service: Installation) -> Installation:
+    """A GPU worker that stays; each test brings its coordinators."""
+    service.processes.start("gpu")
+    return service
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def undisturbed(predicting: Installation) -> dict[int, bytes]:
+    """Probabilities of the videos used here, by their frames, of runs that nothing happened to."""
+    coordinator = predicting.processes.start("coordinator")
+    published = {frames: (await predicting.run(video(frames)))[1].body["run_id"] for frames in (SMALL, TWO_SPANS)}
+    evidence = await predicting.verify_at_rest()
+    assert await coordinator.stopped() == 0
+    return {frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in published.items()}
+
+
+async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID, Video]) -> list[Published]:
+    """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome."""
+    broken = service.processes.start("coordinator", fault)
+    published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
+    assert await broken.ended() == -signal.SIGKILL
+    successor = service.processes.start("coordinator")
+    await service.settle()
+    assert await successor.stopped() == 0
+    return published
+
+
+@pytest.mark.parametrize("fault", ADMITTING, ids=str)
+async def test_while_admitting(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
+    """A request whose coordinator was killed while it was admitted ends in one run, with the result it would have had."""
+    frames = TWO_SPANS if "work" in str(fault) else SMALL
+    (published,) = await survive(predicting, fault, (await predicting.add(video(frames)), video(frames)))
+    evidence = await predicting.verify()
+    outcome = evidence.outcomes[str(published.request_id)]
+    assert (outcome.name, outcome.body["deduplicated"]) == ("inference.completed", False)
+    assert evidence.runs[outcome.body["run_id"]].probabilities.tobytes() == undisturbed[frames]
+
+
+@pytest.mark.parametrize("fault", [*AGGREGATING, *FINISHING], ids=str)
+async def test_while_aggregating_or_finishing(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
+    """A run whose coordinator was killed over its results has one row, one verified object, one completed job and its event."""
+    (published,) = await survive(predicting, fault, (await predicting.add(video(SMALL)), video(SMALL)))
+    evidence = await predicting.verify()
+    outcome = evidence.outcomes[str(published.request_id)]
+    assert (outcome.name, outcome.body["deduplicated"]) == ("inference.completed", False)
+    assert evidence.runs[outcome.body["run_id"]].probabilities.tobytes() == undisturbed[SMALL]
+
+
+@pytest.mark.parametrize("fault", FAILING, ids=str)
+async def test_while_failing(predicting: Installation, fault: Fault) -> None:
+    """A run that fails, and whose coordinator was killed while it told so, is told as one failure with one dead letter."""
+    broken = video(SMALL).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
+    (published,) = await survive(predicting, fault, (await predicting.add(broken), broken))
+    evidence = await predicting.verify()
+    assert evidence.outcomes[str(published.request_id)].name == "inference.failed"
+
+
+async def test_after_a_request_has_joined(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
+    """A second request that joined a run is answered by its outcome, though its coordinator was killed just then."""
+    video_id = await predicting.add(video(SMALL))
+    fault = Fault("streams.announcer:Announcer.log_run", "after", ("run_joined",))
+    requests = await survive(predicting, fault, (video_id, video(SMALL)), (video_id, video(SMALL)))
+    evidence = await predicting.verify()
+    (run_id,) = {evidence.outcomes[str(request.request_id)].body["run_id"] for request in requests}
+    assert evidence.runs[run_id].probabilities.tobytes() == undisturbed[SMALL]
+
+
+async def test_all_of_it_is_acknowledged(predicting: Installation) -> None:
+    """After all these kills no record is left that nobody has acknowledged, and everything is accounted for."""
+    predicting.processes.start("coordinator")
+    await predicting.verify_at_rest()

@@ -1,0 +1,114 @@
+"""The same video asked for again: at once, while its run is in flight, after it has finished, and by force."""
+
+import uuid
+
+import pytest
+import pytest_asyncio
+
+from core.types import Priority
+from tests.service.installation import Installation
+from tests.service.videos import video
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRAMES = 514
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(service: Installation) -> Installation:
+    service.processes.start("coordinator")
+    service.processes.start("gpu")
+    return service
+
+
+async def test_the_same_event_three_times(running: Installation) -> None:
+    """One event delivered three times at once is one request: one run, each span computed for it, one outcome."""
+    video_id = await running.add(video(FRAMES))
+    published = [await running.submit(video_id, FRAMES, event_id="one") for _ in range(3)]
+    assert len({request.request_id for request in published}) == 1
+    outcome = await running.ledger.outcome(published[0])
+    evidence = await running.verify_at_rest()
+    assert evidence.runs[outcome.body["run_id"]].pairs == FRAMES - 1
+    # And once more when all is over: it changes nothing.
+    events = len(running.ledger.outcomes)
+    await running.submit(video_id, FRAMES, event_id="one")
+    await running.verify_at_rest()
+    assert len(running.ledger.outcomes) == events
+
+
+async def test_three_requests_at_once(running: Installation) -> None:
+    """Three requests for one video at once share one run, and its one outcome names all of them."""
+    video_id = await running.add(video(FRAMES))
+    published = [await running.submit(video_id, FRAMES, event_id=f"request {number}") for number in range(3)]
+    evidence = await running.verify_at_rest()
+    (run_id,) = {evidence.outcomes[str(request.request_id)].body["run_id"] for request in published}
+    started = [record for record in running.ledger.log(run_id) if record.kind == "run_started"]
+    _, done = running.ledger.spans(run_id)
+    assert (len(started), sorted(record.span for record in done)) == (1, [0, 1])
+
+
+async def test_a_request_while_the_run_is_in_flight(running: Installation) -> None:
+    """A request for a run whose spans are being computed joins it, and is answered by its outcome."""
+    video_id = await running.add(video(FRAMES))
+    first = await running.submit(video_id, FRAMES)
+    await running.ledger.until("a span taken", lambda: any(video_id.hex and str(video_id) in str(entry) for entry in _started(running)))
+    second = await running.submit(video_id, FRAMES)
+    evidence = await running.verify_at_rest()
+    one, other = (evidence.outcomes[str(request.request_id)] for request in (first, second))
+    assert one.body["run_id"] == other.body["run_id"]
+    assert sorted(record.span for record in running.ledger.spans(one.body["run_id"])[1]) == [0, 1]
+
+
+async def test_a_request_after_the_run(running: Installation) -> None:
+    """A request for a video whose run is there is answered by that run, as deduplicated, and no span is sent."""
+    _, outcome = await running.run(video(2))
+    await running.ledger.finished(outcome.body["run_id"])
+    sent = len(running.ledger.records["inference.work.high"])
+    video_id = uuid.UUID(outcome.body["video_id"])
+    found = await running.ledger.outcome(await running.submit(video_id, 2, priority=Priority.LOW))
+    same = ("run_id", "attempt", "storage_key", "sha256", "size_bytes", "pairs", "label_counts", "caption_count")
+    assert {name: found.body[name] for name in same} == {name: outcome.body[name] for name in same}
+    assert found.body["deduplicated"] is True
+    assert found.headers["ce_id"] != outcome.headers["ce_id"]
+    await running.verify_at_rest()
+    assert len(running.ledger.records["inference.work.high"]) == sent
+    assert not running.ledger.records["inference.work.low"]
+
+
+async def test_a_forced_run_beside_an_old_one(running: Installation) -> None:
+    """A forced run is a run of its own: it takes the row over and keeps its id, and the old object stays."""
+    _, old = await running.run(video(2))
+    await running.ledger.finished(old.body["run_id"])
+    row = await running.verifier.run_row(old.body["run_id"])
+    assert row is not None
+    forced = await running.ledger.outcome(await running.submit(uuid.UUID(old.body["video_id"]), 2, force=True))
+    assert forced.body["run_id"] != old.body["run_id"]
+    assert forced.body["deduplicated"] is False
+    evidence = await running.verify_at_rest()
+    taken_over = await running.verifier.run_row(forced.body["run_id"])
+    assert taken_over is not None
+    assert (taken_over["id"], taken_over["sha256"]) == (row["id"], forced.body["sha256"])
+    assert await running.verifier.run_row(old.body["run_id"]) is None
+    both = (evidence.runs[body["run_id"]].probabilities.tobytes() for body in (old.body, forced.body))
+    assert len(set(both)) == 1
+
+
+async def test_a_run_whose_object_is_gone(running: Installation) -> None:
+    """A finished run whose object has gone does not count: the next request computes it again, as its next attempt."""
+    _, outcome = await running.run(video(2))
+    await running.ledger.finished(outcome.body["run_id"])
+    await running.store.delete(outcome.body["storage_key"])
+    again = await running.ledger.outcome(await running.submit(uuid.UUID(outcome.body["video_id"]), 2))
+    assert (again.body["run_id"], again.body["attempt"], again.body["deduplicated"]) == (outcome.body["run_id"], 2, False)
+    await running.verify_at_rest()
+
+
+def _started(service: Installation) -> list[object]:
+    """The logs of runs of which a span has been taken."""
+    taken = {record.key for record in service.ledger.records["inference.results"] if b"span_taken" in record.value}
+    return [entry for key in taken for entry in service.ledger.log(key.decode())]
