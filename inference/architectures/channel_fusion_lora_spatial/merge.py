@@ -69,7 +69,7 @@ class SplitStem(nn.Module):
         as_first, as_second = self.frame(frames).chunk(2, dim=1)
         forward = as_first[:-1] + as_second[1:]
         backward = as_first[1:] + as_second[:-1]
-        return torch.cat([forward, backward]) + ocr_part
+        return torch.cat([forward, backward]).add_(ocr_part)
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

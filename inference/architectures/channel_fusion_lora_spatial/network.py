@@ -91,9 +91,10 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        out = torch.relu(self.bn1(self.conv1(x)))
-        out = torch.relu(self.bn2(self.conv2(out)))
-        return torch.relu(self.bn3(self.conv3(out)) + self.downsample(x))
+        out = self.bn1(self.conv1(x)).relu_()
+        out = self.bn2(self.conv2(out)).relu_()
+        result: Tensor = self.bn3(self.conv3(out)).add_(self.downsample(x)).relu_()
+        return result
 
 
 class Network(nn.Module):
@@ -111,7 +112,7 @@ class Network(nn.Module):
         self.backbone = nn.Sequential(
             LoraConv2d(3, _STEM_CHANNELS, 7, 2, config),
             nn.BatchNorm2d(_STEM_CHANNELS),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, padding=1),
             *stages,
         )
