@@ -5,22 +5,17 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Final
 
-import numpy as np
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
-
 from core.errors import ConfigurationError, ExtentsError, MissingObjectError
-from core.settings import Settings
-from core.types import Anchor, Layout
-from inference.builtin import builtin_checkpoint_path, builtin_model_version
-from inference.device import describe_device, pick_device
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
+from core.settings import Settings, SettingsError
 from storage.connect import object_keys, open_rows, open_store
-from streams.connection import client_options
-from streams.topics import Topics, topic_faults
+from storage.models import ModelStore
+from streams.brokers import brokers
+from streams.models import ModelCache, ModelCatalog
+from streams.topic_state import look_at_topics
+from streams.topics import Topics
 
 LIMIT_SECONDS: Final = 60.0
 """Of one check; a dependency that does not answer by then is down for whoever waits."""
@@ -30,18 +25,24 @@ class State(StrEnum):
     OK = "ok"
     WARNING = "warning"
     FAULT = "fault"
+    SKIPPED = "skipped"
+    """Not checked, because of a fault that another check tells."""
 
 
 class Warned(Exception):
     """Something that works, but not as it should."""
 
 
+class Skipped(Exception):
+    """There is nothing to try: says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at; ``advice`` is what to do when it fails and the error itself does not say."""
+    """One thing to look at; ``advice`` is what to do about it when it is not as it should be."""
 
     name: str
-    run: Callable[[], Awaitable[str]]
+    run: Callable[[Settings], Awaitable[str]]
     advice: str
 
 
@@ -53,32 +54,21 @@ class Found:
     mend: str | None = None
 
 
-def all_checks(settings: Settings) -> list[Check]:
-    """In the order in which they make sense: what comes later mostly fails when what comes before does."""
-    return [
-        Check("settings", lambda: _settings(settings), "set the variables named; docs/configuration.md lists them all"),
-        Check("brokers", lambda: _brokers(settings), "check KAFKA_BOOTSTRAP_SERVERS and the KAFKA_SECURITY_PROTOCOL settings"),
-        Check("topics", lambda: _topics(settings), "extents topics create"),
-        Check(
-            "object store",
-            lambda: _store(settings),
-            "check the WASABI_* settings, and that the key may read, write and delete in the bucket",
-        ),
-        Check("database", lambda: _database(settings), "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
-        Check("model", lambda: _model(settings), "install the package with its weights, or set EXTENTS_MODEL_VERSION"),
-        Check("device", lambda: _device(settings), "install the driver and a CUDA build of torch, or set EXTENTS_DEVICE=cpu"),
-    ]
-
-
-async def run_check(check: Check) -> Found:
+async def run_check(check: Check, settings: Settings) -> Found:
     try:
-        return Found(check.name, State.OK, await asyncio.wait_for(check.run(), LIMIT_SECONDS))
+        return Found(check.name, State.OK, await asyncio.wait_for(check.run(settings), LIMIT_SECONDS))
     except Warned as warning:
         return Found(check.name, State.WARNING, str(warning), check.advice)
-    except (ExtentsError, KafkaError, RuntimeError, OSError) as error:
-        return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
-    except TimeoutError:
+    except Skipped as skipped:
+        return Found(check.name, State.SKIPPED, str(skipped))
+    except SettingsError as error:
+        if check.run is _settings:
+            return Found(check.name, State.FAULT, "; ".join(error.faults), check.advice)
+        return Found(check.name, State.SKIPPED, "not checked: its settings are not complete")
+    except TimeoutError:  # an OSError too, so before those
         return Found(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
+    except (ExtentsError, RuntimeError, OSError) as error:  # RuntimeError: of torch
+        return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
 
 
 async def _settings(settings: Settings) -> str:
@@ -88,23 +78,27 @@ async def _settings(settings: Settings) -> str:
 
 
 async def _brokers(settings: Settings) -> str:
-    admin = AIOKafkaAdminClient(**client_options(settings.kafka))
-    await admin.start()
-    try:
-        cluster = await admin.describe_cluster()
-    finally:
-        await admin.close()
-    count = len(cluster["brokers"])
+    async with brokers(settings.kafka) as admin:
+        count = len((await admin.describe_cluster())["brokers"])
     if count < settings.kafka.replication_factor:
-        raise ConfigurationError(f"{count} brokers, KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}")
+        raise ConfigurationError(
+            f"{count} of them, KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}: topics cannot be created"
+        )
     return f"{count} at {settings.kafka.bootstrap_servers}, {settings.kafka.security_protocol}"
 
 
 async def _topics(settings: Settings) -> str:
-    specs = Topics(settings.topics).specs()
-    faults = await topic_faults(specs, settings.kafka)
-    if faults:
-        raise ConfigurationError("; ".join(faults))
+    specs, kafka = Topics(settings.topics).specs(), settings.kafka
+    try:
+        async with brokers(kafka):
+            states = await look_at_topics(specs, kafka)
+    except ExtentsError as error:
+        raise Skipped("not checked: no brokers") from error
+    wrong = [f"{state.spec.name} {fault}" for state in states for fault in state.faults]
+    if len(wrong) == len(specs) and all(state.partitions is None for state in states):
+        raise ConfigurationError(f"none of the {len(specs)} is there; the first is {specs[0].name}")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
     return f"{len(specs)}, {sum(spec.partitions for spec in specs)} partitions"
 
 
@@ -135,27 +129,53 @@ async def _database(settings: Settings) -> str:
 
 
 async def _model(settings: Settings) -> str:
-    """Load the model that new runs get, and predict a pair with it."""
-    version = settings.admission.model_version or builtin_model_version()
-    if version != builtin_model_version():
-        raise ConfigurationError(f"EXTENTS_MODEL_VERSION is {version}, this installation has {builtin_model_version()}")
+    """Find the model that new runs get, and where there is torch, load it and predict with it."""
+    async with open_store(settings.wasabi) as store:
+        stored = ModelStore(store, object_keys(settings.keys))
+        catalog = ModelCatalog(stored)
+        model = await catalog.resolve(settings.admission.model_version or catalog.default_version)
+        if not _has_torch():
+            return f"{model.version}: is there"
+        path = await ModelCache(stored, settings.worker.model_cache).weights(model.version, model.checkpoint_sha256)
 
     def predict() -> None:
-        predictor = load_predictor(builtin_checkpoint_path(), EngineOptions(precision=settings.admission.precision))
-        layout = Layout(Anchor.CENTER, 0, 0, 64, 32, 64, 32, b"")
-        found = predictor.predict(predictor.open_video(layout), np.zeros((2, 32, 64, 3), np.uint8))
-        if not np.isfinite(found).all():
-            raise ConfigurationError(f"model {version} predicts {found.tolist()}")
+        from inference.device import pick_device
+        from inference.loading import load_predictor
+        from inference.predictor import EngineOptions
+        from inference.trial import try_predictor
+
+        device = "cpu" if settings.worker.device == "cpu" else pick_device()
+        try_predictor(load_predictor(path, EngineOptions(device, settings.admission.precision)))
 
     await asyncio.to_thread(predict)
-    return f"{version}, {settings.admission.precision}: loads and predicts"
+    return f"{model.version}: loads and predicts in {settings.admission.precision}"
 
 
 async def _device(settings: Settings) -> str:
+    if not _has_torch():
+        raise Warned("torch is not installed: a coordinator runs here, but no GPU worker")
+    from inference.device import describe_device, pick_device
+
     available = await asyncio.to_thread(pick_device)
     wanted = available if settings.worker.device == "auto" else settings.worker.device
     if wanted == "cuda" and available != "cuda":
         raise ConfigurationError("EXTENTS_DEVICE is cuda, and torch finds no CUDA device")
     if wanted == "cpu":
-        raise Warned(f"no GPU: {describe_device('cpu')}; a GPU worker here runs on the CPU")
+        raise Warned(f"no GPU is used: a GPU worker here runs on {describe_device('cpu')}")
     return describe_device(wanted)
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
+
+
+CHECKS: Final = (
+    Check("settings", _settings, "set the variables named, in the environment or in .env; docs/configuration.md lists them all"),
+    Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
+    Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
+    Check("object store", _store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
+    Check("database", _database, "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
+    Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
+    Check("device", _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
+)
+"""In the order in which they make sense: what comes later mostly fails when what comes before does."""

@@ -2,41 +2,50 @@
 
 import asyncio
 import sys
+from typing import Final
 
 import click
 
-from cli.checks import Check, Found, State, all_checks, run_check
-from cli.output import print_json, print_table, remark
+from cli.checks import CHECKS, Found, State, run_check
+from cli.output import print_json
 from cli.parameters import json_option
 from core.settings import Settings
 
-_MARKS = {State.OK: "ok", State.WARNING: "warning", State.FAULT: "FAULT"}
+_MARKS: Final = {State.OK: "ok", State.WARNING: "warning", State.FAULT: "FAULT", State.SKIPPED: "skipped"}
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  extents doctor
+  extents doctor --json | jq '.[] | select(.state == "fault")'
+\b
+Exit status 1 when something is wrong; a warning is not.
+\b
+Settings: all of docs/configuration.md."""
+)
 @json_option
 def command(as_json: bool) -> None:
-    """Check settings, brokers and topics, object store, database, model and device; say what is wrong and how to mend it.
+    """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to mend it.
 
     Each check is the real thing: it logs in, writes an object and deletes it again, asks the database for what only the
-    service may ask, loads the model and predicts with it. Exit status 1 when something is wrong; a warning is not.
-
-    \b
-      extents doctor
-      extents doctor --json | jq '.[] | select(.state != "ok")'
+    service may ask, loads the model and predicts with it. Nothing is left behind.
     """
-    settings = Settings()
-    found = asyncio.run(_run(all_checks(settings)))
-    faults = sum(check.state is State.FAULT for check in found)
+    found = asyncio.run(_run(Settings()))
     if as_json:
         print_json([{"check": one.name, "state": one.state, "found": one.found, "mend": one.mend} for one in found])
     else:
-        print_table(("check", "", "found"), [(one.name, _MARKS[one.state], one.found) for one in found])
         for one in found:
-            if one.mend:
-                remark(f"{one.name}: {one.mend}")
-    sys.exit(1 if faults else 0)
+            _print(one)
+    sys.exit(1 if any(one.state is State.FAULT for one in found) else 0)
 
 
-async def _run(checks: list[Check]) -> list[Found]:
-    return [await run_check(check) for check in checks]
+def _print(one: Found) -> None:
+    """A line of its own for what was found and for what to do, uncut: a terminal wraps them."""
+    click.echo(f"{_MARKS[one.state]:<8} {one.name:<13} {one.found}")
+    if one.mend:
+        click.echo(f"{'':<22} {one.mend}")
+
+
+async def _run(settings: Settings) -> list[Found]:
+    return [await run_check(check, settings) for check in CHECKS]

@@ -171,7 +171,8 @@ def verify(versions: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([{"model_version": version, "fault": fault} for version, fault in found])
     else:
-        print_table(("version", "state"), [(version, fault or "ok") for version, fault in found])
+        for version, fault in found:
+            click.echo(f"{version}  {fault or 'ok'}")
     if any(fault for _, fault in found):
         raise click.exceptions.Exit(1)
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 _SETTINGS: Final = "\n\b\nSettings: KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_*_PARTITIONS."
 
 
-@click.group()
+@click.group(
+    epilog=f"""\b
+Examples:
+  extents topics create
+  extents topics check
+{_SETTINGS}"""
+)
 def command() -> None:
     """Create the service's topics, or check those there are.
 

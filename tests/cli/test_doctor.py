@@ -1,0 +1,149 @@
+"""``extents doctor`` tries every dependency, names what is wrong, and says how to mend it."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from core.settings import KafkaSettings, TopicSettings, WasabiSettings
+from inference.builtin import builtin_model_version
+from storage.connect import open_store
+from streams.topics import Topics, TopicSpec, ensure_topics
+from tests.cli.conftest import RunCommand
+from tests.cli.processes import clean_environment
+
+OK = ("ok", "warning")  # a machine without a GPU is warned
+
+
+@pytest.fixture
+def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The settings of a complete installation in a corner of the shared stack, whose topics are not made yet."""
+    monkeypatch.chdir(tmp_path)
+    for name in set(clean_environment()) ^ set(os.environ):
+        monkeypatch.delenv(name)
+    small = {f"EXTENTS_{kind}_PARTITIONS": "1" for kind in ("REQUEST", "WORK", "RESULTS")}
+    for name, value in {**namespace.env, **small, "EXTENTS_MODEL_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def topics(environment: None) -> None:
+    asyncio.run(ensure_topics(Topics(TopicSettings()).specs(), KafkaSettings()))
+
+
+def found(extents: RunCommand, status: int) -> dict[str, dict[str, str]]:
+    """What each check says, by its name."""
+    done = extents("doctor", "--json")
+    assert (done.status, done.err) == (status, "")
+    return {one["check"]: one for one in json.loads(done.out)}
+
+
+def faults(checks: dict[str, dict[str, str]]) -> list[str]:
+    return [name for name, one in checks.items() if one["state"] == "fault"]
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_complete_installation_is_in_order(extents) -> None:
+    """Every check passes, a machine without a GPU is a warning, status 0; nothing is left in the bucket."""
+    done = extents("doctor")
+    assert (done.status, done.err) == (0, "")
+    lines = [line for line in done.out.splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 6
+    assert lines[-1].startswith(("ok       device ", "warning  device        no GPU is used"))
+    assert f"{builtin_model_version()}: loads and predicts in float32" in done.out
+
+    async def keys() -> list[str]:
+        async with open_store(WasabiSettings()) as store:
+            return [key async for key in store.list_keys("")]
+
+    assert asyncio.run(keys()) == []
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_program_gets_the_same_as_json(extents) -> None:
+    """One object a check: its name, its state, what was found, and how to mend it where there is something to mend."""
+    checks = found(extents, 0)
+    assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
+    assert all(one["state"] in OK and one["found"] for one in checks.values())
+    assert all((one["mend"] is None) == (one["state"] == "ok") for one in checks.values())
+    assert checks["topics"]["found"] == "11, 11 partitions"
+
+
+@pytest.mark.usefixtures("environment")
+def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> None:
+    """Without topics the brokers are in order and the topics are not."""
+    checks = found(extents, 1)
+    assert faults(checks) == ["topics"]
+    assert checks["topics"]["found"].startswith("none of the 11 is there; the first is test-")
+    assert "extents topics create" in checks["topics"]["mend"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) -> None:
+    """Each topic that is missing or differs is named, with what was found and what was expected."""
+    specs = Topics(TopicSettings()).specs()
+    changed = [TopicSpec(spec.name, 2 if spec.name.endswith("work.low") else spec.partitions, spec.config) for spec in specs]
+    asyncio.run(ensure_topics([spec for spec in changed if not spec.name.endswith("dead-letter")], KafkaSettings()))
+    checks = found(extents, 1)
+    assert faults(checks) == ["topics"]
+    assert f"{namespace.topic_prefix}inference.work.low has 2 partitions, expected 1" in checks["topics"]["found"]
+    assert f"{namespace.topic_prefix}inference.dead-letter is missing" in checks["topics"]["found"]
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize(
+    ("variable", "value", "check", "says"),
+    [
+        ("WASABI_SECRET_KEY", "wrong", "object store", "WASABI_SECRET_KEY"),
+        ("WASABI_ACCESS_KEY", "wrong", "object store", "WASABI_ACCESS_KEY"),
+        ("WASABI_BUCKET", "captionacc-none", "object store", "bucket captionacc-none"),
+        ("SUPABASE_SERVICE_ROLE_KEY", "eyJhbGciOiJIUzI1NiJ9.e30.wrong", "database", "check SUPABASE_SERVICE_ROLE_KEY"),
+        ("SUPABASE_SCHEMA", "no_such_schema", "database", "check SUPABASE_SCHEMA"),
+        ("SUPABASE_URL", "http://127.0.0.1:1", "database", "ConnectError"),
+        ("EXTENTS_MODEL_VERSION", "mrn0fkfd", "model", f"there are: none, and the built-in {builtin_model_version()}"),
+        ("KAFKA_REPLICATION_FACTOR", "3", "brokers", "1 of them, KAFKA_REPLICATION_FACTOR is 3"),
+    ],
+)
+def test_a_wrong_setting_is_found_where_it_does_harm(
+    extents, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, check: str, says: str
+) -> None:
+    """Credentials, bucket, schema, address, model and copies: the check that needs it fails and says how to mend it; status 1."""
+    monkeypatch.setenv(variable, value)
+    checks = found(extents, 1)
+    assert check in faults(checks)
+    assert says in checks[check]["found"]
+    assert checks[check]["mend"]
+    assert {"settings", "device"} <= {name for name, one in checks.items() if one["state"] in OK}
+
+
+@pytest.mark.usefixtures("topics")
+def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The topics are not reported as missing when nobody could be asked."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    checks = found(extents, 1)
+    assert faults(checks) == ["brokers"]
+    assert "brokers at 127.0.0.1:1" in checks["brokers"]["found"]
+    assert checks["topics"] == {"check": "topics", "state": "skipped", "found": "not checked: no brokers", "mend": None}
+
+
+@pytest.mark.usefixtures("topics")
+def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them in the first line; what needs them is not checked, what does not need them is."""
+    for name in ("KAFKA_BOOTSTRAP_SERVERS", "SUPABASE_URL"):
+        monkeypatch.delenv(name)
+    checks = found(extents, 1)
+    assert faults(checks) == ["settings"]
+    assert checks["settings"]["found"] == "KAFKA_BOOTSTRAP_SERVERS is not set; SUPABASE_URL is not set"
+    assert [name for name, one in checks.items() if one["state"] == "skipped"] == ["brokers", "topics", "database"]
+    assert checks["brokers"]["found"] == "not checked: its settings are not complete"
+    assert checks["object store"]["state"] == "ok"
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for a GPU that torch does not see, the doctor does not fall back."""
+    monkeypatch.setenv("EXTENTS_DEVICE", "cuda")
+    monkeypatch.setattr("inference.device.pick_device", lambda: "cpu")
+    assert "EXTENTS_DEVICE is cuda" in found(extents, 1)["device"]["found"]

@@ -1,0 +1,68 @@
+"""What a process loads before it does anything: torch takes seconds, and the coordinator's image has none."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import COMMANDS
+from tests.cli.processes import clean_environment, run_extents
+
+CHECKOUT = Path(__file__).parents[2]
+
+LOADS_TORCH = {"find", "predict"}
+"""They do nothing else than predict."""
+
+
+def loaded(code: str, folder: Path, *arguments: str) -> set[str]:
+    """The modules that are loaded when this code has run."""
+    code = f"import atexit, sys\natexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env={**clean_environment(), "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_coordinator_needs_no_torch(tmp_path: Path) -> None:
+    """All that the coordinator is made of is there without torch or PyAV."""
+    modules = loaded("import streams.coordinator", tmp_path)
+    assert "streams.agents.admit" in modules
+    assert not modules & {"torch", "av"}
+
+
+def test_no_command_loads_torch_before_it_needs_it(tmp_path: Path) -> None:
+    """Importing every command but those that do nothing else than predict leaves torch alone."""
+    names = [name.replace("-", "_") for name in COMMANDS if name not in LOADS_TORCH]
+    modules = loaded(f"import {', '.join(f'cli.{name}' for name in names)}", tmp_path)
+    assert {"cli.encode", "cli.models", "cli.doctor"} <= modules
+    assert "torch" not in modules
+
+
+def test_the_listing_loads_no_command(tmp_path: Path) -> None:
+    """``extents --help`` names every command and imports none, nor their libraries."""
+    modules = loaded("from cli.main import main; sys.argv = ['extents', '--help']; main()", tmp_path)
+    assert not modules & {"torch", "av", "faust", "aioboto3", "supabase", *(f"cli.{name}" for name in COMMANDS)}
+
+
+def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
+    """Encoding starts at once: from the first to the last step, torch is never loaded."""
+    arguments = ["encode", str(film), "--crop", "10,200,311,240", "--out", "video"]
+    modules = loaded("from cli.main import main; sys.argv[0] = 'extents'; main()", tmp_path, *arguments)
+    assert (tmp_path / "video" / "layout.db").exists()
+    assert "inference.encode" in modules
+    assert "torch" not in modules
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_how_it_is_used(name: str, tmp_path: Path) -> None:
+    """Help needs no settings, and shows an example on a line of its own."""
+    done = run_extents(name, "--help", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(rf"^ +extents {name}\b", done.stdout, re.MULTILINE)

@@ -1,0 +1,47 @@
+"""``extents worker`` says what is missing before it starts anything."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.processes import run_extents
+
+
+@pytest.mark.parametrize("role", ["coordinator", "gpu"])
+def test_missing_settings_are_named_in_one_line(role: str, tmp_path: Path) -> None:
+    """Every required variable of every section, in one line, with the page that lists them; status 1."""
+    done = run_extents("worker", role, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    required = ("KAFKA_BOOTSTRAP_SERVERS", "WASABI_ACCESS_KEY", "WASABI_SECRET_KEY", "WASABI_BUCKET", "SUPABASE_URL")
+    for name in (*required, "SUPABASE_SERVICE_ROLE_KEY"):
+        assert f"{name} is not set" in done.stderr
+    assert "docs/configuration.md" in done.stderr
+
+
+def test_wrong_settings_are_named_without_their_values(tmp_path: Path, stack) -> None:
+    """A value that cannot be is told by its variable's name alone, beside a missing one of another section."""
+    env = {name: value for name, value in stack.env.items() if name != "SUPABASE_URL"}
+    done = run_extents("worker", "gpu", folder=tmp_path, env={**env, "EXTENTS_BATCH_SIZE": "none-of-these", "EXTENTS_DEVICE": "tpu"})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for said in ("EXTENTS_BATCH_SIZE: ", "EXTENTS_DEVICE: ", "SUPABASE_URL is not set"):
+        assert said in done.stderr
+    assert "none-of-these" not in done.stderr
+
+
+def test_settings_are_read_from_a_file_too(tmp_path: Path) -> None:
+    """What .env in the working directory sets is not missing."""
+    (tmp_path / ".env").write_text("WASABI_BUCKET=videos\nexport KAFKA_BOOTSTRAP_SERVERS=localhost:9092\n")
+    done = run_extents("worker", "coordinator", folder=tmp_path)
+    assert done.returncode == 1
+    assert "WASABI_BUCKET" not in done.stderr
+    assert "KAFKA_BOOTSTRAP_SERVERS" not in done.stderr
+    assert "WASABI_ACCESS_KEY is not set" in done.stderr
+
+
+def test_another_role_is_a_matter_of_usage(tmp_path: Path) -> None:
+    """Roles are coordinator and gpu; anything else ends with status 2 and names them."""
+    done = run_extents("worker", "cpu", folder=tmp_path)
+    assert done.returncode == 2
+    assert "'coordinator', 'gpu'" in done.stderr
