@@ -1,4 +1,4 @@
-# The coordinator, and the command that makes the topics: no torch, no PyAV.
+# The coordinator, and the commands of operators (topics, doctor, dead-letters): no torch, no PyAV.
 # The versions of requirements/dev.lock are used, and its hashes verified.
 
 FROM python:3.11.14-slim-bookworm AS build

@@ -130,7 +130,7 @@ def test_packages_are_those_of_the_lock(dockerfile):
 
 def test_coordinator_runs_without_torch():
     """With nothing but the base dependencies, the coordinator, the gateway and the operators' commands can be imported."""
-    modules = ["cli.main", "cli.worker", "cli.topics", "streams.coordinator", "devstack.gateway"]
+    modules = ["cli.main", "cli.worker", "cli.topics", "cli.doctor", "cli.dead_letters", "streams.coordinator", "devstack.gateway"]
     done = subprocess.run(
         [sys.executable, "-c", ONLY_BASE_PACKAGES, *modules], capture_output=True, text=True, check=False, timeout=120, env={**os.environ}
     )
