@@ -40,11 +40,17 @@ Examples:
 @json_option
 def create(as_json: bool) -> None:
     """Create the topics that are missing. Those that are there stay as they are."""
-    from streams.topics import Topics, ensure_topics  # loads Faust
+    from streams.brokers import brokers  # loads Faust
+    from streams.topics import Topics, ensure_topics
 
     settings = Settings()
     specs = Topics(settings.topics).specs()
-    created = asyncio.run(ensure_topics(specs, settings.kafka))
+
+    async def run() -> list[str]:
+        async with brokers(settings.kafka):
+            return await ensure_topics(specs, settings.kafka)
+
+    created = asyncio.run(run())
     if as_json:
         print_json({"created": created, "present": [spec.name for spec in specs if spec.name not in created]})
         return
@@ -65,11 +71,17 @@ Exit status 1 when a topic is missing or differs.
 @json_option
 def check(as_json: bool) -> None:
     """Compare partitions, retention and replication of each topic with what they must be. Changes nothing."""
-    from streams.topic_state import look_at_topics  # loads Faust
+    from streams.brokers import brokers  # loads Faust
+    from streams.topic_state import look_at_topics
     from streams.topics import Topics
 
     settings = Settings()
-    states = asyncio.run(look_at_topics(Topics(settings.topics).specs(), settings.kafka))
+
+    async def run() -> "list[TopicState]":
+        async with brokers(settings.kafka):
+            return await look_at_topics(Topics(settings.topics).specs(), settings.kafka)
+
+    states = asyncio.run(run())
     if as_json:
         print_json([_as_json(state) for state in states])
     else:

@@ -1,0 +1,205 @@
+"""``extents submit`` publishes a request for what lies in the store, and follows it to its outcome."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from core.identity import request_id
+from core.settings import KafkaSettings, KeySettings, TopicSettings, WasabiSettings
+from devstack.part import Part
+from devstack.workers import worker
+from storage.connect import object_keys, open_store
+from streams.topics import Topics, ensure_topics
+from tests.cli.processes import clean_environment
+
+CROP = "10,200,311,240"
+
+
+@pytest.fixture
+def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """An installation whose topics are not made yet, with one partition each."""
+    monkeypatch.chdir(tmp_path)
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    settings = {**namespace.env, **{f"EXTENTS_{kind}_PARTITIONS": "1" for kind in ("REQUEST", "WORK", "RESULTS")}}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return settings
+
+
+@pytest.fixture
+def topics(environment: dict[str, str]) -> Topics:
+    found = Topics(TopicSettings())
+    asyncio.run(ensure_topics(found.specs(), KafkaSettings()))
+    return found
+
+
+@pytest.fixture
+def video(extents, film: Path, topics: Topics, namespace) -> tuple[UUID, UUID]:
+    """Twenty frames in the store, as a video of this test's tenant."""
+    tenant, video = UUID(namespace.tenant_id), uuid4()
+    assert extents("encode", film, "--crop", CROP, *ids((tenant, video))).status == 0
+    return tenant, video
+
+
+def ids(video: tuple[UUID, UUID]) -> list[str]:
+    return ["--tenant-id", str(video[0]), "--video-id", str(video[1])]
+
+
+def published(topic: str) -> list[tuple[bytes, dict[str, object]]]:
+    """Every record of a topic of one partition."""
+
+    async def read() -> list[tuple[bytes, dict[str, object]]]:
+        partition = TopicPartition(topic, 0)
+        consumer = AIOKafkaConsumer(bootstrap_servers=KafkaSettings().servers, auto_offset_reset="earliest")
+        async with consumer:
+            consumer.assign([partition])
+            end = (await consumer.end_offsets([partition]))[partition]
+            found = []
+            while await consumer.position(partition) < end:
+                record = await consumer.getone()
+                found.append((record.key, orjson.loads(record.value)))
+        return found
+
+    return asyncio.run(read())
+
+
+def test_the_frames_are_counted_in_the_store(extents, video, topics: Topics) -> None:
+    """The record holds the video's ids and the count of its frames, under its key; a person is told where it lies."""
+    done = extents("submit", *ids(video))
+    assert (done.status, done.err) == (0, "")
+    ((key, record),) = published(topics.encoded)
+    assert key == str(video[1]).encode()
+    told = {name: record[name] for name in ("tenant_id", "video_id", "cropped_frames_version", "frame_count", "priority", "force")}
+    assert told == {
+        "tenant_id": str(video[0]),
+        "video_id": str(video[1]),
+        "cropped_frames_version": 1,
+        "frame_count": 20,
+        "priority": "high",
+        "force": False,
+    }
+    expected = request_id(video[0], video[1], 1, str(record["event_id"]))
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["request", str(expected)],
+        ["frames", "20"],
+        ["record", f"{topics.encoded}/0/0"],
+    ]
+
+
+def test_every_choice_is_in_the_record(extents, video, topics: Topics) -> None:
+    """Model, priority, force, name and count as given; low priority goes to its own topic; JSON tells the request."""
+    choices = ["--model-version", "v7", "--priority", "low", "--force", "--event-id", "again", "--version", "3", "--frame-count", "99"]
+    done = extents("submit", *ids(video), *choices, "--json")
+    assert (done.status, done.err) == (0, "")
+    assert published(topics.encoded) == []
+    ((_, record),) = published(topics.encoded_low)
+    assert (record["model_version"], record["priority"], record["force"]) == ("v7", "low", True)
+    assert (record["event_id"], record["cropped_frames_version"], record["frame_count"]) == ("again", 3, 99)
+    assert json.loads(done.out) == {
+        "request_id": str(request_id(video[0], video[1], 3, "again")),
+        "event_id": "again",
+        "frame_count": 99,
+        "record": f"{topics.encoded_low}/0/0",
+    }
+
+
+def test_a_video_that_is_not_there_is_not_submitted(extents, topics: Topics, namespace) -> None:
+    """The place that was looked at is named, with the command that fills it; nothing is published."""
+    unknown = (UUID(namespace.tenant_id), uuid4())
+    done = extents("submit", *ids(unknown))
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith(f"error: s3://{namespace.bucket}/videos/{unknown[0]}/{unknown[1]}/cropped_frames_v1: no chunks there")
+    assert f"extents encode VIDEO --tenant-id {unknown[0]} --video-id {unknown[1]}" in done.err
+    assert published(topics.encoded) == []
+
+
+def test_a_missing_chunk_is_named(extents, video, topics: Topics) -> None:
+    """A video that is not whole is told at once; an object of another kind beside the chunks is none of them."""
+
+    async def change() -> None:
+        keys = object_keys(KeySettings())
+        async with open_store(WasabiSettings()) as store:
+            await store.put(keys.chunk_prefix(*video, 1, "notes.txt"), b"no chunk")
+            await store.delete(keys.chunk(*video, 1, "modulo_4/chunk_0000000004.webm"))
+
+    asyncio.run(change())
+    done = extents("submit", *ids(video))
+    assert done.status == 1
+    assert "cropped_frames_v1/modulo_4/chunk_0000000004.webm is missing" in done.err
+    assert published(topics.encoded) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--frame-count", "-1"], ["--version", "0"], ["--model-version", "../x"], ["--event-id", ""], ["--event-id", "x" * 201]],
+    ids=" ".join,
+)
+def test_a_wrong_choice_is_a_matter_of_usage(extents, topics: Topics, wrong: list[str]) -> None:
+    """What no record may hold is refused with status 2."""
+    done = extents("submit", *ids((uuid4(), uuid4())), *wrong)
+    assert (done.status, done.out) == (2, "")
+    assert wrong[0] in done.err
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("watch", [[], ["--watch"]], ids=["publish", "watch"])
+def test_missing_topics_are_told_at_once(extents, namespace, watch: list[str]) -> None:
+    """Without the topic one line says how to make it, where a producer would wait without a word."""
+    done = extents("submit", *ids((uuid4(), uuid4())), "--frame-count", "5", *watch)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.count("\n") == 1
+    assert f"no topic {namespace.topic_prefix}" in done.err
+    assert "extents topics create" in done.err
+
+
+def test_brokers_that_are_not_there_are_named(extents, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the address, and no traceback."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    done = extents("submit", *ids((uuid4(), uuid4())), "--frame-count", "5")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "brokers at 127.0.0.1:1 (PLAINTEXT)" in done.err
+
+
+def test_watching_ends_in_time(extents, video) -> None:
+    """Without a coordinator there is no outcome: status 1, and how to watch again; the name makes it the same request."""
+    done = extents("submit", *ids(video), "--watch", "--timeout", "1", "--event-id", "mine")
+    assert (done.status, done.out) == (1, "")
+    assert f"request {request_id(*video, 1, 'mine')}: 20 frames" in done.err
+    assert "--watch --event-id mine" in done.err
+
+
+@contextmanager
+def coordinator(environment: dict[str, str], folder: Path) -> Iterator[Part]:
+    """A coordinator as a process of its own, ready."""
+    part = worker("coordinator", "coordinator", folder, environment)
+    with asyncio.Runner() as runner:
+        runner.run(part.start())
+        try:
+            yield part
+        finally:
+            runner.run(part.stop())
+
+
+def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tmp_path: Path) -> None:
+    """A request for a model that does not exist ends with status 3, its type and why; as JSON with the whole event."""
+    with coordinator(environment, tmp_path):
+        done = extents("submit", *ids(video), "--model-version", "mrn0fkfe", "--watch", "--timeout", "60")
+        assert done.status == 3, done.err
+        lines = [line.split(maxsplit=1) for line in done.out.splitlines()]
+        assert lines[:2] == [["outcome", "rejected"], ["type", "validation_failed"]]
+        assert "mrn0fkfe" in lines[2][1]
+        told = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
+        assert told.status == 3, told.err
+    event = json.loads(told.out)
+    assert (event["event"], event["request_id"]) == ("inference.rejected", str(request_id(*video, 1, "one")))
+    assert event["body"]["rejection_type"] == "validation_failed"
+    assert event["headers"]["ce_type"]
