@@ -13,8 +13,8 @@ from inference.training.data import CLIP_FRAMES, TrainingSet
 
 RUN_FRAMES: Final = 9
 STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the ground has moved more
-_UNSURE: Final = (0.3, 0.7)  # visibility between which presence is a matter of definition
-_UNSURE_WEIGHT: Final = 0.4
+_UNSURE: Final = (0.4, 0.6)  # visibility between which presence is a matter of definition
+_UNSURE_WEIGHT: Final = 0.5
 _BOUNDARY_WEIGHT: Final = 1.5  # boundaries are rarer than what lies between and matter more
 
 

@@ -39,7 +39,7 @@ class TrainingOptions:
     processes: that share every batch.
     """
 
-    passes: int = 4
+    passes: int = 8
     clips_per_batch: int = 16
     processes: int = 2
     peak_rate: float = 4e-3
