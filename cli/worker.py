@@ -6,7 +6,7 @@ import click
 from mode.worker import Worker
 
 from core.logging import configure_logging
-from core.settings import Settings
+from core.settings import ALL_SECTIONS, GPU_WORKER_SECTIONS, Settings
 
 if TYPE_CHECKING:
     from streams.app import ExtentsApp
@@ -32,7 +32,7 @@ def command(role: str) -> None:
     The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device
     when there is one and on the CPU otherwise. Start as many of each as the load asks for: partitions are shared among them.
     """
-    settings = Settings().check()
+    settings = Settings().check(GPU_WORKER_SECTIONS if role == "gpu" else ALL_SECTIONS)
     configure_logging(settings.process)
     app = _create(role, settings)
     Worker(app, loglevel=None, override_logging=False, redirect_stdouts=False).execute_from_commandline()

@@ -6,7 +6,7 @@ Each section is handed to the part that needs it. ``docs/configuration.md`` list
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -189,6 +189,12 @@ class SettingsError(ConfigurationError):
         self.faults = tuple(faults)
 
 
+GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", "worker", "process")
+"""What a GPU worker reads: it has no key to the database."""
+
+ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish")
+
+
 class Settings:
     """All sections. A section is read, and its errors raised, when it is first used: a command needs only what it touches."""
 
@@ -240,14 +246,14 @@ class Settings:
     def process(self) -> ProcessSettings:
         return read_section(ProcessSettings)
 
-    def check(self) -> Self:
-        """Read every section now.
+    def check(self, sections: Sequence[str] = ALL_SECTIONS) -> Self:
+        """Read these sections now.
 
         Raises:
             SettingsError: names each variable of any section that is missing or wrong.
         """
         faults: list[str] = []
-        for name in ("kafka", "topics", "wasabi", "keys", "supabase", "admission", "finish", "worker", "process"):
+        for name in sections:
             try:
                 getattr(self, name)
             except SettingsError as error:

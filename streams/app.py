@@ -73,8 +73,8 @@ class Tenure:
 class AcknowledgedEvent(faust.Event):
     """An event that only its agent acknowledges.
 
-    A record that Faust 0.15.3 takes off a queue while a rebalance is under way is skipped by the stream *and
-    acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
+    Where Faust 0.15.3 runs without its compiled streams, a record that is taken off a queue while a rebalance is under way
+    is skipped *and acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
     """
 
     def ack(self) -> bool:
@@ -141,6 +141,9 @@ class ExtentsApp(faust.App):
         if self._tenure is not None:
             self._tenure.end(self.loop)
         await super()._stop_consumer()
+
+    def _create_directories(self) -> None:
+        """Make none: tables are kept in memory, and nothing else of Faust's lies on disk."""
 
     def raw_topic(self, name: str) -> TopicT:
         """A topic of bytes. Typed topics drop and acknowledge what they cannot decode."""
