@@ -17,7 +17,7 @@ from core.files import make_parent
 from core.types import FRAMES_PER_SECOND
 from devstack.leash import StackError
 from devstack.paths import STACKS, stack_folder
-from devstack.stack import is_running, owned
+from devstack.stack import owned
 from inference.sample import make_sample
 
 
@@ -48,6 +48,7 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
     processes of their own; all of them end with the command, whatever ends it.
     """
     began = time.monotonic()
+    kept = _kept_folder() if keep_stack else None
     film, run_db = out / "film.mp4", out / "run.db"
     make_parent(film)
     run_db.unlink(missing_ok=True)  # of an earlier demo
@@ -55,7 +56,7 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
     sample = make_sample(film.resolve())
     seconds = sample.frame_count / FRAMES_PER_SECOND
     _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
-    with owned(_new_folder(keep_stack), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
+    with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
         run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text))
     findings = compare(sample, run.database.track.captions) if run.database else []
     good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
@@ -68,17 +69,18 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
     sys.exit(0 if good else 1)
 
 
-def _new_folder(keep: bool) -> Path:
-    """A folder for the stack: one of its own for each demo that throws its stack away, so that two may run at once."""
-    if not keep:
-        STACKS.mkdir(exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
+def _kept_folder() -> Path:
+    """Where a stack stays that is kept; there may be one already, which is not ours to throw away."""
     folder = stack_folder("demo")
-    if is_running(folder):
-        raise StackError(f"a stack is running in {folder}; end it first: extents dev down --name demo --purge")
     if folder.exists():
         raise StackError(f"{folder} holds the stack of an earlier demo; throw it away first: extents dev down --name demo --purge")
     return folder
+
+
+def _own_folder() -> Path:
+    """A folder for one demo's stack, so that two may run at once."""
+    STACKS.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
 
 
 def _say(began: float, text: str) -> None:

@@ -20,10 +20,10 @@ Examples:
   extents worker coordinator
   extents worker gpu
   faust -A streams.apps.gpu worker --without-web   (the same by Faust's own command)
-
-Settings come from the environment or .env; see docs/configuration.md. Ends with status 0 after SIGTERM, 1 after an
-error, 70 when a step hung.
-"""
+\b
+Exit status 0 after SIGTERM, 1 after an error, 70 when a step hung.
+\b
+Settings: all of docs/configuration.md."""
 )
 @click.argument("role", type=click.Choice(ROLES))
 def command(role: str) -> None:
