@@ -51,6 +51,7 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Condition()
         self._queue_empty: Callable[[], bool] = lambda: True
+        self._entering = False
         IN_FLIGHT.labels(topic).set_function(lambda: self.in_flight)
         OLDEST_RECORD.labels(topic).set_function(self._oldest_seconds)
 
@@ -68,7 +69,7 @@ class Lane:
         items = self._partitions.get(tp)
         if items:
             return items[0].event.message.offset
-        if not self._queue_empty():
+        if self._entering or not self._queue_empty():
             return -1
         return await self._app.consumer.position(tp) or 0
 
@@ -81,6 +82,7 @@ class Lane:
         stream = cast("faust.Stream[bytes]", cast("faust.Stream[bytes]", source).noack())
         self._queue_empty = cast(ChannelT[bytes], stream.channel).queue.empty
         async for event in stream.events():
+            self._entering = True
             try:
                 tenure = self._app.tenure_of(event)
                 await tenure.during(self._wait_for_room())
@@ -88,6 +90,8 @@ class Lane:
             except TenureEnded:
                 self._app.consumer.unacked.discard(event.message)
                 continue
+            finally:
+                self._entering = False
             item = _Item(event, time.monotonic())
             self._partitions[event.message.tp].append(item)
             task = asyncio.create_task(self._work(stream, item, self._handle(event, tenure)))

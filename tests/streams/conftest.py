@@ -1,0 +1,76 @@
+"""Real brokers for the streams under test: topics of the test's own, and workers that run within it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from core.settings import KafkaSettings, TopicSettings
+from streams.app import ExtentsApp
+from streams.connection import client_options
+from streams.topics import Topics, TopicSpec, ensure_topics
+from tests.streams.waiting import until
+
+
+@pytest.fixture
+def kafka(namespace) -> KafkaSettings:
+    return KafkaSettings(
+        _env_file=None,
+        bootstrap_servers=namespace.env["KAFKA_BOOTSTRAP_SERVERS"],
+        replication_factor=1,
+        min_insync_replicas=1,
+        session_timeout_seconds=6,
+        heartbeat_interval_seconds=1,
+    )
+
+
+@pytest.fixture
+def topics(namespace) -> Topics:
+    settings = TopicSettings(
+        _env_file=None, topic_prefix=namespace.topic_prefix, request_partitions=2, work_partitions=2, results_partitions=2
+    )
+    return Topics(settings)
+
+
+@pytest.fixture
+async def source(topics, kafka) -> str:
+    """A topic of two partitions, empty."""
+    name = topics.name("source")
+    await ensure_topics([TopicSpec(name, 2)], kafka)
+    return name
+
+
+@pytest.fixture
+async def send(kafka) -> AsyncIterator[Callable]:
+    """Sends a record and returns its offset."""
+    async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
+
+        async def one(topic: str, value: bytes, partition: int = 0, key: bytes | None = None) -> int:
+            return (await producer.send_and_wait(topic, value, key=key, partition=partition)).offset
+
+        yield one
+
+
+@asynccontextmanager
+async def running(app: ExtentsApp) -> AsyncIterator[ExtentsApp]:
+    """A worker within this process, from its first assignment until it has stopped in good order."""
+    try:
+        await app.start()
+        await until(
+            lambda: not app.rebalancing and app.consumer_generation_id and app.consumer.flow_active and app.flow_control.is_active()
+        )
+        yield app
+    finally:
+        await app.stop()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable]:
+    """Starts workers; those left are stopped at the end."""
+    async with AsyncExitStack() as left:
+
+        async def begin(app: ExtentsApp) -> ExtentsApp:
+            return await left.enter_async_context(running(app))
+
+        yield begin
