@@ -36,6 +36,16 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
         return future
 
+    def forget(self, lost: Callable[[bytes], bool]) -> None:
+        """Drop the keys of partitions that are another's now, without a word to their changelog.
+
+        They are removed from the store itself, for the table would write tombstones over what the new owner writes; and
+        what failed of them is not sent again.
+        """
+        for keys in (cast(dict[bytes, Any], cast(Any, self.data).data), self._unconfirmed):
+            for key in list(filter(lost, keys)):
+                del keys[key]
+
     async def confirmed(self) -> None:
         """Wait until the changes made so far are with the brokers."""
         for key, future in list(self._unconfirmed.items()):
@@ -124,13 +134,18 @@ class Runs:
     async def _after_recovery(self) -> None:
         """Forget runs of partitions that are ours no longer, and find those that are.
 
-        The memory store keeps what this process wrote for partitions it has since lost. Removed from the store itself:
-        removing through the table would write tombstones over what the new owner writes.
+        The memory store keeps what this process wrote for partitions it has since lost.
         """
+        try:
+            self._take_stock()
+        except Exception as error:  # Faust drops what is raised here, and would go on with runs that nobody finishes
+            log.exception("runs.unreadable")
+            await self._app.crash(error)
+
+    def _take_stock(self) -> None:
         assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
         store = self._table.data
-        for key in [key for key in store if self._topics.results_partition(key.decode().partition("/")[0]) not in assigned]:
-            cast(dict[bytes, bytes], cast(Any, store).data).pop(key, None)
+        self._table.forget(lambda key: self._topics.results_partition(key.decode().partition("/")[0]) not in assigned)
         self.active = {}
         for key, value in store.items():
             if b"/" not in key:

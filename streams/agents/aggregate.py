@@ -49,7 +49,8 @@ class Aggregation:
         RESULT_RECORDS.labels(record.kind, folded.disposition).inc()
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             log.info("record.ignored", kind=record.kind, run_id=str(record.run_id), attempt=record.attempt, disposition=folded.disposition)
-            return _nothing()
+            # What it changed when it was read before a rebalance may not be stored yet.
+            return tenure.during(self.runs.confirmed())
         self._sweep(message.partition, timestamp_ms)
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
@@ -86,7 +87,3 @@ class Aggregation:
         RESULT_RECORDS.labels("unknown", "poison").inc()
         origin = Origin(topic=message.topic, partition=message.partition, offset=message.offset)
         await self.announcer.bury(tenure, dead_letter(message.key, message.value, record_headers(message), origin, "poison", error, 0))
-
-
-async def _nothing() -> None:
-    """A record that changed nothing has nothing to wait for."""
