@@ -1,0 +1,106 @@
+"""``extents demo``: the main job from film to run database, every caption exact, and nothing left running."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from devstack.paths import STACKS
+from storage.run_db import read_run_db
+from tests.cli.processes import clean_environment, command, run_extents
+
+MARK = "EXTENTS_TEST_DEMO"
+"""A variable that every process a demo starts inherits: what tells them from those of other tests."""
+
+
+def left_over(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            pass
+    return found
+
+
+def wait_until_gone(mark: str) -> None:
+    deadline = time.monotonic() + 60
+    while left := left_over(mark):
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.2)
+
+
+def stack_folders() -> set[Path]:
+    return set(STACKS.glob("demo-*"))
+
+
+def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
+    """Status 0, each caption exact, rows as announced, a readable run database; other settings are not heeded; all ends."""
+    (tmp_path / ".env").write_text("KAFKA_SECURITY_PROTOCOL=SSL\nEXTENTS_QUEUE_LIMIT=1\nEXTENTS_KEY_RUN_DB=wrong\n")
+    before = stack_folders()
+    done = run_extents("demo", "--json", folder=tmp_path, env={MARK: str(tmp_path), "EXTENTS_TOPIC_PREFIX": "elsewhere."})
+    assert done.stdout, done.stderr
+    told = json.loads(done.stdout)
+    wait_until_gone(str(tmp_path))
+    assert stack_folders() <= before
+
+    assert told["event"]["name"] == "inference.completed"
+    assert [row["good"] for row in told["rows"]] == [True, True]
+    assert told["run_db"] == "demo/run.db"
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["film.mp4", "run.db"]
+    database = read_run_db((tmp_path / "demo" / "run.db").read_bytes(), "run.db")
+    assert database.run_id == told["event"]["body"]["run_id"]
+    extents = [[caption.first_frame, caption.last_frame] for caption in database.track.captions]
+    assert extents == [finding["found"] for finding in told["comparison"] if finding["found"]]
+    shown = run_extents("show", "demo/run.db", folder=tmp_path)
+    assert shown.returncode == 0
+    assert f"Captions ({len(extents)})" in shown.stdout
+
+    assert [finding for finding in told["comparison"] if not finding["exact"]] == []
+    assert [finding["truth"] for finding in told["comparison"]] == extents
+    assert len(extents) == 16
+    assert (told["good"], done.returncode) == (True, 0)
+
+
+@pytest.mark.parametrize(("number", "moment"), [(signal.SIGKILL, "workers ready"), (signal.SIGINT, "encoding the film")])
+def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, moment: str) -> None:
+    """Killed in the middle of the run, or interrupted as it starts: servers and workers end, and their folder goes."""
+    before, mark = stack_folders(), str(tmp_path)
+    with subprocess.Popen(
+        command("demo"), cwd=tmp_path, env=clean_environment({MARK: mark}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stderr is not None
+        said = []
+        for line in demo.stderr:
+            said.append(line)
+            if moment in line:
+                break
+        assert moment in said[-1], "".join(said)
+        assert len(left_over(mark)) > 5
+        os.kill(demo.pid, number)
+        demo.communicate(timeout=60)
+    assert demo.returncode == (1 if number is signal.SIGINT else -number)
+    wait_until_gone(mark)
+    assert stack_folders() <= before
+    assert not (tmp_path / "demo" / "run.db").exists()
+
+
+def test_a_kept_stack_is_not_overwritten(tmp_path: Path) -> None:
+    """A demo that would take the place of a kept stack says how to throw that away, and starts nothing."""
+    kept = STACKS / "demo"
+    made = not kept.exists()
+    kept.mkdir(parents=True, exist_ok=True)
+    try:
+        done = run_extents("demo", "--keep-stack", folder=tmp_path, env={MARK: str(tmp_path)})
+    finally:
+        if made:
+            kept.rmdir()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "extents dev down --name demo --purge" in done.stderr
+    assert left_over(str(tmp_path)) == []
