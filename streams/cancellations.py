@@ -1,6 +1,7 @@
 """Follows ``inference.cancelled`` without a group, so that no GPU time goes into what nobody waits for any more."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Self
 from uuid import UUID
 
@@ -21,36 +22,35 @@ class Cancellations:
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
         self._attempts: dict[UUID, int] = {}
-        self._following: asyncio.Task[None] | None = None
+        self._opened = AsyncExitStack()
 
     def covers(self, work: Work) -> bool:
         """Whether this span's attempt, or a later one of its run, has been cancelled."""
         return self._attempts.get(work.run_id, 0) >= work.attempt
 
     async def __aenter__(self) -> Self:
-        consumer = AIOKafkaConsumer(self._topic, **client_options(self._kafka), auto_offset_reset="earliest", enable_auto_commit=False)
-        await consumer.start()
-        ends = await consumer.end_offsets(consumer.assignment())
-        for tp, end in ends.items():
-            while await consumer.position(tp) < end:
-                for records in (await consumer.getmany(tp, timeout_ms=1000)).values():
-                    self._note(records)
-        log.info("cancellations.read", runs=len(self._attempts))
-        self._following = asyncio.create_task(self._follow(consumer))
+        options = {**client_options(self._kafka), "auto_offset_reset": "earliest", "enable_auto_commit": False}
+        async with AsyncExitStack() as opened:
+            consumer = await opened.enter_async_context(AIOKafkaConsumer(self._topic, **options))
+            ends = await consumer.end_offsets(consumer.assignment())
+            for tp, end in ends.items():
+                while await consumer.position(tp) < end:
+                    for records in (await consumer.getmany(tp, timeout_ms=1000)).values():
+                        self._note(records)
+            log.info("cancellations.read", runs=len(self._attempts))
+            following = asyncio.create_task(self._follow(consumer))
+            opened.push_async_callback(lambda: asyncio.gather(following, return_exceptions=True))
+            opened.callback(following.cancel)
+            self._opened = opened.pop_all()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        await self._opened.aclose()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        try:
-            while True:  # aiokafka itself waits for brokers that are away
-                for records in (await consumer.getmany(timeout_ms=60_000)).values():
-                    self._note(records)
-        finally:
-            await consumer.stop()
+        while True:  # aiokafka itself waits for brokers that are away
+            for records in (await consumer.getmany(timeout_ms=60_000)).values():
+                self._note(records)
 
     def _note(self, records: list[ConsumerRecord]) -> None:
         for record in records:

@@ -1,0 +1,40 @@
+"""Cancelled attempts, read from a real topic."""
+
+from uuid import UUID
+
+import pytest
+
+from streams.cancellations import Cancellations
+from streams.records import Cancelled
+from streams.topics import ensure_topics
+from tests.streams.run_logs import RUN, work
+from tests.streams.waiting import until
+
+
+@pytest.fixture
+async def topic(topics, kafka) -> str:
+    await ensure_topics([spec for spec in topics.specs() if spec.name == topics.cancelled], kafka)
+    return topics.cancelled
+
+
+def cancelled(attempt: int, run_id: UUID = RUN) -> bytes:
+    return Cancelled(run_id=run_id, attempt=attempt, reason="failed").to_bytes()
+
+
+async def test_what_was_cancelled_before_is_known_at_once(topic, kafka, send):
+    """Entering reads the topic whole: attempts up to the cancelled one are covered, later ones and other runs are not."""
+    await send(topic, cancelled(2))
+    await send(topic, b"no record")
+    await send(topic, cancelled(1))
+    async with Cancellations(kafka, topic) as cancellations:
+        assert [cancellations.covers(work(attempt=attempt)) for attempt in (1, 2, 3)] == [True, True, False]
+        assert not cancellations.covers(work(run_id=UUID(int=99)))
+
+
+async def test_what_is_cancelled_later_is_followed(topic, kafka, send):
+    """Without a group, and past records that cannot be read."""
+    async with Cancellations(kafka, topic) as cancellations:
+        assert not cancellations.covers(work())
+        await send(topic, b"\xff")
+        await send(topic, cancelled(1))
+        await until(lambda: cancellations.covers(work()))
