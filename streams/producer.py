@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
 from core.errors import PoisonError
@@ -67,9 +68,12 @@ class Producer:
                 delivery = await self._topic(topic).send(key=key, value=value, partition=partition, headers=dict(headers or {}), force=True)
                 await asyncio.shield(delivery)  # cancelling the wait must not cancel Faust's own future
                 return
-            except MessageSizeTooLargeError as error:
-                raise PoisonError(f"a record of {len(value)} bytes is too large for topic {topic}: {error}") from error
-            except KafkaError as error:
+            except (KafkaError, ProducerSendError) as raised:
+                error = raised.__cause__ if isinstance(raised, ProducerSendError) else raised
+                if isinstance(error, MessageSizeTooLargeError):
+                    raise PoisonError(f"a record of {len(value)} bytes is too large for topic {topic}: {error}") from error
+                if not isinstance(error, KafkaError):
+                    raise
                 RETRIES.labels("kafka").inc()
                 log.warning("send.retried", topic=topic, error=repr(error), pause_seconds=round(pause, 1))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
