@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from core.logging import get_logger
@@ -42,6 +43,8 @@ class Deadlines:
                     await self._consider(state, now_ms)
             except TenureEnded:
                 self._ends.clear()
+            except KafkaError as error:
+                log.info("deadlines.postponed", error=repr(error))
 
     async def _consider(self, state: RunState, now_ms: int) -> None:
         name, tenure = (state.run_id, state.attempt), self._app.tenure
