@@ -80,6 +80,36 @@ def test_out_of_memory_halves_the_batch(engine: Engine) -> None:
     assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("engine.out_of_memory", 2)]
 
 
+def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that runs short before the network is reached, while frames are uploaded and resized, is met in the same way."""
+    predictor = Engine(engine._classifier, engine.options)
+    video, upload = predictor.open_video(STRIPS.layout), predictor._upload
+
+    def short(images: np.ndarray) -> torch.Tensor:
+        if len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return upload(images)
+
+    monkeypatch.setattr(predictor, "_upload", short)
+    with structlog.testing.capture_logs() as logs:
+        found = predictor.predict(video, FRAMES)
+    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+    assert predictor.options.batch_size == 4
+    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4)]
+
+
+def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one image, so there is nothing to halve; the span is worth another try."""
+    predictor = Engine(engine._classifier, engine.options)
+
+    def short(images: np.ndarray) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(predictor, "_upload", short)
+    with pytest.raises(TransientError, match="out of memory with the layout's OCR visualisation"):
+        predictor.open_video(STRIPS.layout)
+
+
 def test_no_memory_for_one_pair_is_transient(engine: Engine) -> None:
     """A device that is full for now is worth another try elsewhere or later."""
     predictor = Engine(ShortOfMemory(engine._classifier, room=0), engine.options)

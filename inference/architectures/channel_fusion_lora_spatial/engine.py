@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -82,12 +82,16 @@ class Engine:
 
         Raises:
             CorruptInputError: it is no image, or one of more than ``MAX_OCR_PIXELS``.
+            TransientError: not enough device memory for it.
         """
         image = _decode_image(layout.ocr_image)
-        with torch.inference_mode():
-            strip = self._fit(image.shape[0], image.shape[1], layout.anchor)(self._upload(image[None]))
-            spatial = torch.tensor([spatial_features(layout)], device=self._device)
-            return Video(layout.anchor, self._classifier.ocr_part(strip), spatial)
+        try:
+            with torch.inference_mode():
+                strip = self._fit(image.shape[0], image.shape[1], layout.anchor)(self._upload(image[None]))
+                spatial = torch.tensor([spatial_features(layout)], device=self._device)
+                return Video(layout.anchor, self._classifier.ocr_part(strip), spatial)
+        except torch.OutOfMemoryError as error:
+            raise TransientError(f"{self.options.device}: out of memory with the layout's OCR visualisation: {error}") from error
 
     def predict(self, video: Video, frames: Frames) -> Probabilities:
         """Classify the n − 1 pairs of n frames; (n − 1, 2, 5).
@@ -97,38 +101,43 @@ class Engine:
             PermanentError: a probability is not finite: the network overflows in this precision.
         """
         with torch.inference_mode():
-            fit = self._fit(frames.shape[1], frames.shape[2], video.anchor)
-            strips = torch.cat([fit(self._upload(part)) for part in _cut(frames, self.options.batch_size)])
-            result = self._classify(video, strips).cpu().numpy()
+            result = self._predict_batches(video, frames).cpu().numpy()
         if not np.isfinite(result).all():
             raise PermanentError(f"the network's output is not finite in {self.options.precision}; run it in float32")
         probabilities: Probabilities = result
         return probabilities
 
-    def _classify(self, video: Video, strips: Tensor) -> Tensor:
-        """Probabilities of all consecutive pairs, batch by batch, with as small a batch as it takes."""
+    def _predict_batches(self, video: Video, frames: Frames) -> Tensor:
+        """Probabilities of all consecutive pairs, from upload to softmax batch by batch, with as small a batch as it takes.
+
+        A frame between two batches is fitted in both. On a GPU the next batch is uploaded while one is computed.
+        """
         results: list[Tensor] = []
         first = 0
-        while first < len(strips) - 1:
-            batch = strips[first : first + self.options.batch_size + 1]
+        while first < len(frames) - 1:
+            part = frames[first : first + self.options.batch_size + 1]
+            shortage = ""
             try:
-                results.append(self._classify_batch(video, batch))
+                fit = self._fit(frames.shape[1], frames.shape[2], video.anchor)
+                results.append(self._classify(video, fit(self._upload(part))))
+                first += len(part) - 1
             except torch.OutOfMemoryError as error:
-                self._halve_batch(error)
-                continue
-            first += len(batch) - 1
+                shortage = str(error)
+            if shortage:  # not in the handler, where the error's traceback still holds the batch's tensors
+                self._halve_batch(shortage)
         return torch.cat(results) if results else torch.empty((0, 2, len(LABELS)), device=self._device)
 
-    def _classify_batch(self, video: Video, strips: Tensor) -> Tensor:
+    def _classify(self, video: Video, strips: Tensor) -> Tensor:
+        """Probabilities of one batch's pairs."""
         pairs = len(strips) - 1
         if self.options.compile and pairs < self.options.batch_size:  # one shape only: another would be compiled anew
             strips = torch.cat([strips, strips[-1:].expand(self.options.batch_size - pairs, -1, -1, -1)])
         memory_format = torch.channels_last if self.options.channels_last else torch.contiguous_format
         return self._forward(strips.contiguous(memory_format=memory_format), video.ocr_part, video.spatial)[:pairs].clone()
 
-    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+    def _halve_batch(self, shortage: str) -> None:
         if self.options.batch_size == 1:
-            raise TransientError(f"{self.options.device}: out of memory with one pair a batch: {error}") from error
+            raise TransientError(f"{self.options.device}: out of memory with one pair a batch: {shortage}")
         smaller = self.options.batch_size // 2
         log.warning("engine.out_of_memory", batch_size=self.options.batch_size, next_batch_size=smaller, device=self.options.device)
         self.options = replace(self.options, batch_size=smaller)
@@ -154,14 +163,10 @@ class Engine:
     def _run_blank(self) -> None:
         """One batch of black strips, from the first step of a video to the last."""
         with torch.inference_mode():
-            strips = torch.zeros((self.options.batch_size + 1, 3, HEIGHT, WIDTH), dtype=torch.uint8, device=self._device)
-            spatial = torch.zeros((1, 6), device=self._device)
-            blank = Video(Anchor.CENTER, self._classifier.ocr_part(strips[:1]), spatial)
-            self._classify(blank, strips).cpu()
-
-
-def _cut(frames: Frames, size: int) -> Iterator[Frames]:
-    return (frames[start : start + size] for start in range(0, len(frames), size))
+            frames = np.zeros((self.options.batch_size + 1, HEIGHT, WIDTH, 3), np.uint8)
+            strip = torch.zeros((1, 3, HEIGHT, WIDTH), dtype=torch.uint8, device=self._device)
+            blank = Video(Anchor.CENTER, self._classifier.ocr_part(strip), torch.zeros((1, 6), device=self._device))
+            self._predict_batches(blank, frames).cpu()
 
 
 def _decode_image(data: bytes) -> Frames:
