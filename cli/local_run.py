@@ -22,9 +22,11 @@ from core.settings import Settings, WorkerSettings
 from core.types import Precision
 from inference.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.checkpoint import read_checkpoint
-from inference.device import describe_device, pick_device, software_versions
+from inference.compile_cache import keep_compiled
+from inference.device import describe_device, pick_device
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions, Frames
+from inference.provenance import describe_engine
 from inference.span import decode_span
 from storage.connect import object_keys, open_store
 from storage.models import ModelStore
@@ -72,6 +74,7 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
 
 def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
     """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
+    keep_compiled(settings.compile_cache)
     return EngineOptions(
         device=pick_device() if settings.device == "auto" else settings.device,
         precision=precision,
@@ -125,7 +128,7 @@ def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report:
         processing_time_seconds=(completed_at - started_at).total_seconds(),
         gpu_seconds=seconds,
         provenance={
-            **software_versions(options.device),
+            **describe_engine(predictor.options),
             "checkpoint_sha256": model.checkpoint.sha256,
             "device": describe_device(options.device),
             "frame_size": f"{width}x{height}",

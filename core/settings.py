@@ -151,6 +151,7 @@ class WorkerSettings(BaseSettings):
     decode_limit_seconds: float = Field(60.0, gt=0, description="A decode that runs longer counts as hung.")
     predict_limit_seconds: float = Field(100.0, gt=0, description="A GPU call that runs longer ends the process with status 70.")
     model_load_limit_seconds: float = Field(600.0, gt=0, description="Loading and warming up a model that takes longer counts as hung.")
+    compile_cache: Path = Field(Path("~/.cache/extents/compile"), description="Folder that keeps what was compiled, for the next start.")
     model_cache: Path = Field(Path("~/.cache/extents/models"), description="Folder that keeps downloaded models.")
 
 

@@ -58,6 +58,10 @@ class EngineOptions:
 class Predictor(Protocol):
     """One network, loaded on one device. Owned by one thread: calls never overlap."""
 
+    @property
+    def options(self) -> EngineOptions:
+        """How it really runs: not compiled where that failed, with the batch size that has fitted into memory so far."""
+
     def open_video(self, layout: Layout) -> Any:
         """Compute what is the same for every frame of a video and return it, to be handed to ``predict``.
 

@@ -17,9 +17,11 @@ from core.settings import WorkerSettings
 from core.types import Layout, Precision
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.checkpoint import read_checkpoint
-from inference.device import describe_device, pick_device, software_versions
+from inference.compile_cache import keep_compiled
+from inference.device import describe_device, pick_device
 from inference.loading import load_predictor
 from inference.predictor import EngineOptions, Frames, Predictor, Probabilities
+from inference.provenance import describe_engine
 from streams.health import Health
 from streams.records import Work
 
@@ -33,8 +35,11 @@ MODELS_LOADED_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
+    """A span's result; ``engine`` says how it was computed, as the run's provenance records it."""
+
     probabilities: Probabilities
     gpu_seconds: float
+    engine: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -53,14 +58,10 @@ class Engine:
         self._default_precision, self._usd_per_hour = default_precision, usd_per_hour
         self.device = pick_device() if settings.device == "auto" else settings.device
         self.description = describe_device(self.device)
+        keep_compiled(settings.compile_cache)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._models: dict[tuple[str, Precision], LoadedModel] = {}
         self._loading = asyncio.Lock()
-
-    def about(self) -> dict[str, str]:
-        """What a result's last bits depend on, beside the checkpoint and the precision."""
-        options = {"batch_size": str(self._settings.batch_size), "compiled": str(self._settings.compile).lower()}
-        return {**software_versions(self.device), **options}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -132,7 +133,7 @@ def _predict(model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -
     if model.video is None or model.video[0] != name:
         model.video = (name, model.predictor.open_video(layout))
     probabilities = model.predictor.predict(model.video[1], frames)
-    return Prediction(probabilities, time.perf_counter() - started)
+    return Prediction(probabilities, time.perf_counter() - started, describe_engine(model.predictor.options))
 
 
 async def _at_hand(path: Path) -> Path:

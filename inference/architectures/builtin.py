@@ -102,6 +102,7 @@ class SiameseStripPredictor:
     """The network on one device. Every forward pass has the same shape: the last is filled up with copies of its last frame."""
 
     def __init__(self, network: SiameseStrip, options: EngineOptions) -> None:
+        self.options = options
         self._device = torch.device(options.device)
         self._batch_size = options.batch_size
         self._precision = options.precision

@@ -152,7 +152,7 @@ class Inference:
             frame_width=width,
             frame_height=height,
             device=self.engine.description,
-            engine=self.engine.about(),
+            engine=prediction.engine,
             gpu_seconds=prediction.gpu_seconds,
             span_seconds=time.monotonic() - started,
             probabilities=encode_probabilities(prediction.probabilities),

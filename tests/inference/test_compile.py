@@ -21,7 +21,7 @@ def test_nothing_compiles_anew_between_spans_and_strips(conformance_checkpoint: 
     torch._dynamo.reset()
     counters.clear()
     predictor = load_predictor(conformance_checkpoint, OPTIONS)
-    assert predictor.options.compile  # type: ignore[attr-defined]  # the engine's
+    assert predictor.options.compile
     assert counters["stats"]["unique_graphs"] == 1
     for case, frames in (("tile-right", 2), ("crop-right", 6), ("tile-left", 4)):
         stored = load_case(case)
@@ -41,7 +41,7 @@ def test_without_a_compiler_it_runs_uncompiled_and_says_so(
         predictor = load_predictor(conformance_checkpoint, OPTIONS)
     assert [entry["event"] for entry in logs] == ["engine.not_compiled"]
     assert "no-compiler" in logs[0]["reason"]
-    assert not predictor.options.compile  # type: ignore[attr-defined]  # the engine's
+    assert not predictor.options.compile
     stored = load_case("tile-right")
     found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:3])
     assert np.abs(found - stored.expected[:2]).max() < TOLERANCE

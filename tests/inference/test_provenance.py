@@ -1,0 +1,30 @@
+"""How a result came about is recorded as it was, not as it was asked for."""
+
+from dataclasses import replace
+
+import torch
+
+from inference.builtin import builtin_checkpoint_path
+from inference.loading import load_predictor
+from inference.predictor import EngineOptions
+from inference.provenance import describe_engine
+
+
+def test_it_names_versions_and_every_option() -> None:
+    """Each option that can change a result's last bits changes the description."""
+    options = EngineOptions()
+    told = describe_engine(options)
+    assert told["torch"] == torch.__version__
+    assert (told["batch_size"], told["compiled"], told["merged"]) == ("32", "false", "true")
+    for changed in ({"batch_size": 16}, *({step: not getattr(options, step)} for step in STEPS)):
+        other = describe_engine(replace(options, **changed))
+        assert len(other.items() - told.items()) == 1, changed
+
+
+def test_a_predictor_tells_its_options() -> None:
+    """The built-in model's, too."""
+    options = EngineOptions(batch_size=7)
+    assert load_predictor(builtin_checkpoint_path(), options).options == options
+
+
+STEPS = ("compile", "merge", "share_stem", "channels_last", "fit_on_device")
