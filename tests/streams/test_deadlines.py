@@ -6,6 +6,7 @@ import pytest
 from faust.types import TP
 
 from core.types import Outcome
+from streams import deadlines as deadlines_module
 from streams.announcer import Announcer
 from streams.app import make_app
 from streams.deadlines import Deadlines
@@ -16,6 +17,8 @@ from streams.run_table import Runs
 from streams.topics import COORDINATOR, ensure_topics
 from tests.streams.run_logs import RUN, done, failed, started, taken
 from tests.streams.waiting import until
+
+LOOK_SECONDS = 0.1
 
 
 class Folding:
@@ -46,7 +49,8 @@ class Folding:
 
 
 @pytest.fixture
-async def folding(kafka, topics, start):
+async def folding(kafka, topics, start, monkeypatch):
+    monkeypatch.setattr(deadlines_module, "LOOK_EVERY_SECONDS", LOOK_SECONDS)
     await ensure_topics([spec for spec in topics.specs() if spec.name in (topics.results, topics.runs_changelog)], kafka)
     own = Folding(kafka, topics)
     await start(own.app)
@@ -74,7 +78,7 @@ async def test_a_run_whose_time_is_over_fails_by_its_log(folding, put, topics):
     state = folding.runs.get(str(RUN))
     assert state.outcome is Outcome.FAILED
     assert state.reason == "deadline of 1 s passed with 1 of 3 spans done"
-    await asyncio.sleep(2.5)  # two more looks
+    await asyncio.sleep(5 * LOOK_SECONDS)
     assert folding.kinds.count("deadline_passed") == 1
 
 
@@ -82,11 +86,11 @@ async def test_no_clock_runs_before_a_span_is_taken_nor_after_the_outcome(foldin
     """A run that waits for a worker is not late, nor is one that has ended: neither is looked at."""
     await put(started(deadline_seconds=1))
     await until(lambda: len(folding.kinds) == 1)
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(1 + 5 * LOOK_SECONDS)
     assert folding.asked == []
     await put(taken(0), failed(0, final=True))
     await until(lambda: len(folding.kinds) == 3)
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(1 + 5 * LOOK_SECONDS)
     assert (folding.asked, folding.kinds) == ([], ["run_started", "span_taken", "span_failed"])
 
 
