@@ -10,13 +10,13 @@ from benchmarks.measure import MACS_PER_PAIR, matrix_product, median_ratio, take
 from benchmarks.reference import Reference
 from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_layout, synthetic_strips
-from benchmarks.weights import build_content
+from benchmarks.weights import build_checkpoint
 from core.types import Layout, Precision
 from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
+from inference.predictor import EngineOptions, Frames, Predictor
 
 BATCH: Final = 32
-_STRIP: Final = (28, 402)
+STRIP: Final = (28, 402)
 _REFERENCE_PAIRS: Final = 4
 _MATRIX_SIDE: Final = 2048
 _VARIANTS: Final = {
@@ -29,11 +29,9 @@ _VARIANTS: Final = {
 
 def measure_engine() -> Result:
     """Pairs per second of each variant, its ratio to the plain reference, and its share of the matrix-product limit."""
-    content = build_content()
-    config, state = content["config"], content["model_state_dict"]
-    checkpoint = Checkpoint(config["architecture_name"], config, state, "", "benchmarks/weights.py")
-    frames, layout = synthetic_strips(*_STRIP, BATCH + 1), synthetic_layout(*_STRIP)
-    reference = Reference(config, state)
+    checkpoint = build_checkpoint()
+    frames, layout = synthetic_strips(*STRIP, BATCH + 1), synthetic_layout(*STRIP)
+    reference = Reference(checkpoint.config, checkpoint.state)
     contenders: dict[str, Callable[[], int]] = {"reference": lambda: len(reference.predict(layout, frames, range(_REFERENCE_PAIRS)))}
     for name, options in _VARIANTS.items():
         contenders[name] = predict(load_predictor(checkpoint, options), layout, frames)
@@ -46,7 +44,7 @@ def measure_engine() -> Result:
         share = f"{median_ratio(rates[name], limit):.0%} of {statistics.median(limit):.1f}"
         rows.append([f"engine, {name}", statistics.median(rates[name]), median_ratio(rates[name], rates["reference"]), share])
     notes = [
-        f"Strips of {_STRIP[1]}×{_STRIP[0]}, batches of {BATCH} pairs, resizing included; medians of {len(rates['reference'])} rounds"
+        f"Strips of {STRIP[1]}×{STRIP[0]}, batches of {BATCH} pairs, resizing included; medians of {len(rates['reference'])} rounds"
         " in which all take turns, ratios within each round. A variant that found no compiler ran uncompiled (see the log).",
         f"Limit: a product of {_MATRIX_SIDE}×{_MATRIX_SIDE} matrices in the same round, over {MACS_PER_PAIR / 1e9:.2f} GMAC a pair.",
     ]

@@ -31,7 +31,7 @@ from benchmarks.machine import describe_machine  # needs the path above, as do t
 from benchmarks.measure import MACS_PER_PAIR, matrix_product, median_ratio, take_turns
 from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_layout, synthetic_strips
-from benchmarks.weights import build_content
+from benchmarks.weights import build_checkpoint
 from core.types import Layout, Precision
 from inference.architectures import find_architecture
 from inference.device import pick_device
@@ -39,6 +39,9 @@ from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
 
 STRIP: Final = (100, 1440)  # larger than most, so that resizing is not flattered
 PARITY_PAIRS: Final = 16
+
+A10_FLOPS: Final = {Precision.FLOAT32: 31.2e12, Precision.BFLOAT16: 125e12, Precision.FLOAT16: 125e12}
+"""Peak by NVIDIA's data sheet of the A10, dense. AWS's variant of it, the A10G, has less of it in half precision."""
 
 
 def main() -> None:
@@ -59,9 +62,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> Result:
     """Every precision and batch size, uncompiled and compiled, one after the other: each has the device for itself."""
-    content = build_content()
-    config = content["config"]
-    checkpoint = Checkpoint(config["architecture_name"], config, content["model_state_dict"], "", "benchmarks/weights.py")
+    checkpoint = build_checkpoint()
     frames, layout = synthetic_strips(*STRIP, options.frames), synthetic_layout(*STRIP)
     exact = _predict(_load(checkpoint, EngineOptions(batch_size=PARITY_PAIRS)), layout, frames[: PARITY_PAIRS + 1])
     rows: list[list[Value]] = []
@@ -71,10 +72,23 @@ def measure(options: argparse.Namespace) -> Result:
                 engine = EngineOptions(options.device, precision, batch_size, compiled)
                 rows.append(_measure_one(checkpoint, engine, layout, frames, exact, options.rounds))
                 print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
-    columns = ["precision", "compiled", "batch", "pairs/s", "share of the matrix limit", "peak memory, MiB", "largest difference", "labels"]
+    columns = [
+        "precision",
+        "compiled",
+        "batch",
+        "pairs/s",
+        "share of the matrix limit",
+        "A10G, estimated pairs/s",
+        "peak memory, MiB",
+        "largest difference",
+        "labels",
+    ]
     notes = [
         f"Spans of {options.frames} strips of {STRIP[1]}×{STRIP[0]} from host memory to probabilities there; median of {options.rounds}.",
         f"Limit: a square matrix product's rate in the same precision and round, over {MACS_PER_PAIR / 1e9:.2f} GMAC a pair.",
+        "A10G: not measured but estimated, as the same share of an A10's peak by NVIDIA's data sheet"
+        f" ({A10_FLOPS[Precision.FLOAT32] / 1e12:g} TFLOP/s in float32, {A10_FLOPS[Precision.BFLOAT16] / 1e12:g} dense in half precision)."
+        " A product of matrices stays below such a peak, and an A10G below an A10 in half precision: at most so much.",
         f"Difference and equal labels: of {PARITY_PAIRS} pairs, against float32 on the CPU.",
     ]
     return Result("gpu", "The production network on this device", columns, rows, notes)
@@ -99,10 +113,16 @@ def _measure_one(
         options.batch_size,
         statistics.median(rates["engine"]),
         f"{share:.0%}",
+        estimate_on_a10(options.precision, share) if on_gpu else "",  # of a CPU's share nothing follows for a GPU
         round(torch.cuda.max_memory_allocated() / 2**20) if on_gpu else "",
         f"{np.abs(found - exact).max():.1e}",
         f"{(found.argmax(-1) == exact.argmax(-1)).mean():.1%}",
     ]
+
+
+def estimate_on_a10(precision: Precision, share: float) -> float:
+    """Pairs per second if the network reached the same share of an A10's peak."""
+    return share * A10_FLOPS[precision] / (2 * MACS_PER_PAIR)
 
 
 def _load(checkpoint: Checkpoint, options: EngineOptions) -> Predictor:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from inference.predictor import Checkpoint
+
 MANIFEST: Final = Path(__file__).parents[1] / "tests" / "data" / "conformance" / "manifest.json"
 
 
@@ -27,6 +29,13 @@ def build_content(seed: int | None = None) -> dict[str, Any]:
     }
     state |= {name: torch.tensor(values) for name, values in fixed.items()}
     return {"config": manifest["config"], "model_state_dict": state}
+
+
+def build_checkpoint() -> Checkpoint:
+    """The same as if it had been read from a file."""
+    content = build_content()
+    config = content["config"]
+    return Checkpoint(config["architecture_name"], config, content["model_state_dict"], "", "benchmarks/weights.py")
 
 
 def _build(name: str, shape: list[int], dtype: str, seed: int, gain: float) -> torch.Tensor:
