@@ -40,11 +40,12 @@ format: setup ## Format, and mend what lint can mend
 train-builtin: setup ## Train the built-in model anew
 	@$(BIN)/python -m inference.training
 
-bench: setup ## Measure the engine on this machine
+bench: setup .venv/bench.stamp ## Measure the engine on this machine, beside ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks
 
 lock: setup ## Resolve all dependencies anew and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
+	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
 	cd requirements/postgrest && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)
@@ -65,7 +66,7 @@ clean-all: clean clean-stacks ## Delete all that setup installed, too
 # What setup is made of. Each part leaves a stamp, and is made again when what it depends on is newer.
 
 RESOLVE = --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
-COMPILE = $(RESOLVE) --all-extras --group dev
+COMPILE = $(RESOLVE) --extra inference --extra stack --group dev
 NPM_OPTIONS = --silent --ignore-scripts --no-audit --no-fund
 
 .venv/uv.stamp: requirements/uv.lock
@@ -86,6 +87,12 @@ else
 	@$(UV) pip sync --quiet --python $(BIN)/python --torch-backend $(TORCH_BACKEND) --require-hashes $(DIST)/dev.lock
 endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# Beside what setup installed, and gone again when setup next brings the packages into line.
+.venv/bench.stamp: .venv/python.stamp requirements/bench.lock
+	@echo "bench: ONNX Runtime and OpenVINO"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.lock
 	@touch $@
 
 $(DIST)/kafka.stamp: .venv/python.stamp requirements/kafka.lock.toml

@@ -1,6 +1,9 @@
 """``python -m benchmarks [NAME ...]``: measure, print tables, and write them under ``benchmarks/results/``."""
 
 import argparse
+import sys
+import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -9,9 +12,13 @@ from benchmarks.decoding import measure_decoding
 from benchmarks.engine import measure_engine
 from benchmarks.machine import describe_machine
 from benchmarks.results import FOLDER, Result
+from benchmarks.runtimes import measure_runtimes
+from core.settings import Settings
+from inference.compile_cache import keep_compiled
 
 BENCHMARKS: Final[dict[str, Callable[[], Result]]] = {
     "engine": measure_engine,
+    "runtimes": measure_runtimes,
     "decoding": measure_decoding,
     "builtin": measure_builtin,
 }
@@ -23,12 +30,22 @@ def main() -> None:
     names = parser.parse_args().names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
-    for name in names:
+    keep_compiled(Settings().worker.compile_cache)
+    began, failed = time.monotonic(), list[str]()
+    for number, name in enumerate(names, 1):
+        print(f"{time.monotonic() - began:5.0f} s  {number} of {len(names)}: {name}", file=sys.stderr, flush=True)
         machine = describe_machine()  # before it, so that the load is others'
-        result = BENCHMARKS[name]()
+        try:
+            result = BENCHMARKS[name]()
+        except Exception:  # the others are still worth their time
+            traceback.print_exc()
+            failed.append(name)
+            continue
         result.write(machine)
         print(result.table(), flush=True)
-    print(f"Written to {FOLDER}, with the machine's description.")
+    print(f"{time.monotonic() - began:5.0f} s  written to {FOLDER}, with the machine's description", file=sys.stderr)
+    if failed:
+        sys.exit(f"failed, see above: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

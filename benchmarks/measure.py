@@ -4,6 +4,7 @@ Needs PyTorch alone.
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -17,15 +18,20 @@ MACS_PER_PAIR: Final = 3.98e9
 
 
 def take_turns(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Each round runs every contender once; a contender returns how many it has done. Gives the rates by name and round."""
-    for run in contenders.values():
+    """Each round runs every contender once; a contender returns how many it has done. Gives the rates by name and round.
+
+    What it is doing goes to standard error.
+    """
+    for name, run in contenders.items():
+        print(f"  warming up {name}", file=sys.stderr, flush=True)
         run()  # once unmeasured: caches, lazily started threads
     rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         for name, run in contenders.items():
             started = time.perf_counter()
             done = run()
             rates[name].append(done / (time.perf_counter() - started))
+        print(f"  round {number} of {rounds}: {', '.join(f'{name} {found[-1]:.3g}/s' for name, found in rates.items())}", file=sys.stderr)
     return rates
 
 

@@ -32,7 +32,7 @@ def engine(conformance_checkpoint: Checkpoint) -> Engine:
 @given(batch_size=st.integers(1, 12), first=st.integers(0, 7), count=st.integers(2, 9))
 def test_a_pair_has_one_result_in_every_batching(engine: Engine, batch_size: int, first: int, count: int) -> None:
     """Whatever the batch size and the neighbours a pair is computed with, its probabilities agree within 1e-5."""
-    other = Engine(engine._classifier, replace(engine.options, batch_size=batch_size))
+    other = Engine(engine.classifier, replace(engine.options, batch_size=batch_size))
     part = FRAMES[first : first + count]
     found = other.predict(other.open_video(STRIPS.layout), part)
     assert found.shape == (len(part) - 1, 2, 5)
@@ -70,7 +70,7 @@ class ShortOfMemory:
 
 def test_out_of_memory_halves_the_batch(engine: Engine) -> None:
     """The batch is halved until it fits, stays so, is logged, and every pair is there, in its place."""
-    short = ShortOfMemory(engine._classifier, room=3)
+    short = ShortOfMemory(engine.classifier, room=3)
     predictor = Engine(short, engine.options)
     with structlog.testing.capture_logs() as logs:
         found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
@@ -82,7 +82,7 @@ def test_out_of_memory_halves_the_batch(engine: Engine) -> None:
 
 def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that runs short before the network is reached, while frames are uploaded and resized, is met in the same way."""
-    predictor = Engine(engine._classifier, engine.options)
+    predictor = Engine(engine.classifier, engine.options)
     video, upload = predictor.open_video(STRIPS.layout), predictor._upload
 
     def short(images: np.ndarray) -> torch.Tensor:
@@ -100,7 +100,7 @@ def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatc
 
 def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one image, so there is nothing to halve; the span is worth another try."""
-    predictor = Engine(engine._classifier, engine.options)
+    predictor = Engine(engine.classifier, engine.options)
 
     def short(images: np.ndarray) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -112,7 +112,7 @@ def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkey
 
 def test_no_memory_for_one_pair_is_transient(engine: Engine) -> None:
     """A device that is full for now is worth another try elsewhere or later."""
-    predictor = Engine(ShortOfMemory(engine._classifier, room=0), engine.options)
+    predictor = Engine(ShortOfMemory(engine.classifier, room=0), engine.options)
     with pytest.raises(TransientError, match="out of memory with one pair a batch"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
 
@@ -126,7 +126,7 @@ class Overflowing(ShortOfMemory):
 
 def test_an_output_that_is_not_finite_is_an_error(engine: Engine) -> None:
     """NaN never leaves the engine as a probability."""
-    predictor = Engine(Overflowing(engine._classifier, room=9), engine.options)
+    predictor = Engine(Overflowing(engine.classifier, room=9), engine.options)
     with pytest.raises(PermanentError, match="not finite in float32"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
 

@@ -52,7 +52,7 @@ class Engine:
     def __init__(self, classifier: Classifier, options: EngineOptions) -> None:
         self.options = options
         self._device = torch.device(options.device)
-        self._classifier = classifier
+        self.classifier = classifier
         self._forward: Callable[[Tensor, Tensor, Tensor], Tensor] = classifier
         self._fit = functools.lru_cache(_SIZES_KEPT)(self._make_fit)
         self._copies: torch.cuda.Stream | None = None
@@ -67,12 +67,12 @@ class Engine:
     def warm_up(self) -> None:
         """Compile if asked to, and run once, so that the first span meets neither compiler nor a device's lazy start."""
         if self.options.compile:
-            self._forward = torch.compile(self._classifier, dynamic=False, fullgraph=True)
+            self._forward = torch.compile(self.classifier, dynamic=False, fullgraph=True)
             try:
                 self._run_blank()
             except Exception as error:  # no compiler, or one that fails: what it raises is the backend's own affair
                 log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])
-                self._forward = self._classifier
+                self._forward = self.classifier
                 self.options = replace(self.options, compile=False)
         if self._device.type == "cuda" and not self.options.compile:
             self._run_blank()
@@ -89,7 +89,7 @@ class Engine:
             with torch.inference_mode():
                 strip = self._fit(image.shape[0], image.shape[1], layout.anchor)(self._upload(image[None]))
                 spatial = torch.tensor([spatial_features(layout)], device=self._device)
-                return Video(layout.anchor, self._classifier.ocr_part(strip), spatial)
+                return Video(layout.anchor, self.classifier.ocr_part(strip), spatial)
         except torch.OutOfMemoryError as error:
             raise TransientError(f"{self.options.device}: out of memory with the layout's OCR visualisation: {error}") from error
 
@@ -165,7 +165,7 @@ class Engine:
         with torch.inference_mode():
             frames = np.zeros((self.options.batch_size + 1, HEIGHT, WIDTH, 3), np.uint8)
             strip = torch.zeros((1, 3, HEIGHT, WIDTH), dtype=torch.uint8, device=self._device)
-            blank = Video(Anchor.CENTER, self._classifier.ocr_part(strip), torch.zeros((1, 6), device=self._device))
+            blank = Video(Anchor.CENTER, self.classifier.ocr_part(strip), torch.zeros((1, 6), device=self._device))
             self._predict_batches(blank, frames).cpu()
 
 
