@@ -6,11 +6,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import faust
-from faust.types import EventT, Message, TopicT
+from faust.types import EventT, Message, TopicT, TransportT
 from mode.supervisors import CrashingSupervisor
 
 from core.settings import KafkaSettings
 from streams.connection import faust_credentials
+from streams.consumer import HeldTransport
 from streams.topics import MAX_RECORD_BYTES, Topics
 
 T = TypeVar("T")
@@ -107,6 +108,9 @@ class ExtentsApp(faust.App):
         for resource in self._resources:
             await self.async_exit_stack.enter_async_context(resource)
         await super().on_start()
+
+    def _new_transport(self) -> TransportT:
+        return HeldTransport(self.conf.broker_consumer, self)
 
     @property
     def tenure(self) -> Tenure:
