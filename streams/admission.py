@@ -129,7 +129,8 @@ def _unusable(received: Received, ids: _Ids, message: str) -> Identified:
         return value[:200] if isinstance(value, str) and value else None
 
     event_id, version = text("event_id"), integer("cropped_frames_version")
-    source = event_id or f"{received.topic}/{received.partition}/{received.offset}"
+    # All of an event_id, though only its beginning is shown: what differs beyond is another event.
+    source = fields["event_id"] if event_id else f"{received.topic}/{received.partition}/{received.offset}"
     request: UUID = request_id(ids.tenant_id, ids.video_id, version or 0, source)
     asked = AdmissionRequest(
         request_id=request,
