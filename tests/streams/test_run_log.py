@@ -49,7 +49,14 @@ def lives(draw) -> list[LogRecord]:
     return log
 
 
-logs = st.one_of(st.lists(records, max_size=40), lives(), st.lists(records, max_size=40).map(lambda log: [started(), *log]))
+restless = st.lists(st.sampled_from([*[taken(0)] * 8, taken(1), failed(0, final=False), done(0), done(1)]), min_size=15, max_size=40)
+
+logs = st.one_of(
+    st.lists(records, max_size=40),
+    lives(),
+    st.lists(records, max_size=40).map(lambda log: [started(), *log]),
+    restless.map(lambda log: [started(), *log]),
+)
 
 
 @dataclass
@@ -263,6 +270,30 @@ def test_attempts_only_grow_and_an_outcome_stands(log):
         assert after.attempt >= before.attempt
         if after.attempt == before.attempt and before.outcome is not None and not isinstance(record, RunFinished):
             assert (after.outcome, after.outcome_at_ms, after.done) == (before.outcome, before.outcome_at_ms, before.done)
+
+
+TEN = [taken(0)] * 10
+
+
+@pytest.mark.parametrize(
+    ("log", "outcome"),
+    [
+        (TEN, None),
+        ([*TEN, taken(1)], None),
+        ([*TEN, failed(0, final=False), *TEN], None),
+        ([done(0), *TEN, *TEN], None),
+        ([*TEN, taken(0)], Outcome.FAILED),
+        ([*TEN, failed(1, final=False), taken(0)], Outcome.FAILED),
+        ([taken(0), failed(0, final=False), *TEN, taken(0)], Outcome.FAILED),
+    ],
+)
+def test_a_span_that_ends_its_workers_fails_the_run(log, outcome):
+    """Ten times it may be taken without a result; one that is handed back or done begins anew, and spans do not count together."""
+    state = Aggregator().read([started(), *log]).state
+    assert state is not None
+    assert state.outcome is outcome
+    if outcome is not None:
+        assert state.reason == "span 0 was taken 10 times without a result: it ends its worker, last w:1"
 
 
 @given(st.sets(st.integers(0, SPANS - 1)))
