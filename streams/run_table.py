@@ -114,6 +114,9 @@ class Runs:
         result: bytes = self._table[_span_key(run_id, span)]
         return result
 
+    def has_span(self, run_id: str, span: int) -> bool:
+        return _span_key(run_id, span) in self._table
+
     def remove_span(self, run_id: str, span: int) -> None:
         self._table.pop(_span_key(run_id, span), None)
 

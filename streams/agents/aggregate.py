@@ -62,6 +62,8 @@ class Aggregation:
         if partition != expected:
             raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {partition}")
         folded = fold(self.runs.get(run_id), record, offset, timestamp_ms)
+        if isinstance(record, SpanDone) and self._lacks(folded, record):
+            self.runs.put_span(run_id, record.span, pack_span(record))
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             return folded
         if folded.stored is not None and isinstance(record, SpanDone):
@@ -71,6 +73,16 @@ class Aggregation:
         for span in folded.dropped:
             self.runs.remove_span(run_id, span)
         return folded
+
+    def _lacks(self, folded: Folded, record: SpanDone) -> bool:
+        """Whether a result counts already and its probabilities are not there.
+
+        Of the two changes that a result makes, the brokers refused the first and took the second, before a kill.
+        """
+        state = folded.state
+        if folded.disposition is not Disposition.REPEATED or state is None or state.started is None or record.span not in state.done:
+            return False
+        return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
         """Forget markers that nothing can ask for any more; by the time of the records, so that a replayed log forgets alike."""
