@@ -13,6 +13,7 @@ from benchmarks.engine import measure_engine
 from benchmarks.machine import describe_machine
 from benchmarks.results import FOLDER, Result
 from benchmarks.runtimes import measure_runtimes
+from benchmarks.service import measure_service
 from core.settings import Settings
 from inference.compile_cache import keep_compiled
 
@@ -21,6 +22,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Result]]] = {
     "runtimes": measure_runtimes,
     "decoding": measure_decoding,
     "builtin": measure_builtin,
+    "service": measure_service,
 }
 
 

@@ -25,7 +25,7 @@ def measure_decoding() -> Result:
     """RGB frames per second on one core, by both ways and strip size."""
     rows: list[list[Value]] = []
     for height, width in _STRIPS:
-        chunk = _encode(synthetic_strips(height, width, FRAMES_PER_CHUNK))
+        chunk = encode_chunk(synthetic_strips(height, width, FRAMES_PER_CHUNK))
         rates = take_turns({"front to back": _front_to_back(chunk), "seeking": partial(_seek_to_each, chunk)})
         ratio = median_ratio(rates["front to back"], rates["seeking"])
         rows.append([f"{width}×{height}", statistics.median(rates["front to back"]), statistics.median(rates["seeking"]), ratio])
@@ -53,7 +53,7 @@ def _seek_to_each(chunk: bytes) -> int:
     return FRAMES_PER_CHUNK
 
 
-def _encode(frames: Frames) -> bytes:
+def encode_chunk(frames: Frames) -> bytes:
     """One VP9/WebM chunk at 10 Hz."""
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as container:
