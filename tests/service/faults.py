@@ -1,19 +1,23 @@
-"""Runs a worker in this process, with an end built in: it kills itself, or raises, at a chosen call of the service's code.
+"""Runs a worker in this process with a fault built in: at a chosen call it kills itself, raises, or takes its time.
 
 The service itself has no hooks for this; the call is found by its name.
 """
 
+import asyncio
 import importlib
 import inspect
 import itertools
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cli.worker import command
 from devstack.part import die_with_parent
+
+PAUSE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,14 @@ class Fault:
     Attributes:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
         when: before the call begins, or after it has returned.
-        how: SIGKILL, or an exception that nothing expects.
+        how: SIGKILL, an exception that nothing expects, or a pause of seconds at every such call from then on.
     """
 
     target: str
     when: Literal["before", "after"]
     having: tuple[str, ...] = ()
     nth: int = 1
-    how: Literal["kill", "raise"] = "kill"
+    how: Literal["kill", "raise", "pause"] = "kill"
 
     def __str__(self) -> str:
         called = " ".join((self.target.rpartition(".")[2], *self.having))
@@ -64,30 +68,36 @@ def _wrapped(original: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
 
     def is_it(arguments: tuple[Any, ...]) -> bool:
         shown = repr(arguments)
-        return all(text in shown for text in fault.having) and next(calls) == fault.nth
+        if not all(text in shown for text in fault.having):
+            return False
+        number = next(calls)
+        return number == fault.nth or (fault.how == "pause" and number > fault.nth)
 
     async def called(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
         if reached and fault.when == "before":
-            _end(fault)
+            await asyncio.sleep(_strike(fault))
         result = await original(*args, **kwargs)
-        if reached:
-            _end(fault)
+        if reached and fault.when == "after":
+            await asyncio.sleep(_strike(fault))
         return result
 
     def called_at_once(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
         if reached and fault.when == "before":
-            _end(fault)
+            time.sleep(_strike(fault))
         result = original(*args, **kwargs)
-        if reached:
-            _end(fault)
+        if reached and fault.when == "after":
+            time.sleep(_strike(fault))
         return result
 
     return called if inspect.iscoroutinefunction(original) else called_at_once
 
 
-def _end(fault: Fault) -> None:
+def _strike(fault: Fault) -> float:
+    """Do what the fault says; returns for how many seconds to pause."""
     if fault.how == "raise":
         raise RuntimeError(f"made to fail {fault}")
-    os.kill(os.getpid(), signal.SIGKILL)
+    if fault.how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return PAUSE_SECONDS

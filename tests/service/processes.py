@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, Literal
 
+import aiohttp
+
 from devstack.part import die_with_parent, tail
 from tests.service.faults import Fault, run_worker
 
@@ -23,9 +26,10 @@ WAIT_SECONDS: Final = 150.0
 """Anything that is waited for takes seconds; a machine busy with other things gets far more."""
 
 _POLL_SECONDS: Final = 0.05
+_ADDRESS: Final = re.compile(r'"addresses":\["(http://[^"]+)"')
 
 # What takes a worker's start its time, imported once. Not the service itself: each process imports that on its own.
-_IMPORTED_ONCE: Final = ["aioboto3", "aiobotocore.session", "av", "faust", "faust.app.base", "supabase", "torch", "core.settings"]
+_IMPORTED_ONCE: Final = ["aioboto3", "aiobotocore.session", "av", "faust", "faust.app.base", "supabase", "torch", "pydantic_settings"]
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +65,25 @@ class Worker:
         assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
         os.kill(self.pid, signal.SIGTERM)
         return await self.ended()
+
+    async def ready(self) -> None:
+        """Wait until it says that it has joined its group, and waits for nothing."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        async with aiohttp.ClientSession() as http:
+            while not await self._is_ready(http):
+                assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
+                assert time.monotonic() < deadline, f"{self.name} is not ready.\n{tail(self.log)}"
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
+        listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
+        if listening is None:
+            return False
+        try:
+            async with http.get(f"{listening[1]}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
 
     async def ended(self) -> int:
         """The status with which it ends, by itself or because it was told to."""

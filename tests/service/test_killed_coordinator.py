@@ -72,6 +72,7 @@ async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID,
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
     assert await broken.ended() == -signal.SIGKILL
     successor = service.processes.start("coordinator")
+    await successor.ready()
     await service.settle()
     assert await successor.stopped() == 0
     return published

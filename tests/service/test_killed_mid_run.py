@@ -14,8 +14,8 @@ from tests.service.videos import video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FRAMES = 1026
-SPANS = 3
+FRAMES = 514
+SPANS = 2
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
