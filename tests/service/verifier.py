@@ -145,10 +145,7 @@ class Verifier:
 
     async def _check_objects(self, computed: Mapping[str, Outcome]) -> None:
         """No object but those that were announced."""
-        expected = defaultdict(set)
-        for outcome in self.ledger.outcomes:
-            if "run_id" in outcome.body:
-                expected[outcome.body["tenant_id"], outcome.body["video_id"]] |= set()
+        expected = {(o.body["tenant_id"], o.body["video_id"]): set[str]() for o in self.ledger.outcomes if "run_id" in o.body}
         for outcome in computed.values():
             expected[outcome.body["tenant_id"], outcome.body["video_id"]].add(outcome.body["storage_key"])
         for (tenant_id, video_id), announced in expected.items():
