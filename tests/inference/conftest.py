@@ -1,4 +1,4 @@
-"""The production-shaped checkpoint, built once a session: 109 MB that the recipe makes in a second."""
+"""The production-shaped checkpoint, 109 MB that the recipe makes in a second, and its engine: each made once a session."""
 
 from pathlib import Path
 
@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from benchmarks.weights import build_content
+from inference.architectures.channel_fusion_lora_spatial import Engine
 from inference.checkpoint import read_checkpoint
-from inference.predictor import Checkpoint
+from inference.loading import load_predictor
+from inference.predictor import Checkpoint, EngineOptions
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,11 @@ def conformance_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def conformance_checkpoint(conformance_file: Path) -> Checkpoint:
     return read_checkpoint(conformance_file)
+
+
+@pytest.fixture(scope="session")
+def float32_engine(conformance_checkpoint: Checkpoint) -> Engine:
+    """With the default options; what changes its options makes an engine of its own from its classifier."""
+    engine = load_predictor(conformance_checkpoint, EngineOptions())
+    assert isinstance(engine, Engine)
+    return engine

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.reference import Reference
 from core.types import Precision
+from inference.architectures.channel_fusion_lora_spatial import Engine
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions
 from tests.inference.conformance import CASES, TOLERANCE, load_case
@@ -18,10 +19,9 @@ PLAIN = {"merge": False, "share_stem": False, "channels_last": False, "fit_on_de
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_pair_of_every_case(conformance_checkpoint: Checkpoint, case: str) -> None:
+def test_every_pair_of_every_case(float32_engine: Engine, case: str) -> None:
     """In float32 every probability of every pair is within the tolerance, those of the pair across two spans included."""
-    predictor = load_predictor(conformance_checkpoint, EngineOptions())
-    found = stored(case).predict(predictor)
+    found = stored(case).predict(float32_engine)
     assert found.dtype == np.float32
     assert np.abs(found - stored(case).expected).max() < TOLERANCE
 
