@@ -7,8 +7,11 @@ import asyncio
 import importlib
 import inspect
 import itertools
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +47,7 @@ class Fault:
 def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | None) -> None:
     """The body of a process: ``extents worker``, writing to ``log``."""
     die_with_parent()
+    threading.Thread(target=_die_with_tests, name="leash", daemon=True).start()
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
@@ -51,6 +55,14 @@ def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | 
     if fault is not None:
         install(fault)
     command.main([role], prog_name="extents worker")
+
+
+def _die_with_tests() -> None:
+    """The parent of this process is the fork server, which in turn lives until its last worker has gone."""
+    tests = multiprocessing.parent_process()
+    assert tests is not None
+    multiprocessing.connection.wait([tests.sentinel])
+    os._exit(1)
 
 
 def install(fault: Fault) -> None:
