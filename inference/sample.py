@@ -70,7 +70,7 @@ _OUTLINE = _Style()
 _BOX = _Style(weight="Regular", outline=0, box=(0, 0, 0, 190))
 _YELLOW = _Style(weight="Bold", size=28, colour=(255, 225, 60, 255))
 _TWO_LINES = _Style(size=24)
-_FADE = _Style(weight="It", size=28, fade_frames=6)
+_FADE = _Style(weight="It", size=28, fade_frames=3)
 _THIN = _Style(weight="Light", size=30, outline=0)
 _NEWS = _Style(weight=None, size=22, colour=(20, 20, 30, 255), outline=0, box=(240, 240, 235, 255))
 
@@ -192,13 +192,13 @@ class _BurntCaption:
     def _visibility(self, index: int) -> float:
         """0..1. A caption that fades is there in the strips that show more than half of it.
 
-        Strips are two or three of the film's pictures apart, so that the first shows two thirds and the one before the
-        first at most one third; the same at the end.
+        Strips are two or three of the film's pictures apart, so that the first shows four fifths and the one before the
+        first at most a fifth; the same at the end. So the truth is beyond doubt in every strip.
         """
         if not self._fade_frames:
             return float(self._start <= index < self._stop)
-        rise = (index - self._start) / self._fade_frames + 2 / 3
-        fall = (self._stop - index) / self._fade_frames + 1 / 3
+        rise = (index - self._start) / self._fade_frames + 4 / 5
+        fall = (self._stop - index) / self._fade_frames + 1 / 5
         return min(1.0, rise, fall)
 
 
