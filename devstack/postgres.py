@@ -1,8 +1,10 @@
 """PostgreSQL with the roles and helpers that Supabase gives a project's database."""
 
+import asyncio
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ NAME: Final = "postgres"
 SUPERUSER: Final = "supabase_admin"  # as in Supabase, where `postgres` owns the database but is no superuser
 
 _NOBODY: Final = 65534
+
+_REAPED_SECONDS: Final = 5.0  # init reaps at once; on a busy machine, or in a container whose first process is no init, it may not
 
 _ROLES: Final = """
 create role postgres login createdb createrole replication bypassrls password {postgres_password};
@@ -70,6 +74,7 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
     """Make the data folder the first time."""
     data = folder / NAME
     if (data / "PG_VERSION").exists():
+        await _release_lock(data / "postmaster.pid")
         return
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = data.with_suffix(".password")
@@ -84,6 +89,26 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
         await run_once(NAME, _as_unprivileged([program, "-D", str(data), f"--pwfile={password}", *options]), folder)
     finally:
         password.unlink()
+
+
+async def _release_lock(lock: Path) -> None:
+    """Remove the lock of a server that was killed and that nobody has reaped yet: PostgreSQL takes a zombie for a running server.
+
+    The time it is waited for before is more than the killed server's own processes need to notice and end.
+    """
+    deadline = time.monotonic() + _REAPED_SECONDS
+    while lock.exists() and _is_zombie(int(lock.read_text().split()[0])):
+        if time.monotonic() > deadline:
+            lock.unlink()
+            return
+        await asyncio.sleep(0.1)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 async def create_roles(config: StackConfig) -> None:
