@@ -12,7 +12,7 @@ from cli.local_video import find_frame_count
 from cli.output import print_facts, print_json, remark, size
 from cli.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.errors import MissingObjectError
-from core.frames import LEVELS
+from core.frames import LEVELS, MAX_CHUNK_BYTES
 from core.settings import Settings
 from core.types import Priority
 from inference.chunk_length import count_frames
@@ -21,8 +21,6 @@ from streams.brokers import require_topics
 from streams.client import Outcome, Outcomes, Published, publish
 from streams.records import VideoEncoded
 from streams.topics import Topics
-
-MAX_CHUNK_BYTES: Final = 64 * 1024 * 1024
 
 _STATUS: Final = {"inference.completed": 0, "inference.rejected": 3, "inference.failed": 4}
 

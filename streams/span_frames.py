@@ -8,7 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from core.errors import CorruptInputError
-from core.frames import Chunk, plan_span
+from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
 from core.metrics import STAGE_DURATION
 from core.settings import WorkerSettings
 from core.types import Layout
@@ -25,9 +25,6 @@ from streams.records import Work
 from streams.span_room import Place
 
 T = TypeVar("T")
-
-MAX_CHUNK_BYTES = 64 * 1024 * 1024
-"""Far above any chunk: 32 strips of 4096×1024 pixels make about 10 MB."""
 
 LAYOUTS_KEPT = 16
 """Layouts of as many videos are kept, since the spans of one video come one after the other."""

@@ -151,27 +151,6 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
         await admin.close()
 
 
-async def topic_faults(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[str]:
-    """How the topics on the brokers differ from what they should be; empty when they do not."""
-    specs = list(specs)
-    admin = AIOKafkaAdminClient(**client_options(kafka))
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics())
-        present = [spec for spec in specs if spec.name in existing]
-        faults = [f"topic {spec.name} does not exist" for spec in specs if spec.name not in existing]
-        for name, found, expected in await _partition_faults(admin, present):
-            faults.append(f"topic {name} has {found} partitions, expected {expected}")
-        for spec in present:
-            config = await topic_config(admin, spec.name)
-            for key, value in spec.config.items():
-                if config.get(key) != value:
-                    faults.append(f"topic {spec.name} has {key}={config.get(key)}, expected {value}")
-        return faults
-    finally:
-        await admin.close()
-
-
 async def _partition_faults(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[tuple[str, int, int]]:
     if not specs:
         return []
