@@ -5,6 +5,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'print("$(p)")' 2>/dev/null)))
+SEED ?= 1
 TORCH_BACKEND ?=# cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached
 PYTEST_ARGS ?=
 
@@ -13,7 +14,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test check format train-builtin bench lock clean clean-stacks clean-all
+.PHONY: help setup demo test chaos check format train-builtin bench lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +27,9 @@ demo: setup ## Run the main job here: from a film with captions to a run databas
 
 test: setup ## Run all tests
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 20 minutes)
+	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)
 
 check: setup ## Hold format, lint, types and layers
 	$(BIN)/ruff format --check .

@@ -53,6 +53,10 @@ def namespace(stack: devstack.OwnedStack) -> Namespace:
     return Namespace(env=env, topic_prefix=prefix, bucket=bucket, tenant_id=str(uuid.uuid4()))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos", type=int, metavar="SEED", help="run the scenarios of tests/chaos in full, by the chances of this seed")
+
+
 def pytest_report_header() -> list[str]:
     return ["kafka " + KAFKA[2] + ", " + ", ".join(f"{name} {version(name)}" for name in _VERSIONS)]
 

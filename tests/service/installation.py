@@ -1,18 +1,21 @@
-"""One installation of the service on the shared stack: its own topics, bucket and processes."""
+"""One installation of the service on a stack: its own topics, bucket and processes."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from core.settings import KafkaSettings, TopicSettings
+from core.settings import KafkaSettings, KeySettings, TopicSettings
+from devstack.stack import OwnedStack
 from storage.keys import Keys
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, ObjectStoreConfig
 from streams.client import Outcome, Published, publish
 from streams.connection import client_options
 from streams.records import VideoEncoded
-from streams.topics import Topics
+from streams.topics import Topics, ensure_topics
 from tests.service.ledger import Ledger
 from tests.service.processes import Processes
 from tests.service.verifier import Evidence, Verifier
@@ -88,6 +91,47 @@ class Installation:
         return await self.verifier.verify()
 
 
+@asynccontextmanager
+async def installed(stack: OwnedStack, settings: Mapping[str, str], folder: Path) -> AsyncIterator[Installation]:
+    """Topics and a bucket of its own; no process is running yet, and those that then run end with this block.
+
+    Args:
+        settings: of the workers, beside those that all have. The tests themselves go straight to the stack's servers.
+        folder: where the workers' logs are.
+    """
+    name = uuid4().hex[:12]
+    own = {"WASABI_BUCKET": f"{stack.config.bucket}-{name}", "EXTENTS_TOPIC_PREFIX": f"test-{name}."}
+    stack.create_bucket(own["WASABI_BUCKET"])
+    environment = {**stack.env, **SETTINGS, **settings, **own}
+    kafka = KafkaSettings(
+        bootstrap_servers=stack.env["KAFKA_BOOTSTRAP_SERVERS"],
+        replication_factor=int(stack.env["KAFKA_REPLICATION_FACTOR"]),
+        min_insync_replicas=int(stack.env["KAFKA_MIN_INSYNC_REPLICAS"]),
+    )
+    topics = Topics(topic_settings(environment))
+    await ensure_topics(topics.specs(), kafka)
+    keys = Keys(**{f"{kind}_template": KeySettings.model_fields[kind].default for kind in ("chunk", "layout", "run_db", "model")})
+    processes = Processes(environment, folder)
+    try:
+        async with ObjectStore(_store_config({**stack.env, **own})) as store, Ledger(kafka, topics) as ledger:
+            verifier = Verifier(ledger, store, keys, stack.dsn, stack.env["SUPABASE_SCHEMA"])
+            yield Installation(kafka, topics, store, keys, ledger, verifier, processes)
+    finally:
+        processes.close()
+
+
 def topic_settings(environment: Mapping[str, str]) -> TopicSettings:
     sizes = {name: int(environment[f"EXTENTS_{name.upper()}"]) for name in ("request_partitions", "work_partitions", "results_partitions")}
     return TopicSettings(topic_prefix=environment["EXTENTS_TOPIC_PREFIX"], **sizes)
+
+
+def _store_config(environment: Mapping[str, str]) -> ObjectStoreConfig:
+    return ObjectStoreConfig(
+        bucket=environment["WASABI_BUCKET"],
+        access_key=environment["WASABI_ACCESS_KEY"],
+        secret_key=environment["WASABI_SECRET_KEY"],
+        region=environment["WASABI_REGION"],
+        endpoint_url=environment["WASABI_ENDPOINT"],
+        pool_size=16,
+        timeout_seconds=20,
+    )

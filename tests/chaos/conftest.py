@@ -1,0 +1,97 @@
+"""How hard the scenarios of chaos are run, by which chances, on which stack, and what they report.
+
+``pytest --chaos SEED`` runs them in full on three brokers; without it they are short, and share the one broker of all tests.
+"""
+
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from devstack import stack as devstack
+from tests.chaos.figures import Report, table, write
+from tests.chaos.scale import Chaos, Scale
+from tests.service.installation import Installation, installed
+
+FULL_SECONDS = 1500
+"""No scenario takes so long; a hung one must end nevertheless."""
+
+SETTINGS = {"EXTENTS_QUEUE_LIMIT_TENANT": "100000", "EXTENTS_MAX_HIGH_JOBS_PER_HOUR_TENANT": "100000", "EXTENTS_RATE_LIMIT_SECONDS": "0"}
+
+_REPORTS = pytest.StashKey[dict[str, Report]]()
+
+
+@pytest.fixture(scope="session")
+def scale(pytestconfig: pytest.Config) -> Scale:
+    return _scale(pytestconfig)
+
+
+@pytest.fixture
+def chaos(scale: Scale, request: pytest.FixtureRequest) -> Chaos:
+    """The scale, with chances of this test's own: they do not depend on which others run."""
+    return Chaos(scale.seed, scale.full, random.Random(f"{scale.seed}/{request.node.name}"))
+
+
+@pytest.fixture
+def report(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Takes the figures of a scenario, for the table at the end."""
+    figures = pytestconfig.stash.setdefault(_REPORTS, {})[request.node.nodeid] = Report()
+    began = time.monotonic()
+    yield figures
+    figures.note(seconds=round(time.monotonic() - began, 1))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
+    """A stack of three brokers: every record lies on all of them, and two must confirm it."""
+    with devstack.owned(tmp_path_factory.mktemp("cluster"), brokers=3) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def platform(scale: Scale, request: pytest.FixtureRequest) -> devstack.OwnedStack:
+    """The stack that a module's installation runs on; a module that needs three brokers at any scale returns ``cluster``."""
+    running: devstack.OwnedStack = request.getfixturevalue("cluster" if scale.full else "stack")
+    return running
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    """Settings of a module's workers, beside those that all have."""
+    return {}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(platform, settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
+    """Topics and bucket of a module's own; no process is running yet."""
+    async with installed(platform, {**SETTINGS, **settings}, tmp_path_factory.mktemp("workers")) as installation:
+        yield installation
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not _scale(config).full:
+        return
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FULL_SECONDS))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    reports = config.stash.get(_REPORTS, {})
+    if not reports:
+        return
+    broken = {result.nodeid for kind in ("failed", "error") for result in terminalreporter.stats.get(kind, [])}
+    scale = _scale(config)
+    terminalreporter.section(f"chaos, {'in full' if scale.full else 'short'}, seed {scale.seed}")
+    for line in table(reports, broken):
+        terminalreporter.write_line(line)
+    if scale.full:
+        terminalreporter.write_line(f"written to {write(config.rootpath, scale.seed, reports, broken)}")
+
+
+def _scale(config: pytest.Config) -> Scale:
+    seed = config.getoption("--chaos")
+    return Scale(seed=1, full=False) if seed is None else Scale(seed=seed, full=True)

@@ -1,0 +1,25 @@
+"""How hard a scenario is run, and by which chances."""
+
+import random
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """In full, as ``make chaos`` runs it, or short, as one test among all."""
+
+    seed: int
+    full: bool
+
+    def of(self, *, full: T, short: T) -> T:
+        return full if self.full else short
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos(Scale):
+    """The scale of one scenario; whatever it leaves to chance it takes from ``rng``."""
+
+    rng: random.Random
