@@ -1,0 +1,116 @@
+"""The proxy of these tests fails as a network does."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from devstack.ports import HOST, choose_ports
+from tests.chaos.tcp_proxy import TcpProxy
+from tests.streams.waiting import until
+
+
+class Echo:
+    """A server that answers with what it is told, and remembers it."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1024):
+                self.heard += data
+                writer.write(data)
+        writer.close()
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+async def proxy(echo: Echo):
+    ports = choose_ports(["proxy", "echo"], {})
+    server = await asyncio.start_server(echo.answer, HOST, ports["echo"])
+    async with TcpProxy(ports["proxy"], ports["echo"]).running() as running:
+        yield running
+    server.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(proxy: TcpProxy):
+    """Asks the server behind the proxy for an echo."""
+    reader, writer = await asyncio.open_connection(HOST, proxy.port)
+
+    async def ask(text: bytes) -> bytes:
+        writer.write(text)
+        return await asyncio.wait_for(reader.readexactly(len(text)), 20)
+
+    try:
+        yield ask
+    finally:
+        writer.close()
+
+
+async def test_it_passes_bytes_on(proxy: TcpProxy) -> None:
+    """Without a fault every byte gets there and back, on each connection its own."""
+    async with connected(proxy) as one, connected(proxy) as other:
+        assert [await one(b"a" * 300_000), await other(b"b")] == [b"a" * 300_000, b"b"]
+
+
+async def test_an_end_is_passed_on(proxy: TcpProxy) -> None:
+    """When the client hangs up, so does the proxy."""
+    async with connected(proxy) as ask:
+        await ask(b"a")
+        assert proxy.connections == 1
+    await until(lambda: proxy.connections == 0)
+
+
+async def test_cut(proxy: TcpProxy) -> None:
+    """While it is cut, connections that are there and new ones are reset; afterwards new ones work."""
+    async with connected(proxy) as ask:
+        await ask(b"a")
+        with proxy.cut():
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await ask(b"b")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                async with connected(proxy) as new:
+                    await new(b"c")
+    async with connected(proxy) as ask:
+        assert await ask(b"d") == b"d"
+
+
+async def test_slow(proxy: TcpProxy) -> None:
+    """Answers come later by as much as was asked for, and none waits for another."""
+    async with contextlib.AsyncExitStack() as opened:
+        clients = [await opened.enter_async_context(connected(proxy)) for _ in range(20)]
+        with proxy.slow(0.5):
+            began = time.monotonic()
+            assert await asyncio.gather(*(ask(b"late") for ask in clients)) == 20 * [b"late"]
+            assert 0.5 <= time.monotonic() - began < 20 * 0.5
+
+
+async def test_half_open(proxy: TcpProxy, echo: Echo) -> None:
+    """Of a half-open connection nothing reaches the server, not even when the network is whole again; a new one works."""
+    async with connected(proxy) as old:
+        await old(b"before")
+        with proxy.half_open():
+            async with connected(proxy) as new:
+                asked = [asyncio.create_task(old(b"old")), asyncio.create_task(new(b"new"))]
+                await asyncio.wait(asked, timeout=0.2)
+        async with connected(proxy) as whole:
+            assert await whole(b"after") == b"after"
+        assert not any(task.done() for task in asked[:1])
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert echo.heard == b"beforeafter"
+
+
+async def test_the_server_is_away(proxy: TcpProxy) -> None:
+    """Who connects while nobody listens behind the proxy is reset."""
+    async with TcpProxy(*choose_ports(["proxy", "nobody"], {}).values()).running() as alone, connected(alone) as ask:
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await ask(b"a")
