@@ -31,7 +31,8 @@ class StackConfig:
     """Everything the servers and their clients must agree on.
 
     Attributes:
-        ports: by name; ``kafka-N`` and ``controller-N`` for each broker N from 1.
+        ports: by name; ``kafka-N`` and ``controller-N`` for each broker N from 1. Of a proxied stack also ``proxy-N``, which the
+            broker names to those who come through a proxy, and ``behind-N``, where it listens for that proxy.
         tokens_expire: seconds since 1970; fixed, so that the same claims always give the same key.
         access_key, secret_key: what the service uses; it may read, write and list its buckets, not make them.
         admin_access_key, admin_secret_key: what the stack itself makes buckets with.
@@ -59,6 +60,12 @@ class StackConfig:
     @property
     def bootstrap_servers(self) -> str:
         return ",".join(f"{HOST}:{self.ports[name]}" for name in self.broker_names)
+
+    @property
+    def proxies(self) -> dict[int, int]:
+        """For each broker of a proxied stack: the port that a proxy must listen on, and the one that it forwards to."""
+        nodes = range(1, self.brokers + 1)
+        return {self.ports[f"proxy-{node}"]: self.ports[f"behind-{node}"] for node in nodes if f"proxy-{node}" in self.ports}
 
     @property
     def s3_url(self) -> str:
@@ -112,12 +119,13 @@ def load_config(folder: Path) -> StackConfig | None:
         return None
 
 
-def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool) -> StackConfig:
+def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool, proxied: bool = False) -> StackConfig:
     """The folder's stack with ports that are free now; a new one where there is none.
 
     Args:
         brokers: 1 or 3; None takes what is there, and 1 for a new stack.
         usual_ports: whether a new stack tries ``USUAL_PORTS`` first.
+        proxied: whether each broker has a second address, which is that of a proxy in front of it.
 
     Raises:
         ConfigurationError: the folder holds a stack of another size.
@@ -133,6 +141,8 @@ def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool) -> S
     preferred = {**(USUAL_PORTS if usual_ports else {}), **config.ports}
     controllers = [f"controller-{node}" for node in range(1, config.brokers + 1)]
     names = [*config.broker_names, *controllers, "postgres", "rest", *_INNER_PORTS]
+    if proxied:
+        names += [f"{kind}-{node}" for node in range(1, config.brokers + 1) for kind in ("proxy", "behind")]
     config = replace(config, ports=choose_ports(names, preferred))
     _save(config, folder)
     return config

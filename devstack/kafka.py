@@ -1,5 +1,6 @@
 """Apache Kafka in KRaft mode: one node, or three that make a cluster. Each is broker and controller."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -57,17 +58,22 @@ def _properties(config: StackConfig, folder: Path, node: int) -> str:
     The quorum's voters stand in this file, not in the metadata log as newer clusters have it: so a stack whose ports
     were taken since its last start can move to others.
     """
-    voters = ",".join(f"{n}@{HOST}:{config.ports[f'controller-{n}']}" for n in range(1, config.brokers + 1))
+    ports, name = config.ports, f"kafka-{node}"
+    listeners = {"BROKER": ports[name], "CONTROLLER": ports[f"controller-{node}"]}
+    advertised = {"BROKER": ports[name]}
+    if config.proxies:
+        listeners["PROXIED"], advertised["PROXIED"] = ports[f"behind-{node}"], ports[f"proxy-{node}"]
+    voters = ",".join(f"{n}@{HOST}:{ports[f'controller-{n}']}" for n in range(1, config.brokers + 1))
     settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": node,
         "controller.quorum.voters": voters,
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"BROKER://{HOST}:{config.ports[f'kafka-{node}']},CONTROLLER://{HOST}:{config.ports[f'controller-{node}']}",
-        "advertised.listeners": f"BROKER://{HOST}:{config.ports[f'kafka-{node}']}",
+        "listeners": _addresses(listeners),
+        "advertised.listeners": _addresses(advertised),
         "inter.broker.listener.name": "BROKER",
-        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": folder / f"kafka-{node}",
+        "listener.security.protocol.map": ",".join(f"{listener}:PLAINTEXT" for listener in listeners),
+        "log.dirs": folder / name,
         "auto.create.topics.enable": "false",
         "default.replication.factor": config.brokers,
         "min.insync.replicas": min(config.brokers, 2),
@@ -86,6 +92,10 @@ def _properties(config: StackConfig, folder: Path, node: int) -> str:
         "num.io.threads": 4,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _addresses(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{listener}://{HOST}:{port}" for listener, port in ports.items())
 
 
 def _properties_path(folder: Path, name: str) -> Path:

@@ -120,17 +120,21 @@ class PartControl:
 
 
 @contextlib.contextmanager
-def owned(folder: Path, *, brokers: int = 1, throwaway: bool = False, progress: Progress | None = None) -> Iterator[OwnedStack]:
+def owned(
+    folder: Path, *, brokers: int = 1, proxied: bool = False, throwaway: bool = False, progress: Progress | None = None
+) -> Iterator[OwnedStack]:
     """Run a stack for as long as this block, and no longer than this process, even if that is killed.
 
     Args:
         folder: where its data and logs are; a stack that is there already is started again.
+        proxied: give each broker a second address, behind a proxy that its user brings (``config.proxies``).
         throwaway: delete the folder at the end; stopping is then quicker too.
 
     Raises:
         StackError: a part did not start, or a stack is running in the folder already.
     """
-    leash = _launch(folder, brokers=brokers, usual_ports=False, throwaway=throwaway, progress=progress)
+    options = [f"--brokers={brokers}", *(name for name, wanted in (("--proxied", proxied), ("--throwaway", throwaway)) if wanted)]
+    leash = _launch(folder, options, progress)
     try:
         yield OwnedStack(folder, find(folder).config, leash)
     finally:
@@ -152,7 +156,7 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
                 f"the stack in {folder} is running with {stack.config.brokers} broker(s); end it first: extents dev down"
             )
         return stack
-    leash = _launch(folder, brokers=brokers, usual_ports=True, throwaway=False, progress=progress)
+    leash = _launch(folder, ["--usual-ports", *([f"--brokers={brokers}"] if brokers else [])], progress)
     leash.detach()
     return find(folder)
 
@@ -202,10 +206,8 @@ def environment_script(variables: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def _launch(folder: Path, *, brokers: int | None, usual_ports: bool, throwaway: bool, progress: Progress | None) -> Leash:
+def _launch(folder: Path, options: list[str], progress: Progress | None) -> Leash:
     """Start a supervisor and wait until its servers work. Whatever interrupts that takes them down again."""
-    options = [f"--brokers={brokers}"] if brokers else []
-    options += [name for name, wanted in (("--usual-ports", usual_ports), ("--throwaway", throwaway)) if wanted]
     leash = Leash(folder, options)
     try:
         leash.wait_up(progress or (lambda _: None))

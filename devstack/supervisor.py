@@ -193,6 +193,7 @@ def main() -> int:
     arguments.add_argument("folder", type=Path)
     arguments.add_argument("--brokers", type=int)
     arguments.add_argument("--usual-ports", action="store_true")
+    arguments.add_argument("--proxied", action="store_true")
     arguments.add_argument("--throwaway", action="store_true")
     given = arguments.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every broker that is not up yet
@@ -201,7 +202,7 @@ def main() -> int:
         return 1
     (given.folder / STATE_FILE).unlink(missing_ok=True)
     try:
-        config = prepare_config(given.folder, brokers=given.brokers, usual_ports=given.usual_ports)
+        config = prepare_config(given.folder, brokers=given.brokers, usual_ports=given.usual_ports, proxied=given.proxied)
         supervisor = Supervisor(config, given.folder, throwaway=given.throwaway)
     except ConfigurationError as error:
         _tell(event="failed", message=str(error))
