@@ -31,6 +31,7 @@ class Fault:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
         when: before the call begins, or after it has returned.
         how: SIGKILL, an exception that nothing expects, or a pause of seconds at every such call from then on.
+        since: count calls only from the moment at which this fault would strike.
     """
 
     target: str
@@ -38,10 +39,11 @@ class Fault:
     having: tuple[str, ...] = ()
     nth: int = 1
     how: Literal["kill", "raise", "pause"] = "kill"
+    since: "Fault | None" = None
 
     def __str__(self) -> str:
-        called = " ".join((self.target.rpartition(".")[2], *self.having))
-        return f"{self.when} {called}" + (f" {self.nth}" if self.nth > 1 else "")
+        called = " ".join((self.target.replace(":", ".").rpartition(".")[2], *self.having))
+        return f"{self.when} {called}" + (f" {self.nth}" if self.nth > 1 else "") + (f", once {self.since}" if self.since else "")
 
 
 def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | None) -> None:
@@ -67,18 +69,29 @@ def _die_with_tests() -> None:
 
 def install(fault: Fault) -> None:
     """Have this process end at the call that the fault names."""
+    counting = threading.Event()
+    if fault.since is None:
+        counting.set()
+    else:
+        _wrap(fault.since, lambda: True, lambda: _set(counting))
+    _wrap(fault, counting.is_set, lambda: _strike(fault))
+
+
+def _wrap(fault: Fault, counting: Callable[[], bool], strike: Callable[[], float]) -> None:
     module, _, path = fault.target.partition(":")
     *owners, name = path.split(".")
     owner: Any = importlib.import_module(module)
     for part in owners:
         owner = getattr(owner, part)
-    setattr(owner, name, _wrapped(getattr(owner, name), fault))
+    setattr(owner, name, _wrapped(getattr(owner, name), fault, counting, strike))
 
 
-def _wrapped(original: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
+def _wrapped(original: Callable[..., Any], fault: Fault, counting: Callable[[], bool], strike: Callable[[], float]) -> Callable[..., Any]:
     calls = itertools.count(1)
 
     def is_it(arguments: tuple[Any, ...]) -> bool:
+        if not counting():
+            return False
         shown = repr(arguments)
         if not all(text in shown for text in fault.having):
             return False
@@ -87,23 +100,28 @@ def _wrapped(original: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
 
     async def called(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
-        if reached and fault.when == "before":
-            await asyncio.sleep(_strike(fault))
+        if reached and fault.when == "before" and (seconds := strike()):
+            await asyncio.sleep(seconds)
         result = await original(*args, **kwargs)
-        if reached and fault.when == "after":
-            await asyncio.sleep(_strike(fault))
+        if reached and fault.when == "after" and (seconds := strike()):
+            await asyncio.sleep(seconds)
         return result
 
     def called_at_once(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
         if reached and fault.when == "before":
-            time.sleep(_strike(fault))
+            time.sleep(strike())
         result = original(*args, **kwargs)
         if reached and fault.when == "after":
-            time.sleep(_strike(fault))
+            time.sleep(strike())
         return result
 
     return called if inspect.iscoroutinefunction(original) else called_at_once
+
+
+def _set(counting: threading.Event) -> float:
+    counting.set()
+    return 0.0
 
 
 def _strike(fault: Fault) -> float:

@@ -10,12 +10,12 @@ from streams.client import Published
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.processes import Worker
+from tests.service.steps import INFERRING
 from tests.service.videos import video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FRAMES = 514
-SPANS = 2
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -51,14 +51,7 @@ async def completed(service: Installation, published: Published, undisturbed: by
     return run_id
 
 
-GPU_FAULTS = [
-    Fault("streams.announcer:Announcer.log_run", "after", ("span_taken",), nth=SPANS),
-    Fault("streams.engine:Engine.predict", "after"),
-    Fault("streams.announcer:Announcer.log_run", "after", ("span_done",)),
-]
-
-
-@pytest.mark.parametrize("fault", GPU_FAULTS, ids=str)
+@pytest.mark.parametrize("fault", INFERRING, ids=str)
 async def test_gpu_worker_killed(service: Installation, workers, undisturbed: bytes, fault: Fault) -> None:
     """The spans that a killed GPU worker held, one of them taken, computed or sent but not acknowledged, are done by another."""
     workers("coordinator")

@@ -1,0 +1,66 @@
+"""The steps at which tests kill a worker, in the order in which they are taken.
+
+Each is a fault right after it: for most, right before it is right after the one before. ``on_both_sides`` gives both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from tests.service.faults import Fault
+
+_COMMIT: Final = "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.commit"
+_ACK: Final = "faust.streams:Stream.ack"
+
+ADMITTING: Final = (
+    Fault("storage.rows:Rows.admit", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_started",)),
+    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=1),
+    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=2),
+)
+JOINING: Final = (Fault("streams.announcer:Announcer.log_run", "after", ("run_joined",)),)
+AGGREGATING: Final = (
+    Fault("streams.run_table:Runs.put_span", "after"),
+    Fault("streams.run_table:Runs.put", "after", ("done=[0]",)),
+    Fault("streams.run_table:ConfirmedTable.confirmed", "after", nth=3),
+)
+FINISHING: Final = (
+    Fault("streams.finisher:_build", "after"),
+    Fault("storage.objects:ObjectStore.put", "after"),
+    Fault("streams.finisher:publish_run", "after"),
+    Fault("storage.rows:Rows.complete_run", "after"),
+    Fault("streams.announcer:Announcer.announce", "after", ("inference.completed",)),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished", "completed")),
+    Fault("streams.run_table:Runs.remove_span", "after"),
+)
+FAILING: Final = (
+    Fault("streams.producer:Producer.send", "after", ("inference.cancelled",)),
+    Fault("streams.announcer:Announcer.bury", "after"),
+    Fault("streams.announcer:Announcer.announce", "after", ("inference.failed",)),
+    Fault("storage.rows:Rows.fail_run", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished", "failed")),
+)
+
+READING_BACK: Final = (Fault("storage.publish:_read_present", "after", since=Fault("storage.objects:ObjectStore.put", "after")),)
+"""The object, between its upload and its rows: the first read after the one that looks whether it is there already."""
+
+_FINISHED: Final = Fault(_ACK, "after", ("run_finished",))
+ACKNOWLEDGING: Final = (
+    Fault(_ACK, "after", ('"force"',)),  # of all records that a coordinator acknowledges, only requests have this field
+    Fault(_COMMIT, "after", ("video.encoded",)),
+    _FINISHED,
+    Fault(_COMMIT, "after", ("inference.results",), since=_FINISHED),
+)
+"""In this process, and with the brokers: of a request, and of the record that ends its run."""
+
+INFERRING: Final = (
+    Fault("streams.announcer:Announcer.log_run", "after", ("span_taken",), nth=2),
+    Fault("streams.engine:Engine.predict", "after"),
+    Fault("streams.announcer:Announcer.log_run", "after", ("span_done",)),
+)
+ACKNOWLEDGING_WORK: Final = (Fault(_ACK, "after"), Fault(_COMMIT, "after", ("inference.work.high",)))
+
+
+def on_both_sides(steps: Iterable[Fault]) -> list[Fault]:
+    """Faults right before and right after each of these steps."""
+    return [replace(step, when=when) for step in steps for when in ("before", "after")]
