@@ -5,7 +5,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ import pytest_asyncio
 
 from devstack import stack as devstack
 from tests.chaos.figures import Report, table, write
+from tests.chaos.fleet import Fleet
+from tests.chaos.load import SIZES, Load
 from tests.chaos.scale import Chaos, Scale
 from tests.service.installation import Installation, installed
 
@@ -69,6 +71,26 @@ async def service(platform, settings, tmp_path_factory: pytest.TempPathFactory) 
     """Topics and bucket of a module's own; no process is running yet."""
     async with installed(platform, {**SETTINGS, **settings}, tmp_path_factory.mktemp("workers")) as installation:
         yield installation
+
+
+@pytest.fixture(scope="session")
+def _known_results() -> dict[int, bytes]:
+    return {}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def undisturbed(service: Installation, _known_results: dict[int, bytes]) -> Mapping[int, bytes]:
+    """Probabilities of the load's videos, by their frames, of runs that nothing happened to; computed once for all modules."""
+    if not _known_results:
+        async with Fleet(service) as fleet, Load(service, random.Random(0)) as load:
+            fleet.start("coordinator"), fleet.start("gpu")
+            submitted = await load.publish(SIZES)
+            evidence = await service.verify_at_rest()
+            for role, workers in fleet.workers.items():
+                await fleet.stop(role, workers)
+        runs = {one.frame_count: evidence.outcomes[str(one.published.request_id)].body["run_id"] for one in submitted}
+        _known_results.update({frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in runs.items()})
+    return _known_results
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

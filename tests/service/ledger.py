@@ -61,6 +61,12 @@ class Ledger:
         while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
             await self._read(timeout_ms=500)
 
+    async def read_on(self, seconds: float) -> None:
+        """Read for so long whatever comes."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            await self._read(timeout_ms=max(1, int(1000 * left)))
+
     async def members(self, role: str) -> int:
         """How many members the group of a role has; 0 while it is being shared out anew."""
         (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])

@@ -60,22 +60,27 @@ class Worker:
         self.kill()
         await self.ended()
 
-    async def stopped(self) -> int:
-        """SIGTERM, and the status with which it then ends."""
+    def terminate(self) -> None:
+        """SIGTERM to one that is running."""
         assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
         os.kill(self.pid, signal.SIGTERM)
+
+    async def stopped(self) -> int:
+        """SIGTERM, and the status with which it then ends."""
+        self.terminate()
         return await self.ended()
 
     async def ready(self) -> None:
         """Wait until it says that it has joined its group, and waits for nothing."""
         deadline = time.monotonic() + WAIT_SECONDS
         async with aiohttp.ClientSession() as http:
-            while not await self._is_ready(http):
+            while not await self.is_ready(http):
                 assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
                 assert time.monotonic() < deadline, f"{self.name} is not ready.\n{tail(self.log)}"
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _is_ready(self, http: aiohttp.ClientSession) -> bool:
+    async def is_ready(self, http: aiohttp.ClientSession) -> bool:
+        """Whether it says so now."""
         listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
         if listening is None:
             return False

@@ -1,0 +1,125 @@
+"""Several workers of each role: killed, replaced, added and stopped, and when their groups were settled again."""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal, Self
+
+import aiohttp
+
+from devstack.part import tail
+from tests.service.installation import Installation
+from tests.service.processes import WAIT_SECONDS, Role, Worker
+
+GROUPS: Final[dict[Role, str]] = {"coordinator": "coordinator", "gpu": "gpu-worker"}
+ROLES: Final[tuple[Role, ...]] = ("coordinator", "gpu")
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+
+@dataclass(eq=False, slots=True)
+class Disturbance:
+    """A change in the membership of a group, from the moment it began until the group was settled again.
+
+    Attributes:
+        worker: who was killed, started or stopped.
+        began, ended: seconds since 1970; ``ended`` is infinite while it lasts.
+    """
+
+    role: Role
+    what: Literal["kill", "start", "stop"]
+    worker: Worker
+    began: float
+    ended: float = float("inf")
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The workers of one installation. Those that are left when it is closed end with the installation.
+
+    Attributes:
+        workers: those that run.
+        joined: those that have been members of their group.
+    """
+
+    service: Installation
+    workers: dict[Role, list[Worker]] = field(default_factory=lambda: {role: [] for role in ROLES})
+    joined: set[Worker] = field(default_factory=set)
+    disturbances: list[Disturbance] = field(default_factory=list)
+    _http: aiohttp.ClientSession = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._http.close()
+
+    @property
+    def kills(self) -> list[Disturbance]:
+        return [disturbance for disturbance in self.disturbances if disturbance.what == "kill"]
+
+    def start(self, role: Role, count: int = 1) -> list[Worker]:
+        started = [self.service.processes.start(role) for _ in range(count)]
+        self.workers[role] += started
+        self._disturbed(role, "start", started)
+        return started
+
+    def kill(self, role: Role, victims: Iterable[Worker]) -> None:
+        """SIGKILL to all of them, and as many others in their place."""
+        victims = list(victims)
+        self._disturbed(role, "kill", victims)
+        for worker in victims:
+            worker.kill()
+            self.workers[role].remove(worker)
+        self.start(role, len(victims))
+
+    async def stop(self, role: Role, workers: Iterable[Worker]) -> None:
+        """SIGTERM to all of them; they end with status 0."""
+        leaving = list(workers)
+        self._disturbed(role, "stop", leaving)
+        for worker in leaving:
+            self.workers[role].remove(worker)
+            worker.terminate()
+        for worker in leaving:
+            status = await worker.ended()
+            assert status == 0, f"{worker.name} was stopped and has ended with status {status}.\n{tail(worker.log)}"
+
+    async def look(self) -> None:
+        """Note who has joined since, and which groups are settled again. None of the workers may have ended by itself."""
+        for role, workers in self.workers.items():
+            for worker in workers:
+                assert worker.status is None, f"{worker.name} has ended with status {worker.status}.\n{tail(worker.log)}"
+                if worker not in self.joined and await worker.is_ready(self._http):
+                    self.joined.add(worker)
+            lasting = [disturbance for disturbance in self.lasting() if disturbance.role == role]
+            # Whoever has joined after a kill has done so in a group that had given up the victim.
+            if lasting and self.joined.issuperset(workers) and await self.service.ledger.members(GROUPS[role]) == len(workers):
+                for disturbance in lasting:
+                    disturbance.ended = time.time()
+
+    def lasting(self) -> list[Disturbance]:
+        return [disturbance for disturbance in self.disturbances if disturbance.ended == float("inf")]
+
+    async def settled(self, meanwhile: Meanwhile | None = None) -> None:
+        """Wait until every worker has joined, and no group is being shared out."""
+        await self.look()
+        await self.until("settled groups", lambda: not self.lasting(), meanwhile)
+
+    async def until(self, what: str, found: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
+        """Read the ledger and look after the workers until ``found``, doing something else again and again.
+
+        Raises:
+            AssertionError: it does not come to pass; names ``what``. Or a worker has ended by itself.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not found():
+            assert time.monotonic() < deadline, f"waited in vain for {what}\n{self.service.processes.tails()}"
+            if meanwhile is not None:
+                await meanwhile()
+            await self.service.ledger.read_on(0.2)
+            await self.look()
+
+    def _disturbed(self, role: Role, what: Literal["kill", "start", "stop"], workers: Iterable[Worker]) -> None:
+        began = time.time()
+        self.disturbances += [Disturbance(role, what, worker, began) for worker in workers]
