@@ -22,22 +22,18 @@ MAX_PAUSE_SECONDS: Final = 15.0
 class Dependency:
     """Something outside this process that can be away: a database, a store.
 
-    While a call fails, the others of the same dependency wait for its next try instead of failing one by one.
-    ``probe`` asks the dependency for something that has nothing to do with any record: it tells whether an error is about
-    the dependency or about the record at hand.
+    ``probe`` asks it for something that has nothing to do with any record, and so tells whom an error is about: it is asked
+    when a call has failed. Where it answers, the error is about that call, which alone pauses and tries again. Where it does
+    not, the dependency is away: all calls wait, and nothing goes out but one probe after each pause.
     """
 
     def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
         self.name = name
+        self.away = False
         self._probe = probe
-        self._closed = asyncio.Event()
-        self._closed.set()
-        self._retry_at = 0.0
+        self._asking = asyncio.Lock()
+        self._answered_at = self._away_since = self._retry_at = 0.0
         self._pause = FIRST_PAUSE_SECONDS
-
-    @property
-    def away(self) -> bool:
-        return not self._closed.is_set()
 
     def waited_for(self) -> str | None:
         """What to say of it in readiness."""
@@ -48,47 +44,66 @@ class Dependency:
 
         Raises:
             TenureEnded: a rebalance or a stop began while waiting; the last try may have had its effect.
-            TransientError: it still failed after ``limit_seconds``, though the dependency itself answers.
+            TransientError: it failed for ``limit_seconds``, though the dependency itself answered all that time.
         """
-        started = time.monotonic()
+        failing_since, pause = None, FIRST_PAUSE_SECONDS
         while True:
-            pause = self._retry_at - time.monotonic()
-            if self.away and pause > 0:
-                await tenure.during(asyncio.sleep(pause * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
+            if self.away:
+                await tenure.during(self._until_back())
             try:
-                result = await tenure.during(action())
+                return await tenure.during(action())
             except TransientError as error:
-                self._opened(error)
-                if limit_seconds is not None and time.monotonic() - started > limit_seconds and await self._answers(tenure):
-                    self._recovered()
+                RETRIES.labels(self.name).inc()
+                if not await tenure.during(self._answers()):
+                    failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage counts against no record
+                    continue
+                failing_since = failing_since or time.monotonic()
+                if limit_seconds is not None and time.monotonic() - failing_since >= limit_seconds:
                     raise
-            except PermanentError:
-                self._recovered()  # an answer, if not the one hoped for
-                raise
-            else:
-                self._recovered()
-                return result
+                log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=pause)
+            await tenure.during(asyncio.sleep(_with_jitter(pause)))
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
-    async def _answers(self, tenure: Tenure) -> bool:
+    async def _answers(self) -> bool:
+        """Whether it answers, now that a call has failed. Calls that fail together share one answer."""
+        failed_at = time.monotonic()
+        async with self._asking:
+            if not self.away and self._answered_at < failed_at:
+                await self._ask()
+            return not self.away
+
+    async def _until_back(self) -> None:
+        """Ask after each pause until it answers: one for all that wait, and another goes on when that one's tenure ends."""
+        async with self._asking:
+            while self.away:
+                await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
+                await self._ask()
+
+    async def _ask(self) -> None:
+        began = time.monotonic()
         try:
-            await tenure.during(self._probe())
-        except TransientError:
-            return False
-        return True
-
-    def _opened(self, error: TransientError) -> None:
-        RETRIES.labels(self.name).inc()
-        WAITING.labels(self.name).set(1)
-        if not self.away:
-            self._pause = FIRST_PAUSE_SECONDS
-            log.warning("dependency.away", dependency=self.name, error=str(error))
-        elif time.monotonic() >= self._retry_at:
-            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
-        self._closed.clear()
-        self._retry_at = time.monotonic() + self._pause
-
-    def _recovered(self) -> None:
+            await self._probe()
+        except TransientError as error:
+            self._silent(error)
+            return
+        except PermanentError as error:
+            log.warning("probe.refused", dependency=self.name, error=str(error))  # an answer, if not the one hoped for
+        self._answered_at = began
         if self.away:
-            log.info("dependency.back", dependency=self.name)
-        WAITING.labels(self.name).set(0)
-        self._closed.set()
+            self.away = False
+            WAITING.labels(self.name).set(0)
+            log.info("dependency.back", dependency=self.name, away_seconds=round(time.monotonic() - self._away_since, 1))
+
+    def _silent(self, error: TransientError) -> None:
+        if self.away:
+            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
+        else:
+            self.away, self._away_since, self._pause = True, time.monotonic(), FIRST_PAUSE_SECONDS
+            WAITING.labels(self.name).set(1)
+            log.warning("dependency.away", dependency=self.name, error=str(error))
+        self._retry_at = time.monotonic() + _with_jitter(self._pause)
+
+
+def _with_jitter(pause_seconds: float) -> float:
+    """Somewhat longer, so that those who fail together do not try again together."""
+    return pause_seconds * random.uniform(1.0, 1.3)  # noqa: S311 - no secret

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from core.errors import MissingObjectError, TransientError
+from core.errors import ConfigurationError, MissingObjectError, TransientError
+from core.metrics import WAITING
 from streams import patience
 from streams.app import Tenure, TenureEnded
 from streams.patience import Dependency
@@ -20,12 +21,12 @@ def short_pauses(monkeypatch):
 
 
 class Flaky:
-    """Something outside: away as often as told, then answering."""
+    """A call that fails as often as told, then answers; and probes of the dependency that it is made to."""
 
-    def __init__(self, failures: float, answer: object = "answer") -> None:
-        self.failures, self.answer = failures, answer
+    def __init__(self, failures: float, answer: object = "answer", probes_unanswered: float = 0) -> None:
+        self.failures, self.answer, self.probes_unanswered = failures, answer, probes_unanswered
         self.calls: list[float] = []
-        self.probes = 0
+        self.probes: list[float] = []
 
     async def call(self) -> object:
         self.calls.append(time.monotonic())
@@ -35,12 +36,10 @@ class Flaky:
             raise self.answer
         return self.answer
 
-    async def probe_answers(self) -> None:
-        self.probes += 1
-
-    async def probe_fails(self) -> None:
-        self.probes += 1
-        raise TransientError("away")
+    async def probe(self) -> None:
+        self.probes.append(time.monotonic())
+        if len(self.probes) <= self.probes_unanswered:
+            raise TransientError("away")
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def tenure():
 async def test_what_passes_is_tried_until_it_does(tenure):
     """Passing errors are not seen by the caller, however many there are."""
     flaky = Flaky(6)
-    dependency = Dependency("test", flaky.probe_answers)
+    dependency = Dependency("test", flaky.probe)
     assert await dependency.call(tenure, flaky.call) == "answer"
     assert len(flaky.calls) == 7
     assert not dependency.away
@@ -61,7 +60,7 @@ async def test_what_passes_is_tried_until_it_does(tenure):
 async def test_pauses_grow_to_a_limit(tenure):
     """No try comes sooner than its pause, and each pause is twice the last until the longest."""
     flaky = Flaky(6)
-    await Dependency("test", flaky.probe_answers).call(tenure, flaky.call)
+    await Dependency("test", flaky.probe).call(tenure, flaky.call)
     least = [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
     pauses = [after - before for before, after in itertools.pairwise(flaky.calls)]
     assert all(pause >= expected * 0.99 for pause, expected in zip(pauses, least, strict=True)), pauses
@@ -71,40 +70,60 @@ async def test_what_cannot_pass_is_raised_at_once(tenure):
     """An error about the request itself is the caller's; it is not tried again."""
     flaky = Flaky(0, MissingObjectError("gone"))
     with pytest.raises(MissingObjectError, match="gone"):
-        await Dependency("test", flaky.probe_answers).call(tenure, flaky.call)
+        await Dependency("test", flaky.probe).call(tenure, flaky.call)
     assert len(flaky.calls) == 1
 
 
 async def test_an_answer_that_is_an_error_shows_that_it_is_back(tenure):
-    """A dependency that was away and now says that there is no such thing is not away any more."""
-    flaky = Flaky(2, MissingObjectError("gone"))
-    dependency = Dependency("test", flaky.probe_answers)
-    with pytest.raises(MissingObjectError):
-        await dependency.call(tenure, flaky.call)
+    """A dependency that was away and now refuses the probe is not away any more."""
+    flaky = Flaky(1)
+    answers = iter((TransientError("away"), ConfigurationError("no such bucket")))
+
+    async def probe() -> None:
+        raise next(answers)
+
+    dependency = Dependency("test", probe)
+    assert await dependency.call(tenure, flaky.call) == "answer"
     assert not dependency.away
 
 
 async def test_after_its_limit_an_error_is_the_records_own(tenure):
     """While the dependency answers others, a call that keeps failing is given up: the error is about its record."""
     flaky = Flaky(float("inf"))
-    dependency = Dependency("test", flaky.probe_answers)
+    dependency = Dependency("test", flaky.probe)
     with pytest.raises(TransientError, match="failure"):
         await dependency.call(tenure, flaky.call, limit_seconds=0.05)
-    assert flaky.probes == 1
+    assert flaky.calls[-1] - flaky.calls[0] >= 0.04
     assert not dependency.away
 
 
-async def test_while_the_dependency_is_away_no_limit_counts(tenure):
-    """A call is not given up for an outage: it goes on until the dependency answers."""
-    flaky = Flaky(8)
-    assert await Dependency("test", flaky.probe_fails).call(tenure, flaky.call, limit_seconds=0.0) == "answer"
-    assert flaky.probes == 8
+async def test_an_outage_does_not_count_against_the_limit(tenure):
+    """A call is not given up for an outage: it goes on when that is over, and then has its whole limit."""
+    flaky = Flaky(4, probes_unanswered=8)
+    assert await Dependency("test", flaky.probe).call(tenure, flaky.call, limit_seconds=0.1) == "answer"
+    assert flaky.probes[8] - flaky.calls[0] > 0.1
+    assert len(flaky.calls) == 5
+
+
+async def test_an_error_of_ones_own_keeps_nobody_waiting(tenure):
+    """While one call fails again and again, with pauses that grow, others of the same dependency go out at once."""
+    failing, others = Flaky(8), Flaky(0)
+    dependency = Dependency("test", failing.probe)
+    calling = asyncio.create_task(dependency.call(tenure, failing.call))
+    longest = 0.0
+    while not calling.done():
+        began = time.monotonic()
+        await dependency.call(tenure, others.call)
+        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0)
+    assert failing.calls[-1] - failing.calls[0] > 0.4
+    assert longest < 0.08
 
 
 async def test_waiting_ends_with_the_tenure(tenure):
     """A rebalance ends a call that is failing, at once and not at its next try."""
-    flaky = Flaky(float("inf"))
-    dependency = Dependency("test", flaky.probe_fails)
+    flaky = Flaky(float("inf"), probes_unanswered=float("inf"))
+    dependency = Dependency("test", flaky.probe)
     calling = asyncio.create_task(dependency.call(tenure, flaky.call))
     await until(lambda: dependency.away)
     assert "away" in (dependency.waited_for() or "")
@@ -131,13 +150,58 @@ async def test_a_call_that_hangs_ends_with_the_tenure(tenure):
     assert cancelled.is_set()
 
 
-async def test_others_wait_for_the_next_try(tenure, monkeypatch):
-    """While a call fails, a new call of the same dependency does not go out before the pause is over."""
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.2)
-    failing, other = Flaky(1), Flaky(0)
-    dependency = Dependency("test", failing.probe_answers)
-    first = asyncio.create_task(dependency.call(tenure, failing.call))
+async def test_while_it_is_away_only_the_probe_goes_out(tenure):
+    """However many calls wait for a dependency, it is asked once after each pause, and each pause is twice the last."""
+    calls = [Flaky(1) for _ in range(30)]
+    asked = Flaky(0, probes_unanswered=6)
+    dependency = Dependency("test", asked.probe)
+    calling = [asyncio.create_task(dependency.call(tenure, call.call)) for call in calls]
     await until(lambda: dependency.away)
-    await dependency.call(tenure, other.call)
-    await first
-    assert other.calls[0] - failing.calls[0] >= 0.2
+    calling.append(asyncio.create_task(dependency.call(tenure, Flaky(0).call)))
+    assert await asyncio.gather(*calling) == ["answer"] * 31
+    assert len(asked.probes) == 7
+    assert [len(call.calls) for call in calls] == [2] * 30
+    least = [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
+    assert all(after - before >= pause * 0.99 for (before, after), pause in zip(itertools.pairwise(asked.probes), least, strict=True))
+
+
+async def test_calls_that_fail_together_share_a_probe(tenure):
+    """Thirty calls that fail at the same time do not make thirty probes, nor is anybody's failure taken for an outage."""
+    calls = [Flaky(1) for _ in range(30)]
+    asked = Flaky(0)
+
+    async def probe() -> None:
+        await asyncio.sleep(0.01)
+        await asked.probe()
+
+    dependency = Dependency("test", probe)
+    await asyncio.gather(*(dependency.call(tenure, call.call) for call in calls))
+    assert len(asked.probes) <= 2
+
+
+async def test_who_waits_longest_asks_on(tenure):
+    """When the tenure of the call that asks for all has ended, another that waits asks on."""
+    first, second = Flaky(float("inf")), Flaky(1)
+    asked = Flaky(0, probes_unanswered=4)
+    dependency = Dependency("test", asked.probe)
+    asking = asyncio.create_task(dependency.call(tenure, first.call))
+    await until(lambda: dependency.away)
+    other = asyncio.create_task(dependency.call(Tenure(2), second.call))
+    await asyncio.sleep(0)
+    tenure.end(asyncio.get_running_loop())
+    with pytest.raises(TenureEnded):
+        await asking
+    assert await other == "answer"
+
+
+async def test_an_outage_is_told(tenure):
+    """While the dependency is away its gauge is 1 and readiness says so; when it is back both end."""
+    flaky = Flaky(1, probes_unanswered=2)
+    dependency = Dependency("told", flaky.probe)
+    calling = asyncio.create_task(dependency.call(tenure, flaky.call))
+    await until(lambda: dependency.away)
+    assert WAITING.labels("told")._value.get() == 1
+    assert "away" in (dependency.waited_for() or "")
+    await calling
+    assert WAITING.labels("told")._value.get() == 0
+    assert dependency.waited_for() is None
