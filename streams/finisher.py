@@ -130,7 +130,7 @@ class Finisher:
 
     async def _complete(self, state: RunState, tenure: Tenure) -> None:
         """The event follows the rows, and the rows follow the object as it was read back."""
-        spans = [self.runs.get_span(state.run_id, span) for span in range(state.spans)]
+        spans = [self.runs.get_span(state.run_id, state.attempt, span) for span in range(state.spans)]
         run, data, event_of = await tenure.during(asyncio.to_thread(_build, state, spans))
         stored = await self.objects_away.call(tenure, lambda: publish_run(self.store, self.keys, run, data))
         completion = await self.rows_away.call(tenure, lambda: self.rows.complete_run(run, stored))

@@ -1,17 +1,18 @@
 """The runs of the assigned partitions: a Faust table whose changelog is confirmed before a record is acknowledged.
 
-Two kinds of keys: ``run_id`` holds the state (small, JSON), ``run_id/span`` one span's result (20 KB of float32 behind a
-header). One value that grew with its run would be written whole again for every span.
+Two kinds of keys: ``run_id`` holds the state (small, JSON), ``run_id/attempt/span`` one span's result (20 KB of float32
+behind a header). One value that grew with its run would be written whole again for every span.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import faust
+import orjson
 from aiokafka.errors import KafkaError
-from faust.types import FutureMessage
+from faust.types import EventT, FutureMessage
 
 from core.logging import get_logger
 from streams.app import ExtentsApp
@@ -35,6 +36,16 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
         # A partition keeps its order, so a key's last change confirms those before it.
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
         return future
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
+        """As Faust's, but a state never goes back to an older one of its run.
+
+        A process that is superseded may send a change when it wakes, after all that its successor has written.
+        """
+        for event in batch:
+            key, value = cast(bytes, event.key), cast(bytes | None, event.value)
+            if b"/" in key or not _is_older(value, self.data.get(key)):
+                super().apply_changelog_batch([event])
 
     def forget(self, lost: Callable[[bytes], bool]) -> None:
         """Drop the keys of partitions that are another's now, without a word to their changelog.
@@ -107,18 +118,18 @@ class Runs:
         self._table.pop(run_id.encode(), None)
         self.active.pop(run_id, None)
 
-    def put_span(self, run_id: str, span: int, result: bytes) -> None:
-        self._table[_span_key(run_id, span)] = result
+    def put_span(self, run_id: str, attempt: int, span: int, result: bytes) -> None:
+        self._table[_span_key(run_id, attempt, span)] = result
 
-    def get_span(self, run_id: str, span: int) -> bytes:
-        result: bytes = self._table[_span_key(run_id, span)]
+    def get_span(self, run_id: str, attempt: int, span: int) -> bytes:
+        result: bytes = self._table[_span_key(run_id, attempt, span)]
         return result
 
-    def has_span(self, run_id: str, span: int) -> bool:
-        return _span_key(run_id, span) in self._table
+    def has_span(self, run_id: str, attempt: int, span: int) -> bool:
+        return _span_key(run_id, attempt, span) in self._table
 
-    def remove_span(self, run_id: str, span: int) -> None:
-        self._table.pop(_span_key(run_id, span), None)
+    def remove_span(self, run_id: str, attempt: int, span: int) -> None:
+        self._table.pop(_span_key(run_id, attempt, span), None)
 
     def markers(self, partition: int) -> list[RunState]:
         """Finished runs of a partition that are still remembered."""
@@ -159,5 +170,13 @@ class Runs:
         self.on_recovered()
 
 
-def _span_key(run_id: str, span: int) -> bytes:
-    return f"{run_id}/{span}".encode()
+def _span_key(run_id: str, attempt: int, span: int) -> bytes:
+    """With the attempt, so that nobody who is late with removing one attempt's results removes those of the next."""
+    return f"{run_id}/{attempt}/{span}".encode()
+
+
+def _is_older(state: bytes | None, stored: bytes | None) -> bool:
+    """Whether a state is folded to an earlier record than the one that is stored."""
+    if state is None or stored is None:
+        return False
+    return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])

@@ -61,17 +61,19 @@ class Aggregation:
         expected = self.announcer.topics.results_partition(run_id)
         if partition != expected:
             raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {partition}")
-        folded = fold(self.runs.get(run_id), record, offset, timestamp_ms)
+        before = self.runs.get(run_id)
+        folded = fold(before, record, offset, timestamp_ms)
         if isinstance(record, SpanDone) and self._lacks(folded, record):
-            self.runs.put_span(run_id, record.span, pack_span(record))
+            self.runs.put_span(run_id, record.attempt, record.span, pack_span(record))
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             return folded
         if folded.stored is not None and isinstance(record, SpanDone):
             # Before the state that counts it: if only one of the two is stored, the record comes again and finds it undone.
-            self.runs.put_span(run_id, folded.stored, pack_span(record))
+            self.runs.put_span(run_id, record.attempt, folded.stored, pack_span(record))
         self.runs.put(folded.state)
         for span in folded.dropped:
-            self.runs.remove_span(run_id, span)
+            assert before is not None
+            self.runs.remove_span(run_id, before.attempt, span)
         return folded
 
     def _lacks(self, folded: Folded, record: SpanDone) -> bool:
@@ -82,7 +84,7 @@ class Aggregation:
         state = folded.state
         if folded.disposition is not Disposition.REPEATED or state is None or state.started is None or record.span not in state.done:
             return False
-        return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.span)
+        return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
         """Forget markers that nothing can ask for any more; by the time of the records, so that a replayed log forgets alike."""

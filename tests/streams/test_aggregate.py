@@ -102,7 +102,7 @@ async def test_results_are_kept_once_and_late_ones_dropped(aggregating, put, kaf
     last = await put(done(2, values=probabilities(2, 1026)).to_bytes())
     await until(lambda: aggregating.done == [0, 2] and aggregating.lane.in_flight == 0)
     assert last == 6
-    assert aggregating.runs.get_span(str(RUN), 0) == pack_span(first)
+    assert aggregating.runs.get_span(str(RUN), 1, 0) == pack_span(first)
     state = aggregating.runs.get(str(RUN))
     assert [request.request_id.int for request in state.requests] == [1101, 1001]
 
@@ -113,9 +113,9 @@ async def test_a_result_that_counts_and_is_not_there_is_stored_when_it_comes_aga
     await put(started().to_bytes())
     await put(result.to_bytes())
     await until(lambda: aggregating.done == [0])
-    del aggregating.runs._table.data.data[f"{RUN}/0".encode()]
-    assert not aggregating.runs.has_span(str(RUN), 0)
+    del aggregating.runs._table.data.data[f"{RUN}/1/0".encode()]
+    assert not aggregating.runs.has_span(str(RUN), 1, 0)
     await put(result.to_bytes())
-    await until(lambda: aggregating.runs.has_span(str(RUN), 0))
-    assert aggregating.runs.get_span(str(RUN), 0) == pack_span(result)
+    await until(lambda: aggregating.runs.has_span(str(RUN), 1, 0))
+    assert aggregating.runs.get_span(str(RUN), 1, 0) == pack_span(result)
     assert aggregating.done == [0]

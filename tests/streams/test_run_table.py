@@ -34,7 +34,7 @@ class Worker:
         async def write(stream) -> None:
             async for event in stream.noack().events():
                 run_id = event.value.decode()
-                self.runs.put_span(run_id, 0, SPAN)
+                self.runs.put_span(run_id, 1, 0, SPAN)
                 self.runs.put(RunState(run_id=run_id, attempt=1, offset=event.message.offset, requests=[request(1)]))
                 self.written.append(run_id)
                 self._confirming.add(asyncio.create_task(self._confirm(event, stream, run_id)))
@@ -112,7 +112,7 @@ async def test_confirmed_waits_until_the_brokers_have_every_change(stack, worker
     changes = await read_changelog(kafka, topics)
     for run_id in (first, second):
         partition = topics.results_partition(str(run_id))
-        assert (partition, f"{run_id}/0".encode(), SPAN) in changes
+        assert (partition, f"{run_id}/1/0".encode(), SPAN) in changes
         stored = [RunState.model_validate_json(value) for _, key, value in changes if key == str(run_id).encode() and value]
         assert [state.run_id for state in stored] == [str(run_id)]
 
@@ -141,11 +141,11 @@ async def test_keys_of_lost_partitions_are_forgotten_and_found_again(worker, sta
         (partition,) = each.partitions
         assert set(each.runs.active) == by_partition[partition]
         for run_id in by_partition[partition]:
-            assert each.runs.get_span(run_id, 0) == SPAN
+            assert each.runs.get_span(run_id, 1, 0) == SPAN
     recoveries = own.recoveries
 
     await other.app.stop()
     await until(lambda: own.partitions == {0, 1} and own.recoveries > recoveries)
     await until(lambda: set(own.runs.active) == by_partition[0] | by_partition[1])
-    assert all(own.runs.get_span(str(run_id), 0) == SPAN for run_id in ids)
+    assert all(own.runs.get_span(str(run_id), 1, 0) == SPAN for run_id in ids)
     assert all(value is not None for _, _, value in await read_changelog(kafka, topics))
