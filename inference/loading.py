@@ -4,6 +4,7 @@ from pathlib import Path
 
 from inference.architectures import find_architecture
 from inference.checkpoint import read_checkpoint
+from inference.memory import memory_for
 from inference.predictor import Checkpoint, EngineOptions, Predictor
 
 
@@ -12,6 +13,8 @@ def load_predictor(source: Path | str | Checkpoint, options: EngineOptions) -> P
 
     Raises:
         CheckpointError: the file cannot be read, its architecture is unknown, or its entries are not that architecture's.
+        TransientError: it does not fit into memory.
     """
-    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
-    return find_architecture(checkpoint.architecture_name).load(checkpoint, options)
+    with memory_for(f"the network of {source.path if isinstance(source, Checkpoint) else source}"):
+        checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+        return find_architecture(checkpoint.architecture_name).load(checkpoint, options)
