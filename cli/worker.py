@@ -1,15 +1,20 @@
 """``extents worker``: run one process of the service."""
 
+import os
+import signal
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import click
 from mode.worker import Worker
 
-from core.logging import configure_logging
+from core.logging import configure_logging, get_logger
 from core.settings import ALL_SECTIONS, GPU_WORKER_SECTIONS, Settings
 
 if TYPE_CHECKING:
     from streams.app import ExtentsApp
+
+log = get_logger(__name__)
 
 ROLES: Final = ("coordinator", "gpu")
 
@@ -21,7 +26,7 @@ Examples:
   extents worker gpu
   faust -A streams.apps.gpu worker --without-web   (the same by Faust's own command)
 \b
-Exit status 0 after SIGTERM, 1 after an error, 70 when a step hung.
+Exit status 0 after SIGTERM or SIGINT, 143 or 130 at once after a second one, 1 after an error, 70 when a step hung.
 \b
 Settings: all of docs/configuration.md."""
 )
@@ -34,8 +39,27 @@ def command(role: str) -> None:
     """
     settings = Settings().check(GPU_WORKER_SECTIONS if role == "gpu" else ALL_SECTIONS)
     configure_logging(settings.process)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # imports take seconds, and nothing has been started yet
     app = _create(role, settings)
-    Worker(app, loglevel=None, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+    _Worker(app, loglevel=None, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+
+
+class _Worker(Worker):
+    """Stops in good order at the first signal, and ends at once at the second: what is not acknowledged comes again."""
+
+    def _on_sigint(self) -> None:
+        self._schedule_shutdown(signal.SIGINT)
+
+    def _schedule_shutdown(self, received: signal.Signals) -> None:
+        for one in (signal.SIGTERM, signal.SIGINT):
+            self.loop.remove_signal_handler(one)
+            signal.signal(one, _end_at_once)  # whatever the event loop is doing
+        log.info("worker.stopping", signal=received.name)
+        super()._schedule_shutdown(received)
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 def _create(role: str, settings: Settings) -> "ExtentsApp":
