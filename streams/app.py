@@ -123,6 +123,10 @@ class ExtentsApp(faust.App):
                 self._tenure.end(self.loop)
         return self._tenure
 
+    def partitions_of(self, topic: str) -> frozenset[int]:
+        """Those of a topic that are assigned to this worker."""
+        return frozenset(tp.partition for tp in self.consumer.assignment() if tp.topic == topic)
+
     def tenure_of(self, event: EventT[bytes]) -> Tenure:
         """The tenure in which a record was read.
 

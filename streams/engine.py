@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, ConfigurationError, ExtentsError
 from core.logging import get_logger
 from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
 from core.settings import WorkerSettings
@@ -20,9 +20,11 @@ from inference.checkpoint import read_checkpoint
 from inference.compile_cache import keep_compiled
 from inference.device import describe_device, pick_device
 from inference.loading import load_predictor
+from inference.memory import memory_for
 from inference.predictor import EngineOptions, Frames, Predictor, Probabilities
 from inference.provenance import describe_engine
 from streams.health import Health
+from streams.model_troubles import ModelTroubles
 from streams.records import Work
 
 log = get_logger(__name__)
@@ -62,6 +64,8 @@ class Engine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._models: dict[tuple[str, Precision], LoadedModel] = {}
         self._loading = asyncio.Lock()
+        self.troubles = ModelTroubles()
+        health.add_wait("model", self.troubles.waited_for)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,30 +83,51 @@ class Engine:
         """A model, loaded if it is not yet: a step of its own, before a span starts. Several versions live side by side.
 
         Args:
-            weights: brings the file, where it is needed; what it raises is raised.
+            weights: brings the file, where it is needed.
 
         Raises:
-            CheckpointError: the weights are no model, or not what the run was admitted with.
+            ModelTrouble: it does not load here, whatever the reason, or has not shortly before.
+            ConfigurationError: as ``weights`` raises it.
         """
         name = (checkpoint_sha256, precision)
-        async with self._loading:
-            if name in self._models:
-                self._models[name] = self._models.pop(name)  # the least recently used goes first
-                return self._models[name]
+        if name not in self._models:  # those that are loaded do not wait for one that is being fetched
+            async with self._loading:
+                if name not in self._models:
+                    await self._add(name, version, weights)
+        self._models[name] = self._models.pop(name)  # the least recently used goes first
+        return self._models[name]
+
+    async def _add(self, name: tuple[str, Precision], version: str, weights: Callable[[], Awaitable[Path]]) -> None:
+        checkpoint_sha256, precision = name
+        self.troubles.check(checkpoint_sha256)
+        limit_seconds = self._settings.model_load_limit_seconds
+        try:
             path = await weights()
-            limit_seconds = self._settings.model_load_limit_seconds
             loaded = await self._run("load", limit_seconds, version, lambda: self._load(version, path, checkpoint_sha256, precision))
-            while len(self._models) >= MODELS_LOADED_AT_ONCE:
-                del self._models[next(iter(self._models))]
-            self._models[name] = loaded
-            MODELS_LOADED.set(len(self._models))
-            return loaded
+        except ConfigurationError:
+            raise
+        except ExtentsError as error:
+            raise self.troubles.failed(checkpoint_sha256, version, error) from error
+        self.troubles.loaded(checkpoint_sha256)
+        while len(self._models) >= MODELS_LOADED_AT_ONCE:
+            del self._models[next(iter(self._models))]
+        self._models[name] = loaded
+        MODELS_LOADED.set(len(self._models))
 
     async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
-        """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took."""
+        """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.
+
+        Raises:
+            TransientError: memory is short.
+        """
         detail = f"{work.run_id}:{work.span}"
         limit_seconds = self._settings.predict_limit_seconds
-        prediction = await self._run("predict", limit_seconds, detail, lambda: _predict(model, work, layout, frames))
+
+        def predict() -> Prediction:
+            with memory_for(f"span {work.span} of run {work.run_id}"):
+                return _predict(model, work, layout, frames)
+
+        prediction = await self._run("predict", limit_seconds, detail, predict)
         PAIRS.labels(work.precision).inc(len(prediction.probabilities))
         GPU_SECONDS.inc(prediction.gpu_seconds)
         GPU_COST.inc(prediction.gpu_seconds / 3600 * self._usd_per_hour)

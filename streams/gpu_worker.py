@@ -43,6 +43,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
         engine=engine,
         models=ModelCache(ModelStore(store, keys), worker.model_cache),
         objects_away=away,
+        partitions=app.partitions_of,
     )
     high = Lane(app, topics.work_high, lambda event, tenure: inference.handle(event, tenure, Priority.HIGH), READ_AHEAD)
     low = Lane(app, topics.work_low, lambda event, tenure: inference.handle(event, tenure, Priority.LOW), READ_AHEAD)

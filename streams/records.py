@@ -117,8 +117,26 @@ class RunJoined(RunKey):
     request: RequestRef
 
 
-class SpanTaken(RunKey):
-    """Sent and confirmed before a span touches decoder or GPU.
+class Origin(Record):
+    """Where a record was first read from."""
+
+    topic: str
+    partition: Count
+    offset: Annotated[int, Field(ge=0)]
+
+
+class ReadWork(RunKey):
+    """A work record as a worker read it: it becomes a dead letter if this record decides the run's outcome."""
+
+    tries: Count = 0
+    origin: Origin | None = None
+    work_key: str | None = None
+    work_headers: dict[str, str] = Field(default_factory=dict)
+    work_value: str | None = None
+
+
+class SpanTaken(ReadWork):
+    """Sent and confirmed before a span touches decoder or GPU, or has its network loaded.
 
     Kafka counts no deliveries, so this is how a span that kills its worker is noticed.
     """
@@ -145,19 +163,8 @@ class SpanDone(Pins):
     probabilities: str
 
 
-class Origin(Record):
-    """Where a record was first read from."""
-
-    topic: str
-    partition: Count
-    offset: Annotated[int, Field(ge=0)]
-
-
-class SpanFailed(RunKey):
-    """A span given back (``final`` is false: it does not count as taken) or failed for good.
-
-    A final one carries the work record as it was read, for the dead letter that the run's outcome causes.
-    """
+class SpanFailed(ReadWork):
+    """A span given back (``final`` is false: its takes count anew) or failed for good, which fails the run."""
 
     kind: Literal["span_failed"] = "span_failed"
     span: Count
@@ -165,11 +172,6 @@ class SpanFailed(RunKey):
     failed_at: datetime
     final: bool
     error: str
-    tries: Count = 0
-    origin: Origin | None = None
-    work_key: str | None = None
-    work_headers: dict[str, str] = Field(default_factory=dict)
-    work_value: str | None = None
 
 
 class DeadlinePassed(RunKey):

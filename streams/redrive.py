@@ -16,7 +16,7 @@ from streams.topics import Topics
 HISTORY_HEADER: Final = "redriven_from"
 """JSON list of the places of the dead letters that a record was made from, oldest first."""
 
-_OURS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before")
+_OURS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
 """Headers that were added when the record was set aside, or tried again: they tell of its past, not of what it is."""
 
 

@@ -16,6 +16,7 @@ from core.types import Outcome
 from streams.records import (
     DeadlinePassed,
     LogRecord,
+    ReadWork,
     Record,
     RequestRef,
     RunCancelled,
@@ -192,8 +193,14 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
         reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
-        state = _ended(state, Outcome.FAILED, reason, timestamp_ms)
+        state = _ended(state.model_copy(update={"failure": _given_up(record, reason)}), Outcome.FAILED, reason, timestamp_ms)
     return Folded(state, Disposition.COUNTED)
+
+
+def _given_up(record: SpanTaken, reason: str) -> SpanFailed:
+    """What the worker would have said that took the span once too often."""
+    read = {name: getattr(record, name) for name in ReadWork.model_fields}
+    return SpanFailed(**read, span=record.span, worker=record.worker, failed_at=record.taken_at, final=True, error=reason)
 
 
 def _done(state: RunState, record: SpanDone, timestamp_ms: int) -> Folded:

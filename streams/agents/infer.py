@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import random
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,48 +22,29 @@ from streams.announcer import Announcer
 from streams.app import Tenure, TenureEnded, record_headers
 from streams.cancellations import Cancellations
 from streams.concurrently import concurrently
-from streams.dead_letters import dead_letter, origin_header, parse_origin
+from streams.dead_letters import dead_letter, origin_header
 from streams.engine import Engine, LoadedModel
+from streams.model_troubles import ModelTrouble
 from streams.models import ModelCache
 from streams.patience import Dependency
-from streams.records import Origin, SpanDone, SpanFailed, SpanTaken, Work, decode
+from streams.records import Origin, SpanDone, Work, decode
 from streams.results import encode_probabilities
 from streams.span_frames import SpanFrames
+from streams.span_log import SpanLog, Try
 from streams.span_room import Place, SpanRoom
 
 log = get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 30.0
-HAND_BACK_SECONDS = 5.0
-"""A started span that a rebalance interrupts is noted as handed back, if that takes no longer."""
-RESULT_SECONDS = 60.0
-"""So long may a computed result still be sent when a rebalance has begun: the join waits for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """A work record as it was read: which try this is, and where the first was."""
-
-    message: Message
-    priority: Priority
-    tries: int
-    not_before: float
-    origin: Origin
-
-    @classmethod
-    def of(cls, message: Message, priority: Priority) -> "Try":
-        headers = record_headers(message)
-        here = Origin(topic=message.topic, partition=message.partition, offset=message.offset)
-        try:
-            origin = parse_origin(headers["origin"]) if "origin" in headers else here
-            return cls(message, priority, int(headers.get("attempt", b"0")), float(headers.get("not_before", b"0")), origin)
-        except ValueError as error:
-            raise PoisonError(f"headers of a try that cannot be read: {error}") from error
 
 
 @dataclass(slots=True)
 class Inference:
-    """What the two inferring agents do with a record: predicted, given back, sent again, failed, or set aside."""
+    """What the two inferring agents do with a record: predicted, given back, sent again, failed, or set aside.
+
+    Attributes:
+        partitions: those of a topic that this worker has.
+    """
 
     settings: WorkerSettings
     announcer: Announcer
@@ -72,6 +54,7 @@ class Inference:
     engine: Engine
     models: ModelCache
     objects_away: Dependency
+    partitions: Callable[[str], frozenset[int]]
     worker: str = f"{socket.gethostname()}:{os.getpid()}"
 
     async def handle(self, event: EventT[bytes], tenure: Tenure, priority: Priority) -> None:
@@ -84,45 +67,42 @@ class Inference:
             await self._bury(tenure, message, str(error))
             return
         await self._wait_until(attempt.not_before, tenure)
-        disposition = await self._settle(work, attempt, tenure)
+        disposition = await self._settle(SpanLog(self.announcer, self.worker, work, attempt, tenure))
         SPANS.labels(disposition, priority).inc()
 
-    async def _settle(self, work: Work, attempt: Try, tenure: Tenure) -> str:
+    async def _settle(self, span: SpanLog) -> str:
         """Bring a span to an end, whichever it is; its name is returned when that is durable."""
-        bound = log.bind(run_id=str(work.run_id), video_id=str(work.video_id), span=work.span, attempt=work.attempt, tries=attempt.tries)
+        work, tries = span.work, span.attempt.tries
+        bound = log.bind(run_id=str(work.run_id), video_id=str(work.video_id), span=work.span, attempt=work.attempt, tries=tries)
         try:
-            return await self._predict(work, attempt, tenure)
-        except ConfigurationError:
-            raise
+            return await self._predict(span)
         except TransientError as error:
-            if attempt.tries + 1 < self.settings.span_tries:
+            if tries + 1 < self.settings.span_tries:
                 bound.warning("span.sent_again", error=str(error))
-                await self._send_again(work, attempt, tenure, str(error))
+                await self._send_again(span, error)
                 return "sent_again"
             bound.error("span.failed", error=str(error))
-            await self._fail(work, attempt, tenure, f"{error}; given up after {self.settings.span_tries} tries")
+            await span.fail(f"{error}; given up after {self.settings.span_tries} tries")
+        except ConfigurationError as error:
+            await span.give_back(str(error))
+            raise
         except PermanentError as error:
             bound.error("span.failed", error=str(error))
-            await self._fail(work, attempt, tenure, str(error))
+            await span.fail(str(error))
+        except TenureEnded:
+            if span.taken:
+                await span.give_back("a rebalance or a stop began")
+            raise
         return "failed"
 
-    async def _predict(self, work: Work, attempt: Try, tenure: Tenure) -> str:
-        async def weights() -> Path:
-            limit_seconds = self.settings.retry_in_place_seconds
-            return await self.objects_away.call(
-                tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
-            )
-
-        model = await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
-        async with self.room.place(attempt.priority, tenure) as place:
-            if self.cancellations.covers(work):
+    async def _predict(self, span: SpanLog) -> str:
+        work = span.work
+        model = await self._model(span)
+        async with self.room.place(span.attempt.priority, span.tenure) as place:
+            if model is None or self.cancellations.covers(work):
                 return "cancelled"
             started = time.monotonic()
-            try:
-                done = await self._through_stages(model, work, attempt, place, tenure, started)
-            except TenureEnded:
-                await self._give_back(work, tenure)
-                raise
+            done = await self._through_stages(model, span, place, started)
         log.info(
             "span.done",
             run_id=str(work.run_id),
@@ -134,13 +114,38 @@ class Inference:
         )
         return "done"
 
-    async def _through_stages(self, model: LoadedModel, work: Work, attempt: Try, place: Place, tenure: Tenure, started: float) -> SpanDone:
-        taken = SpanTaken(run_id=work.run_id, attempt=work.attempt, span=work.span, worker=self.worker, taken_at=datetime.now(UTC))
-        noted = self.announcer.log_run(tenure, str(work.run_id), taken.to_bytes())
-        _, layout, chunks = await concurrently([noted, self.frames.layout(work, tenure), self.frames.fetch(work, tenure)])
+    async def _model(self, span: SpanLog) -> LoadedModel | None:
+        """The network of a span; None once its run is cancelled. While it does not load here, low priority waits, uncounted.
+
+        Raises:
+            ModelTrouble: it does not load here, and high priority does not wait for that to pass.
+        """
+        work, tenure = span.work, span.tenure
+
+        async def weights() -> Path:
+            await span.take()  # a network may end the process that loads it
+            limit_seconds = self.settings.retry_in_place_seconds
+            return await self.objects_away.call(
+                tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
+            )
+
+        while not self.cancellations.covers(work):
+            try:
+                return await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
+            except ModelTrouble as error:
+                if span.attempt.priority is Priority.HIGH:
+                    raise
+                if span.taken:
+                    await span.give_back(str(error))
+                await tenure.during(asyncio.sleep(error.retry_seconds * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
+        return None
+
+    async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone:
+        work, tenure = span.work, span.tenure
+        _, layout, chunks = await concurrently([span.take(), self.frames.layout(work, tenure), self.frames.fetch(work, tenure)])
         # That it was taken is confirmed before decoder or device see a byte of it.
         frames = await self.frames.decode(work, chunks, place, tenure)
-        async with self.room.device(attempt.priority, tenure):
+        async with self.room.device(span.attempt.priority, tenure):
             computing = time.monotonic()
             prediction = await self.engine.predict(model, work, layout, frames)
             STAGE_DURATION.labels("predict").observe(time.monotonic() - computing)
@@ -158,19 +163,14 @@ class Inference:
             probabilities=encode_probabilities(prediction.probabilities),
         )
         sending = time.monotonic()
-        await self.announcer.log_run(tenure, str(work.run_id), done.to_bytes(), grace_seconds=RESULT_SECONDS)
+        await span.done(done)
         STAGE_DURATION.labels("send").observe(time.monotonic() - sending)
         return done
 
-    async def _give_back(self, work: Work, tenure: Tenure, error: str = "a rebalance or a stop began") -> None:
-        await self.announcer.log_run(
-            tenure, str(work.run_id), self._failure(work, error, final=False).to_bytes(), grace_seconds=HAND_BACK_SECONDS
-        )
-
-    async def _send_again(self, work: Work, attempt: Try, tenure: Tenure, error: str) -> None:
+    async def _send_again(self, span: SpanLog, error: TransientError) -> None:
         """The same bytes and key to the end of the same topic, confirmed, before the original is acknowledged."""
-        await self._give_back(work, tenure, error)
-        message, tries = attempt.message, attempt.tries + 1
+        await span.give_back(str(error))
+        attempt, message, tries = span.attempt, span.attempt.message, span.attempt.tries + 1
         pause = min(MAX_PAUSE_SECONDS, 2.0**tries)
         headers = {
             **record_headers(message),
@@ -178,32 +178,19 @@ class Inference:
             "not_before": f"{time.time() + pause:.3f}".encode(),
             "origin": origin_header(attempt.origin),
         }
-        await self.announcer.producer.send(tenure, message.topic, message.key, message.value or b"", headers=headers)
-
-    async def _fail(self, work: Work, attempt: Try, tenure: Tenure, error: str) -> None:
-        """Fail the run. Its dead letter is sent by whoever finishes it: one, however many of its spans fail."""
-        message = attempt.message
-        failure = self._failure(work, error, final=True).model_copy(
-            update={
-                "tries": attempt.tries,
-                "origin": attempt.origin,
-                "work_key": None if message.key is None else message.key.decode(errors="replace"),
-                "work_headers": {name: value.decode(errors="replace") for name, value in record_headers(message).items()},
-                "work_value": (message.value or b"").decode(),
-            }
+        partition = None
+        if isinstance(error, ModelTrouble):
+            avoid = attempt.avoid | self.partitions(message.topic)
+            headers["avoid"] = ",".join(map(str, sorted(avoid))).encode()
+            partition = self._elsewhere(span.work, avoid)
+        await self.announcer.producer.send(
+            span.tenure, message.topic, message.key, message.value or b"", partition=partition, headers=headers
         )
-        await self.announcer.log_run(tenure, str(work.run_id), failure.to_bytes())
 
-    def _failure(self, work: Work, error: str, *, final: bool) -> SpanFailed:
-        return SpanFailed(
-            run_id=work.run_id,
-            attempt=work.attempt,
-            span=work.span,
-            worker=self.worker,
-            failed_at=datetime.now(UTC),
-            final=final,
-            error=error,
-        )
+    def _elsewhere(self, work: Work, avoid: frozenset[int]) -> int | None:
+        """A partition of another worker; None where there is no other."""
+        others = sorted(set(range(self.announcer.topics.settings.work_partitions)) - avoid)
+        return others[work.span % len(others)] if others else None
 
     async def _wait_until(self, moment: float, tenure: Tenure) -> None:
         """Set the record aside: it holds no place while it waits, never longer than a pause can be."""

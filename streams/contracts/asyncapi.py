@@ -29,6 +29,7 @@ _TRIES: Final = {
     "attempt": {"type": "string", "pattern": "^[0-9]+$", "description": "How often it has been sent again."},
     "not_before": {"type": "string", "description": "Seconds since 1970; set aside until then."},
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},
+    "avoid": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$", "description": "Partitions of workers on which its model did not load."},
 }
 _DEAD: Final = {
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},

@@ -63,6 +63,7 @@ _PINS: Final = Pins(
 _PINNED: Final = _PINS.model_dump(exclude={"schema_version"})
 _WORK: Final = Work(**_PINNED, span=0)
 _WORKER: Final = "gpu-1:17"
+_ORIGIN: Final = Origin(topic="inference.work.high", partition=17, offset=402)
 _PROBABILITIES: Final = np.array([[[0.96, 0.01, 0.01, 0.01, 0.01]] * 2, [[0.01, 0.96, 0.01, 0.01, 0.01]] * 2], np.float32)
 _REASON: Final = "span 0: modulo_16/chunk_0000000000.webm: no WebM file"
 
@@ -88,7 +89,16 @@ _RECORDS: Final = (
         model_checkpoint_path=f"models/caption_frame_extents/{_MODEL}/model.safetensors",
     ),
     RunJoined(run_id=_RUN, attempt=1, request=_REQUEST),
-    SpanTaken(run_id=_RUN, attempt=1, span=0, worker=_WORKER, taken_at=_MOMENT),
+    SpanTaken(
+        run_id=_RUN,
+        attempt=1,
+        span=0,
+        worker=_WORKER,
+        taken_at=_MOMENT,
+        origin=_ORIGIN,
+        work_key=f"{_RUN}:0",
+        work_value=_WORK.to_bytes().decode(),
+    ),
     SpanDone(
         **_PINNED,
         span=0,
@@ -110,7 +120,7 @@ _RECORDS: Final = (
         failed_at=_MOMENT,
         final=True,
         error="modulo_16/chunk_0000000000.webm: no WebM file",
-        origin=Origin(topic="inference.work.high", partition=17, offset=402),
+        origin=_ORIGIN,
         work_key=f"{_RUN}:0",
         work_value=_WORK.to_bytes().decode(),
     ),

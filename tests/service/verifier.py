@@ -24,7 +24,8 @@ from storage.keys import Keys
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 from streams.client import Outcome
-from streams.records import RunFinished, RunStarted, VideoEncoded, decode
+from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode
+from tests.service.last_straw import failed_by_a_span
 from tests.service.ledger import Ledger, place
 
 Row = dict[str, Any]
@@ -181,18 +182,20 @@ class Verifier:
         for letter in self.ledger.records["inference.dead-letter"]:
             letters[dict(letter.headers)["origin"].decode()].append(letter)
         records = {place(r.topic, r.partition, r.offset): r for records in self.ledger.records.values() for r in records}
-        of_runs = defaultdict(set)
+        of_runs: dict[tuple[str, int], set[str]] = defaultdict(set)
         for origin, copies in letters.items():
             record = records[origin]
             for letter in copies:
                 assert (letter.key, letter.value) == (record.key, record.value or b""), f"the dead letter of {origin} has other bytes"
                 assert set(record.headers) <= set(letter.headers), f"the dead letter of {origin} lacks headers"
                 if origin not in requests:
-                    of_runs[dict(letter.headers)["run_id"].decode()].add(origin)
+                    work = decode(Work, letter.value)
+                    assert dict(letter.headers)["run_id"].decode() == str(work.run_id)
+                    of_runs[str(work.run_id), work.attempt].add(origin)
         for name in requests:
             assert (name in letters) == ("/" in name), f"request {name}: {len(letters[name])} dead letters"
-        failed = {o.body["run_id"]: o.body["reason"] for o in outcomes.values() if o.name == "inference.failed"}
-        by_span = {run_id for run_id in failed if any(record.kind == "span_failed" and record.final for record in self.ledger.log(run_id))}
+        failed = {(o.body["run_id"], o.body["attempt"]) for o in outcomes.values() if o.name == "inference.failed"}
+        by_span = {(run_id, attempt) for run_id, attempt in failed if failed_by_a_span(self.ledger.log(run_id), attempt)}
         assert set(of_runs) == by_span, f"dead letters are of runs {sorted(of_runs)}, failed by a span have {sorted(by_span)}"
         assert all(len(origins) == 1 for origins in of_runs.values()), f"more than one dead letter of a run: {dict(of_runs)}"
         return letters

@@ -7,7 +7,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.types import Outcome
-from streams.records import DeadlinePassed, LogRecord, RunCancelled, RunFinished, RunJoined, RunStarted, SpanDone, SpanFailed, SpanTaken
+from streams.records import (
+    DeadlinePassed,
+    LogRecord,
+    Origin,
+    RunCancelled,
+    RunFinished,
+    RunJoined,
+    RunStarted,
+    SpanDone,
+    SpanFailed,
+    SpanTaken,
+)
 from streams.run_log import MAX_SPAN_TAKES, Disposition, Folded, RunState, fold
 from tests.streams.run_logs import cancelled, deadline, done, failed, finished, joined, started, taken
 
@@ -294,6 +305,24 @@ def test_a_span_that_ends_its_workers_fails_the_run(log, outcome):
     assert state.outcome is outcome
     if outcome is not None:
         assert state.reason == "span 0 was taken 10 times without a result: it ends its worker, last w:1"
+
+
+def test_a_span_taken_too_often_leaves_its_work_record():
+    """Its worker is dead and can send no more, so what becomes the dead letter is in the record of the take itself."""
+    read = {
+        "tries": 2,
+        "origin": Origin(topic="inference.work.high", partition=3, offset=7),
+        "work_key": "k",
+        "work_headers": {"a": "b"},
+        "work_value": "v",
+    }
+    last = taken(0).model_copy(update=read)
+    state = Aggregator().read([started(), *[taken(0)] * MAX_SPAN_TAKES, last]).state
+    assert state is not None
+    assert state.failure is not None
+    assert {name: getattr(state.failure, name) for name in read} == read
+    assert (state.failure.final, state.failure.span, state.failure.error) == (True, 0, state.reason)
+    assert RunState.model_validate_json(state.to_bytes()) == state
 
 
 @given(st.sets(st.integers(0, SPANS - 1)))
