@@ -6,6 +6,7 @@ from typing import Final
 
 import aiohttp
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from core.errors import ConfigurationError, ExtentsError, MissingObjectError, PermanentError, TransientError
 
@@ -25,6 +26,7 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
             boto.CapacityNotAvailableError,
             boto.WaiterError,
             boto.EventStreamError,
+            ResponseParserError,  # an answer that is no XML: somebody in front of the store gave it
             aiohttp.ClientError,
             TimeoutError,
             OSError,

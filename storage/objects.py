@@ -145,5 +145,14 @@ class ObjectStore:
                     raise ConfigurationError(f"bucket {self.bucket} does not exist; create it or set WASABI_BUCKET") from error
                 raise
 
+    async def probe(self) -> None:
+        """Read a byte of some object, whichever comes first: tells whether objects are served now, those of a record or any other."""
+        with mapped(f"bucket {self.bucket}"):
+            page = await self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+            for entry in page.get("Contents", ()):
+                answer = await self._client.get_object(Bucket=self.bucket, Key=entry["Key"], Range="bytes=0-0")
+                async with answer["Body"] as body:
+                    await body.read()
+
     def _name(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

@@ -29,7 +29,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     topics, worker = Topics(settings.topics), settings.worker
     app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
     store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
-    away = Dependency("object_store", store.check)
+    away = Dependency("object_store", store.probe)
     health = serve_health(app, settings, GPU_WORKER, (away,))
     keys = object_keys(settings.keys)
     engine = Engine(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)

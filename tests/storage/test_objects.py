@@ -135,6 +135,22 @@ async def test_a_server_that_does_not_answer_is_transient(store_config):
             await store.get("a", 1000)
 
 
+@pytest.mark.parametrize("page", [b"<html><br>be back soon</html>", b"<ListBucketRes"])
+async def test_an_answer_that_is_not_the_stores_is_transient(store_config, page):
+    """A page of whoever stands in front of the store, with status 200, may pass as well."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
+    async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
+        with pytest.raises(TransientError, match=r"s3://.*/a"):
+            assert [key async for key in store.list_keys("a")]
+
+
+async def test_a_store_that_answers_passes_the_probe(store):
+    """Whether there is an object to read or not."""
+    await store.probe()
+    await store.put("a", b"x")
+    await store.probe()
+
+
 async def test_a_video_with_all_its_chunks_lacks_none(store, keys):
     """Every chunk of a video is found, whatever else lies beside them."""
     tenant, video = uuid4(), uuid4()
