@@ -31,13 +31,13 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
     store, rows, keys = open_store(settings.wasabi), open_rows(settings.supabase), object_keys(settings.keys)
     app.hold(store, rows)
-    objects_away, rows_away = Dependency("object_store", store.check), Dependency("database", rows.check)
+    objects_away, rows_away = Dependency("object_store", store.probe), Dependency("database", rows.check)
     announcer = Announcer(topics, Producer(app))
     runs = Runs(app, topics)
     found_runs = FoundRuns(store, rows, objects_away, rows_away, settings.admission.gpu_usd_per_hour)
     late = LateAnswers(announcer, rows, rows_away, found_runs)
     finisher = Finisher(app, runs, announcer, store, keys, rows, late, settings.finish.finish_concurrency, objects_away, rows_away)
-    progress = Progress(rows, settings.finish.progress_interval_seconds)
+    progress = Progress(rows, rows_away, settings.finish.progress_interval_seconds)
     aggregation = Aggregation(runs, finisher, progress, announcer)
     admission = Admission(
         settings.admission, announcer, store, keys, rows, ModelCatalog(ModelStore(store, keys)), found_runs, objects_away, rows_away

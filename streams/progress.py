@@ -1,4 +1,7 @@
-"""Keeps ``pairs_done`` of running jobs up to date: at most one write a run in an interval, and best effort."""
+"""Keeps ``pairs_done`` of running jobs up to date: at most one write a run in an interval, and best effort.
+
+What falls into an outage of the database is left out: a finished run is written with all of its pairs.
+"""
 
 import asyncio
 from datetime import datetime
@@ -7,14 +10,15 @@ from uuid import UUID
 from core.errors import ExtentsError
 from core.logging import get_logger
 from storage.rows import Rows
+from streams.patience import Dependency
 from streams.run_log import RunState
 
 log = get_logger(__name__)
 
 
 class Progress:
-    def __init__(self, rows: Rows, interval_seconds: float) -> None:
-        self._rows, self._interval_seconds = rows, interval_seconds
+    def __init__(self, rows: Rows, rows_away: Dependency, interval_seconds: float) -> None:
+        self._rows, self._rows_away, self._interval_seconds = rows, rows_away, interval_seconds
         self._latest: dict[str, RunState] = {}
         self._pending = asyncio.Event()
 
@@ -33,7 +37,8 @@ class Progress:
             self._pending.clear()
             states, self._latest = self._latest, {}
             for state in states.values():
-                await self._write(state)
+                if not self._rows_away.away:
+                    await self._write(state)
             await asyncio.sleep(self._interval_seconds)
 
     async def _write(self, state: RunState) -> None:

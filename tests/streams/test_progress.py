@@ -11,10 +11,12 @@ import pytest
 from core.settings import SupabaseSettings
 from storage.connect import open_rows
 from storage.rows import Rows
+from streams.patience import Dependency
 from streams.progress import Progress
 from streams.run_log import RunState, fold
 from tests.storage.admission_requests import WIDE, request
 from tests.streams.run_logs import done, failed, started, taken
+from tests.streams.waiting import until
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ async def test_a_running_job_shows_how_far_it_is(rows):
     asked = [request(), request()]
     for each in asked:
         await rows.admit(each, WIDE)
-    progress = Progress(rows, 0.05)
+    progress = Progress(rows, Dependency("database", rows.check), 0.05)
     for each in asked:
         for spans in ([0], [0, 2], [0, 1]):
             progress.note(state_of(each.run_id, started(), taken(0), *(done(span) for span in spans)))
@@ -77,7 +79,7 @@ async def test_runs_that_nobody_works_on_or_that_ended_are_not_written(rows):
     waiting, ended, alive = request(), request(), request()
     for each in (waiting, ended, alive):
         await rows.admit(each, WIDE)
-    progress = Progress(rows, 0.05)
+    progress = Progress(rows, Dependency("database", rows.check), 0.05)
     progress.note(state_of(waiting.run_id, started()))
     progress.note(state_of(ended.run_id, started(), taken(0), done(0)))
     progress.note(state_of(ended.run_id, started(), taken(0), done(0), failed(1, final=True)))
@@ -93,9 +95,29 @@ async def test_a_database_that_is_away_stops_nothing():
     """Progress is best effort: it goes on, and nobody waits for it."""
     settings = SupabaseSettings(_env_file=None, url="http://127.0.0.1:9", service_role_key="none")
     async with open_rows(settings) as away:
-        progress = Progress(away, 0.01)
+        progress = Progress(away, Dependency("database", away.check), 0.01)
         async with running(progress) as task:
             for _ in range(3):
                 progress.note(state_of(uuid4(), started(), taken(0), done(0)))
                 await asyncio.sleep(0.2)
             assert not task.done()
+
+
+async def test_while_the_database_is_away_nothing_is_written():
+    """Once it is known to be away, running jobs do not knock at it one by one; when it is back the next are written again."""
+    written = []
+
+    class Recorded:
+        async def record_progress(self, run_id, attempt, pairs_done, started_at) -> None:
+            written.append(pairs_done)
+
+    away = Dependency("database", lambda: asyncio.sleep(0))
+    progress = Progress(Recorded(), away, 0.01)
+    async with running(progress):
+        away.away = True
+        progress.note(state_of(uuid4(), started(), taken(0), done(0)))
+        await until(lambda: not progress._latest)
+        away.away = False
+        progress.note(state_of(uuid4(), started(), taken(0), done(0), done(1)))
+        await until(lambda: written)
+    assert written == [1024]
