@@ -3,6 +3,7 @@
 ``pytest --chaos SEED`` runs them in full on three brokers; without it they are short, and share the one broker of all tests.
 """
 
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -91,6 +92,11 @@ async def undisturbed(service: Installation, _known_results: dict[int, bytes]) -
         runs = {one.frame_count: evidence.outcomes[str(one.published.request_id)].body["run_id"] for one in submitted}
         _known_results.update({frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in runs.items()})
     return _known_results
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _scale(config).full:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # several workers share the cores; threads of torch that outnumber them stand in line
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
