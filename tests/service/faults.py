@@ -10,17 +10,20 @@ import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
+import resource
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from cli.worker import command
 from devstack.part import die_with_parent
 
 PAUSE_SECONDS: Final = 2.0
+HANG_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Fault:
     Attributes:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
         when: before the call begins, or after it has returned.
-        how: SIGKILL, an exception that nothing expects, or a pause of seconds at every such call from then on.
+        how: SIGKILL, SIGSTOP, an exception that nothing expects, a call that never returns; or, at every such call from
+            then on, a pause of seconds or no memory left.
         since: count calls only from the moment at which this fault would strike.
     """
 
@@ -38,7 +42,7 @@ class Fault:
     when: Literal["before", "after"]
     having: tuple[str, ...] = ()
     nth: int = 1
-    how: Literal["kill", "raise", "pause"] = "kill"
+    how: Literal["kill", "stop", "raise", "hang", "pause", "starve"] = "kill"
     since: "Fault | None" = None
 
     def __str__(self) -> str:
@@ -46,7 +50,7 @@ class Fault:
         return f"{self.when} {called}" + (f" {self.nth}" if self.nth > 1 else "") + (f", once {self.since}" if self.since else "")
 
 
-def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | None) -> None:
+def run_worker(role: str, environment: dict[str, str], log: str, faults: Sequence[Fault]) -> None:
     """The body of a process: ``extents worker``, writing to ``log``."""
     die_with_parent()
     threading.Thread(target=_die_with_tests, name="leash", daemon=True).start()
@@ -54,7 +58,7 @@ def run_worker(role: str, environment: dict[str, str], log: str, fault: Fault | 
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    if fault is not None:
+    for fault in faults:
         install(fault)
     command.main([role], prog_name="extents worker")
 
@@ -96,7 +100,7 @@ def _wrapped(original: Callable[..., Any], fault: Fault, counting: Callable[[], 
         if not all(text in shown for text in fault.having):
             return False
         number = next(calls)
-        return number == fault.nth or (fault.how == "pause" and number > fault.nth)
+        return number == fault.nth or (fault.how in ("pause", "starve") and number > fault.nth)
 
     async def called(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
@@ -130,4 +134,20 @@ def _strike(fault: Fault) -> float:
         raise RuntimeError(f"made to fail {fault}")
     if fault.how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    return PAUSE_SECONDS
+    if fault.how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return 0.0
+    if fault.how == "starve":
+        _starve()
+    return HANG_SECONDS if fault.how == "hang" else PAUSE_SECONDS
+
+
+def _starve() -> None:
+    """Raise what a process gets from a system that has no more memory for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), hard))
+    try:
+        bytearray(2**32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
