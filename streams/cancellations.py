@@ -1,4 +1,4 @@
-"""Follows ``inference.cancelled`` without a group, so that no GPU time goes into what nobody waits for any more."""
+"""Follows ``inference.cancelled`` without a group: what nobody waits for any more, and what must be worked on alone."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,7 +11,8 @@ from core.errors import PoisonError
 from core.logging import get_logger
 from core.settings import KafkaSettings
 from streams.connection import client_options
-from streams.records import Cancelled, Work, decode
+from streams.records import Work
+from streams.suspects import Suspected, decode_notice
 
 log = get_logger(__name__)
 
@@ -22,11 +23,16 @@ class Cancellations:
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
         self._attempts: dict[UUID, int] = {}
+        self._suspects: set[tuple[UUID, int, int]] = set()
         self._opened = AsyncExitStack()
 
     def covers(self, work: Work) -> bool:
         """Whether this span's attempt, or a later one of its run, has been cancelled."""
         return self._attempts.get(work.run_id, 0) >= work.attempt
+
+    def suspects(self, work: Work) -> bool:
+        """Whether this span may have ended those who took it before."""
+        return (work.run_id, work.attempt, work.span) in self._suspects
 
     async def __aenter__(self) -> Self:
         options = {**client_options(self._kafka), "auto_offset_reset": "earliest", "enable_auto_commit": False}
@@ -55,8 +61,11 @@ class Cancellations:
     def _note(self, records: list[ConsumerRecord]) -> None:
         for record in records:
             try:
-                cancelled = decode(Cancelled, record.value)
+                told = decode_notice(record.value)
             except PoisonError as error:
                 log.warning("cancellation.undecodable", offset=record.offset, error=str(error))
                 continue
-            self._attempts[cancelled.run_id] = max(cancelled.attempt, self._attempts.get(cancelled.run_id, 0))
+            if isinstance(told, Suspected):
+                self._suspects.add((told.run_id, told.attempt, told.span))
+            else:
+                self._attempts[told.run_id] = max(told.attempt, self._attempts.get(told.run_id, 0))

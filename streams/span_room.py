@@ -23,6 +23,8 @@ class SpanRoom:
         self._held_bytes = 0
         self._asking: list[Place] = []
         self._waiting_high = 0
+        self._waiting_alone = {Priority.HIGH: 0, Priority.LOW: 0}
+        self._alone = False
         self._device_busy = False
         self._device_waiting_high = 0
         self._changed = asyncio.Condition()
@@ -31,8 +33,11 @@ class SpanRoom:
         SPAN_BYTES_HELD.set_function(lambda: self._held_bytes)
 
     @asynccontextmanager
-    async def place(self, priority: Priority, tenure: Tenure) -> AsyncIterator["Place"]:
+    async def place(self, priority: Priority, tenure: Tenure, *, alone: bool = False) -> AsyncIterator["Place"]:
         """Wait for a place, and hold it.
+
+        Args:
+            alone: for a span beside which nothing else may be held.
 
         Raises:
             TenureEnded: the tenure ended before there was one.
@@ -41,12 +46,15 @@ class SpanRoom:
 
         def claim() -> None:
             self._held[priority] += 1
+            self._alone = alone
 
         self._waiting_high += high
+        self._waiting_alone[priority] += alone
         try:
-            await self._when(tenure, lambda: self._free(priority), claim)
+            await self._when(tenure, lambda: self._free(priority, alone), claim)
         finally:
             self._waiting_high -= high
+            self._waiting_alone[priority] -= alone
         place = Place(self)
         try:
             await self._tell()
@@ -54,6 +62,7 @@ class SpanRoom:
         finally:
             self._held[priority] -= 1
             self._held_bytes -= place.size_bytes
+            self._alone = False  # it was, or nobody could have come in beside this one
             await self._tell()
 
     @asynccontextmanager
@@ -97,11 +106,15 @@ class SpanRoom:
             self._asking.remove(place)
             await self._tell()
 
-    def _free(self, priority: Priority) -> bool:
-        held = self._held[Priority.HIGH] + self._held[Priority.LOW]
-        if priority is Priority.HIGH:
-            return held < self._limit[Priority.HIGH]
-        return not self._waiting_high and held < self._limit[Priority.LOW]
+    def _free(self, priority: Priority, alone: bool) -> bool:
+        held, high = self._held[Priority.HIGH] + self._held[Priority.LOW], priority is Priority.HIGH
+        if self._alone or (self._waiting_high and not high):
+            return False
+        if alone:
+            return not held
+        # Whoever must be alone would otherwise wait for ever.
+        kept_out = self._waiting_alone[Priority.HIGH] or (not high and self._waiting_alone[Priority.LOW])
+        return not kept_out and held < self._limit[priority]
 
     async def _when(self, tenure: Tenure, condition: Callable[[], bool], claim: Callable[[], None]) -> None:
         """Wait for a condition, and claim what it promises before anybody else can."""

@@ -17,6 +17,7 @@ from streams.records import LogRecord, Origin, SpanDone, decode_log
 from streams.results import pack_span
 from streams.run_log import Disposition, Folded, fold
 from streams.run_table import Runs
+from streams.suspects import Suspected, suspicion
 from streams.topics import DAY_MS
 
 log = get_logger(__name__)
@@ -54,7 +55,14 @@ class Aggregation:
         self._sweep(message.partition, timestamp_ms)
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
-        return tenure.during(self.runs.confirmed())
+        suspected = suspicion(folded.state, record)
+        return tenure.during(self.runs.confirmed()) if suspected is None else self._warn(suspected, tenure)
+
+    async def _warn(self, suspected: Suspected, tenure: Tenure) -> None:
+        await tenure.during(self.runs.confirmed())
+        log.warning("span.suspected", run_id=str(suspected.run_id), attempt=suspected.attempt, span=suspected.span)
+        producer, topics = self.announcer.producer, self.announcer.topics
+        await producer.send(tenure, topics.cancelled, str(suspected.run_id).encode(), suspected.to_bytes())
 
     def _fold(self, record: LogRecord, partition: int, offset: int, timestamp_ms: int) -> Folded:
         run_id = str(record.run_id)

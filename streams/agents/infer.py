@@ -97,11 +97,14 @@ class Inference:
 
     async def _predict(self, span: SpanLog) -> str:
         work = span.work
-        model = await self._model(span)
-        async with self.room.place(span.attempt.priority, span.tenure) as place:
-            if model is None or self.cancellations.covers(work):
+        suspect = self.cancellations.suspects(work)
+        if not suspect:
+            await self._until_loaded(span)
+        async with self.room.place(span.attempt.priority, span.tenure, alone=suspect) as place:
+            if self.cancellations.covers(work):
                 return "cancelled"
             started = time.monotonic()
+            model = await self._load(span)
             done = await self._through_stages(model, span, place, started)
         log.info(
             "span.done",
@@ -114,31 +117,33 @@ class Inference:
         )
         return "done"
 
-    async def _model(self, span: SpanLog) -> LoadedModel | None:
-        """The network of a span; None once its run is cancelled. While it does not load here, low priority waits, uncounted.
+    async def _until_loaded(self, span: SpanLog) -> None:
+        """Have the span's network loaded, before it is given a place. While it does not load here, low priority waits, uncounted.
 
         Raises:
             ModelTrouble: it does not load here, and high priority does not wait for that to pass.
         """
-        work, tenure = span.work, span.tenure
-
-        async def weights() -> Path:
-            await span.take()  # a network may end the process that loads it
-            limit_seconds = self.settings.retry_in_place_seconds
-            return await self.objects_away.call(
-                tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
-            )
-
-        while not self.cancellations.covers(work):
+        while not self.cancellations.covers(span.work):
             try:
-                return await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
+                await self._load(span)
+                return
             except ModelTrouble as error:
                 if span.attempt.priority is Priority.HIGH:
                     raise
                 if span.taken:
                     await span.give_back(str(error))
-                await tenure.during(asyncio.sleep(error.retry_seconds * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
-        return None
+                await span.tenure.during(asyncio.sleep(error.retry_seconds * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
+
+    async def _load(self, span: SpanLog) -> LoadedModel:
+        work, limit_seconds = span.work, self.settings.retry_in_place_seconds
+
+        async def weights() -> Path:
+            await span.take()  # a network may end the process that loads it
+            return await self.objects_away.call(
+                span.tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
+            )
+
+        return await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
 
     async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone:
         work, tenure = span.work, span.tenure

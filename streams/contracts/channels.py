@@ -45,7 +45,12 @@ CHANNELS: Final = (
         "The log of each run: its state is a fold over these records.",
     ),
     Channel(
-        "inference.cancelled", "inference.cancelled", "run_id", ("finish",), ("infer",), "Attempts that no GPU time shall go into any more."
+        "inference.cancelled",
+        "inference.cancelled",
+        "run_id",
+        ("aggregate", "finish"),
+        ("infer",),
+        "Attempts that no GPU time shall go into any more, and spans that may end their workers.",
     ),
     Channel("inference.completed", "inference.completed", "video_id", ("admit", "finish"), ("platform",), "A run database is there."),
     Channel("inference.rejected", "inference.rejected", "video_id", ("admit",), ("platform",), "Why a request will not be run."),

@@ -31,6 +31,7 @@ from streams.records import (
     Work,
 )
 from streams.results import encode_probabilities
+from streams.suspects import Suspected
 
 _TENANT: Final = UUID("0d9f6c1e-52f4-4a0e-9c55-1d6b0a4c7e21")
 _VIDEO: Final = UUID("7c1b7a52-8f0a-4a38-b0d6-54d8ab1f90c3")
@@ -128,6 +129,7 @@ _RECORDS: Final = (
     RunCancelled(run_id=_RUN, attempt=1, reason="asked for by an operator", cancelled_at=_MOMENT),
     RunFinished(run_id=_RUN, attempt=1, outcome=Outcome.COMPLETED, answered=[_REQUEST.request_id]),
     Cancelled(run_id=_RUN, attempt=1, reason=_REASON),
+    Suspected(kind="span_suspected", run_id=_RUN, attempt=1, span=0),
     InferenceCompleted(
         run_id=str(_RUN),
         attempt=1,

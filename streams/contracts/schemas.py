@@ -1,12 +1,14 @@
 """JSON Schema of every record."""
 
+import functools
+import operator
 from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 from pydantic import TypeAdapter
 
-from streams import records
+from streams import records, suspects
 from streams.contracts.examples import EXAMPLES
 from streams.records import Record
 
@@ -27,12 +29,19 @@ SCHEMAS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     "video.encoded": (records.VideoEncoded,),
     "inference.work": (records.Work,),
     "inference.results": LOG_RECORDS,
-    "inference.cancelled": (records.Cancelled,),
+    "inference.cancelled": (records.Cancelled, suspects.Suspected),
     "inference.completed": (records.InferenceCompleted,),
     "inference.rejected": (records.InferenceRejected,),
     "inference.failed": (records.InferenceFailed,),
 }
 
+_UNIONS: Final = {
+    "inference.results": ("LogRecord", "One entry in the log of a run; `kind` says which."),
+    "inference.cancelled": (
+        "Notice",
+        "What every worker must know: an attempt that is cancelled, or, by its `kind`, a span to work on alone.",
+    ),
+}
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"  # the one that AsyncAPI and every validator know
 _UUID: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
@@ -40,10 +49,11 @@ _UUID: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of one kind of value."""
     kinds = SCHEMAS[name]
-    adapter: TypeAdapter[Any] = records.LOG_RECORD if kinds is LOG_RECORDS else TypeAdapter(kinds[0])
+    adapter: TypeAdapter[Any] = records.LOG_RECORD if kinds is LOG_RECORDS else TypeAdapter(functools.reduce(operator.or_, kinds))
     body = _tidied(adapter.json_schema())
-    if kinds is LOG_RECORDS:
-        body |= {"title": "LogRecord", "description": "One entry in the log of a run; `kind` says which."}
+    if name in _UNIONS:
+        title, description = _UNIONS[name]
+        body |= {"title": title, "description": description}
         for definition in body["$defs"].values():
             if "kind" in definition.get("properties", {}):  # it has a default in the type, but a reader finds the type by it
                 definition["required"] = sorted([*definition["required"], "kind"])

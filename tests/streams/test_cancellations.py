@@ -6,6 +6,7 @@ import pytest
 
 from streams.cancellations import Cancellations
 from streams.records import Cancelled
+from streams.suspects import Suspected
 from streams.topics import ensure_topics
 from tests.streams.run_logs import RUN, work
 from tests.streams.waiting import until
@@ -38,3 +39,13 @@ async def test_what_is_cancelled_later_is_followed(topic, kafka, send):
         await send(topic, b"\xff")
         await send(topic, cancelled(1))
         await until(lambda: cancellations.covers(work()))
+
+
+async def test_suspects_are_known_by_run_attempt_and_span(topic, kafka, send):
+    """A span that is to be worked on alone is that one, of that attempt, and is not cancelled."""
+    await send(topic, Suspected(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes())
+    async with Cancellations(kafka, topic) as cancellations:
+        assert cancellations.suspects(work(span=1))
+        assert not cancellations.covers(work(span=1))
+        others = [work(span=0), work(span=1, attempt=2), work(span=1, run_id=UUID(int=99))]
+        assert not any(cancellations.suspects(other) for other in others)

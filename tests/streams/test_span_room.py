@@ -23,15 +23,17 @@ async def settle() -> None:
 class Holder:
     """A span that asks for a place, holds it until told, and notes when it came in."""
 
-    def __init__(self, room: SpanRoom, tenure: Tenure, priority: Priority, order: list["Holder"], size_bytes: int = 0) -> None:
-        self.priority, self.size_bytes = priority, size_bytes
+    def __init__(
+        self, room: SpanRoom, tenure: Tenure, priority: Priority, order: list["Holder"], size_bytes: int = 0, alone: bool = False
+    ) -> None:
+        self.priority, self.size_bytes, self.alone = priority, size_bytes, alone
         self.inside = self.has_bytes = self.has_device = False
         self._leave = asyncio.Event()
         self._order = order
         self.task = asyncio.create_task(self._run(room, tenure))
 
     async def _run(self, room: SpanRoom, tenure: Tenure) -> None:
-        async with room.place(self.priority, tenure) as place:
+        async with room.place(self.priority, tenure, alone=self.alone) as place:
             self.inside = True
             self._order.append(self)
             if self.size_bytes:
@@ -56,8 +58,8 @@ async def enter(tenure):
     holders: list[Holder] = []
     order: list[Holder] = []
 
-    def make(room: SpanRoom, priority: Priority = HIGH, size_bytes: int = 0) -> Holder:
-        holder = Holder(room, tenure, priority, order, size_bytes)
+    def make(room: SpanRoom, priority: Priority = HIGH, size_bytes: int = 0, *, alone: bool = False) -> Holder:
+        holder = Holder(room, tenure, priority, order, size_bytes, alone)
         holders.append(holder)
         return holder
 
@@ -130,6 +132,41 @@ async def test_equals_go_in_the_order_they_came(enter):
         assert holder.inside
         await holder.leave()
     assert enter.order == holders
+
+
+async def test_a_span_that_must_be_alone_is_held_with_no_other(enter):
+    """It waits until all have left, keeps those out that come after it, and lets nobody in beside it."""
+    room = SpanRoom(3, 1000)
+    held = [enter(room), enter(room, LOW)]
+    await settle()
+    suspect = enter(room, alone=True)
+    await settle()
+    later = enter(room)
+    await held[0].leave()
+    await settle()
+    assert (suspect.inside, later.inside) == (False, False)
+    await held[1].leave()
+    await settle()
+    assert (suspect.inside, later.inside) == (True, False)
+    await suspect.leave()
+    await settle()
+    assert later.inside
+
+
+async def test_a_low_span_that_must_be_alone_holds_up_no_high_one(enter):
+    """High priority goes first as ever; another low one does not overtake it."""
+    room = SpanRoom(3, 1000)
+    held = enter(room, LOW)
+    await settle()
+    suspect = enter(room, LOW, alone=True)
+    await settle()
+    high, low = enter(room, HIGH), enter(room, LOW)
+    await settle()
+    assert (suspect.inside, high.inside, low.inside) == (False, True, False)
+    await held.leave()
+    await high.leave()
+    await settle()
+    assert (suspect.inside, low.inside) == (True, False)
 
 
 async def test_bytes_are_bounded_and_given_back(enter):
@@ -253,27 +290,27 @@ async def test_every_wait_ends_with_the_tenure(tenure):
 
 @given(
     st.integers(1, 4),
-    st.lists(st.tuples(st.sampled_from([HIGH, LOW]), st.integers(1, 150), st.integers(0, 3)), min_size=1, max_size=15),
+    st.lists(st.tuples(st.sampled_from([HIGH, LOW]), st.integers(1, 150), st.integers(0, 3), st.booleans()), min_size=1, max_size=15),
 )
 @settings(deadline=None)
 def test_all_get_through_within_the_limits(places, wishes):
-    """Whatever comes, limits hold at every moment, no two hold the device, and everybody has a turn."""
+    """Whatever comes, limits hold at every moment, no two hold the device, who must be alone is, and everybody has a turn."""
 
     async def scenario() -> None:
         room, tenure = SpanRoom(places, 100), Tenure(1)
-        inside: list[tuple[Priority, int]] = []
+        inside: list[tuple[bool, int]] = []
         computing = 0
         served = 0
 
-        async def span(priority: Priority, size_bytes: int, rests: int) -> None:
+        async def span(priority: Priority, size_bytes: int, rests: int, alone: bool) -> None:
             nonlocal computing, served
             for _ in range(rests):
                 await asyncio.sleep(0)
-            async with room.place(priority, tenure) as place:
-                inside.append((priority, place.size_bytes))
-                assert len(inside) <= places
+            async with room.place(priority, tenure, alone=alone) as place:
+                inside.append((alone, place.size_bytes))
+                assert len(inside) <= (1 if any(alone for alone, _ in inside) else places)
                 await place.take_bytes(size_bytes, tenure)
-                inside[inside.index((priority, 0))] = (priority, size_bytes)
+                inside[inside.index((alone, 0))] = (alone, size_bytes)
                 held = [size for _, size in inside if size]
                 assert sum(held) <= 100 or len(held) == 1
                 async with room.device(priority, tenure):
@@ -281,7 +318,7 @@ def test_all_get_through_within_the_limits(places, wishes):
                     assert computing == 1
                     await asyncio.sleep(0)
                     computing -= 1
-                inside.remove((priority, size_bytes))
+                inside.remove((alone, size_bytes))
             served += 1
 
         await asyncio.wait_for(asyncio.gather(*(span(*wish) for wish in wishes)), 10)
