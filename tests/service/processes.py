@@ -113,12 +113,13 @@ class Processes:
     workers: list[Worker] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def start(self, role: Role, fault: Fault | None = None, **settings: str) -> Worker:
-        """A worker from a fork server, which spares it the imports; with ``fault`` one that will end by itself."""
+    def start(self, role: Role, *faults: Fault | None, **settings: str) -> Worker:
+        """A worker from a fork server, which spares it the imports; with a fault one that will end by itself."""
         name, log = self._name(role)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_IMPORTED_ONCE)
-        process = context.Process(target=run_worker, args=(role, {**self.environment, **settings}, str(log), fault), name=name, daemon=True)
+        arguments = (role, {**self.environment, **settings}, str(log), [fault for fault in faults if fault])
+        process = context.Process(target=run_worker, args=arguments, name=name, daemon=True)
         process.start()
         return self._started(Worker(name, log, process))
 

@@ -1,0 +1,81 @@
+"""Told to stop, a worker finishes or hands back what it holds; told twice, or while it starts, it ends at once. Nothing is lost."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from streams.records import SpanDone, SpanFailed, SpanTaken
+from tests.service.faults import Fault
+from tests.service.installation import Installation
+from tests.service.processes import WAIT_SECONDS, Worker
+from tests.service.videos import video
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+COMPUTING = "streams.engine:_predict"
+FOUR_SPANS = 1538
+
+
+async def test_what_is_in_flight_is_finished_or_handed_back(service: Installation) -> None:
+    """SIGTERM with spans in hand: the one that computes is finished, the others go back, the status is 0; the next worker goes on."""
+    coordinator, slow = service.processes.start("coordinator"), service.processes.start("gpu", Fault(COMPUTING, "after", how="pause"))
+    published = await service.submit(await service.add(video(FOUR_SPANS)), FOUR_SPANS)
+    await service.ledger.until("a result", lambda: _records(service, slow, SpanDone))
+    assert await slow.stopped() == 0
+    await service.ledger.read_all()
+    taken, done, back = ({record.span for record in _records(service, slow, kind)} for kind in (SpanTaken, SpanDone, SpanFailed))
+    assert taken == done | back
+    assert not done & back
+    whole = service.processes.start("gpu")
+    assert (await service.ledger.outcome(published)).name == "inference.completed"
+    await service.verify_at_rest()
+    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_it_at_once(service: Installation, again: signal.Signals) -> None:
+    """A worker that cannot come to an end ends at the second signal, with the status of that; another does its work."""
+    coordinator, stuck = service.processes.start("coordinator"), service.processes.start("gpu", Fault(COMPUTING, "before", how="hang"))
+    published = await service.submit(await service.add(video(2)), 2)
+    await service.ledger.until("a span taken", lambda: _records(service, stuck, SpanTaken))
+    stuck.terminate()
+    await _said(stuck, "worker.stopping")
+    assert stuck.status is None
+    os.kill(stuck.pid, again)
+    assert await stuck.ended() == 128 + again
+    whole = service.processes.start("gpu")
+    assert (await service.ledger.outcome(published)).name == "inference.completed"
+    await service.verify_at_rest()
+    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+
+
+async def test_stopped_while_it_starts(service: Installation) -> None:
+    """SIGTERM among the imports ends it with status 0 and no traceback."""
+    starting = service.processes.command(
+        "gpu", "python", "-X", "importtime", "-m", "cli", "worker", "gpu", PYTHONPATH=os.pathsep.join(sys.path)
+    )
+    await _said(starting, " torch.")
+    assert await starting.stopped() == 0
+    assert "Traceback" not in starting.log.read_text()
+
+
+def _records(service: Installation, worker: Worker, kind):
+    """What a worker has written of this kind into the logs of runs."""
+    keys = {record.key.decode() for record in service.ledger.records["inference.results"]}
+    return [
+        record
+        for key in keys
+        for record in service.ledger.log(key)
+        if isinstance(record, kind) and record.worker.rpartition(":")[2] == str(worker.pid)
+    ]
+
+
+async def _said(worker: Worker, text: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while text not in worker.log.read_text():
+        assert time.monotonic() < deadline, f"{worker.name} has not said {text}"
+        await asyncio.sleep(0.02)
