@@ -1,0 +1,195 @@
+"""High priority over a long queue of low: at each worker at most one low span is begun before the first high one."""
+
+import asyncio
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from core.frames import plan_chunks, span_count
+from core.identity import run_id
+from core.types import Priority
+from devstack.stack import OwnedStack
+from inference.builtin import builtin_model_version
+from storage.layout_writer import pack_layout
+from streams.client import Published
+from streams.connection import client_options
+from streams.records import RunCancelled, SpanDone, decode_log
+from tests.chaos.figures import Report
+from tests.chaos.scale import Chaos
+from tests.service.faults import Fault
+from tests.service.installation import Installation
+from tests.service.videos import LAYOUT, VERSION, Video, chunk, video
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+
+SLOW: Final = Fault("inference.architectures.builtin:SiameseStripPredictor.predict", "before", how="pause")
+"""A span takes seconds on any machine, far longer than it takes to fetch and decode it."""
+
+WORKERS: Final = 2
+LOW_FRAMES: Final = 32 * 512 + 1
+HIGH_FRAMES: Final = 2
+QUEUED: Final = 8000
+"""Low spans: hours of work, and more than two workers' queues take in before they have their partitions paused."""
+
+
+UNFINISHED: Final = """
+select count(*) from {schema}.caption_frame_extents_inference_jobs where priority = 'low' and status in ('queued', 'running')
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(platform: OwnedStack) -> dict[str, str]:
+    """One low-priority job at a time beside those that other tests have left, so that requests wait at the front door as well."""
+    with psycopg.connect(platform.dsn) as connection:
+        row = connection.execute(UNFINISHED.format(schema=platform.env["SUPABASE_SCHEMA"])).fetchone()
+    assert row is not None
+    return {"EXTENTS_LOW_JOBS_LIMIT": str(row[0] + 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A span on a device; seconds since 1970 by the worker's clock, which is the brokers' too."""
+
+    run_id: UUID
+    span: int
+    worker: str
+    began: float
+    ended: float
+
+
+async def test_high_over_low(service: Installation, chaos: Chaos, report: Report) -> None:
+    """High-priority videos at random moments start within one span of GPU time on every worker; the low ones go on after them."""
+    service.processes.start("coordinator")
+    workers = [service.processes.start("gpu", SLOW) for _ in range(WORKERS)]
+    await asyncio.gather(*(worker.ready() for worker in workers))
+    await service.ledger.until_members("gpu-worker", WORKERS)
+    low = await _queue_low(service)
+    waiting = [await service.submit(await service.add(video(2)), 2, priority=Priority.LOW) for _ in range(2)]
+
+    moments = list[list[Published]]()
+    for _ in range(chaos.of(full=15, short=2)):
+        videos = await _a_video_for_each_partition(service)
+        await service.ledger.until("low spans on every worker", lambda: _low_again(service, low))
+        span_seconds = _seconds(one for one in _computed(service) if one.run_id == low)
+        await asyncio.sleep(chaos.rng.uniform(0, span_seconds))  # the moment at which somebody asks
+        moments.append(await asyncio.gather(*(service.submit(video_id, HIGH_FRAMES) for video_id in videos)))
+        for request in moments[-1]:
+            assert (await service.ledger.outcome(request)).name == "inference.completed"
+    await service.ledger.until("low spans after the high ones", lambda: _low_again(service, low))
+
+    assert not any(outcome.answers(request.request_id) for outcome in service.ledger.outcomes for request in waiting)
+    await _cancel(service, low)
+    evidence = await service.verify_at_rest()
+    assert {evidence.outcomes[str(request.request_id)].name for request in waiting} == {"inference.completed"}
+    _measure(service, report, low, moments)
+
+
+async def _queue_low(service: Installation) -> UUID:
+    """Have a low-priority run of many spans started, and all of them sent over and over; returns its id."""
+    await service.submit(await service.add(_long(LOW_FRAMES)), LOW_FRAMES, priority=Priority.LOW)
+    spans = span_count(LOW_FRAMES)
+    work = service.ledger.records["inference.work.low"]
+    await service.ledger.until("the low run's spans", lambda: len(work) == spans)
+    async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:
+        for _ in range(QUEUED // spans):
+            for record in work[:spans]:
+                await producer.send(service.topics.work_low, record.value, key=record.key, partition=record.partition)
+    return UUID(work[0].key.decode().partition(":")[0])
+
+
+def _long(frame_count: int) -> Video:
+    """A video whose chunks are all alike."""
+    chunks = plan_chunks(frame_count)
+    encoded = {count: chunk(count) for count in {len(one.frames) for one in chunks}}
+    return Video(frame_count, {one.name: encoded[len(one.frames)] for one in chunks}, pack_layout(LAYOUT))
+
+
+def _computed(service: Installation) -> list[Computed]:
+    """All spans that are done, in the order of their beginning."""
+    log = (decode_log(record.value) for record in service.ledger.records["inference.results"])
+    done = ((entry, entry.done_at.timestamp()) for entry in log if isinstance(entry, SpanDone))
+    found = [Computed(entry.run_id, entry.span, entry.worker, ended - entry.gpu_seconds, ended) for entry, ended in done]
+    return sorted(found, key=lambda one: one.began)
+
+
+def _low_again(service: Installation, low: UUID) -> bool:
+    """Whether every worker has done a low span since the last high one of any."""
+    computed = _computed(service)
+    last = max((one.began for one in computed if one.run_id != low), default=0.0)
+    return len({one.worker for one in computed if one.run_id == low and one.began > last}) == WORKERS
+
+
+async def _a_video_for_each_partition(service: Installation) -> list[UUID]:
+    """New videos of one span, so chosen that there is work for every partition, and with it for every worker."""
+    partitions, found = service.topics.settings.work_partitions, dict[int, UUID]()
+    while len(found) < partitions:
+        video_id = uuid4()
+        run = run_id(service.tenant_id, video_id, VERSION, builtin_model_version())
+        found[run.int % partitions] = video_id  # where admission begins to send a run's spans
+    for video_id in found.values():
+        await video(HIGH_FRAMES).upload(service.store, service.keys, service.tenant_id, video_id)
+    return list(found.values())
+
+
+async def _cancel(service: Installation, run_id: UUID) -> None:
+    cancelled = RunCancelled(run_id=run_id, attempt=1, reason="enough of it", cancelled_at=datetime.now(UTC))
+    partition = service.topics.results_partition(str(run_id))
+    async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:
+        await producer.send_and_wait(service.topics.results, cancelled.to_bytes(), key=str(run_id).encode(), partition=partition)
+
+
+def _measure(service: Installation, report: Report, low: UUID, moments: list[list[Published]]) -> None:
+    """Check the order on every worker, and note how long it took each to begin with what was asked at one moment."""
+    computed = _computed(service)
+    span_seconds = _seconds(one for one in computed if one.run_id == low)
+    sent = {record.key.decode(): record.timestamp / 1000 for record in service.ledger.records["inference.work.high"]}
+    asked = {(record.partition, record.offset): record.timestamp / 1000 for record in service.ledger.records["video.encoded"]}
+    to_take, to_device, let_by = list[float](), list[float](), list[int]()
+    for requests in moments:
+        published = {_run_of(service, request): asked[request.partition, request.offset] for request in requests}
+        to_take += [_taken_at(service, run) - at for run, at in published.items()]
+        firsts = dict[str, Computed]()
+        for one in computed:
+            if one.run_id in published:
+                firsts.setdefault(one.worker, one)
+        assert len(firsts) == WORKERS
+        for first in firsts.values():
+            admitted = sent[f"{first.run_id}:{first.span}"]
+            before = [one for one in computed if one.worker == first.worker and one.run_id == low and admitted < one.began < first.began]
+            assert len(before) <= 1, f"{first} was sent at {admitted}; before it {before}"
+            let_by.append(len(before))
+            to_device.append(first.began - published[first.run_id])
+    report.note(
+        low_spans_queued=len(service.ledger.records["inference.work.low"]),
+        moments=len(moments),
+        low_span_seconds=round(span_seconds, 2),
+        low_spans_begun_before=f"{sum(let_by)} in {len(let_by)}",
+        seconds_until_taken=_spread(to_take),
+        seconds_until_each_worker_computes=_spread(to_device),
+        longest_wait_in_spans=round(max(to_device) / span_seconds, 2),
+    )
+
+
+def _run_of(service: Installation, request: Published) -> UUID:
+    outcome = next(outcome for outcome in service.ledger.outcomes if outcome.answers(request.request_id))
+    return UUID(outcome.body["run_id"])
+
+
+def _taken_at(service: Installation, run: UUID) -> float:
+    records = service.ledger.records["inference.results"]
+    return next(record.timestamp / 1000 for record in records if record.key == str(run).encode() and b"span_taken" in record.value)
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {"median": round(statistics.median(seconds), 2), "longest": round(max(seconds), 2)}
+
+
+def _seconds(computed: Iterable[Computed]) -> float:
+    return statistics.median(one.ended - one.began for one in computed)
