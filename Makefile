@@ -7,6 +7,7 @@ SHELL := /bin/sh
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'print("$(p)")' 2>/dev/null)))
 SEED ?= 1
 TORCH_BACKEND ?=# cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached
+JOBS ?= 2# processes that share the tests; each starts a stack of its own
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -26,7 +27,7 @@ demo: setup ## Run the main job here: from a film with captions to a run databas
 	@$(BIN)/extents demo
 
 test: setup ## Run all tests
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 20 minutes)
 	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)

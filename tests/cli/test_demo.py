@@ -13,6 +13,7 @@ import pytest
 from devstack.paths import STACKS
 from storage.run_db import read_run_db
 from tests.cli.processes import clean_environment, command, run_extents
+from tests.signals import heed_signals
 
 MARK = "EXTENTS_TEST_DEMO"
 """A variable that every process a demo starts inherits: what tells them from those of other tests."""
@@ -73,7 +74,13 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
     """Killed in the middle of the run, or interrupted as it starts: servers and workers end, and their folder goes."""
     before, mark = stack_folders(), str(tmp_path)
     with subprocess.Popen(
-        command("demo"), cwd=tmp_path, env=clean_environment({MARK: mark}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command("demo"),
+        cwd=tmp_path,
+        env=clean_environment({MARK: mark}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     ) as demo:
         assert demo.stderr is not None
         said = []

@@ -15,6 +15,7 @@ from core.errors import ConfigurationError
 from devstack import stack as devstack
 from devstack.leash import StackError
 from devstack.ports import HOST
+from tests.signals import heed_signals
 
 OWNER = """
 import sys
@@ -46,7 +47,8 @@ def _wait_until_gone(folder: Path, but: int = -1) -> None:
 
 
 def _own_stack(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", OWNER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed_signals)
 
 
 def _wait_for_line(process: "subprocess.Popen[str]", word: str) -> None:

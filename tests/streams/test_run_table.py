@@ -12,6 +12,7 @@ from streams.connection import client_options
 from streams.run_log import RunState
 from streams.run_table import Runs
 from streams.topics import COORDINATOR, ensure_topics
+from tests.streams.conftest import running
 from tests.streams.run_logs import request
 from tests.streams.waiting import until
 
@@ -24,10 +25,8 @@ class Worker:
     def __init__(self, kafka, topics) -> None:
         self.app = make_app(COORDINATOR, kafka, topics, partitions=4)
         self.runs = Runs(self.app, topics)
-        self.recoveries = 0
         self.written: list[str] = []
         self.confirmed: list[str] = []
-        self.runs.on_recovered = self._recovered
         self._confirming: set[asyncio.Task[None]] = set()
 
         @self.app.agent(self.app.raw_topic(topics.results), name="write")
@@ -43,9 +42,6 @@ class Worker:
         await self.runs.confirmed()
         self.confirmed.append(run_id)
         await stream.ack(event)
-
-    def _recovered(self) -> None:
-        self.recoveries += 1
 
     @property
     def partitions(self) -> set[int]:
@@ -134,18 +130,16 @@ async def test_keys_of_lost_partitions_are_forgotten_and_found_again(worker, sta
     await until(lambda: len(own.confirmed) == len(ids))
     assert set(own.runs.active) == by_partition[0] | by_partition[1]
 
-    await other.app.start()
-    await until(lambda: other.recoveries and len(own.partitions) == len(other.partitions) == 1 and own.recoveries >= 2)
-    await until(lambda: held(own, topics) == own.partitions and held(other, topics) == other.partitions)
-    for each in (own, other):
-        (partition,) = each.partitions
-        assert set(each.runs.active) == by_partition[partition]
-        for run_id in by_partition[partition]:
-            assert each.runs.get_span(run_id, 1, 0) == SPAN
-    recoveries = own.recoveries
+    def has_its_own(each: Worker) -> bool:
+        expected = set().union(*(by_partition[number] for number in each.partitions))
+        return held(each, topics) == each.partitions and set(each.runs.active) == expected
 
-    await other.app.stop()
-    await until(lambda: own.partitions == {0, 1} and own.recoveries > recoveries)
-    await until(lambda: set(own.runs.active) == by_partition[0] | by_partition[1])
+    async with running(other.app):
+        await until(lambda: len(own.partitions) == len(other.partitions) == 1 and own.partitions != other.partitions)
+        await until(lambda: has_its_own(own) and has_its_own(other))
+        for each in (own, other):
+            assert all(each.runs.get_span(run_id, 1, 0) == SPAN for run_id in each.runs.active)
+
+    await until(lambda: own.partitions == {0, 1} and has_its_own(own))
     assert all(own.runs.get_span(str(run_id), 1, 0) == SPAN for run_id in ids)
     assert all(value is not None for _, _, value in await read_changelog(kafka, topics))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-async def until(condition: Callable[[], object], limit_seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], limit_seconds: float = 120.0) -> None:
     """Return once a condition holds.
 
     Raises:
