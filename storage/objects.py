@@ -1,16 +1,20 @@
 """The object store: any S3 server, over one client with one pool of connections."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aioboto3
 from aiobotocore.config import AioConfig
 
 from core.errors import ConfigurationError, CorruptInputError, TransientError
 from storage.object_errors import mapped
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
+"""A put may take so much longer than an answer; a slower one is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,11 @@ class ObjectStore:
 
     async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         """Write an object, replacing what lies there. It is there whole or not at all."""
+        # The client's own timeout begins when all is sent: a server that takes nothing would be waited for without end.
+        limit_seconds = self._config.timeout_seconds + len(data) / SLOWEST_UPLOAD_BYTES_PER_SECOND
         with mapped(self._name(key)):
-            await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=dict(metadata or {}))
+            async with asyncio.timeout(limit_seconds):
+                await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=dict(metadata or {}))
 
     async def list_keys(self, prefix: str) -> AsyncIterator[str]:
         """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time."""

@@ -131,8 +131,9 @@ async def test_an_answer_cut_short_is_transient(store_config, answer):
 async def test_a_server_that_does_not_answer_is_transient(store_config):
     """A silent server is given up after the timeout."""
     async with serving(None) as url, ObjectStore(replace(store_config, endpoint_url=url, timeout_seconds=0.2)) as store:
-        with pytest.raises(TransientError, match=r"s3://.*/a"):
-            await store.get("a", 1000)
+        for call in (store.get("a", 1000), store.put("a", b"x")):
+            with pytest.raises(TransientError, match=r"s3://.*/a"):
+                await call
 
 
 @pytest.mark.parametrize("page", [b"<html><br>be back soon</html>", b"<ListBucketRes"])
