@@ -6,6 +6,7 @@ SHELL := /bin/sh
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'print("$(p)")' 2>/dev/null)))
 SEED ?= 1
+MINUTES ?= 60
 TORCH_BACKEND ?=# cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached
 JOBS ?= 2# processes that share the tests; each starts a stack of its own
 PYTEST_ARGS ?=
@@ -15,7 +16,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test chaos check format train-builtin bench lock clean clean-stacks clean-all
+.PHONY: help setup demo test chaos soak check format train-builtin bench lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ test: setup ## Run all tests
 
 chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 20 minutes)
 	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)
+
+soak: setup ## Load the service steadily for MINUTES=n (60), and hold that memory, descriptors and threads stay flat
+	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 check: setup ## Hold format, lint, types and layers
 	$(BIN)/ruff format --check .

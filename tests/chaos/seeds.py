@@ -1,0 +1,75 @@
+"""``python -m tests.chaos.seeds``: write what the seeds run so far have shown, and the last soak, into docs/reliability.md."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from tests.chaos.footprint import MEASURES
+from tests.chaos.soak import FIGURES
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+PAGE: Final = ROOT / "docs" / "reliability.md"
+SEEDS: Final = ROOT / ".stack" / "chaos"
+
+
+def main() -> None:
+    seeds = {content["seed"]: content["scenarios"] for content in map(_read, SEEDS.glob("seed-*.json"))}
+    text = PAGE.read_text()
+    if seeds:
+        text = _put(text, "seeds", _seeds(dict(sorted(seeds.items()))))
+    if FIGURES.exists():
+        text = _put(text, "soak", _soak(_read(FIGURES)))
+    PAGE.write_text(text)
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)}: seeds {', '.join(map(str, sorted(seeds))) or 'none'}\n")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text())
+    return content
+
+
+def _put(text: str, name: str, table: Sequence[Sequence[str]]) -> str:
+    """Replace what stands between the two comments of this name."""
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    lines.insert(1, "| " + " | ".join("---" for _ in table[0]) + " |")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    replaced, count = re.subn(f"{begin}.*?{end}", lambda _: "\n".join([begin, "", *lines, "", end]), text, flags=re.DOTALL)
+    assert count == 1, f"{PAGE.name} has {count} places for {name}"
+    return replaced
+
+
+def _seeds(seeds: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> list[list[str]]:
+    """A row for each figure of each scenario, a column for each seed."""
+    table = [["scenario", "figure", *(f"seed {seed}" for seed in seeds)]]
+    for scenario in dict.fromkeys(name for found in seeds.values() for name in found):
+        of_seeds = [found.get(scenario, {}) for found in seeds.values()]
+        shown = f"`{scenario.replace('::', ' ')}`"
+        for figure in dict.fromkeys(name for figures in of_seeds for name in figures):
+            table.append([shown, figure.replace("_", " "), *(_cell(figures.get(figure)) for figures in of_seeds)])
+            shown = ""
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(number)}" for name, number in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _soak(content: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each measure of each process."""
+    order = list(MEASURES)
+    table = [["process", "measure", "start", "2nd quarter", "last quarter", "an hour", "bound"]]
+    for one in sorted(content["growth"], key=lambda one: (one["process"], order.index(one["measure"]))):
+        numbers = [f"{one[name]:.1f}" for name in ("start", "second_quarter", "last_quarter")]
+        table.append([one["process"], one["measure"], *numbers, f"{one['an_hour']:+.1f}", f"+{one['bound']:.1f}"])
+    return table
+
+
+if __name__ == "__main__":
+    main()
