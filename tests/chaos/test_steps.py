@@ -64,7 +64,7 @@ async def _kill_at(
         (other,) = (service.processes.start(one) for one in ROLES if one != role)
         for fault in faults:
             broken = service.processes.start(role, fault)
-            failing.append(await _ask(service, load))
+            failing.append(await _ask(service, load, TWO_SPANS if _needs_two_spans(fault) else load.choose(1)[0]))
             assert await broken.ended() == -signal.SIGKILL, f"{fault}: ended with {broken.status}\n{service.processes.tails()}"
             kills.append(Disturbance(role, "kill", broken, time.time(), time.time()))
         whole = service.processes.start(role)
@@ -82,11 +82,16 @@ async def _kill_at(
     report.note(kills=len(kills), requests=len(load.submitted) + len(failing), **rework.figures())
 
 
-async def _ask(service: Installation, load: Load) -> str:
-    """Ask for runs that pass every step: of one span, of two spans by two requests, and one that fails; returns its request."""
+def _needs_two_spans(fault: Fault) -> bool:
+    """For the second span to be sent, or for the run to last until another request has joined it."""
+    return bool({"inference.work.high", "run_joined"}.intersection(fault.having))
+
+
+async def _ask(service: Installation, load: Load, frames: int) -> str:
+    """Ask for runs that pass every step: of one span, of any number with two requests for it, and one that fails; returns its request."""
     await load.publish([SMALL])
-    twice = await service.add(video(TWO_SPANS))
+    twice = await service.add(video(frames))
     for _ in range(2):
-        await load.ask(twice, TWO_SPANS)
+        await load.ask(twice, frames)
     failing = await service.submit(await service.add(CORRUPT), SMALL, event_id=str(uuid4()))
     return str(failing.request_id)
