@@ -66,6 +66,7 @@ def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
     """
     track = track or find_captions(run.probabilities)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.execute("PRAGMA temp_store = MEMORY")  # sorting the index of a long video's pairs would need a disk with room
         connection.execute("PRAGMA page_size = 4096")
         connection.execute("BEGIN")
         for statement in TABLES.split(";\n")[:-1]:

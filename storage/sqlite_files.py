@@ -18,6 +18,7 @@ def open_database(data: bytes, name: str) -> Iterator[sqlite3.Connection]:
         raise CorruptInputError(f"{name} is empty; expected a SQLite database")
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
+            connection.execute("PRAGMA temp_store = MEMORY")  # sorting, too, keeps off the disk
             connection.execute("PRAGMA trusted_schema = OFF")  # functions with effects are not for a file's views to call
             connection.deserialize(_without_wal(data))
             yield connection
