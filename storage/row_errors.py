@@ -18,6 +18,8 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
 """First match wins. PostgREST's own answers (``APIError``) are judged by their code below, some statuses by ``judge_status``."""
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
+TRANSIENT_CODES: Final = frozenset({"25006"})
+"""PostgreSQL's own codes that PostgREST answers with a 4xx though they pass: read-only while a standby takes over or the disk is full."""
 
 _SETTINGS: Final = {
     "42501": "SUPABASE_SERVICE_ROLE_KEY: it must be the service role's, and the migrations grant it its rights",
@@ -54,6 +56,8 @@ def mapped(what: str) -> Iterator[None]:
     except (TransientError, ConfigurationError) as error:  # of ``judge_status``, which does not know what was asked
         raise type(error)(f"{what}: {error}") from error
     except APIError as error:
+        if error.code in TRANSIENT_CODES:
+            raise TransientError(f"{what}: {error.code} {error.message}") from error
         hint = _SETTINGS.get(error.code or "")
         if hint is not None:
             raise ConfigurationError(f"{what}: {error.code} {error.message}; check {hint}") from error

@@ -69,12 +69,13 @@ def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected
         ("42501", ConfigurationError),
         ("PGRST202", ConfigurationError),
         ("PGRST106", ConfigurationError),
+        ("25006", TransientError),
         ("23514", PermanentError),
         ("22P02", PermanentError),
     ],
 )
 def test_the_databases_answer_is_judged_by_its_code(code, expected):
-    """Wrong rights and missing migrations say what to mend; a refused value is permanent."""
+    """Wrong rights and missing migrations say what to mend; a refused value is permanent; a database that only reads will write again."""
     with pytest.raises(expected, match=r"^the thing") as raised, row_errors.mapped("the thing"):
         raise APIError({"message": "m", "code": code})
     assert type(raised.value) is expected
