@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -29,6 +29,7 @@ from streams.concurrently import concurrently
 from streams.dead_letters import dead_letter
 from streams.found_runs import FoundRuns
 from streams.models import ModelCatalog
+from streams.once import Once
 from streams.outcomes import RunIdentity, found, lost, rejected
 from streams.patience import Dependency
 from streams.records import (
@@ -48,6 +49,8 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+RUNS_REMEMBERED = 10_000
+"""Runs that this process has started: an event that is delivered several times does not send their spans several times."""
 LOW_JOBS_PAUSE_SECONDS = 5.0
 """Between two looks at the number of unfinished low-priority jobs, while it is at its limit."""
 
@@ -65,6 +68,7 @@ class Admission:
     found_runs: FoundRuns
     objects_away: Dependency
     rows_away: Dependency
+    started: Once = field(default_factory=lambda: Once(RUNS_REMEMBERED))
 
     async def wait_for_low(self, tenure: Tenure) -> None:
         """Wait until fewer low-priority jobs are unfinished than the limit allows."""
@@ -176,7 +180,7 @@ class Admission:
             asked = await self._look_for_run(tenure, asked)  # a run of this video was finished in the meantime
 
     async def _start(self, tenure: Tenure, received: Received, read: Identified, answer: AdmissionAnswer, pins: Pins | None) -> None:
-        """Send ``run_started``, then the spans, each confirmed; nothing when this attempt is over already."""
+        """Send the run on its way; nothing when this attempt is over already."""
         run_id, attempt = UUID(_known(answer.run_id)), _known(answer.attempt)
         if answer.repeated:
             job = await self.rows_away.call(tenure, lambda: self.rows.find_job(run_id))
@@ -185,8 +189,12 @@ class Admission:
         if pins is None:
             await self._give_up(tenure, received, read, run_id, attempt)
             return
-        pins = pins.model_copy(update={"attempt": attempt})
-        model = await self.catalog.resolve(pins.model_version)
+        pinned = pins.model_copy(update={"attempt": attempt})
+        await self.started.take((run_id, attempt), tenure, lambda: self._send_run(tenure, received, read, pinned))
+
+    async def _send_run(self, tenure: Tenure, received: Received, read: Identified, pins: Pins) -> None:
+        """Send ``run_started``, then the spans, each confirmed."""
+        run_id, model = pins.run_id, await self.catalog.resolve(pins.model_version)
         high = pins.priority is Priority.HIGH
         started = RunStarted(
             **pins.model_dump(exclude={"schema_version"}),
