@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from core.frames import plan_span
-from streams.records import LogRecord, SpanDone, SpanFailed, SpanTaken, decode_log
+from streams.records import LogRecord, SpanDone, SpanFailed, SpanTaken, Work, decode, decode_log
 from tests.chaos.fleet import Disturbance
 from tests.service.ledger import Ledger
 
@@ -92,11 +92,12 @@ class History:
         Raises:
             AssertionError: names the first span for which that is not so.
         """
-        sent = Counter(record.key for base in ("inference.work.high", "inference.work.low") for record in self.ledger.records[base])
+        records = (*self.ledger.records["inference.work.high"], *self.ledger.records["inference.work.low"])
+        sent = Counter((work.run_id, work.attempt, work.span) for work in (decode(Work, record.value) for record in records))
         of_workers = [disturbance for disturbance in disturbances if disturbance.role == "gpu"]
         self._end_holds([disturbance for disturbance in of_workers if disturbance.what == "kill"])
         for span, results in self.done.items():
-            resent = max(0, sent[f"{span[0]}:{span[2]}".encode()] - 1)
+            resent = sent[span] - 1
             in_flight = sum(self._was_in_flight(span, disturbance) for disturbance in of_workers)
             again = len(results) - 1
             assert again <= resent + in_flight, f"{span} was done {again} times more, sent {resent} times more, disturbed {in_flight} times"

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from core.types import Precision, Priority
-from streams.records import LogRecord, SpanDone, SpanTaken
+from streams.records import LogRecord, SpanDone, SpanTaken, Work
 from tests.chaos.fleet import Disturbance
 from tests.chaos.history import COMMIT_SECONDS, ECHO, History
 from tests.service.ledger import Ledger
@@ -49,7 +49,7 @@ def history(*log: tuple[float, LogRecord], sent: int = 1, headers: Sequence[tupl
     records["inference.results"] = [
         SimpleNamespace(value=record.to_bytes(), timestamp=int(1000 * (NOW + seconds)), headers=headers) for seconds, record in log
     ]
-    records["inference.work.high"] = [SimpleNamespace(key=f"{RUN}:0".encode()) for _ in range(sent)]
+    records["inference.work.high"] = [SimpleNamespace(value=Work(**PINS, span=0).to_bytes()) for _ in range(sent)]
     read = History(cast(Ledger, SimpleNamespace(records=records)))
     read.read()
     return read
