@@ -46,7 +46,7 @@ async def fleet(service: Installation, undisturbed: Mapping[int, bytes]):
 async def test_every_event_three_times_at_once(
     service: Installation, fleet: Fleet, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Three producers send all events at the same time, each in its own order: one request each, one run a video, each span computed once."""
+    """Three producers send all events at once, each in its own order: one request each, one run a video, each span computed once."""
     sizes = chaos.rng.choices(SIZES, WEIGHTS, k=chaos.of(full=30, short=6))
     events = list(await asyncio.gather(*(add_event(service, frames) for frames in sizes)))
     again = chaos.rng.sample(events, len(events) // 3)
