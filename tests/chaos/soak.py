@@ -22,7 +22,7 @@ from devstack.paths import STACKS
 from devstack.stack import OwnedStack, owned
 from tests.chaos.footprint import Sample, as_json, growth, table, take_sample
 from tests.service.installation import Installation, installed
-from tests.service.processes import Worker
+from tests.service.processes import WAIT_SECONDS, Worker
 from tests.service.videos import Video, video
 
 FOLDER: Final = STACKS / "soak"
@@ -66,7 +66,9 @@ class Soak:
             asking.cancel()
             with suppress(asyncio.CancelledError):
                 await asking
-        _say(f"{self._asked} requests published; verifying")
+        _say(f"{self._asked} requests published; waiting for their outcomes")
+        await self._drain()
+        _say("verifying")
         await self._service.verify_at_rest()
         for worker in workers:
             status = await worker.stopped()
@@ -88,6 +90,12 @@ class Soak:
                     memory = ", ".join(f"{name} {samples[-1].memory_mib:.0f} MiB" for name, samples in self.samples.items())
                     _say(f"{(now - began) / 60:.0f} min: {self._asked} requests, {len(ledger.outcomes)} outcomes; {memory}")
                 await ledger.read_on(SAMPLE_SECONDS)
+
+    async def _drain(self) -> None:
+        """Wait for what is still under way: no longer than the load lasted, and at least as long as anything is waited for."""
+        deadline = time.monotonic() + max(WAIT_SECONDS, self._seconds)
+        while self._service.verifier.unanswered() and time.monotonic() < deadline:
+            await self._service.ledger.read_on(SAMPLE_SECONDS)
 
     async def _ask(self) -> None:
         """Publish at a steady rate, whatever becomes of it."""
