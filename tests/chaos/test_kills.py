@@ -1,0 +1,102 @@
+"""GPU workers and coordinators killed at random while they work, and replaced: no video is lost, and none is done twice."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from tests.chaos.figures import Report
+from tests.chaos.fleet import ROLES, Disturbance, Fleet
+from tests.chaos.history import History
+from tests.chaos.load import Load, check_results
+from tests.chaos.scale import Chaos
+from tests.service.installation import Installation
+from tests.service.processes import Role, Worker
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PROGRESS: Final[dict[Role, tuple[str, ...]]] = {"gpu": ("span_done",), "coordinator": ("run_started", "run_finished")}
+"""The records that show that a role has done something."""
+
+MEAN_PAUSE_SECONDS: Final = 1.0
+
+
+async def test_killed_at_random(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
+    """Whoever is killed, whenever: each video ends in one outcome, as if nothing had happened, and only what was in hand is done again."""
+    kills, videos, in_flight = chaos.of(full=(100, 30, 8), short=(4, 6, 6))
+    history = History(service.ledger)
+    async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
+        fleet.start("coordinator", 2)
+        fleet.start("gpu", chaos.of(full=3, short=2))
+        await fleet.settled()
+        runs_in_flight = []
+        while len(fleet.kills) < kills or len(load.submitted) < videos:
+            await load.keep_in_flight(in_flight)
+            await until_next_kill(fleet, chaos)
+            for role in ROLES:
+                victims = choose_victims(fleet, history, role, chaos)
+                if victims and load.unanswered():
+                    runs_in_flight.append(len(load.unanswered()))
+                    fleet.kill(role, victims)
+        await fleet.settled()
+        evidence = await service.verify_at_rest()
+    history.read()
+    check_results(evidence, load.submitted, undisturbed)
+    in_hand = note_recoveries(report, history, fleet.kills)
+    assert sum(map(bool, in_hand)) >= len(in_hand) / 2, f"of {len(in_hand)} GPU workers few had spans in their hands when they were killed"
+    rework = history.check_rework(fleet.disturbances)
+    report.note(
+        kills=len(fleet.kills),
+        kills_of_gpu_workers=sum(kill.role == "gpu" for kill in fleet.kills),
+        kills_with_spans_in_hand=sum(map(bool, in_hand)),
+        runs_in_flight_at_kills=round(statistics.mean(runs_in_flight), 1),
+        videos=len(load.submitted),
+        **rework.figures(),
+    )
+
+
+async def until_next_kill(fleet: Fleet, chaos: Chaos) -> None:
+    """Let a time pass that is left to chance, so that kills fall on everything that workers do."""
+    moment = time.monotonic() + chaos.rng.expovariate(1 / MEAN_PAUSE_SECONDS)
+    await fleet.look()
+    while (left := moment - time.monotonic()) > 0:
+        await fleet.service.ledger.read_on(min(left, 0.2))
+        await fleet.look()
+
+
+def choose_victims(fleet: Fleet, history: History, role: Role, chaos: Chaos) -> list[Worker]:
+    """One worker that has joined, or at times all; none when the role is to be let alone for now.
+
+    Mostly that is while nothing has been done since its last kill, and while no GPU worker has a span in its hands.
+    """
+    history.read()
+    workers = [worker for worker in fleet.workers[role] if worker in fleet.joined]
+    last = max((kill.began for kill in fleet.kills if kill.role == role), default=0.0)
+    recovering = history.next(last, *PROGRESS[role]) is None
+    busy = [worker for worker in workers if role == "coordinator" or history.held_by(worker.pid, time.time())]
+    if (recovering or not busy) and chaos.rng.random() > 1 / 8:
+        return []
+    if chaos.rng.random() < 1 / 8:
+        return workers
+    return [chaos.rng.choice(busy or workers)] if workers else []
+
+
+def note_recoveries(report: Report, history: History, kills: list[Disturbance]) -> list[int]:
+    """Seconds until something was done again, until the group was settled, and until what the victim held was done.
+
+    Returns how many spans each of the GPU workers held.
+    """
+    in_hand = []
+    for kill in kills:
+        report.recovered(f"kill of {kill.role}, until the group is settled", kill.ended - kill.began)
+        progress = history.next(kill.began, *PROGRESS[kill.role])
+        if progress is not None:
+            report.recovered(f"kill of {kill.role}, until the next progress", progress)
+        if kill.role == "gpu":
+            held = history.held_by(kill.worker.pid, kill.began)
+            in_hand.append(len(held))
+            for span in held:
+                report.recovered("kill of gpu, until its span is done", history.first_done[span] - kill.began)
+    return in_hand
