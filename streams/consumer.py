@@ -1,10 +1,22 @@
 """The consumer of a Faust app, so mended that no record is lost, and no process ended, when partitions are taken over."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from core.logging import get_logger
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 1.0
+"""Between two times of asking brokers that do not answer; each of them takes a request's limit already."""
 
 
 class HeldConsumer(driver.Consumer):
@@ -20,12 +32,24 @@ class HeldConsumer(driver.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """As Faust's; a partition without a committed offset is sought to its beginning, where aiokafka leaves it as it stands."""
-        committed: Mapping[TP, int] = await super().seek_to_committed()
+        committed: Mapping[TP, int] = await _patiently(super().seek_to_committed)
         changelogs = self.app.tables.changelog_topics
         fresh = [TopicPartition(tp.topic, tp.partition) for tp, offset in committed.items() if not offset and tp.topic not in changelogs]
         if fresh:
-            await self._thread.seek_to_beginning(*fresh)
+            await _patiently(lambda: self._thread.seek_to_beginning(*fresh))
         return committed
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        ask = super().highwaters
+        return await _patiently(lambda: ask(*partitions))
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        ask = super().earliest_offsets
+        return await _patiently(lambda: ask(*partitions))
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        seek = super().seek_wait
+        await _patiently(lambda: seek(partitions))
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: Faust looks for stalled partitions only to log them, and crashes where the brokers have yet to tell a position."""
@@ -35,3 +59,19 @@ class HeldTransport(driver.Transport):
     """Faust's own transport, with this consumer."""
 
     Consumer = HeldConsumer
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the brokers until they answer; in Faust an answer that does not come in time would end the process.
+
+    Raises:
+        IllegalStateError: the partitions are no longer assigned.
+    """
+    while True:
+        try:
+            return await ask()
+        except IllegalStateError:
+            raise
+        except (KafkaError, TimeoutError) as error:
+            log.warning("brokers.asked_again", error=repr(error))
+            await asyncio.sleep(PAUSE_SECONDS)
