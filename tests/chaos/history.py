@@ -78,6 +78,10 @@ class History:
         """The spans that a process had taken and not done at a moment."""
         return [span for span, holds in self.holds.items() if any(hold.is_of(pid) and hold.began <= at <= hold.ended for hold in holds)]
 
+    def takes_in_vain(self, span: SpanName) -> int:
+        """How often a span has been taken without a result or a hand-back."""
+        return sum(hold.ended == float("inf") for hold in self.holds[span])
+
     def workers(self) -> set[str]:
         """Everybody who has taken a span."""
         return {hold.worker for holds in self.holds.values() for hold in holds}
