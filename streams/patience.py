@@ -39,6 +39,15 @@ class Dependency:
         """What to say of it in readiness."""
         return f"away, tried again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.away else None
 
+    async def back(self, tenure: Tenure) -> None:
+        """Wait while it is away.
+
+        Raises:
+            TenureEnded: a rebalance or a stop began before it was back.
+        """
+        if self.away:
+            await tenure.during(self._until_back())
+
     async def call(self, tenure: Tenure, action: Callable[[], Awaitable[T]], limit_seconds: float | None = None) -> T:
         """Run ``action`` until it does not raise TransientError.
 
@@ -48,8 +57,7 @@ class Dependency:
         """
         failing_since, pause = None, FIRST_PAUSE_SECONDS
         while True:
-            if self.away:
-                await tenure.during(self._until_back())
+            await self.back(tenure)
             try:
                 return await tenure.during(action())
             except TransientError as error:
