@@ -81,14 +81,22 @@ class Worker:
 
     async def is_ready(self, http: aiohttp.ClientSession) -> bool:
         """Whether it says so now."""
-        listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
-        if listening is None:
-            return False
         try:
-            async with http.get(f"{listening[1]}/readyz") as answer:
-                return answer.status == 200
+            return (await self.says(http, "readyz"))[0] == 200
         except aiohttp.ClientError:
             return False
+
+    async def says(self, http: aiohttp.ClientSession, path: str) -> tuple[int, str]:
+        """Status and text of what it answers over HTTP.
+
+        Raises:
+            aiohttp.ClientError: nothing, or nothing yet.
+        """
+        listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
+        if listening is None:
+            raise aiohttp.ClientError(f"{self.name} does not listen yet")
+        async with http.get(f"{listening[1]}/{path}") as answer:
+            return answer.status, await answer.text()
 
     async def ended(self) -> int:
         """The status with which it ends, by itself or because it was told to."""

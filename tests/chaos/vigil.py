@@ -1,0 +1,86 @@
+"""What must hold at every moment while a store or a database fails, not only in the end."""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import aiohttp
+
+from storage.run_db import MAX_RUN_DB_BYTES
+from tests.chaos.fleet import Fleet
+from tests.chaos.load import Load, Submitted
+from tests.service.processes import Worker
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+PROBE_FRAMES: Final = 40
+
+
+@dataclass(slots=True)
+class Vigil:
+    """Looks at workers that have joined, and at what has been announced, again and again.
+
+    Every worker says that it is alive, whatever it waits for; and what an ``inference.completed`` names is there by then:
+    the object with these bytes, and the row.
+    """
+
+    fleet: Fleet
+    load: Load
+    _seen: set[str] = field(default_factory=set)
+    _http: aiohttp.ClientSession = field(init=False)
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession()
+        self._seen = {outcome.body["run_id"] for outcome in self.fleet.service.ledger.outcomes if "run_id" in outcome.body}
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._http.close()
+
+    async def go_on(self, seconds: float, meanwhile: Meanwhile) -> None:
+        """For so long."""
+        deadline = time.monotonic() + seconds
+        await self.until(f"{seconds} s to pass", lambda: time.monotonic() > deadline, meanwhile)
+
+    async def until(self, what: str, found: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
+        async def look() -> None:
+            if meanwhile is not None:
+                await meanwhile()
+            await self._look()
+
+        await self.fleet.until(what, found, look)
+
+    async def probe(self) -> Sequence[Submitted]:
+        """A video published now."""
+        return await self.load.publish([PROBE_FRAMES])
+
+    async def recovered(self, probe: Sequence[Submitted]) -> float:
+        """Seconds until a video is answered."""
+        began = time.monotonic()
+        await self.until("the outcome of a video after a fault", lambda: not set(probe) & set(self.load.unanswered()))
+        return time.monotonic() - began
+
+    async def stop(self) -> None:
+        """SIGTERM to all workers; they end with status 0."""
+        for role, workers in self.fleet.workers.items():
+            await self.fleet.stop(role, workers)
+
+    async def says(self, worker: Worker, path: str) -> tuple[int, str]:
+        return await worker.says(self._http, path)
+
+    async def _look(self) -> None:
+        for worker in (worker for workers in self.fleet.workers.values() for worker in workers):
+            if worker in self.fleet.joined:
+                status, text = await self.says(worker, "healthz")
+                assert status == 200, f"{worker.name} says that it is not alive: {text}"
+        service = self.fleet.service
+        for outcome in service.ledger.outcomes:
+            body = outcome.body
+            if outcome.name == "inference.completed" and body["run_id"] not in self._seen:
+                self._seen.add(body["run_id"])
+                data = await service.store.get(body["storage_key"], MAX_RUN_DB_BYTES)
+                assert hashlib.sha256(data).hexdigest() == body["sha256"], f"run {body['run_id']} was announced, its object is another"
+                row = await service.verifier.run_row(body["run_id"])
+                assert row is not None, f"run {body['run_id']} was announced before its row was written"
