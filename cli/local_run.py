@@ -20,6 +20,7 @@ from core.identity import NAMESPACE, request_id, run_id
 from core.runs import FinishedRun
 from core.settings import Settings, WorkerSettings
 from core.types import Precision
+from inference.allocation import keep_freed_memory
 from inference.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.compile_cache import keep_compiled
@@ -75,8 +76,11 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
 def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
     """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
     keep_compiled(settings.compile_cache)
+    device = pick_device() if settings.device == "auto" else settings.device
+    if device == "cpu":
+        keep_freed_memory()
     return EngineOptions(
-        device=pick_device() if settings.device == "auto" else settings.device,
+        device=device,
         precision=precision,
         batch_size=batch_size or settings.batch_size,
         compile=settings.compile,

@@ -15,6 +15,7 @@ from core.logging import get_logger
 from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
 from core.settings import WorkerSettings
 from core.types import Layout, Precision
+from inference.allocation import keep_freed_memory
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.compile_cache import keep_compiled
@@ -61,6 +62,8 @@ class Engine:
         self.device = pick_device() if settings.device == "auto" else settings.device
         self.description = describe_device(self.device)
         keep_compiled(settings.compile_cache)
+        if self.device == "cpu":
+            keep_freed_memory()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._models: dict[tuple[str, Precision], LoadedModel] = {}
         self._loading = asyncio.Lock()

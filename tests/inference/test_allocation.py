@@ -1,0 +1,25 @@
+"""What is freed stays with the process."""
+
+import subprocess
+import sys
+
+TOUCH_TWICE = """
+import resource
+import numpy as np
+from inference.allocation import keep_freed_memory
+
+def faults_of_a_large_block():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(100 << 20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+print(faults_of_a_large_block(), faults_of_a_large_block())
+"""
+
+
+def test_a_large_block_is_taken_again():
+    """Where its pages are the same as before, hardly one is touched for the first time."""
+    done = subprocess.run([sys.executable, "-c", TOUCH_TWICE], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert second < first / 10, f"{first} faults, then {second}"
