@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from mode.worker import Worker
 
 from core.logging import configure_logging, get_logger
 from core.settings import ALL_SECTIONS, GPU_WORKER_SECTIONS, Settings
+from streams.health import EXIT_HUNG
 
 if TYPE_CHECKING:
     from streams.app import ExtentsApp
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 ROLES: Final = ("coordinator", "gpu")
+
+STOP_SECONDS: Final = 170.0
+"""So long may the last GPU call and the sending of its result take, within a grace period of three minutes."""
+CRASH_SECONDS: Final = 15.0
+"""After a crash nothing has to be finished; what is in flight comes again."""
 
 
 @click.command(
@@ -45,7 +52,18 @@ def command(role: str) -> None:
 
 
 class _Worker(Worker):
-    """Stops in good order at the first signal, and ends at once at the second: what is not acknowledged comes again."""
+    """Stops in good order at the first signal, and ends at once at the second: what is not acknowledged comes again.
+
+    An end that is not reached is cut short. mode 0.7.1 may wait for ever after a crash: the consumer's thread, which the
+    crash has ended, is asked to commit once more.
+    """
+
+    async def stop(self) -> None:
+        limit_seconds, status = (CRASH_SECONDS, 1) if self.crashed else (STOP_SECONDS, EXIT_HUNG)
+        timer = threading.Timer(limit_seconds, _cut_short, (limit_seconds, status))
+        timer.daemon = True
+        timer.start()
+        await super().stop()
 
     def _on_sigint(self) -> None:
         self._schedule_shutdown(signal.SIGINT)
@@ -56,6 +74,11 @@ class _Worker(Worker):
             signal.signal(one, _end_at_once)  # whatever the event loop is doing
         log.info("worker.stopping", signal=received.name)
         super()._schedule_shutdown(received)
+
+
+def _cut_short(limit_seconds: float, status: int) -> None:
+    log.critical("worker.cut_short", limit_seconds=limit_seconds, status=status)
+    os._exit(status)
 
 
 def _end_at_once(number: int, _: FrameType | None) -> None:

@@ -53,6 +53,22 @@ async def test_a_second_signal_ends_it_at_once(service: Installation, again: sig
     assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
 
 
+async def test_a_crash_from_which_there_is_no_way_out(service: Installation) -> None:
+    """A worker whose stop hangs after something unexpected was raised ends nevertheless, with status 1, and another does its work."""
+    coordinator = service.processes.start("coordinator")
+    broken = service.processes.start(
+        "gpu",
+        Fault("streams.agents.infer:Inference._settle", "before", how="raise"),
+        Fault("faust.transport.consumer:Consumer.wait_empty", "before", how="hang"),
+    )
+    published = await service.submit(await service.add(video(2)), 2)
+    assert await broken.ended() == 1
+    assert "worker.cut_short" in broken.log.read_text()
+    whole = service.processes.start("gpu")
+    assert (await service.ledger.outcome(published)).name == "inference.completed"
+    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+
+
 async def test_stopped_while_it_starts(service: Installation) -> None:
     """SIGTERM among the imports ends it with status 0 and no traceback."""
     starting = service.processes.command(
