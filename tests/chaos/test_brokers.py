@@ -20,6 +20,8 @@ from tests.service.installation import Installation, installed
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DELAY_SECONDS = 2.0
+HELD = 2 * 3
+"""Spans in the hands of two GPU workers, with the default EXTENTS_SPANS_IN_FLIGHT."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ async def test_three_brokers_in_turn(
             await upkeep.until(f"broker {node} to start", starting.done)
             starting.result()
             await upkeep.go_on(chaos.rng.uniform(0.0, 2.0))
-        await check(upkeep, undisturbed, report)
+        await check(upkeep, undisturbed, report, faults=len(nodes))
     report.note(brokers_killed=len(nodes))
 
 
@@ -110,11 +112,11 @@ async def test_the_only_broker(
                     await upkeep.go_on(chaos.of(full=chaos.rng.uniform(5.0, 20.0), short=2.0))
                     assert probe in load.unanswered(), f"the workers were not behind the proxy: {probe} was answered while it was {fault}"
             report.recovered(upkeep.fault, await upkeep.back_at_work())
-        await check(upkeep, undisturbed, report)
+        await check(upkeep, undisturbed, report, faults=1 + len(network))
 
 
-async def check(upkeep: Upkeep, undisturbed: Mapping[int, bytes], report: Report) -> None:
-    """Everything has its outcome and is acknowledged, by workers that are all in their groups and end when they are told to."""
+async def check(upkeep: Upkeep, undisturbed: Mapping[int, bytes], report: Report, faults: int) -> None:
+    """Everything has its outcome and is acknowledged, by workers that are all in their groups and end only when they are told to."""
     service = upkeep.service
     await upkeep.end_load()
     await upkeep.joined()
@@ -125,9 +127,12 @@ async def check(upkeep: Upkeep, undisturbed: Mapping[int, bytes], report: Report
     history = History(service.ledger)
     history.read()
     computed = [{result.done_at for result in results} for results in history.done.values()]
+    rework = sum(len(times) - 1 for times in computed)
     report.note(
         videos=len(evidence.outcomes),
-        workers_ended=dict(upkeep.ends),
-        rework_spans=sum(len(times) - 1 for times in computed),
+        workers_ended=upkeep.ends.total(),
+        rework_spans=rework,
         results_sent_twice=sum(map(len, history.done.values())) - sum(map(len, computed)),
     )
+    assert not upkeep.ends, f"workers have ended by themselves: {dict(upkeep.ends)}"
+    assert rework <= faults * HELD, f"{rework} spans were computed again; {faults} faults met at most {HELD} each"
