@@ -95,7 +95,8 @@ class Finisher:
                 started = time.monotonic()
                 finished = await self._announce(state, tenure)
                 await self.announcer.log_run(tenure, state.run_id, finished.to_bytes())
-            self._answered.setdefault(state.run_id, set()).update(finished.answered)
+            if state.run_id in self.runs.active:  # else its end is folded already, and nobody would forget this again
+                self._answered.setdefault(state.run_id, set()).update(finished.answered)
             FINISH_DURATION.observe(time.monotonic() - started)
             bound.info(
                 "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
