@@ -4,7 +4,7 @@ Every frame is encoded once. A pair's logits come from both frames' features and
 comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -62,22 +62,23 @@ class SiameseStrip(nn.Module):
         refined: torch.Tensor = self.refine(x)
         return x + refined
 
-    def contrast(self, features: torch.Tensor, stride: int = 1) -> torch.Tensor:
+    def contrast(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
         """What differs between the frames of each pair (t, t + stride) of one or many runs of n frames.
 
         Args:
             features: (runs, n, 64, 4, 64).
 
         Returns:
-            (2 · runs · (n − stride), 80, 4, 32): all pairs forward, run by run, then all backward.
+            (2 · runs · Σ (n − stride), 80, 4, 32): stride by stride all pairs forward, run by run, then all backward.
         """
-        before, after = features[:, :-stride].flatten(0, 1), features[:, stride:].flatten(0, 1)
-        apart = self.distance((before - after).abs())
         runs = features.shape[:2]
         first, second = (part(features.flatten(0, 1)).unflatten(0, runs) for part in (self.first, self.second))
-        forward = (first[:, :-stride] + second[:, stride:]).flatten(0, 1) + apart
-        backward = (first[:, stride:] + second[:, :-stride]).flatten(0, 1) + apart
-        compared: torch.Tensor = self.compare(functional.relu(torch.cat([forward, backward])))
+        pairs = []
+        for stride in strides:
+            apart = self.distance((features[:, :-stride] - features[:, stride:]).abs().flatten(0, 1))
+            pairs += [(first[:, :-stride] + second[:, stride:]).flatten(0, 1) + apart]
+            pairs += [(first[:, stride:] + second[:, :-stride]).flatten(0, 1) + apart]
+        compared: torch.Tensor = self.compare(functional.relu(torch.cat(pairs)))
         return compared
 
     def decide(self, contrasts: torch.Tensor) -> torch.Tensor:

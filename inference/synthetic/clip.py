@@ -104,9 +104,10 @@ def _compose(
     scene = _Scene(pictures, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
     for number, (caption, lettering) in enumerate(zip(captions, letterings, strict=True), start=1):
         colours = Colours(rng, style.fill, lettering, caption, recolour=rng.random() < recipe.recolour)
+        first = max(0, caption.start + caption.fade_in)  # in which it is wholly visible
         for t in caption.frames(n):
             visible = caption.visibility(t)
-            measured = visible == 1.0 and t % _MEASURE_EVERY == 0
+            measured = visible == 1.0 and (t == first or t % _MEASURE_EVERY == 0)
             before = pictures[t].copy() if measured else pictures[t]
             lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
             lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)

@@ -25,12 +25,12 @@ _SUBSET: Final = {
 }
 
 TRAINING_FAMILIES: Final = {
-    Script.LATIN: "noto-sans roboto lato montserrat oswald merriweather pt-serif roboto-mono comic-neue raleway ubuntu",
-    Script.CYRILLIC: "noto-sans roboto montserrat oswald merriweather pt-serif roboto-mono raleway ubuntu",
-    Script.CHINESE: "noto-sans-sc zcool-kuaile ma-shan-zheng",
-    Script.JAPANESE: "noto-sans-jp m-plus-1p kosugi-maru",
+    Script.LATIN: "noto-sans roboto lato montserrat oswald merriweather pt-serif roboto-mono comic-neue raleway ubuntu open-sans lora",
+    Script.CYRILLIC: "noto-sans roboto montserrat oswald merriweather pt-serif roboto-mono raleway ubuntu open-sans lora",
+    Script.CHINESE: "noto-sans-sc noto-serif-sc zcool-kuaile ma-shan-zheng",
+    Script.JAPANESE: "noto-sans-jp noto-serif-jp m-plus-1p kosugi-maru biz-udpgothic kaisei-opti",
     Script.KOREAN: "noto-sans-kr nanum-myeongjo do-hyeon",
-    Script.ARABIC: "noto-sans-arabic cairo amiri tajawal",
+    Script.ARABIC: "noto-sans-arabic cairo amiri tajawal vazirmatn el-messiri scheherazade-new changa",
 }
 
 HELD_OUT_FAMILIES: Final = {

@@ -1,5 +1,7 @@
 """How captions look: colours, outlines, shadows, and words that change colour while the caption stays."""
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -8,6 +10,10 @@ from inference.synthetic.fonts import Face
 from inference.synthetic.ground import Strips
 from inference.synthetic.lettering import BLACK, WHITE, Colour, Lettering, Style
 from inference.synthetic.timeline import Caption
+
+# Yellow, cyan, green, grey and the like.
+_BRIGHT: Final = ((250, 240, 60), (255, 220, 0), (90, 240, 240), (120, 250, 120), (210, 210, 210), (255, 170, 60))
+_DARK: Final = (15, 15, 15)
 
 
 def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, *, thin: bool, faint: bool, plain: bool) -> Style:
@@ -18,7 +24,7 @@ def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, 
         faint: a colour near the ground's.
         plain: white with a black outline, to be read on anything.
     """
-    fill = WHITE if rng.random() < 0.55 else _bright(rng)
+    fill = WHITE if rng.random() < 0.55 else _any(rng, (*_BRIGHT, _DARK))
     outline, shadow = rng.uniform(0.03, 0.09), 0.0
     if rng.random() < 0.25:
         outline, shadow = 0.0, rng.uniform(0.04, 0.1)
@@ -48,9 +54,8 @@ def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, 
     )
 
 
-def _bright(rng: np.random.Generator) -> Colour:
-    """Yellow, cyan, green, grey and the like."""
-    common = ((250, 240, 60), (255, 220, 0), (90, 240, 240), (120, 250, 120), (210, 210, 210), (255, 170, 60), (15, 15, 15))
+def _any(rng: np.random.Generator, common: tuple[tuple[int, int, int], ...]) -> Colour:
+    """Mostly one of those that captions often have."""
     if rng.random() < 0.7:
         red, green, blue = common[int(rng.integers(len(common)))]
         return float(red), float(green), float(blue)
@@ -93,6 +98,6 @@ class Colours:
 def _lit(rng: np.random.Generator, fill: Colour) -> Colour:
     """Another colour on the same side of the middle, so that what was readable stays so."""
     if sum(fill) > 300:
-        return _bright(rng) if rng.random() < 0.5 else (255.0, float(rng.integers(60, 255)), float(rng.integers(0, 255)))
+        return _any(rng, _BRIGHT) if rng.random() < 0.5 else (255.0, float(rng.integers(60, 255)), float(rng.integers(0, 255)))
     red, green, blue = rng.uniform(0, 90, 3)
     return float(red), float(green), float(blue)

@@ -32,6 +32,9 @@ work_option = click.option(
 workers_option = click.option(
     "--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that make clips and share batches."
 )
+test_seed_option = click.option(
+    "--test-seed", default=SEED, show_default=True, help="Of the test clips; choose among weights by another than the one reported."
+)
 clips_per_kind_option = click.option("--clips-per-kind", default=CLIPS_PER_KIND, show_default=True, help="Test clips, of 65 frames each.")
 
 
@@ -46,7 +49,7 @@ def main(context: click.Context) -> None:
 @main.command("fonts")
 @work_option
 def fonts_command(work: Path) -> None:
-    """Install the fonts captions are written in (npm packages, 530 MB)."""
+    """Install the fonts captions are written in (npm packages, 770 MB)."""
     click.echo(install_fonts(work / "fonts"))
 
 
@@ -54,11 +57,14 @@ def fonts_command(work: Path) -> None:
 @work_option
 @workers_option
 @clips_per_kind_option
+@test_seed_option
 @click.option("--clips", default=5100, show_default=True, help="Training clips, of 24 frames each: 1.2 MB of disk a clip.")
-@click.option("--passes", default=_DEFAULTS.passes, show_default=True)
+@click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
 @click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--start-from", type=click.Path(path_type=Path, exists=True), help="A kept state (state.pt) to go on from.")
+@click.option(
+    "--start-from", type=click.Path(path_type=Path, exists=True), help="A kept state (state.pt) or weights (.safetensors) to go on from."
+)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=builtin_checkpoint_path, help="Weights file; the package's by default."
 )
@@ -66,8 +72,9 @@ def train_command(
     work: Path,
     workers: int,
     clips_per_kind: int,
+    test_seed: int,
     clips: int,
-    passes: int,
+    steps: int,
     peak_rate: float,
     seed: int,
     start_from: Path | None,
@@ -78,7 +85,7 @@ def train_command(
     fonts = install_fonts(work / "fonts")
     folder = work / f"clips-{seed}"
     make_training_set(folder, fonts, clips, seed, workers, click.echo)
-    options = TrainingOptions(passes=passes, processes=workers, peak_rate=peak_rate, seed=seed)
+    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed)
     training_began = time.monotonic()
     network = train(folder, options, work / "state.pt", start_from)
     how = {
@@ -91,21 +98,24 @@ def train_command(
     }
     _save(network, output)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
-    _measure(output, work, workers, clips_per_kind, Precision.FLOAT32, output.with_suffix(".json"), how)
+    _measure(output, work, workers, clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
 
 
 @main.command("evaluate")
 @work_option
 @workers_option
 @clips_per_kind_option
+@test_seed_option
 @click.option(
     "--checkpoint", type=click.Path(path_type=Path, exists=True), default=builtin_checkpoint_path, help="The package's by default."
 )
 @click.option("--precision", type=click.Choice(Precision), default=Precision.FLOAT32, show_default=True)
 @click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures here, as JSON.")
-def evaluate_command(work: Path, workers: int, clips_per_kind: int, checkpoint: Path, precision: Precision, figures: Path | None) -> None:
+def evaluate_command(
+    work: Path, workers: int, clips_per_kind: int, test_seed: int, checkpoint: Path, precision: Precision, figures: Path | None
+) -> None:
     """Measure a checkpoint on fonts and footage not used in training, and print the table."""
-    _measure(checkpoint, work, workers, clips_per_kind, precision, figures, None)
+    _measure(checkpoint, work, workers, clips_per_kind, test_seed, precision, figures, None)
 
 
 @main.command("card")
@@ -126,18 +136,19 @@ def _measure(
     work: Path,
     workers: int,
     clips_per_kind: int,
+    test_seed: int,
     precision: Precision,
     figures: Path | None,
     how: dict[str, object] | None,
 ) -> None:
     fonts = install_fonts(work / "fonts")
-    clips = make_test_clips(fonts, clips_per_kind, workers, SEED)
+    clips = make_test_clips(fonts, clips_per_kind, workers, test_seed)
     predictor = load_predictor(checkpoint, EngineOptions(precision=precision))
     tallies = evaluate(predictor, clips)
     click.echo(format_table(tallies))
     if figures is not None:
         kept = json.loads(figures.read_text()) if figures.is_file() else {}
-        summary = summarise(tallies, checkpoint, clips_per_kind, SEED) | {"speed": measure_speed(checkpoint)}
+        summary = summarise(tallies, checkpoint, clips_per_kind, test_seed) | {"speed": measure_speed(checkpoint)}
         summary["training"] = how if how is not None else kept.get("training", {})
         figures.write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -28,7 +28,7 @@ COVER: Final = (8, 128)  # height, width of the map of what captions cover: a qu
 FOOTAGE_SHARE: Final = 0.5  # little footage is at hand, so half of the grounds are made textures
 _HARD: Final = (Kind.ONE_WORD, Kind.FADES, Kind.SIGNS, Kind.BOXES, Kind.LOW_CONTRAST, Kind.CHINESE, Kind.JAPANESE)
 _ROUND: Final = (*Kind, *_HARD)  # the kinds of consecutive clips: what is learnt last comes twice
-_FORMAT: Final = 3  # raise it when clips change without their recipes changing
+_FORMAT: Final = 4  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]

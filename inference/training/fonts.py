@@ -11,7 +11,7 @@ _FILES: Final = ("package.json", "package-lock.json", ".npmrc")
 
 
 def install_fonts(folder: Path) -> Path:
-    """Put the pinned font packages under ``folder`` (530 MB), unless they are there already, and return it.
+    """Put the pinned font packages under ``folder`` (770 MB), unless they are there already, and return it.
 
     Raises:
         RuntimeError: there is no npm, or it failed.

@@ -87,7 +87,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
             f"Weights: {figures['size_bytes']:,} bytes, SHA-256 `{figures['sha256']}`.",
             f"Trained on {training['clips']:,} clips in {training['training_seconds'] / 60:.0f} minutes "
             f"(torch {training['torch']}, {training['processes']} processes of one thread; {training['machine']}; seed {training['seed']}, "
-            f"{training['passes']} passes).",
+            f"{training['steps']:,} steps of {training['clips_per_batch']} clips).",
             f"Measured on {test['clips_per_kind']} clips of 65 frames of each kind (seed {test['seed']}).",
             f"Speed, strips of 402 × 28, {speed['machine']}: per second of one core's time {speed['float32']:,} pairs in float32, "
             f"{speed['bfloat16']:,} in bfloat16.",

@@ -7,40 +7,40 @@ captions cover a frame, and where those of two frames differ.
 import copy
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Final
 
 import click
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from inference.architectures.builtin import Block, SiameseStrip
-from inference.training.batches import STRIDES, Batch, draw_batches
+from inference.architectures.builtin import SiameseStrip
+from inference.training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from inference.training.data import TrainingSet, open_training_set
+from inference.training.folding import fold, unfold
 
 _MAP_WEIGHT: Final = 0.5
 _MEAN_STEP: Final = 0.005
 _REPORT_SECONDS: Final = 20
+_CLIPS_TO_UNFOLD_ON: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
     """Attributes:
-    passes: times that each clip is drawn from.
-    clips_per_batch: of each of which nine frames are taken.
+    steps: batches learnt from.
+    clips_per_batch: of each of which five frames are taken.
     processes: that share every batch.
     """
 
-    passes: int = 8
-    clips_per_batch: int = 16
+    steps: int = 6000
+    clips_per_batch: int = 28
     processes: int = 2
     peak_rate: float = 4e-3
     weight_decay: float = 0.02
@@ -50,21 +50,23 @@ class TrainingOptions:
 class Trainee(nn.Module):
     """The network with batch norms and the two heads that only training has."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: SiameseStrip | None = None) -> None:
         super().__init__()
-        self.network = SiameseStrip(norm=True)
+        self.network = network or SiameseStrip(norm=True)
         self.cover_head = nn.Conv2d(64, 1, 1)
         self.change_head = nn.Conv2d(80, 1, 1)
 
-    def loss(self, batch: Batch) -> torch.Tensor:
+    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is to be made smaller, and how wrong the labels of each run were, (runs,)."""
         with torch.autocast("cpu", torch.bfloat16):
             features = self.network.encode(batch.canvases.flatten(0, 1))
-            runs = features.view(*batch.canvases.shape[:2], *features.shape[1:])
-            contrasts = torch.cat([self.network.contrast(runs, stride) for stride in STRIDES])
+            contrasts = self.network.contrast(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
             logits = self.network.decide(contrasts)
             covers, changes = self.cover_head(features)[:, 0], self.change_head(contrasts)[:, 0]
-        labels = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=0.01)
-        return (labels * batch.weights).mean() + _MAP_WEIGHT * (_cover_loss(covers, batch) + _change_loss(changes, batch))
+        labels = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=0.01) * batch.weights
+        maps = _MAP_WEIGHT * (_cover_loss(covers, batch) + _change_loss(changes, batch))
+        wrong = torch.zeros(len(batch.clips)).index_add(0, batch.runs, labels.detach()) * len(batch.clips) / len(labels)
+        return labels.mean() + maps, wrong
 
 
 def _cover_loss(found: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -82,7 +84,7 @@ def _change_loss(found: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path | None = None) -> SiameseStrip:
-    """Train from scratch, or go on from the state that ``start_from`` holds, and return the network as it is run.
+    """Train from scratch, or go on from what ``start_from`` holds, and return the network as it is run.
 
     Each of ``options.processes`` computes its share of every batch with one thread: where others use the machine too,
     threads that wait for each other at every layer take many times as long. Deterministic for a seed and a number of
@@ -91,6 +93,7 @@ def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path |
     Args:
         clips: folder of the training set.
         state: file that takes the training state every eighth of the way, to be looked at or gone on from.
+        start_from: such a state, or weights as they are stored, which lack the norms' and the heads' part of it.
     """
     with TemporaryDirectory() as meeting:
         address = f"file://{meeting}/meeting"
@@ -110,28 +113,43 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
     torch.manual_seed(options.seed)
     distributed.init_process_group("gloo", init_method=address, rank=part, world_size=options.processes)
     data = open_training_set(clips)
-    trainee = Trainee()
-    if start_from is not None:
-        trainee.load_state_dict(torch.load(start_from, weights_only=True))
-    trainee = trainee.to(memory_format=torch.channels_last)
+    batches = Batches(data, options.clips_per_batch // options.processes, options.seed, part, options.processes)
+    trainee = _begin(start_from, data).to(memory_format=torch.channels_last)
     mean = copy.deepcopy(trainee)
-    steps = options.passes * (len(data) // options.clips_per_batch)
     optimiser = torch.optim.AdamW(trainee.parameters(), weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.peak_rate, total_steps=steps, pct_start=0.15)
-    progress = _Progress(steps, part)
-    for step, batch in enumerate(_prefetch(_all_batches(data, options, part)), start=1):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.peak_rate, total_steps=options.steps, pct_start=0.15)
+    progress = _Progress(options.steps, part)
+    for step in range(1, options.steps + 1):
+        batch = batches.take()
         optimiser.zero_grad(set_to_none=True)
-        loss = trainee.loss(batch)
+        loss, wrong = trainee.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        batches.tell(batch, wrong)
         _share_gradients(trainee, options.processes)
         nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
         optimiser.step()
         schedule.step()
         _approach(mean, trainee, max(_MEAN_STEP, 9 / (9 + step)))  # at first the mean follows closely
         progress.report(step, float(loss.detach()))
-        if part == 0 and (step % max(1, steps // 8) == 0 or step == steps):
+        if part == 0 and (step % max(1, options.steps // 8) == 0 or step == options.steps):
             torch.save(mean.state_dict(), state)
+    batches.close()
     distributed.destroy_process_group()
+
+
+def _begin(start_from: Path | None, data: TrainingSet) -> Trainee:
+    if start_from is None:
+        return Trainee()
+    if start_from.suffix != ".safetensors":
+        trainee = Trainee()
+        trainee.load_state_dict(torch.load(start_from, weights_only=True))
+        return trainee
+    folded = SiameseStrip()
+    folded.load_state_dict(load_file(start_from))
+    trainee = Trainee(unfold(folded, to_canvases(np.array(data.strips[:_CLIPS_TO_UNFOLD_ON, :RUN_FRAMES]))))
+    for head in (trainee.cover_head, trainee.change_head):
+        nn.init.zeros_(head.weight)  # until they have learnt something they do not disturb what the network knows
+    return trainee
 
 
 def _share_gradients(trainee: Trainee, processes: int) -> None:
@@ -159,41 +177,9 @@ class _Progress:
             click.echo(f"step {step} of {self._steps}, {now - self._began:.0f} s: loss {sum(self._losses) / len(self._losses):.4f}")
 
 
-def fold(network: SiameseStrip) -> SiameseStrip:
-    """The same function without batch norms."""
-    folded = SiameseStrip()
-    source = copy.deepcopy(network).eval()
-    for module in source.modules():
-        if isinstance(module, Block) and isinstance(module.norm, nn.BatchNorm2d):
-            module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
-    folded.load_state_dict(source.state_dict())
-    return folded
-
-
 @torch.no_grad()
 def _approach(mean: Trainee, trainee: Trainee, share: float) -> None:
     """Move ``mean`` by a share of the way to the trained network: it generalises better than any one step's weights."""
     for kept, new in zip(mean.state_dict().values(), trainee.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.lerp_(new, share)
-
-
-def _all_batches(data: TrainingSet, options: TrainingOptions, part: int) -> Iterator[Batch]:
-    for number in range(options.passes):
-        yield from draw_batches(data, options.clips_per_batch, (options.seed, number), part, options.processes)
-
-
-def _prefetch(batches: Iterator[Batch], depth: int = 3) -> Iterator[Batch]:
-    """Draw the next batches in a thread while the network works on this one."""
-    queue: Queue[Batch | None] = Queue(depth)
-
-    def fill() -> None:
-        try:
-            for batch in batches:
-                queue.put(batch)
-        finally:
-            queue.put(None)
-
-    Thread(target=fill, daemon=True).start()
-    while (batch := queue.get()) is not None:
-        yield batch

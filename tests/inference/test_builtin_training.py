@@ -15,6 +15,8 @@ from torch import nn
 from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from core.types import LABELS
 from inference.architectures.builtin import SiameseStrip
+from inference.builtin import builtin_checkpoint_path
+from inference.checkpoint import read_checkpoint
 from inference.predictor import Probabilities
 from inference.synthetic.clip import Stage, make_clip
 from inference.synthetic.codec import through_chunks
@@ -23,9 +25,9 @@ from inference.synthetic.ground import TRAINING_SHOTS
 from inference.synthetic.kinds import RECIPES, Kind
 from inference.synthetic.timeline import Caption
 from inference.synthetic.words import Line, Script, vocabulary
-from inference.training.batches import label_pairs
+from inference.training.batches import Lottery, label_pairs
 from inference.training.evaluate import KnownClip, extents, judge
-from inference.training.train import fold
+from inference.training.folding import fold, unfold
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,16 @@ def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
     assert (tally.pairs, tally.pairs_strict) == (9 - 3, 9)
 
 
+def test_a_caption_of_which_only_a_fade_is_seen_need_not_be_found() -> None:
+    """The clip ends while it is half visible: nobody can say whether it would have come."""
+    caption = np.array([1] * 10 + [0] * 10 + [2] * 2)
+    visibility = np.array([1] * 10 + [0] * 10 + [0.5, 0.75], np.float32)
+    clip = KnownClip(Kind.FADES, np.zeros((22, 20, 20, 3), np.uint8), caption, visibility)
+    tally = judge(clip, _certain(np.where(caption == 2, 0, caption)))
+    assert (tally.captions, tally.captions_found, tally.captions_exact) == (1, 1, 1)
+    assert (tally.boundaries_true, tally.boundaries_matched) == (2, 1)
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
     """Putting the extents back gives the frames that have a caption, each extent of one caption."""
@@ -129,14 +141,19 @@ def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
 
 
 def test_contrast_orders_pairs_as_batches_label_them() -> None:
-    """Runs one after the other, all forward and then all backward, whatever the stride."""
+    """Stride by stride, runs one after the other, all forward and then all backward."""
     torch.manual_seed(0)
     network = SiameseStrip().eval()
     runs = torch.randn(2, 5, 64, 4, 64)
     with torch.inference_mode():
-        found = network.contrast(runs, stride=3)
-        expected = [network.contrast(runs[run : run + 1, [t, t + 3]]) for run in range(2) for t in range(2)]  # (2, 80, 4, 32) each
-    torch.testing.assert_close(found, torch.cat([torch.stack([pair[way] for pair in expected]) for way in range(2)]), atol=1e-5, rtol=1e-5)
+        found = network.contrast(runs, strides=(1, 3))
+        expected = []
+        for stride in (1, 3):
+            pairs = [
+                network.contrast(runs[run : run + 1, [t, t + stride]]) for run in range(2) for t in range(5 - stride)
+            ]  # (2, 80, 4, 32) each
+            expected += [pair[way] for way in range(2) for pair in pairs]
+    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_folding_batch_norms_changes_nothing() -> None:
@@ -150,6 +167,43 @@ def test_folding_batch_norms_changes_nothing() -> None:
     canvases = torch.rand(4, 3, 32, 512) * 2 - 1
     with torch.inference_mode():
         torch.testing.assert_close(fold(trained)(canvases), trained(canvases), atol=1e-4, rtol=1e-4)
+
+
+def test_stored_weights_can_be_trained_on() -> None:
+    """With batch norms taken out of them they compute what they did, on other frames too, and fold back to it."""
+    stored = SiameseStrip().eval()
+    stored.load_state_dict(dict(read_checkpoint(builtin_checkpoint_path()).state))
+    torch.manual_seed(0)
+    runs, canvases = torch.rand(3, 5, 3, 32, 512) * 2 - 1, torch.rand(4, 3, 32, 512) * 2 - 1
+    unfolded = unfold(stored, runs).eval()
+    assert any(isinstance(module, nn.BatchNorm2d) for module in unfolded.modules())
+    with torch.inference_mode():
+        expected = stored(canvases)
+        torch.testing.assert_close(unfolded(canvases), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(fold(unfolded)(canvases), expected, atol=1e-4, rtol=0)
+
+
+def test_unfolded_norms_are_those_of_the_frames_given() -> None:
+    """While training, a batch's own mean and deviation take the place of the kept ones: on those very frames they are the same."""
+    torch.manual_seed(0)
+    runs = torch.rand(3, 5, 3, 32, 512) * 2 - 1
+    network = unfold(SiameseStrip().eval(), runs)
+    with torch.inference_mode():
+        kept, own = network.eval().encode(runs.flatten(0, 1)), network.train().encode(runs.flatten(0, 1))
+    torch.testing.assert_close(kept, own, atol=1e-3, rtol=1e-3)
+
+
+def test_clips_are_drawn_once_each_and_then_by_how_wrong_the_network_was() -> None:
+    """No clip is left out at first; later a clip the network is wrong about comes more often than the others, which still come."""
+    clips = np.arange(5, 405, 5)
+    lottery = Lottery(clips, np.random.default_rng(0))
+    first = np.concatenate([lottery.draw(8) for _ in range(10)])
+    np.testing.assert_array_equal(np.sort(first), clips)
+    lottery.tell(clips, np.where(clips == 100, 1.0, 0.0))
+    later = np.concatenate([lottery.draw(8) for _ in range(200)])
+    times = np.bincount(later, minlength=405)[clips]
+    assert times[clips == 100] > 3 * times[clips != 100].max()
+    assert (times > 0).all()
 
 
 def _certain(caption: np.ndarray) -> Probabilities:
