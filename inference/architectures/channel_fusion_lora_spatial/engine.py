@@ -67,8 +67,8 @@ class Engine:
     def warm_up(self) -> None:
         """Compile if asked to, and run once, so that the first span meets neither compiler nor a device's lazy start."""
         if self.options.compile:
-            options = {"freezing": self._device.type == "cpu"}  # weights in oneDNN's own order, sums and ReLUs within its convolutions
-            self._forward = torch.compile(self.classifier, dynamic=False, fullgraph=True, options=options)
+            on_cpu = self._device.type == "cpu"  # freezing: weights in oneDNN's own order, sums and ReLUs within its convolutions
+            self._forward = torch.compile(self.classifier, dynamic=False, fullgraph=True, options={"freezing": on_cpu})
             try:
                 self._run_blank()
             except Exception as error:  # no compiler, or one that fails: what it raises is the backend's own affair
