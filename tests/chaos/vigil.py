@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -10,6 +10,7 @@ import aiohttp
 
 from storage.run_db import MAX_RUN_DB_BYTES
 from tests.chaos.fleet import Fleet
+from tests.chaos.history import History
 from tests.chaos.load import Load, Submitted
 from tests.service.processes import Worker
 
@@ -28,11 +29,13 @@ class Vigil:
 
     fleet: Fleet
     load: Load
+    _history: History = field(init=False)
     _seen: set[str] = field(default_factory=set)
     _http: aiohttp.ClientSession = field(init=False)
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession()
+        self._history = History(self.fleet.service.ledger)
         self._seen = {outcome.body["run_id"] for outcome in self.fleet.service.ledger.outcomes if "run_id" in outcome.body}
         return self
 
@@ -52,15 +55,19 @@ class Vigil:
 
         await self.fleet.until(what, found, look)
 
-    async def probe(self) -> Sequence[Submitted]:
+    async def probe(self) -> Submitted:
         """A video published now."""
-        return await self.load.publish([PROBE_FRAMES])
+        (published,) = await self.load.publish([PROBE_FRAMES])
+        return published
 
-    async def recovered(self, probe: Sequence[Submitted]) -> float:
-        """Seconds until a video is answered."""
-        began = time.monotonic()
-        await self.until("the outcome of a video after a fault", lambda: not set(probe) & set(self.load.unanswered()))
-        return time.monotonic() - began
+    async def recovered(self, probe: Submitted) -> float:
+        """Wait for the outcome of a video. Returns the seconds from now until any run was started or finished."""
+        began = time.time()
+        await self.until("the outcome of a video after a fault", lambda: probe not in self.load.unanswered())
+        self._history.read()
+        seconds = self._history.next(began, "run_started", "run_finished")
+        assert seconds is not None
+        return seconds
 
     async def stop(self) -> None:
         """SIGTERM to all workers; they end with status 0."""
