@@ -24,7 +24,8 @@ from storage.keys import Keys
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 from streams.client import Outcome
-from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode
+from streams.dead_letter_box import MARK_HEADER
+from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode, decode_log
 from tests.service.last_straw import failed_by_a_span
 from tests.service.ledger import Ledger, place
 
@@ -32,6 +33,8 @@ Row = dict[str, Any]
 
 _ROWS: Final = {"requests": "request_id", "runs": "run_id", "jobs": "run_id", "rejections": "id"}
 """Tables, and the column by which their rows are told apart here."""
+
+_OURS: Final = ("inference.work.high", "inference.work.low", "inference.results")
 
 _OF_OURS: Final = """
 select * from {table} where {column} in (select request_id from {requests} where starts_with(source_topic, %s))
@@ -176,29 +179,46 @@ class Verifier:
                 done = {record.span for record in self.ledger.spans(run_id)[1]}
                 assert done == set(range(spans)), f"run {run_id}: of {spans} spans {sorted(done)} are done"
 
+    def _unreadable(self) -> set[str]:
+        """The places of records of our own topics that none of us has written."""
+        found = ((topic, record) for topic in _OURS for record in self.ledger.records[topic])
+        return {place(record.topic, record.partition, record.offset) for topic, record in found if not _is_readable(topic, record)}
+
     def _check_letters(self, requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, Outcome]) -> dict[str, list[ConsumerRecord]]:
-        """Dead letters are of unreadable requests, or one of each run that failed by a span; each is its record's bytes."""
+        """Dead letters are of unreadable records, or one of each run that failed by a span; each is its record's bytes."""
         letters: dict[str, list[ConsumerRecord]] = defaultdict(list)
         for letter in self.ledger.records["inference.dead-letter"]:
-            letters[dict(letter.headers)["origin"].decode()].append(letter)
+            if MARK_HEADER not in dict(letter.headers):
+                letters[dict(letter.headers)["origin"].decode()].append(letter)
         records = {place(r.topic, r.partition, r.offset): r for records in self.ledger.records.values() for r in records}
         of_runs: dict[tuple[str, int], set[str]] = defaultdict(set)
+        of_nobody = set[str]()
         for origin, copies in letters.items():
             record = records[origin]
             for letter in copies:
                 assert (letter.key, letter.value) == (record.key, record.value or b""), f"the dead letter of {origin} has other bytes"
                 assert set(record.headers) <= set(letter.headers), f"the dead letter of {origin} lacks headers"
-                if origin not in requests:
+                if "run_id" not in dict(letter.headers):
+                    of_nobody.add(origin)
+                else:
                     work = decode(Work, letter.value)
                     assert dict(letter.headers)["run_id"].decode() == str(work.run_id)
                     of_runs[str(work.run_id), work.attempt].add(origin)
-        for name in requests:
-            assert (name in letters) == ("/" in name), f"request {name}: {len(letters[name])} dead letters"
+        unreadable = {name for name in requests if "/" in name} | self._unreadable()
+        assert of_nobody == unreadable, f"dead letters of no run are of {sorted(of_nobody)}, unreadable are {sorted(unreadable)}"
         failed = {(o.body["run_id"], o.body["attempt"]) for o in outcomes.values() if o.name == "inference.failed"}
         by_span = {(run_id, attempt) for run_id, attempt in failed if failed_by_a_span(self.ledger.log(run_id), attempt)}
         assert set(of_runs) == by_span, f"dead letters are of runs {sorted(of_runs)}, failed by a span have {sorted(by_span)}"
         assert all(len(origins) == 1 for origins in of_runs.values()), f"more than one dead letter of a run: {dict(of_runs)}"
         return letters
+
+
+def _is_readable(topic: str, record: ConsumerRecord) -> bool:
+    try:
+        decode_log(record.value) if topic == "inference.results" else decode(Work, record.value)
+    except PoisonError:
+        return False
+    return True
 
 
 def _request_name(record: ConsumerRecord) -> str:
