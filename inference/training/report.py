@@ -49,7 +49,7 @@ def format_table(tallies: Mapping[Kind, Tally]) -> str:
 def measure_speed(checkpoint: Path) -> dict[str, int | str]:
     """Pairs, both directions of a pair counted once, per second of one core's time, on strips of 402 × 28; the best of five spans.
 
-    The core's time, not the clock's, so that what else the machine does hardly matters.
+    The core's time, not the clock's; what else the machine does still matters by the caches and memory it takes.
     """
     strips = np.random.default_rng(0).integers(0, 256, (_SPEED_FRAMES, *_SPEED_STRIP, 3), np.uint8)
     speeds: dict[str, int | str] = {}
