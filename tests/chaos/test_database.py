@@ -17,7 +17,7 @@ from tests.chaos.history import History
 from tests.chaos.http_proxy import Fault, HttpProxy
 from tests.chaos.load import SIZES, Load, check_results
 from tests.chaos.scale import Chaos, Scale
-from tests.chaos.vigil import Vigil
+from tests.chaos.vigil import PROBE_FRAMES, Vigil
 from tests.service.installation import Installation
 from tests.service.processes import Worker
 
@@ -44,7 +44,7 @@ async def test_away_while_results_come_in(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
     """Everything admitted is computed while the database is away, nothing is announced; when it is back all of it is."""
-    away_seconds, videos = chaos.of(full=(150.0, 12), short=(2.0, 2))
+    away_seconds, videos = chaos.of(full=(120.0, 12), short=(2.0, 2))
     history = History(service.ledger)
 
     async def read() -> None:
@@ -85,12 +85,16 @@ async def test_how_often_it_is_asked_while_away(service: Installation, proxy: Ht
     """However many runs and requests wait for the database, one question goes out after each pause."""
     seconds, in_flight = chaos.of(full=(60.0, 20), short=(3.0, 4))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
+
+        async def work() -> None:
+            await load.publish([PROBE_FRAMES] * (in_flight - len(load.unanswered())))
+
         fleet.start("coordinator"), fleet.start("gpu")
         await fleet.settled()
-        await load.keep_in_flight(in_flight)
+        await work()
         with proxy.failing(Fault.RESET):
             before, began = proxy.requests, time.monotonic()
-            await vigil.go_on(seconds, lambda: load.keep_in_flight(in_flight))
+            await vigil.go_on(seconds, work)
             asked, took = proxy.requests - before, time.monotonic() - began
             probe = await vigil.probe()
         report.recovered("database resetting connections", await vigil.recovered(probe))
@@ -105,7 +109,7 @@ async def test_slow_and_failing_at_random(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
     """Answers that take their time, then errors at random, then everything: videos are completed meanwhile and afterwards."""
-    slow_seconds, failing_seconds, in_flight = chaos.of(full=(45.0, 60.0, 6), short=(1.0, 1.5, 3))
+    slow_seconds, failing_seconds, in_flight = chaos.of(full=(30.0, 40.0, 6), short=(1.0, 1.5, 3))
     unwell: list[tuple[str, tuple[Fault, ...], float, float]] = [
         ("database slow", (Fault.LATE,), 1.0, slow_seconds),
         ("database answering 500", (Fault.ERROR,), 0.5, failing_seconds),
@@ -117,11 +121,17 @@ async def test_slow_and_failing_at_random(
         ),
     ]
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
+
+        async def work() -> None:
+            await load.keep_in_flight(in_flight)
+
         fleet.start("coordinator", 2), fleet.start("gpu")
         await fleet.settled()
         for name, faults, rate, seconds in unwell:
+            made = proxy.faults.total()
             with proxy.failing(*faults, rate=rate):
-                await vigil.go_on(seconds, lambda: load.keep_in_flight(in_flight))
+                await vigil.go_on(seconds, work)
+                await vigil.until(f"requests to meet a {name}", lambda: proxy.faults.total() > made, work)  # noqa: B023 - called at once
                 probe = await vigil.probe()
             report.recovered(name, await vigil.recovered(probe))
         evidence = await service.verify_at_rest()
