@@ -28,9 +28,9 @@ demo: setup ## Run the main job here: from a film with captions to a run databas
 	@$(BIN)/extents demo
 
 test: setup ## Run all tests
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 20 minutes)
+chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 40 minutes)
 	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)
 
 soak: setup ## Load the service steadily for MINUTES=n (60), and hold that memory, descriptors and threads stay flat
