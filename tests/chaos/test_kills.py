@@ -46,7 +46,8 @@ async def test_killed_at_random(service: Installation, undisturbed: Mapping[int,
     history.read()
     check_results(evidence, load.submitted, undisturbed)
     in_hand = note_recoveries(report, history, fleet.kills)
-    assert sum(map(bool, in_hand)) >= len(in_hand) / 2, f"of {len(in_hand)} GPU workers few had spans in their hands when they were killed"
+    if chaos.full:  # of the few kills of the short form all may fall between two spans
+        assert sum(map(bool, in_hand)) >= len(in_hand) / 2, f"of {len(in_hand)} GPU workers few had spans in their hands when killed"
     rework = history.check_rework(fleet.disturbances)
     report.note(
         kills=len(fleet.kills),
