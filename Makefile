@@ -29,7 +29,7 @@ setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp ## Install
 demo: setup ## Run the main job here: from a film with captions to a run database
 	@$(BIN)/extents demo
 
-test: setup ## Run all tests
+test: setup ## Run all tests but the scenarios of chaos
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(SCENARIOS:%=--ignore=%) $(PYTEST_ARGS)
 
 chaos-short: setup ## A few minutes of each scenario of chaos, on one broker

@@ -1,6 +1,6 @@
 """How hard the scenarios of chaos are run, by which chances, on which stack, and what they report.
 
-``pytest --chaos SEED`` runs them in full on three brokers; without it they are short, and share the one broker of all tests.
+``pytest --chaos SEED`` runs them in full on three brokers; without it they are short, on one broker.
 """
 
 import os
