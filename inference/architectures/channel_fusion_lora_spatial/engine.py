@@ -3,12 +3,14 @@
 import functools
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import structlog
 import torch
+import torch._inductor.config
 from PIL import Image
 from torch import Tensor
 
@@ -67,10 +69,10 @@ class Engine:
     def warm_up(self) -> None:
         """Compile if asked to, and run once, so that the first span meets neither compiler nor a device's lazy start."""
         if self.options.compile:
-            on_cpu = self._device.type == "cpu"  # freezing: weights in oneDNN's own order, sums and ReLUs within its convolutions
-            self._forward = torch.compile(self.classifier, dynamic=False, fullgraph=True, options={"freezing": on_cpu})
+            self._forward = torch.compile(self.classifier, dynamic=False, fullgraph=True)
             try:
-                self._run_blank()
+                with _frozen(self._device.type == "cpu"):
+                    self._run_blank()
             except Exception as error:  # no compiler, or one that fails: what it raises is the backend's own affair
                 log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])
                 self._forward = self.classifier
@@ -168,6 +170,15 @@ class Engine:
             strip = torch.zeros((1, 3, HEIGHT, WIDTH), dtype=torch.uint8, device=self._device)
             blank = Video(Anchor.CENTER, self.classifier.ocr_part(strip), torch.zeros((1, 6), device=self._device))
             self._predict_batches(blank, frames).cpu()
+
+
+def _frozen(wanted: bool) -> AbstractContextManager[None]:
+    """Within it, compiling makes constants of weights: in oneDNN's own order, with sums and ReLUs inside its convolutions.
+
+    Not by ``torch.compile``'s options: the tracer, which does not see those, would hand the weights over as inputs, and
+    nothing would be frozen.
+    """
+    return torch._inductor.config.patch(freezing=wanted)  # type: ignore[no-any-return]  # torch has no types for it
 
 
 def _decode_image(data: bytes) -> Frames:
