@@ -1,13 +1,13 @@
 """The consumer of a Faust app, so mended that no record is lost, and no process ended, when partitions are taken over."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 
 from core.logging import get_logger
 
@@ -15,19 +15,48 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+FETCH_SECONDS = 0.25
+"""The longest that a call for records waits for some, and so what a seek may have to wait for it; in Faust 1 s."""
+
 PAUSE_SECONDS = 1.0
 """Between two times of asking brokers that do not answer; each of them takes a request's limit already."""
 
 
 class HeldConsumer(driver.Consumer):
-    """Delivers nothing between a seek to the committed offsets and the resumption that follows it.
+    """Fetches and delivers nothing from before a seek until the resumption that follows it.
 
     Faust 0.15.3 resumes the partitions, seeks one after the other, and then empties all queues as it resumes the flow.
-    What was fetched in the meantime is thrown away, and would be read again only after the next rebalance.
+    What was fetched in the meantime is thrown away, and would be read again only after the next rebalance; so is what a call
+    that began before the rebalance brings after the seek. Of a changelog it would never be read again: its recovery would
+    wait for it for good.
     """
 
-    async def perform_seek(self) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._still = asyncio.Event()  # no call for records is in flight, and none of what one brought is being delivered
+        self._still.set()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's
+        while not (self.flow_active or self.should_stop):
+            await self.wait(self.can_resume_flow.wait())
+        self._still.clear()
+        try:
+            async for tp, message in super().getmany(min(timeout, FETCH_SECONDS)):
+                yield tp, message
+        finally:
+            self._still.set()
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
+        """As Faust's; but what comes while the flow is stopped is nothing, where Faust would seek at a moment of its own."""
+        found: tuple[Any, Any] = await super()._wait_next_records(timeout)
+        return found if self.flow_active else (None, None)
+
+    async def _hold(self) -> None:
         self.stop_flow()  # whoever seeks resumes it afterwards
+        await self._still.wait()
+
+    async def perform_seek(self) -> None:
+        await self._hold()
         await super().perform_seek()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -48,6 +77,7 @@ class HeldConsumer(driver.Consumer):
         return await _patiently(lambda: ask(*partitions))
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        await self._hold()
         seek = super().seek_wait
         await _patiently(lambda: seek(partitions))
 

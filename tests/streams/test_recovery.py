@@ -58,6 +58,10 @@ class Thread:
         return 7
 
 
+async def _at_once() -> None:
+    """No call for records is in flight."""
+
+
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch) -> None:
     monkeypatch.setattr(consumer, "PAUSE_SECONDS", 0.0)
@@ -70,6 +74,7 @@ def held():
     def build(*errors: Exception) -> HeldConsumer:
         made = HeldConsumer.__new__(HeldConsumer)
         made._thread = Thread(*errors)
+        made._hold = _at_once
         return made
 
     return build
