@@ -53,7 +53,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
         await admission.handle(event, tenure, low=True)
 
     low = Lane(app, topics.encoded_low, admit_low, limit=1)  # one at a time, so that the limit on low-priority jobs is kept exactly
-    deadlines = Deadlines(app, runs, announcer, results.handled_to)
+    deadlines = Deadlines(app, runs, announcer, results.handled_to, objects_away)
 
     @app.agent(app.raw_topic(topics.encoded), name="admit_high")
     async def admit_high_agent(stream: StreamT[bytes]) -> None:
@@ -69,6 +69,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
 
     app.run_beside(progress.run)
     app.run_beside(deadlines.run)
+    app.run_beside(objects_away.watch)
     ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
     OLDEST_UNFINISHED.set_function(runs.oldest_seconds)

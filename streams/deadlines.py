@@ -1,4 +1,7 @@
-"""Sends ``deadline_passed`` for runs whose time is over. The record decides, not this clock: it is one more entry in the run's log."""
+"""Sends ``deadline_passed`` for runs whose time is over. The record decides, not this clock: it is one more entry in the run's log.
+
+Time in which the object store is away is nobody's fault and does not count, as far as this process has seen it.
+"""
 
 import asyncio
 import time
@@ -12,6 +15,7 @@ from faust.types import TP
 from core.logging import get_logger
 from streams.announcer import Announcer
 from streams.app import ExtentsApp, TenureEnded
+from streams.patience import Dependency
 from streams.records import DeadlinePassed
 from streams.run_log import RunState, deadline_ms
 from streams.run_table import Runs
@@ -27,8 +31,11 @@ class Deadlines:
     ``handled_to`` tells up to which offset the records of a partition have been folded.
     """
 
-    def __init__(self, app: ExtentsApp, runs: Runs, announcer: Announcer, handled_to: Callable[[TP], Awaitable[int]]) -> None:
-        self._app, self._runs, self._announcer, self._handled_to = app, runs, announcer, handled_to
+    def __init__(
+        self, app: ExtentsApp, runs: Runs, announcer: Announcer, handled_to: Callable[[TP], Awaitable[int]], store: Dependency
+    ) -> None:
+        self._app, self._runs, self._announcer, self._handled_to, self._store = app, runs, announcer, handled_to, store
+        self._away_before: dict[tuple[str, int], float] = {}
         self._ends: dict[tuple[str, int], int] = {}
         self._sent: set[tuple[str, int]] = set()
 
@@ -37,14 +44,19 @@ class Deadlines:
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             now_ms = int(1000 * time.time())
-            due = [state for state in self._runs.active.values() if (when := deadline_ms(state)) is not None and when <= now_ms]
             try:
-                for state in due:
+                for state in self._due(now_ms):
                     await self._consider(state, now_ms)
             except TenureEnded:
                 self._ends.clear()
             except KafkaError as error:
                 log.info("deadlines.postponed", error=repr(error))
+
+    def _due(self, now_ms: int) -> list[RunState]:
+        away = self._store.away_seconds
+        timed = {(state.run_id, state.attempt): (state, when) for state in self._runs.active.values() if (when := deadline_ms(state))}
+        self._away_before = {name: self._away_before.get(name, away) for name in timed}
+        return [state for name, (state, when) in timed.items() if when + 1000 * (away - self._away_before[name]) <= now_ms]
 
     async def _consider(self, state: RunState, now_ms: int) -> None:
         name, tenure = (state.run_id, state.attempt), self._app.tenure

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 MAX_PAUSE_SECONDS: Final = 15.0
+WATCH_SECONDS: Final = 10.0
+"""Between two probes of a dependency that is watched: small beside a deadline."""
 
 
 class Dependency:
@@ -32,12 +34,27 @@ class Dependency:
         self.away = False
         self._probe = probe
         self._asking = asyncio.Lock()
-        self._answered_at = self._away_since = self._retry_at = 0.0
+        self._answered_at = self._away_since = self._retry_at = self._past_outages = 0.0
         self._pause = FIRST_PAUSE_SECONDS
 
     def waited_for(self) -> str | None:
         """What to say of it in readiness."""
         return f"away, tried again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.away else None
+
+    @property
+    def away_seconds(self) -> float:
+        """How long it has been away in all, as far as this process knows, the present outage included."""
+        return self._past_outages + (time.monotonic() - self._away_since if self.away else 0.0)
+
+    async def watch(self) -> None:
+        """Probe it now and then, so that an outage is noticed when nobody calls it, too; ends by being cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self.away:
+                await self._until_back()
+            else:
+                async with self._asking:
+                    await self._ask()
 
     async def back(self, tenure: Tenure) -> None:
         """Wait while it is away.
@@ -98,9 +115,10 @@ class Dependency:
             log.warning("probe.refused", dependency=self.name, error=str(error))  # an answer, if not the one hoped for
         self._answered_at = began
         if self.away:
-            self.away = False
+            outage = time.monotonic() - self._away_since
+            self.away, self._past_outages = False, self._past_outages + outage
             WAITING.labels(self.name).set(0)
-            log.info("dependency.back", dependency=self.name, away_seconds=round(time.monotonic() - self._away_since, 1))
+            log.info("dependency.back", dependency=self.name, away_seconds=round(outage, 1))
 
     def _silent(self, error: TransientError) -> None:
         if self.away:

@@ -1,6 +1,7 @@
 """Deadlines of runs, with a real broker: the record in the log decides."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from faust.types import TP
@@ -30,7 +31,8 @@ class Folding:
         self.kinds: list[str] = []
         self.handled = 1_000_000
         self.asked: list[TP] = []
-        deadlines = Deadlines(self.app, self.runs, Announcer(topics, Producer(self.app)), self._handled_to)
+        self.store = SimpleNamespace(away_seconds=0.0)
+        deadlines = Deadlines(self.app, self.runs, Announcer(topics, Producer(self.app)), self._handled_to, self.store)
         self.app.run_beside(deadlines.run)
 
         @self.app.agent(self.app.raw_topic(topics.results), name="fold")
@@ -80,6 +82,18 @@ async def test_a_run_whose_time_is_over_fails_by_its_log(folding, put, topics):
     assert state.reason == "deadline of 1 s passed with 1 of 3 spans done"
     await asyncio.sleep(5 * LOOK_SECONDS)
     assert folding.kinds.count("deadline_passed") == 1
+
+
+async def test_time_in_which_the_store_is_away_does_not_count(folding, put):
+    """A run is not late by as much as the store was away since its clock began; then it is."""
+    folding.store.away_seconds = 500.0  # before the run
+    await put(started(deadline_seconds=1), taken(0))
+    await until(lambda: "span_taken" in folding.kinds)
+    await asyncio.sleep(3 * LOOK_SECONDS)
+    folding.store.away_seconds += 3.0
+    await asyncio.sleep(1 + 5 * LOOK_SECONDS)
+    assert folding.asked == []
+    await until(lambda: "deadline_passed" in folding.kinds)
 
 
 async def test_no_clock_runs_before_a_span_is_taken_nor_after_the_outcome(folding, put):

@@ -205,3 +205,27 @@ async def test_an_outage_is_told(tenure):
     await calling
     assert WAITING.labels("told")._value.get() == 0
     assert dependency.waited_for() is None
+
+
+async def test_an_outage_is_noticed_and_timed_though_nobody_calls(monkeypatch):
+    """Who watches a dependency sees it go and come back, and how long it was away; a second outage adds to the first."""
+    monkeypatch.setattr(patience, "WATCH_SECONDS", 0.01)
+    answering = True
+
+    async def probe() -> None:
+        if not answering:
+            raise TransientError("away")
+
+    dependency = Dependency("test", probe)
+    watching = asyncio.create_task(dependency.watch())
+    outages = [dependency.away_seconds]
+    for _ in range(2):
+        answering = False
+        await until(lambda: dependency.away)
+        answering = True
+        await until(lambda: not dependency.away)
+        outages.append(dependency.away_seconds)
+        await asyncio.sleep(0.05)
+        assert dependency.away_seconds == outages[-1]
+    assert 0.0 == outages[0] < outages[1] < outages[2]
+    watching.cancel()
