@@ -49,10 +49,20 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+_INVALID = (UnknownModelError, MissingObjectError, CorruptInputError)
+"""What makes a request invalid when its model, layout or chunks are looked up."""
 RUNS_REMEMBERED = 10_000
 """Runs that this process has started: an event that is delivered several times does not send their spans several times."""
 LOW_JOBS_PAUSE_SECONDS = 5.0
 """Between two looks at the number of unfinished low-priority jobs, while it is at its limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """What a run is started with; ``model_path`` is recorded for people."""
+
+    pins: Pins
+    model_path: str
 
 
 @dataclass(slots=True)
@@ -90,16 +100,16 @@ class Admission:
         if isinstance(read, Unidentified):
             await self._refuse(tenure, received, read.message, "undecodable")
             return
-        asked, pins = read.asked, None
+        asked, pinned = read.asked, None
         if asked.rejection is None and read.video is not None:
-            asked, pins = await self._look_up(tenure, asked, read.video)
+            asked, pinned = await self._look_up(tenure, asked, read.video)
         answer = await self._decide(tenure, asked)
         REQUESTS.labels(answer.decision, asked.priority).inc()
         bound = log.bind(request_id=str(asked.request_id), video_id=str(asked.video_id), run_id=str(answer.run_id))
         bound.info("request.decided", decision=answer.decision, attempt=answer.attempt, repeated=answer.repeated, priority=asked.priority)
         match answer.decision:
             case Decision.RUN:
-                await self._start(tenure, received, read, answer, pins)
+                await self._start(tenure, received, read, answer, pinned)
             case Decision.JOIN:
                 joined = RunJoined(run_id=UUID(_known(answer.run_id)), attempt=answer.attempt or 1, request=read.ref)
                 await self.announcer.log_run(tenure, str(answer.run_id), joined.to_bytes())
@@ -111,7 +121,7 @@ class Admission:
             case Decision.RECHECK:  # _decide asks again until it is another
                 raise AssertionError(answer)
 
-    async def _look_up(self, tenure: Tenure, asked: AdmissionRequest, video: VideoEncoded) -> tuple[AdmissionRequest, Pins | None]:
+    async def _look_up(self, tenure: Tenure, asked: AdmissionRequest, video: VideoEncoded) -> tuple[AdmissionRequest, _Pinned | None]:
         """What store and catalogue say: a finished run, the pins of a new one, or why there can be none."""
         if not asked.force:
             asked = await self._look_for_run(tenure, asked)
@@ -128,7 +138,7 @@ class Admission:
             )
         try:
             return asked, await self._pin(tenure, asked, video)
-        except (UnknownModelError, MissingObjectError, CorruptInputError) as error:
+        except _INVALID as error:
             return replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, str(error))), None
 
     async def _look_for_run(self, tenure: Tenure, asked: AdmissionRequest) -> AdmissionRequest:
@@ -141,7 +151,7 @@ class Admission:
             return replace(asked, found_run=None, gone_run_id=row.run_id)
         return replace(asked, found_run={"run_id": row.run_id, "event": summary.to_bytes().decode()}, gone_run_id=None)
 
-    async def _pin(self, tenure: Tenure, asked: AdmissionRequest, video: VideoEncoded) -> Pins:
+    async def _pin(self, tenure: Tenure, asked: AdmissionRequest, video: VideoEncoded) -> _Pinned:
         """Everything that decides the run's result; raises what makes the request invalid."""
         tenant, version = video.tenant_id, video.cropped_frames_version
         model = await self.objects_away.call(tenure, lambda: self.catalog.resolve(_known(asked.model_version)))
@@ -156,7 +166,7 @@ class Admission:
         if missing is not None:
             there = f"{missing.expected - missing.count} of the {missing.expected} chunks of {video.frame_count} frames are there"
             raise MissingObjectError(f"{missing.first} is missing: {there}; upload the rest")
-        return Pins(
+        pins = Pins(
             run_id=_known(asked.run_id),
             attempt=1,
             tenant_id=tenant,
@@ -169,6 +179,7 @@ class Admission:
             layout_sha256=layout.sha256,
             priority=video.priority,
         )
+        return _Pinned(pins, model.path)
 
     async def _decide(self, tenure: Tenure, asked: AdmissionRequest) -> AdmissionAnswer:
         limits = admission_limits(self.settings)
@@ -179,22 +190,31 @@ class Admission:
                 return answer
             asked = await self._look_for_run(tenure, asked)  # a run of this video was finished in the meantime
 
-    async def _start(self, tenure: Tenure, received: Received, read: Identified, answer: AdmissionAnswer, pins: Pins | None) -> None:
+    async def _start(self, tenure: Tenure, received: Received, read: Identified, answer: AdmissionAnswer, pinned: _Pinned | None) -> None:
         """Send the run on its way; nothing when this attempt is over already."""
-        run_id, attempt = UUID(_known(answer.run_id)), _known(answer.attempt)
+        run_id, attempt, running = UUID(_known(answer.run_id)), _known(answer.attempt), False
         if answer.repeated:
             job = await self.rows_away.call(tenure, lambda: self.rows.find_job(run_id))
             if job is None or _settled(job, attempt):
                 return
-        if pins is None:
-            await self._give_up(tenure, received, read, run_id, attempt)
+            running = job.status == "running"
+        try:
+            if pinned is None:  # it was decided before: what is limited or found since then does not count
+                pinned = await self._pin(tenure, read.asked, _known(read.video))
+            if pinned.pins.run_id != run_id:
+                raise UnknownModelError(f"the default model is {pinned.pins.model_version} now, and was another when this was decided")
+        except _INVALID as error:
+            if running:  # its log has begun, and decides: by its spans, or by its deadline
+                log.warning("request.repeated_without_data", run_id=str(run_id), attempt=attempt, error=str(error))
+            else:
+                await self._give_up(tenure, received, read, run_id, attempt, str(error))
             return
-        pinned = pins.model_copy(update={"attempt": attempt})
-        await self.started.take((run_id, attempt), tenure, lambda: self._send_run(tenure, received, read, pinned))
+        sent = _Pinned(pinned.pins.model_copy(update={"attempt": attempt}), pinned.model_path)
+        await self.started.take((run_id, attempt), tenure, lambda: self._send_run(tenure, received, read, sent))
 
-    async def _send_run(self, tenure: Tenure, received: Received, read: Identified, pins: Pins) -> None:
+    async def _send_run(self, tenure: Tenure, received: Received, read: Identified, pinned: _Pinned) -> None:
         """Send ``run_started``, then the spans, each confirmed."""
-        run_id, model = pins.run_id, await self.catalog.resolve(pins.model_version)
+        pins, run_id = pinned.pins, pinned.pins.run_id
         high = pins.priority is Priority.HIGH
         started = RunStarted(
             **pins.model_dump(exclude={"schema_version"}),
@@ -203,7 +223,7 @@ class Admission:
             deadline_seconds=self.settings.deadline_high_seconds if high else self.settings.deadline_low_seconds,
             estimated_cost_usd=read.asked.estimated_cost_usd or 0.0,
             gpu_usd_per_hour=self.settings.gpu_usd_per_hour,
-            model_checkpoint_path=model.path,
+            model_checkpoint_path=pinned.model_path,
         )
         await self.announcer.log_run(tenure, str(run_id), started.to_bytes())
         topics = self.announcer.topics
@@ -221,11 +241,10 @@ class Admission:
             for span in plan_spans(pins.frame_count)
         )
 
-    async def _give_up(self, tenure: Tenure, received: Received, read: Identified, run_id: UUID, attempt: int) -> None:
+    async def _give_up(self, tenure: Tenure, received: Received, read: Identified, run_id: UUID, attempt: int, error: str) -> None:
         """A run was promised, but before all of it was sent its data or model went away."""
-        rejection = read.asked.rejection
         now = datetime.fromtimestamp(received.timestamp_ms / 1000, UTC)
-        reason = f"went away before the run was started: {rejection.message if rejection else 'the data of the request'}"
+        reason = f"went away before the run was started: {error}"
         cancelled = RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=now)
         await self.announcer.log_run(tenure, str(run_id), cancelled.to_bytes())
         asked = read.asked
