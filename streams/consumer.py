@@ -85,12 +85,6 @@ class HeldConsumer(driver.Consumer):
         """Nothing: Faust looks for stalled partitions only to log them, and crashes where the brokers have yet to tell a position."""
 
 
-class HeldTransport(driver.Transport):
-    """Faust's own transport, with this consumer."""
-
-    Consumer = HeldConsumer
-
-
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask the brokers until they answer; in Faust an answer that does not come in time would end the process.
 
