@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import faust
-from faust.types import EventT, Message, TopicT, TransportT
+from faust.types import TP, EventT, Message, TopicT, TransportT
 from mode.supervisors import CrashingSupervisor
 
 from core.settings import KafkaSettings
 from streams.connection import faust_credentials
-from streams.consumer import HeldTransport
 from streams.topics import MAX_RECORD_BYTES, Topics
+from streams.transport import HeldTransport
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ class ExtentsApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._tenure: Tenure | None = None
+        self._generation_over: int | None = None
         self._beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._resources: list[AbstractAsyncContextManager[Any]] = []
 
@@ -119,7 +120,7 @@ class ExtentsApp(faust.App):
             if self._tenure is not None:
                 self._tenure.end(self.loop)
             self._tenure = Tenure(generation)
-            if self.should_stop:
+            if self.should_stop or generation == self._generation_over:
                 self._tenure.end(self.loop)
         return self._tenure
 
@@ -140,9 +141,16 @@ class ExtentsApp(faust.App):
         return tenure
 
     def on_rebalance_start(self) -> None:
+        self._generation_over = self.consumer_generation_id  # also for who asks for its tenure for the first time now
         if self._tenure is not None:
             self._tenure.end(self.loop)
         super().on_rebalance_start()
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._generation_over = None  # a group that is made anew counts from 1 again
+        if self._tenure is not None and self._tenure.ended:
+            self._tenure = None
+        await super()._on_partitions_assigned(assigned, generation_id)
 
     async def _stop_consumer(self) -> None:
         # Faust waits here for records in flight: those that only wait let go first.
