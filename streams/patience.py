@@ -82,8 +82,9 @@ class Dependency:
                 if not await tenure.during(self._answers()):
                     failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage counts against no record
                     continue
-                failing_since = failing_since or time.monotonic()
-                if limit_seconds is not None and time.monotonic() - failing_since >= limit_seconds:
+                now = time.monotonic() - self.away_seconds  # stands still while it is away
+                failing_since = now if failing_since is None else failing_since
+                if limit_seconds is not None and now - failing_since >= limit_seconds:
                     raise
                 log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=pause)
             await tenure.during(asyncio.sleep(_with_jitter(pause)))
@@ -91,6 +92,8 @@ class Dependency:
 
     async def _answers(self) -> bool:
         """Whether it answers, now that a call has failed. Calls that fail together share one answer."""
+        if self.away:  # others have noticed already, and one of them is asking
+            return False
         failed_at = time.monotonic()
         async with self._asking:
             if not self.away and self._answered_at < failed_at:

@@ -229,3 +229,51 @@ async def test_an_outage_is_noticed_and_timed_though_nobody_calls(monkeypatch):
         assert dependency.away_seconds == outages[-1]
     assert 0.0 == outages[0] < outages[1] < outages[2]
     watching.cancel()
+
+
+async def test_an_outage_that_others_notice_does_not_count(tenure, monkeypatch):
+    """A call that failed before it by itself, and after it again, has not failed for all the time between."""
+    away = True
+
+    async def probe() -> None:
+        if away:
+            raise TransientError("away")
+
+    dependency, flaky = Dependency("test", probe), Flaky(2)
+    away = False
+    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.05)
+    calling = asyncio.create_task(dependency.call(tenure, flaky.call, limit_seconds=0.3))
+    await until(lambda: len(flaky.calls) == 1)
+    away = True
+    others = asyncio.create_task(dependency.call(tenure, Flaky(1).call))
+    await until(lambda: dependency.away)
+    await asyncio.sleep(0.5)
+    away = False
+    assert (await calling, await others) == ("answer", "answer")
+
+
+async def test_a_call_that_fails_during_an_outage_is_not_the_first_to_ask(tenure):
+    """It waits for the one that asks, and what it does after that is counted from then on."""
+    answering = asyncio.Event()
+
+    async def probe() -> None:
+        if not answering.is_set():
+            raise TransientError("away")
+
+    dependency = Dependency("test", probe)
+    first, second = Flaky(1), Flaky(2)
+    started = asyncio.Event()
+
+    async def slow_to_fail() -> object:
+        started.set()
+        if not second.calls:
+            await until(lambda: dependency.away)
+        return await second.call()
+
+    calls = [asyncio.create_task(dependency.call(tenure, slow_to_fail, limit_seconds=0.2))]
+    await started.wait()
+    calls.append(asyncio.create_task(dependency.call(tenure, first.call)))
+    await until(lambda: len(second.calls) == 1)
+    await asyncio.sleep(0.4)
+    answering.set()
+    assert await asyncio.gather(*calls) == ["answer", "answer"]
