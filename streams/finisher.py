@@ -52,7 +52,8 @@ class Finisher:
     objects_away: Dependency
     rows_away: Dependency
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _answered: dict[str, set[UUID]] = field(default_factory=dict)
+    _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
+    """By run, the attempt whose end was sent last, and whom that answers; forgotten when its fold leaves a marker."""
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,9 +77,11 @@ class Finisher:
 
     def _unanswered(self, state: RunState) -> bool:
         """Has nobody told some of its requests the outcome? What was sent is known here before the log says so."""
-        answered = self._answered.get(state.run_id)
-        if not state.needs_finishing or answered is None:
+        attempt, answered = self._answered.get(state.run_id, (0, set()))
+        if not state.needs_finishing or attempt != state.attempt:
             return state.needs_finishing
+        if state.finished_at_ms is None:  # its end was sent, and is folded next: then whoever joined meanwhile is answered
+            return False
         return any(request.request_id not in answered for request in state.requests)
 
     def _after(self, run_id: str) -> None:
@@ -92,11 +95,17 @@ class Finisher:
         try:
             async with self._room:
                 tenure.check()
+                now = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
+                if now is None or not self._unanswered(now):
+                    return
+                state = now
                 started = time.monotonic()
                 finished = await self._announce(state, tenure)
                 await self.announcer.log_run(tenure, state.run_id, finished.to_bytes())
             if state.run_id in self.runs.active:  # else its end is folded already, and nobody would forget this again
-                self._answered.setdefault(state.run_id, set()).update(finished.answered)
+                attempt, answered = self._answered.get(state.run_id, (0, set()))
+                before = answered if attempt == state.attempt else set()
+                self._answered[state.run_id] = (state.attempt, before.union(finished.answered))
             FINISH_DURATION.observe(time.monotonic() - started)
             bound.info(
                 "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
