@@ -36,6 +36,8 @@ class _Item:
     event: EventT[bytes]
     read_at: float
     state: _State = _State.WORKING
+    forfeited: bool = False
+    """A record before it was let go: it is not to be acknowledged, and comes again."""
 
 
 class Lane:
@@ -113,6 +115,9 @@ class Lane:
             log.exception("record.crashed", topic=message.topic, partition=message.partition, offset=message.offset)
             await self._app.crash(error)
             return
+        if item.forfeited:
+            self._app.consumer.unacked.discard(item.event.message)
+            return
         await self._advance(stream, item.event.message.tp)
         async with self._room:
             self._room.notify_all()
@@ -125,8 +130,11 @@ class Lane:
                 await stream.ack(item.event)
                 continue
             # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
+            # What is worked on is waited for all the same, since it ends by itself, or finishes what it would be a pity to lose.
             for forfeited in (item, *items):
-                self._app.consumer.unacked.discard(forfeited.event.message)
+                forfeited.forfeited = True
+                if forfeited.state is not _State.WORKING:
+                    self._app.consumer.unacked.discard(forfeited.event.message)
             items.clear()
 
     def _oldest_seconds(self) -> float:
