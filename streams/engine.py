@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -35,6 +35,9 @@ T = TypeVar("T")
 MODELS_LOADED_AT_ONCE = 3
 """In the device's memory: the present version, the one before it, and one under trial."""
 
+VIDEOS_KEPT = 16
+"""As many as layouts are kept; the production network keeps 1.5 MB of each on the device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -47,10 +50,17 @@ class Prediction:
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A network on the device, and what it keeps of the last span's video, since the next is mostly of the same."""
+    """A network on the device, and what it keeps of the videos whose spans come one after the other."""
 
     predictor: Predictor
-    video: tuple[tuple[UUID, str], Any] | None = None
+    videos: dict[tuple[UUID, str], Any] = field(default_factory=dict)
+
+    def video(self, name: tuple[UUID, str], layout: Layout) -> Any:
+        if name not in self.videos:
+            while len(self.videos) >= VIDEOS_KEPT:
+                del self.videos[next(iter(self.videos))]
+            self.videos[name] = self.predictor.open_video(layout)
+        return self.videos[name]
 
 
 class Engine:
@@ -156,11 +166,8 @@ class Engine:
 
 
 def _predict(model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
-    name = (work.video_id, work.layout_sha256)
     started = time.perf_counter()
-    if model.video is None or model.video[0] != name:
-        model.video = (name, model.predictor.open_video(layout))
-    probabilities = model.predictor.predict(model.video[1], frames)
+    probabilities = model.predictor.predict(model.video((work.video_id, work.layout_sha256), layout), frames)
     return Prediction(probabilities, time.perf_counter() - started, describe_engine(model.predictor.options))
 
 

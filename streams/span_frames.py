@@ -12,6 +12,7 @@ from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
 from core.metrics import STAGE_DURATION
 from core.settings import WorkerSettings
 from core.types import Layout
+from inference.memory import memory_for
 from inference.predictor import Frames
 from inference.span import SpanAssembly
 from storage.keys import Keys
@@ -87,7 +88,8 @@ class SpanFrames:
 
     async def _decode(self, work: Work, assembly: SpanAssembly, chunk: Chunk, data: bytes) -> None:
         def step() -> None:
-            with self._health.step("decode", self._settings.decode_limit_seconds, f"{work.run_id}:{work.span} {chunk.name}"):
+            what = f"{work.run_id}:{work.span} {chunk.name}"
+            with self._health.step("decode", self._settings.decode_limit_seconds, what), memory_for(what):
                 assembly.decode(chunk, data)
 
         await asyncio.get_running_loop().run_in_executor(self._pool, step)

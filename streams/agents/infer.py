@@ -143,7 +143,10 @@ class Inference:
                 span.tenure, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
             )
 
-        return await self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights)
+        loading = asyncio.ensure_future(self.engine.load(work.model_version, work.checkpoint_sha256, work.precision, weights))
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to take its error
+        # It may take minutes; when a rebalance or a stop begins, the span goes back, and the network is there for the next.
+        return await span.tenure.during(asyncio.shield(loading))
 
     async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone:
         work, tenure = span.work, span.tenure
