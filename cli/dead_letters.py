@@ -12,7 +12,7 @@ from cli.output import print_facts, print_heading, print_json, print_table, rema
 from cli.parameters import json_option
 from core.settings import Settings
 from streams.connection import client_options
-from streams.dead_letter_box import DeadLetterBox, Selection, StoredLetter
+from streams.dead_letter_box import REDRIVEN, DeadLetterBox, Selection, StoredLetter
 from streams.redrive import Step, plan
 from streams.topics import Topics
 
@@ -157,7 +157,7 @@ async def _carry_out(steps: list[Step]) -> None:
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:
         for step in steps:
             await producer.send_and_wait(step.topic, step.value, key=step.key, headers=list(step.headers.items()))
-            await box.mark(list(step.letters), "redriven", step.does)
+            await box.mark(list(step.letters), REDRIVEN, step.does)
 
 
 def _as_json(letter: StoredLetter) -> dict[str, Any]:

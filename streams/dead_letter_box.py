@@ -15,6 +15,7 @@ from core.settings import KafkaSettings
 from streams.connection import client_options
 from streams.topics import Topics
 
+REDRIVEN: Final = "redriven"
 MARK_HEADER: Final = "handled"
 """Of a mark: ``partition/offset`` of the letter that it is about."""
 
@@ -26,7 +27,8 @@ class StoredLetter:
     Attributes:
         place: ``partition/offset``, by which commands name it.
         origin: ``topic/partition/offset`` where the record was first read.
-        handled: what was done about it (``redriven``, ``discarded``), None while nothing was.
+        handled: what was done about it last (``redriven``, ``discarded``), None while nothing was.
+        redriven: how often it was redriven.
     """
 
     place: str
@@ -35,6 +37,7 @@ class StoredLetter:
     value: bytes
     headers: Mapping[str, bytes]
     handled: str | None = None
+    redriven: int = 0
 
     @property
     def origin(self) -> str:
@@ -101,7 +104,10 @@ class DeadLetterBox:
             partitions = list(consumer.assignment())
             await self._seek(consumer, partitions, selection.since)
             records = await _read_to_end(consumer, partitions)
-        marks = {mark: _header(record, "action").decode() for record in records if (mark := _header(record, MARK_HEADER).decode())}
+        marks: dict[str, list[str]] = {}
+        for record in records:
+            if mark := _header(record, MARK_HEADER).decode():
+                marks.setdefault(mark, []).append(_header(record, "action").decode())
         letters = [_letter(record, marks) for record in records if not _header(record, MARK_HEADER)]
         return [letter for letter in letters if selection.covers(letter, self._topics)]
 
@@ -134,10 +140,12 @@ async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartiti
     return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
 
 
-def _letter(record: ConsumerRecord, marks: Mapping[str, str]) -> StoredLetter:
+def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLetter:
     place = f"{record.partition}/{record.offset}"
     buried_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), marks.get(place))
+    done = marks.get(place, [])
+    handled = done[-1] if done else None
+    return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), handled, done.count(REDRIVEN))
 
 
 def _header(record: ConsumerRecord, name: str) -> bytes:

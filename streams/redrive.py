@@ -56,10 +56,15 @@ def _again(letter: StoredLetter) -> Step:
 
 
 def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
-    """A request for the run of these work records; its name follows from run and attempt, so that asking twice is asking once."""
+    """A request for the run of these work records.
+
+    Its name follows from run, attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
+    once; after that it is asking anew, since the request before may have been rejected.
+    """
     work = decode(Work, letters[0].value)
     forced = work.run_id != run_id(work.tenant_id, work.video_id, work.cropped_frames_version, work.model_version)
-    event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}"))
+    before = max(letter.redriven for letter in letters)
+    event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}" + (f"/{before}" if before else "")))
     request = VideoEncoded(
         tenant_id=work.tenant_id,
         video_id=work.video_id,

@@ -1,0 +1,37 @@
+"""The request that has a failed run done again."""
+
+from datetime import UTC, datetime
+
+from core.settings import TopicSettings
+from streams.dead_letter_box import StoredLetter
+from streams.records import VideoEncoded, decode
+from streams.redrive import plan
+from streams.topics import Topics
+from tests.streams.run_logs import work
+
+TOPICS = Topics(TopicSettings(_env_file=None))
+
+
+def event_ids(*redriven: int) -> set[str | None]:
+    """Names of the requests that come of letters of one run, redriven so often before."""
+    letters = [
+        StoredLetter(f"0/{span}", datetime(2026, 1, 1, tzinfo=UTC), b"k", work(span).to_bytes(), {"origin": origin()}, redriven=times)
+        for span, times in enumerate(redriven)
+    ]
+    return {decode(VideoEncoded, step.value).event_id for step in plan(letters, TOPICS)}
+
+
+def origin() -> bytes:
+    return f"{TOPICS.work_high}/0/0".encode()
+
+
+def test_asking_twice_before_it_is_marked_is_asking_once():
+    """However many letters a run has, and whichever of them are chosen."""
+    assert len(event_ids(0)) == 1
+    assert event_ids(0) == event_ids(0, 0)
+
+
+def test_asking_again_after_it_was_redriven_is_another_request():
+    """The first may have been rejected, by a limit that was full then: it would be answered by that for ever."""
+    assert len(event_ids(0) | event_ids(1) | event_ids(2)) == 3
+    assert event_ids(1) == event_ids(0, 1)
