@@ -1,6 +1,7 @@
 """``extents models``: the models in the object store."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -73,8 +74,13 @@ def push(file: Path, version: str, as_json: bool) -> None:
     checkpoint = read_checkpoint(file)
     try_predictor(load_predictor(checkpoint, EngineOptions()))  # what does not load here would fail every run that names it
     data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
+        raise click.ClickException(f"{file} has changed while it was tried; push it again")
     suffix = ".safetensors" if file.suffix == ".safetensors" else ".pt"
-    manifest = ModelManifest(version, f"weights{suffix}", checkpoint.sha256, len(data), checkpoint.architecture_name)
+    # Named by its content, so that of two who push other weights as one version neither replaces the other's.
+    manifest = ModelManifest(
+        version, f"weights-{checkpoint.sha256[:12]}{suffix}", checkpoint.sha256, len(data), checkpoint.architecture_name
+    )
     stored = _with_store(lambda models: models.push(manifest, data))
     if as_json:
         print_json({**_as_json(manifest), "stored": stored})
@@ -227,9 +233,13 @@ Examples:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(version: str, yes: bool) -> None:
     """Delete a model. Requests that name it are rejected from then on; runs that are finished stay as they are."""
-    manifest = _with_store(lambda models: models.manifest(version))
+    try:
+        manifest = _with_store(lambda models: models.manifest(version))
+        what = f"{size(manifest.size_bytes)}, SHA-256 {manifest.sha256[:12]}…"
+    except CorruptInputError as error:
+        what = str(error)
     if not yes:
-        click.confirm(f"delete model {version} ({size(manifest.size_bytes)}, SHA-256 {manifest.sha256[:12]}…)?", abort=True, err=True)
+        click.confirm(f"delete model {version} ({what})?", abort=True, err=True)
     _with_store(lambda models: models.remove(version))
     remark(f"model {version} deleted")
 

@@ -32,6 +32,10 @@ class MissingObjectError(PermanentError):
     """An object that must be there is not. Names its key."""
 
 
+class ExistingObjectError(PermanentError):
+    """An object that was not to be replaced is there. Names its key."""
+
+
 class CheckpointError(PermanentError):
     """A checkpoint that cannot be loaded as its architecture. Names the entry."""
 

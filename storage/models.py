@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import orjson
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
-from core.errors import CorruptInputError, MissingObjectError, PermanentError, TransientError, UnknownModelError
+from core.errors import CorruptInputError, ExistingObjectError, MissingObjectError, PermanentError, TransientError, UnknownModelError
 from storage.keys import FILE_NAME, MODEL_VERSION, Keys
 from storage.objects import ObjectStore
 
@@ -71,7 +71,10 @@ class ModelStore:
             raise TransientError(f"{key} reads back as other bytes than were put; push again")
         if present is None:
             text = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
-            await self._store.put(self._keys.model(manifest.model_version, MANIFEST), text)
+            try:
+                await self._store.put(self._keys.model(manifest.model_version, MANIFEST), text, replace=False)
+            except ExistingObjectError:  # somebody pushed this version meanwhile
+                return await self.push(manifest, data)
         return True
 
     async def versions(self) -> list[str]:
@@ -110,11 +113,19 @@ class ModelStore:
             )
         return data
 
-    async def remove(self, model_version: str) -> ModelManifest:
-        """Delete a model, its manifest first: what is half deleted is no model."""
-        manifest = await self.manifest(model_version)
+    async def remove(self, model_version: str) -> ModelManifest | None:
+        """Delete a model, its manifest first: what is half deleted is no model.
+
+        Returns:
+            What it was; None where its manifest could not be read, which alone is then deleted, so that the version is free again.
+        """
+        try:
+            manifest = await self.manifest(model_version)
+        except CorruptInputError:
+            manifest = None
         await self._store.delete(self._keys.model(model_version, MANIFEST))
-        await self._store.delete(self._keys.model(model_version, manifest.file))
+        if manifest is not None:
+            await self._store.delete(self._keys.model(model_version, manifest.file))
         return manifest
 
     async def _find(self, model_version: str) -> ModelManifest | None:

@@ -8,7 +8,7 @@ import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from core.errors import ConfigurationError, ExtentsError, MissingObjectError, PermanentError, TransientError
+from core.errors import ConfigurationError, ExistingObjectError, ExtentsError, MissingObjectError, PermanentError, TransientError
 
 TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]] = (
     # The network, or a server that could not answer now.
@@ -147,6 +147,8 @@ def _answered(what: str, error: boto.ClientError) -> ExtentsError:
         return TransientError(text)
     if code in MISSING_CODES:
         return MissingObjectError(f"{what} is not there")
+    if code == "PreconditionFailed":
+        return ExistingObjectError(f"{what} is there already")
     if code in _SETTINGS:
         return ConfigurationError(f"{text}; check {_SETTINGS[code]}")
     return PermanentError(text)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import aioboto3
 from aiobotocore.config import AioConfig
 
-from core.errors import ConfigurationError, CorruptInputError, TransientError
+from core.errors import ConfigurationError, CorruptInputError, PermanentError, TransientError
 from storage.object_errors import mapped
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
@@ -92,7 +92,7 @@ class ObjectStore:
             MissingObjectError: there is none under this key.
             CorruptInputError: it is larger than ``max_bytes``; nothing of it was read.
         """
-        with mapped(self._name(key)):
+        async with self._one_object(key):
             answer = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with answer["Body"] as body:
                 size = int(answer["ContentLength"])
@@ -109,17 +109,25 @@ class ObjectStore:
         Raises:
             MissingObjectError: there is none under this key.
         """
-        with mapped(self._name(key)):
+        async with self._one_object(key):
             answer = await self._client.head_object(Bucket=self.bucket, Key=key)
         return ObjectInfo(key, int(answer["ContentLength"]), dict(answer.get("Metadata", {})))
 
-    async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
-        """Write an object, replacing what lies there. It is there whole or not at all."""
+    async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, replace: bool = True) -> None:
+        """Write an object. It is there whole or not at all.
+
+        Args:
+            replace: what lies there; otherwise one that is there already stays, where the store knows ``If-None-Match``.
+
+        Raises:
+            ExistingObjectError: there is one already, and it was not to be replaced.
+        """
         # The client's own timeout begins when all is sent: a server that takes nothing would be waited for without end.
         limit_seconds = self._config.timeout_seconds + len(data) / SLOWEST_UPLOAD_BYTES_PER_SECOND
         with mapped(self._name(key)):
             async with asyncio.timeout(limit_seconds):
-                await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=dict(metadata or {}))
+                condition = {} if replace else {"IfNoneMatch": "*"}
+                await self._client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=dict(metadata or {}), **condition)
 
     async def list_keys(self, prefix: str) -> AsyncIterator[str]:
         """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time."""
@@ -160,6 +168,20 @@ class ObjectStore:
                 answer = await self._client.get_object(Bucket=self.bucket, Key=entry["Key"], Range="bytes=0-0")
                 async with answer["Body"] as body:
                     await body.read()
+
+    @asynccontextmanager
+    async def _one_object(self, key: str) -> AsyncIterator[None]:
+        """Where others are served, a refusal is about this object, whoever may mend it, and not about the settings.
+
+        Raises:
+            PermanentError: access to this object alone is refused.
+        """
+        try:
+            with mapped(self._name(key)):
+                yield
+        except ConfigurationError as error:
+            await self.probe()  # where everything is refused, so is this
+            raise PermanentError(f"{error}; other objects of the bucket are served") from error
 
     def _name(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

@@ -47,7 +47,7 @@ def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -
     sha256 = read_checkpoint(weights).sha256
     assert pushed == {
         "model_version": "v1",
-        "file": "weights.pt",
+        "file": f"weights-{sha256[:12]}.pt",
         "sha256": sha256,
         "size_bytes": weights.stat().st_size,
         "architecture_name": "siamese_strip",
@@ -112,8 +112,8 @@ def test_what_does_not_load_is_not_stored(extents, weights: Path) -> None:
 
 def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> None:
     """Verify names the model and ends with 1, pull writes nothing, pushing the same file mends it."""
-    extents("models", "push", weights, "--version", "v1")
-    asyncio.run(put("weights.pt", b"damaged"))
+    pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
+    asyncio.run(put(pushed["file"], b"damaged"))
     verified = extents("models", "verify", "--json")
     assert verified.status == 1
     told = json.loads(verified.out)

@@ -1,5 +1,6 @@
 """A model in the store is whole, its version never changes its weights, and nothing half done counts as one."""
 
+import asyncio
 import hashlib
 from dataclasses import replace
 
@@ -92,6 +93,28 @@ async def test_a_removed_model_is_gone(models, store) -> None:
     with pytest.raises(UnknownModelError, match="there are: none"):
         await models.remove("v1")
     assert await models.push(manifest_of("v1", b"other weights"), b"other weights")
+
+
+async def test_a_model_whose_manifest_is_broken_can_be_removed_and_pushed_again(models, store, keys) -> None:
+    """Its version is free again; before that a push says what is in its way."""
+    await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
+    await store.put(keys.model("v1", MANIFEST), b"{")
+    with pytest.raises(CorruptInputError, match="is no manifest"):
+        await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
+    assert await models.remove("v1") is None
+    assert await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
+
+
+async def test_of_two_who_push_at_once_one_has_the_version(models) -> None:
+    """Other weights under the same version, pushed at the same time: one is stored whole, the other refused."""
+    pushes = []
+    for data in (b"one", b"another", b"a third"):
+        manifest = manifest_of("v1", data)
+        pushes.append(models.push(replace(manifest, file=f"weights-{manifest.sha256[:12]}.pt"), data))
+    results = await asyncio.gather(*pushes, return_exceptions=True)
+    assert [result for result in results if not isinstance(result, PermanentError)] == [True]
+    stored = await models.manifest("v1")
+    assert hashlib.sha256(await models.fetch(stored)).hexdigest() == stored.sha256
 
 
 GOOD = {"model_version": "v1", "file": "weights.pt", "sha256": "0" * 64, "size_bytes": 1, "architecture_name": "siamese_strip"}

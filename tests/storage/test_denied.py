@@ -1,0 +1,52 @@
+"""An object that the store refuses is told from a key that it refuses."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from core.errors import ConfigurationError, PermanentError
+from storage.objects import ObjectStore, ObjectStoreConfig
+
+
+class Client:
+    """An S3 client that denies one object, or everything."""
+
+    def __init__(self, everything: bool) -> None:
+        self.everything = everything
+
+    def _refuse(self, operation: str, code: str = "AccessDenied") -> None:
+        raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation)
+
+    async def list_objects_v2(self, **_: object) -> dict[str, object]:
+        if self.everything:
+            self._refuse("ListObjectsV2")
+        return {"Contents": []}
+
+    async def get_object(self, **_: object) -> None:
+        self._refuse("GetObject")
+
+    async def head_object(self, **_: object) -> None:
+        self._refuse("HeadObject", "403")
+
+
+def store_of(client: Client) -> ObjectStore:
+    config = ObjectStoreConfig(bucket="b", access_key="a", secret_key="s", region="r", endpoint_url=None, pool_size=1, timeout_seconds=1.0)
+    store = ObjectStore(config)
+    store._client = client
+    return store
+
+
+async def test_one_object_is_its_own_fault():
+    """Others are served: the run that needs it fails, and no process ends for it."""
+    store = store_of(Client(everything=False))
+    for ask in (store.get("k", 10), store.head("k")):
+        with pytest.raises(PermanentError, match=r"s3://b/k: .*other objects of the bucket are served") as raised:
+            await ask
+        assert not isinstance(raised.value, ConfigurationError)
+
+
+async def test_everything_is_a_setting():
+    """Then the message names what to check."""
+    store = store_of(Client(everything=True))
+    for ask in (store.get("k", 10), store.head("k")):
+        with pytest.raises(ConfigurationError, match="WASABI_ACCESS_KEY"):
+            await ask
