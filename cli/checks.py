@@ -2,20 +2,27 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
 from core.errors import ConfigurationError, ExtentsError, MissingObjectError
-from core.settings import Settings, SettingsError
+from core.settings import ALL_SECTIONS, ROLE_SECTIONS, Settings, SettingsError
 from storage.connect import object_keys, open_rows, open_store
 from storage.models import ModelStore
 from streams.brokers import brokers
 from streams.models import ModelCache, ModelCatalog
 from streams.topic_state import look_at_topics
 from streams.topics import Topics
+
+SETTINGS: Final = "settings"
+DATABASE: Final = "database"
+DEVICE: Final = "device"
+_NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
+"""What a kind of worker has nothing to do with."""
 
 LIMIT_SECONDS: Final = 60.0
 """Of one check; a dependency that does not answer by then is down for whoever waits."""
@@ -62,7 +69,7 @@ async def run_check(check: Check, settings: Settings) -> Found:
     except Skipped as skipped:
         return Found(check.name, State.SKIPPED, str(skipped))
     except SettingsError as error:
-        if check.run is _settings:
+        if check.name == SETTINGS:
             return Found(check.name, State.FAULT, "; ".join(error.faults), check.advice)
         return Found(check.name, State.SKIPPED, "not checked: its settings are not complete")
     except TimeoutError:  # an OSError too, so before those
@@ -71,8 +78,8 @@ async def run_check(check: Check, settings: Settings) -> Found:
         return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
 
 
-async def _settings(settings: Settings) -> str:
-    settings.check()
+async def _settings(settings: Settings, sections: Sequence[str]) -> str:
+    settings.check(sections)
     object_keys(settings.keys)
     return "complete"
 
@@ -170,12 +177,19 @@ def _has_torch() -> bool:
 
 
 CHECKS: Final = (
-    Check("settings", _settings, "set the variables named, in the environment or in .env; docs/configuration.md lists them all"),
     Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
     Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
     Check("object store", _store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
-    Check("database", _database, "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
+    Check(DATABASE, _database, "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
     Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
-    Check("device", _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
+    Check(DEVICE, _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
 )
-"""In the order in which they make sense: what comes later mostly fails when what comes before does."""
+"""In the order in which they make sense: what comes later mostly fails when what comes before does. First come the settings."""
+
+
+def checks_of(role: str | None) -> list[Check]:
+    """The checks that a kind of worker needs; all of them for None."""
+    sections = ALL_SECTIONS if role is None else ROLE_SECTIONS[role]
+    advice = "set the variables named, in the environment or in .env; docs/configuration.md lists them all"
+    settings = Check(SETTINGS, partial(_settings, sections=sections), advice)
+    return [settings, *(check for check in CHECKS if role is None or check.name != _NOT_FOR[role])]

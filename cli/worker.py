@@ -10,15 +10,13 @@ import click
 from mode.worker import Worker
 
 from core.logging import configure_logging, get_logger
-from core.settings import ALL_SECTIONS, GPU_WORKER_SECTIONS, Settings
+from core.settings import ROLE_SECTIONS, Settings
 from streams.health import EXIT_HUNG
 
 if TYPE_CHECKING:
     from streams.app import ExtentsApp
 
 log = get_logger(__name__)
-
-ROLES: Final = ("coordinator", "gpu")
 
 STOP_SECONDS: Final = 170.0
 """So long may the last GPU call and the sending of its result take, within a grace period of three minutes."""
@@ -37,14 +35,14 @@ Exit status 0 after SIGTERM or SIGINT, 143 or 130 at once after a second one, 1 
 \b
 Settings: all of docs/configuration.md."""
 )
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role", type=click.Choice(tuple(ROLE_SECTIONS)))
 def command(role: str) -> None:
     """Run one worker process until it is told to stop.
 
     The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device
     when there is one and on the CPU otherwise. Start as many of each as the load asks for: partitions are shared among them.
     """
-    settings = Settings().check(GPU_WORKER_SECTIONS if role == "gpu" else ALL_SECTIONS)
+    settings = Settings().check(ROLE_SECTIONS[role])
     configure_logging(settings.process)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # imports take seconds, and nothing has been started yet
     app = _create(role, settings)

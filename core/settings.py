@@ -194,6 +194,7 @@ GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", 
 """What a GPU worker reads: it has no key to the database."""
 
 ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish")
+ROLE_SECTIONS: Final = {"coordinator": ALL_SECTIONS, "gpu": GPU_WORKER_SECTIONS}
 
 
 class Settings:

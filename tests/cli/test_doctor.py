@@ -33,9 +33,9 @@ def topics(environment: None) -> None:
     asyncio.run(ensure_topics(Topics(TopicSettings()).specs(), KafkaSettings()))
 
 
-def found(extents: RunCommand, status: int) -> dict[str, dict[str, str]]:
+def found(extents: RunCommand, status: int, *options: str) -> dict[str, dict[str, str]]:
     """What each check says, by its name."""
-    done = extents("doctor", "--json")
+    done = extents("doctor", "--json", *options)
     assert (done.status, done.err) == (status, "")
     return {one["check"]: one for one in json.loads(done.out)}
 
@@ -147,3 +147,14 @@ def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.Monk
     monkeypatch.setenv("EXTENTS_DEVICE", "cuda")
     monkeypatch.setattr("inference.device.pick_device", lambda: "cpu")
     assert "EXTENTS_DEVICE is cuda" in found(extents, 1)["device"]["found"]
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_gpu_worker_needs_no_database(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its settings all is in order for a GPU worker; for a coordinator, and for all, it is a fault."""
+    monkeypatch.delenv("SUPABASE_URL")
+    monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
+    checks = found(extents, 0, "--role", "gpu")
+    assert list(checks) == ["settings", "brokers", "topics", "object store", "model", "device"]
+    for role in (("--role", "coordinator"), ()):
+        assert faults(found(extents, 1, *role)) == ["settings"]
