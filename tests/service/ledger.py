@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from core.settings import KafkaSettings
 from streams.client import Outcome, Published
@@ -69,7 +70,10 @@ class Ledger:
 
     async def members(self, role: str) -> int:
         """How many members the group of a role has; 0 while it is being shared out anew."""
-        (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])
+        try:
+            (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])
+        except GroupCoordinatorNotAvailableError:  # the brokers' first group: they are making the topic that keeps it
+            return 0
         ((_, _, state, _, _, members, *_),) = answer.groups
         return len(members) if state == "Stable" else 0
 
