@@ -4,8 +4,9 @@ Every frame is encoded once. A pair's logits come from both frames' features and
 comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,7 +15,12 @@ from torch.nn import functional
 
 from core.errors import CheckpointError
 from core.types import LABELS, Layout, Precision
+from inference.batching import checked, in_batches
+from inference.compilation import compiled
+from inference.device import compute_reproducibly
 from inference.predictor import Checkpoint, EngineOptions, Frames, Probabilities
+
+Network = Callable[[torch.Tensor], torch.Tensor]
 
 NAME: Final = "siamese_strip"
 CANVAS: Final = (32, 512)  # height, width; strips are stretched to it whatever their shape
@@ -48,19 +54,20 @@ class SiameseStrip(nn.Module):
             Block(32, 64, norm=norm),
             Block(64, 64, 2, norm=norm),
         )
-        self.refine = Block(64, 64, norm=norm)
+        self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(2))
         self.first = nn.Conv2d(64, 80, 3, (1, 2), 1)
         self.second = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
         self.distance = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
-        self.compare = Block(80, 80, norm=norm)
+        self.compare = nn.ModuleList(Block(80, 80, norm=norm) for _ in range(2))
         self.gather = Block(80, 96, 2, norm=norm)
         self.classify = nn.Linear(2 * 96, len(LABELS))
 
     def encode(self, canvases: torch.Tensor) -> torch.Tensor:
         """(n, 3, 32, 512) in -1..1 to features (n, 64, 4, 64)."""
         x: torch.Tensor = self.shrink(canvases)
-        refined: torch.Tensor = self.refine(x)
-        return x + refined
+        for block in self.refine:
+            x = x + block(x)
+        return x
 
     def contrast(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
         """What differs between the frames of each pair (t, t + stride) of one or many runs of n frames.
@@ -78,8 +85,10 @@ class SiameseStrip(nn.Module):
             apart = self.distance((features[:, :-stride] - features[:, stride:]).abs().flatten(0, 1))
             pairs += [(first[:, :-stride] + second[:, stride:]).flatten(0, 1) + apart]
             pairs += [(first[:, stride:] + second[:, :-stride]).flatten(0, 1) + apart]
-        compared: torch.Tensor = self.compare(functional.relu(torch.cat(pairs)))
-        return compared
+        x = functional.relu(torch.cat(pairs))
+        for block in self.compare:
+            x = x + block(x)
+        return x
 
     def decide(self, contrasts: torch.Tensor) -> torch.Tensor:
         """(n, 80, 4, 32) to logits (n, 5), in the order of core.types.Label."""
@@ -105,38 +114,49 @@ class SiameseStripPredictor:
     def __init__(self, network: SiameseStrip, options: EngineOptions) -> None:
         self.options = options
         self._device = torch.device(options.device)
-        self._batch_size = options.batch_size
-        self._precision = options.precision
-        network = network.to(self._device).to(memory_format=torch.channels_last).eval()
-        self._network: Any = network
+        compute_reproducibly(self._device)
+        self._network: Network = network.to(self._device).to(memory_format=torch.channels_last).eval()
         if options.compile:
-            self._network = torch.compile(network, dynamic=False)
-            self._probabilities(torch.zeros((1, *CANVAS, 3), dtype=torch.uint8, device=self._device))  # compile now, not in a call
+            forward = compiled(self._network, self._device, self._run_blank)
+            self.options = replace(options, compile=forward is not None)
+            self._network = self._network if forward is None else forward
+        if self._device.type == "cuda" and not self.options.compile:
+            self._run_blank(self._network)
 
     def open_video(self, layout: Layout) -> None:
         """Nothing: the model looks at the strips alone."""
 
     def predict(self, video: None, frames: Frames) -> Probabilities:
-        """Classify each frame against the next: (n − 1, 2, 5)."""
-        pairs = len(frames) - 1
-        result = np.empty((pairs, 2, len(LABELS)), np.float32)
-        for start in range(0, pairs, self._batch_size):
-            stop = min(start + self._batch_size, pairs)
-            batch = torch.from_numpy(np.ascontiguousarray(frames[start : stop + 1])).to(self._device)
-            result[start:stop] = self._probabilities(batch)[:, : stop - start].transpose(0, 1).cpu().numpy()
-        return result
+        """Classify each frame against the next: (n − 1, 2, 5).
+
+        Raises:
+            TransientError: not enough device memory for a single pair.
+            PermanentError: a probability is not finite: the network overflows in this precision.
+        """
+
+        def predict(first: int, stop: int, batch_size: int) -> torch.Tensor:
+            strips = torch.from_numpy(np.ascontiguousarray(frames[first : stop + 1])).to(self._device)
+            return self._probabilities(self._network, strips, batch_size)[:, : stop - first].transpose(0, 1)
+
+        results, self.options = in_batches(len(frames) - 1, self.options, predict)
+        found = torch.cat(results) if results else torch.empty((0, 2, len(LABELS)))
+        return checked(found.cpu().numpy(), self.options)
 
     @torch.inference_mode()
-    def _probabilities(self, strips: torch.Tensor) -> torch.Tensor:
+    def _probabilities(self, network: Network, strips: torch.Tensor, batch_size: int) -> torch.Tensor:
         canvases = to_canvas(strips)
-        missing = self._batch_size + 1 - len(canvases)
+        missing = batch_size + 1 - len(canvases)
         if missing:
             canvases = torch.cat([canvases, canvases[-1:].expand(missing, -1, -1, -1)])
         canvases = canvases.contiguous(memory_format=torch.channels_last)
-        dtype = _AUTOCAST.get(self._precision)
+        dtype = _AUTOCAST.get(self.options.precision)
         with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
-            probabilities: torch.Tensor = self._network(canvases)
-        return probabilities
+            return network(canvases)
+
+    def _run_blank(self, network: Network) -> None:
+        """One batch of black strips, so that the first span meets neither compiler nor a device's lazy start."""
+        strips = torch.zeros((1, *CANVAS, 3), dtype=torch.uint8, device=self._device)
+        self._probabilities(network, strips, self.options.batch_size).cpu()
 
 
 class SiameseStripArchitecture:

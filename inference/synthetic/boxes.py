@@ -1,6 +1,7 @@
 """The boxes that captions stand on: each one's own, or one that stays and may come and go by itself."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +9,9 @@ import numpy.typing as npt
 from inference.synthetic.kinds import Recipe
 from inference.synthetic.lettering import Colour, Lettering, Mask, lay
 from inference.synthetic.timeline import Caption
+
+_GREYS: Final = ((0, 40), (60, 130), (190, 250))  # dark, middling, and the light ones of the news
+_GREY_SHARES: Final = (0.65, 0.15, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class Boxes:
 
 
 def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int, n: int) -> Boxes:
-    grey = float(rng.uniform(0, 40) if rng.random() < 0.8 else rng.uniform(60, 130))
-    colour, opacity = (grey, grey, grey + rng.uniform(0, 30)), rng.uniform(0.45, 1.0)
+    grey = float(rng.uniform(*_GREYS[int(rng.choice(len(_GREYS), p=_GREY_SHARES))]))
+    colour, opacity = (grey, grey, min(255.0, grey + rng.uniform(0, 30))), rng.uniform(0.45, 1.0)
     if rng.random() < recipe.standing_bar:
         bar: Mask = np.zeros((height, width), np.float32)
         inset = int(rng.uniform(0, 0.35) * width)

@@ -27,7 +27,7 @@ _ATTEMPTS: Final = 6  # at a style that can be read; the last is white with a bl
 _MEASURE_EVERY: Final = 4  # frames
 _PARTS: Final = 4
 _LEAST_HEIGHT_OF_TWO_ROWS: Final = 32
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,13 @@ class Clip:
     Attributes:
         caption: (n,) number of the caption in each frame from 1, 0 for none.
         visibility: (n,) of the most visible caption, 0..1.
+        bare: the strips without letters.
         cover: (n, height, width) share of each pixel that captions cover, as 0..1.
         quality: libvpx's constant rate factor this clip is to be stored with.
     """
 
     strips: Strips
+    bare: Strips
     caption: npt.NDArray[np.int64]
     visibility: npt.NDArray[np.float32]
     cover: npt.NDArray[np.float32]
@@ -72,6 +74,8 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
     rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
     face = stage.shelf.pick(rng, script, thin=thin)
     captions = write_timeline(rng, recipe, vocabulary_of(face.path, script), rows, n)
+    if rng.random() < recipe.captionless:
+        captions = []
     grounds = strips.astype(np.float32)
     boxes = draw_boxes(rng, recipe, width, height, n)
     least_contrast = _LEAST_CONTRAST_IF_FAINT if faint else _LEAST_CONTRAST
@@ -82,12 +86,14 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
         if scene.contrast >= least_contrast:
             break
     quality = int(rng.integers(recipe.quality[0], recipe.quality[1] + 1))
-    return Clip(np.clip(scene.pictures, 0, 255).astype(np.uint8), scene.caption, scene.visibility, scene.cover, script, quality)
+    strips, bare = (np.clip(pictures, 0, 255).astype(np.uint8) for pictures in (scene.pictures, scene.bare))
+    return Clip(strips, bare, scene.caption, scene.visibility, scene.cover, script, quality)
 
 
 @dataclass(slots=True)
 class _Scene:
     pictures: npt.NDArray[np.float32]
+    bare: npt.NDArray[np.float32]
     caption: npt.NDArray[np.int64]
     visibility: npt.NDArray[np.float32]
     cover: npt.NDArray[np.float32]
@@ -101,18 +107,18 @@ def _compose(
     n, height, width = pictures.shape[:3]
     letterings = [draw(caption.lines, style, width, height) for caption in captions]
     boxes.put(pictures, captions, letterings)
-    scene = _Scene(pictures, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
+    bare = pictures.copy()
+    scene = _Scene(pictures, bare, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
     for number, (caption, lettering) in enumerate(zip(captions, letterings, strict=True), start=1):
         colours = Colours(rng, style.fill, lettering, caption, recolour=rng.random() < recipe.recolour)
         first = max(0, caption.start + caption.fade_in)  # in which it is wholly visible
         for t in caption.frames(n):
             visible = caption.visibility(t)
             measured = visible == 1.0 and (t == first or t % _MEASURE_EVERY == 0)
-            before = pictures[t].copy() if measured else pictures[t]
             lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
             lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)
             if measured:
-                scene.contrast = min(scene.contrast, _contrast(before, pictures[t], lettering))
+                scene.contrast = min(scene.contrast, _contrast(bare[t], pictures[t], lettering))
             scene.cover[t] = np.maximum(scene.cover[t], lettering.cover * visible)
             if visible > scene.visibility[t]:
                 scene.visibility[t] = visible
@@ -123,7 +129,7 @@ def _compose(
 def _contrast(before: Picture, after: Picture, lettering: Lettering) -> float:
     """How much a caption's pixels differ from what they cover, in levels of luma; of its quarters, the least."""
     columns = slice(lettering.left, lettering.right)
-    change = np.abs((after[:, columns] - before[:, columns]) @ _LUMA).sum(0)
+    change = np.abs((after[:, columns] - before[:, columns]) @ LUMA).sum(0)
     weight = lettering.cover[:, columns].sum(0)
     quarters = zip(np.array_split(change, _PARTS), np.array_split(weight, _PARTS), strict=True)
     return min((float(part.sum() / share.sum()) for part, share in quarters if share.sum() >= 1), default=0.0)

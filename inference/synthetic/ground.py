@@ -11,7 +11,7 @@ from typing import Final
 import av
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Strips = npt.NDArray[np.uint8]  # (n, height, width, 3)
 Canvas = npt.NDArray[np.float32]  # (rows, columns, 3), 0..255 and somewhat beyond
@@ -107,7 +107,8 @@ def texture(rng: np.random.Generator, height: int, width: int, *, busy: bool) ->
     """A still made up from noise, shapes and stripes, larger than the strip so that a camera can move over it."""
     rows, columns = 3 * height, width + width // 2
     makers: tuple[Callable[[np.random.Generator, int, int], Canvas], ...]
-    makers = (_fractal, _shapes, _stripes, _plasma) if busy else (_flat, _gradient, _gradient, _fractal, _shapes, _stripes, _plasma)
+    rough = (_fractal, _shapes, _stripes, _plasma, *3 * (_strokes,))  # strokes are what is most like letters
+    makers = rough if busy else (_flat, _gradient, _gradient, *rough)
     picture = makers[int(rng.integers(len(makers)))](rng, rows, columns)
     return np.clip(picture, 0, 255).astype(np.uint8)[None]
 
@@ -178,6 +179,22 @@ def _stripes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
     share = (np.clip(wave * rng.uniform(1, 8) + rng.uniform(-0.5, 0.5), -1, 1) + 1) / 2
     picture: Canvas = _gradient(rng, rows, columns) * share[..., None] + _gradient(rng, rows, columns) * (1 - share[..., None])
     return picture
+
+
+def _strokes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
+    """Grass, fur, hair, straw: thin strokes side by side, mostly of one direction and shade."""
+    picture = Image.fromarray(np.clip(_gradient(rng, rows, columns), 0, 255).astype(np.uint8))
+    pen, shades = ImageDraw.Draw(picture), np.asarray(picture).astype(np.int16)
+    direction, spread, contrast = rng.uniform(0, np.pi), rng.uniform(0.05, 0.6), rng.uniform(15, 90)
+    longest, width = rng.uniform(0.1, 0.5) * rows, int(rng.integers(1, 3))
+    count = int(rows * columns / rng.uniform(30, 120))
+    at = rng.uniform(0, 1, (count, 2)) * (columns, rows)
+    angle, length = rng.normal(direction, spread, count), rng.uniform(0.3, 1.0, count) * longest
+    ends = at + np.stack([np.cos(angle), np.sin(angle)], 1) * length[:, None]
+    for (x, y), end, shade in zip(at, ends, rng.normal(0, contrast, count), strict=True):
+        colour = np.clip(shades[int(y), int(x)] + shade, 0, 255).astype(int)
+        pen.line((x, y, *end), fill=tuple(colour.tolist()), width=width)
+    return np.asarray(picture, np.float32)
 
 
 def _plasma(rng: np.random.Generator, rows: int, columns: int) -> Canvas:

@@ -35,6 +35,7 @@ class Recipe:
     """Chances (0..1) of the traits of one clip, and ranges of its measures.
 
     Attributes:
+        captionless: the clip has none at all, as most of a film.
         follow: one caption follows the other without a gap.
         one_word, one_line: of followers, how the text changes; otherwise it is all new.
         extend: of followers, words are added to those that stand.
@@ -45,6 +46,7 @@ class Recipe:
     """
 
     scripts: tuple[Script, ...] = tuple(Script)
+    captionless: float = 0.2
     follow: float = 0.45
     one_word: float = 0.15
     one_line: float = 0.15

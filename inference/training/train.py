@@ -20,6 +20,7 @@ from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
+from inference.allocation import keep_freed_memory
 from inference.architectures.builtin import SiameseStrip
 from inference.training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from inference.training.data import TrainingSet, open_training_set
@@ -39,7 +40,7 @@ class TrainingOptions:
     processes: that share every batch.
     """
 
-    steps: int = 6000
+    steps: int = 9000
     clips_per_batch: int = 28
     processes: int = 2
     peak_rate: float = 4e-3
@@ -110,6 +111,7 @@ def load_state(state: Path) -> SiameseStrip:
 
 def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None) -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()
     torch.manual_seed(options.seed)
     distributed.init_process_group("gloo", init_method=address, rank=part, world_size=options.processes)
     data = open_training_set(clips)

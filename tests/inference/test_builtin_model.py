@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from core.captions import find_captions
-from core.errors import CheckpointError
+from core.errors import CheckpointError, PermanentError
 from core.types import LABELS, Precision
 from inference.architectures import find_architecture
-from inference.architectures.builtin import NAME, to_canvas
+from inference.architectures.builtin import NAME, SiameseStrip, to_canvas
 from inference.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.loading import load_predictor
@@ -78,16 +78,42 @@ def test_a_pair_does_not_depend_on_its_batch(predictor: Predictor, strips: Frame
     np.testing.assert_allclose(alone, whole, atol=1e-5)
 
 
+def test_out_of_memory_halves_the_batch(predictor: Predictor, strips: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair is there all the same, and the options tell the batch size that fits."""
+    whole = predictor.predict(None, strips)
+    short = load_predictor(builtin_checkpoint_path(), EngineOptions(batch_size=8))
+    encode = SiameseStrip.encode
+
+    def short_of_memory(network: SiameseStrip, canvases: torch.Tensor) -> torch.Tensor:
+        if len(canvases) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(network, canvases)
+
+    monkeypatch.setattr(SiameseStrip, "encode", short_of_memory)
+    np.testing.assert_allclose(short.predict(None, strips), whole, atol=1e-5)
+    assert short.options.batch_size == 2
+
+
+def test_what_is_not_finite_is_no_result(strips: Frames) -> None:
+    """Weights that overflow end in an error that names the precision."""
+    good = read_checkpoint(builtin_checkpoint_path())
+    state = {**good.state, "classify.weight": torch.full_like(good.state["classify.weight"], 3e38)}
+    predictor = find_architecture(NAME).load(Checkpoint(NAME, good.config, state, good.sha256, "some.safetensors"), EngineOptions())
+    with pytest.raises(PermanentError, match="not finite in float32"):
+        predictor.predict(None, strips)
+
+
 def test_backward_is_forward_of_the_turned_pair(predictor: Predictor, strips: Frames) -> None:
     """Showing the frames in the other order exchanges the two directions."""
     there, back = predictor.predict(None, strips), predictor.predict(None, strips[::-1])
     np.testing.assert_allclose(back[::-1, 0], there[:, 1], atol=1e-5)
 
 
-def test_half_precision_says_the_same(predictor: Predictor) -> None:
-    """On a stored video, bfloat16 and float32 agree in the label of at least 99.5 % of the pairs."""
+@pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
+def test_half_precision_says_the_same(predictor: Predictor, precision: Precision) -> None:
+    """On a stored video, half precision and float32 agree in the label of at least 99.5 % of the pairs."""
     case = load_case("spans-center")
-    half = load_predictor(builtin_checkpoint_path(), EngineOptions(precision=Precision.BFLOAT16))
+    half = load_predictor(builtin_checkpoint_path(), EngineOptions(precision=precision))
     agreed = case.predict(predictor).argmax(2) == case.predict(half).argmax(2)
     assert agreed.mean() >= 0.995
 

@@ -18,8 +18,8 @@ from inference.architectures.builtin import SiameseStrip
 from inference.builtin import builtin_checkpoint_path
 from inference.checkpoint import read_checkpoint
 from inference.predictor import Probabilities
-from inference.synthetic.clip import Stage, make_clip
-from inference.synthetic.codec import through_chunks
+from inference.synthetic.clip import Clip, Stage, make_clip
+from inference.synthetic.codec import readable, store, through_chunks
 from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import TRAINING_SHOTS
 from inference.synthetic.kinds import RECIPES, Kind
@@ -80,6 +80,41 @@ def test_chunks_keep_the_order_of_frames(first_frame: int) -> None:
     strips[:] = np.linspace(20, 230, 21).round()[:, None, None, None]
     stored = through_chunks(strips, first_frame, quality=30)
     np.testing.assert_allclose(stored.mean((1, 2, 3)), strips.mean((1, 2, 3)), atol=4)  # neighbours are 10 apart
+
+
+@pytest.fixture(scope="module")
+def clip(stage: Stage) -> Clip:
+    """Faint captions with gaps between them, to be stored at the worst quality there is."""
+    recipe = replace(
+        RECIPES[Kind.LATIN],
+        scripts=(Script.LATIN,),
+        captionless=0.0,
+        follow=0.0,
+        fade=0.0,
+        low_contrast=1.0,
+        caption_frames=(4, 8),
+        quality=(63, 63),
+    )
+    return make_clip(np.random.default_rng(0), recipe, stage, 24)
+
+
+def test_a_caption_that_the_codec_wipes_out_or_leaves_behind_is_noticed(clip: Clip) -> None:
+    """Stored as drawn a clip is readable; without its letters in a frame, or with letters in one that has none, it is not."""
+    with_caption, without = (int(np.flatnonzero(clip.visibility == visibility)[0]) for visibility in (1.0, 0.0))
+    assert readable(clip, clip.strips)
+    wiped = clip.strips.copy()
+    wiped[with_caption] = clip.bare[with_caption]
+    assert not readable(clip, wiped)
+    near = int(np.flatnonzero(clip.caption)[np.abs(np.flatnonzero(clip.caption) - without).argmin()])
+    left = clip.strips.astype(np.int16)
+    left[without] += left[near] - clip.bare[near]
+    assert not readable(clip, left.clip(0, 255).astype(np.uint8))
+
+
+def test_what_would_be_wiped_out_is_stored_at_a_better_quality(clip: Clip) -> None:
+    """The worst quality makes this clip unreadable, and it is not what the clip is stored at."""
+    assert not readable(clip, through_chunks(clip.strips, 0, clip.quality))
+    assert readable(clip, store(clip, 0))
 
 
 @pytest.mark.parametrize("kind", [Kind.LATIN, Kind.FADES, Kind.BOXES, Kind.RECOLOUR, Kind.SMALL])
