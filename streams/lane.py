@@ -131,10 +131,10 @@ class Lane:
                 continue
             # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
             # What is worked on is waited for all the same, since it ends by itself, or finishes what it would be a pity to lose.
-            for forfeited in (item, *items):
-                forfeited.forfeited = True
-                if forfeited.state is not _State.WORKING:
-                    self._app.consumer.unacked.discard(forfeited.event.message)
+            for after in (item, *items):
+                after.forfeited = True
+                if after.state is not _State.WORKING:
+                    self._app.consumer.unacked.discard(after.event.message)
             items.clear()
 
     def _oldest_seconds(self) -> float:

@@ -200,7 +200,9 @@ class Admission:
             running = job.status == "running"
         try:
             if pinned is None:  # it was decided before: what is limited or found since then does not count
-                pinned = await self._pin(tenure, read.asked, _known(read.video))
+                if read.video is None:
+                    raise CorruptInputError(_known(read.asked.rejection).message)
+                pinned = await self._pin(tenure, read.asked, read.video)
             if pinned.pins.run_id != run_id:
                 raise UnknownModelError(f"the default model is {pinned.pins.model_version} now, and was another when this was decided")
         except _INVALID as error:
