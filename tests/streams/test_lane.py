@@ -222,7 +222,8 @@ async def test_a_record_skipped_in_a_rebalance_is_not_acknowledged(
     app, lane = make(handling.handle, limit=1, event=event)
     await start(app)
     await send_all(send, source, 3)
-    await until(lambda: lane._entering and not lane._queue_empty())  # 0 is in flight, 1 waits for room, 2 is in the stream's queue
+    # 0 is in flight, 1 waits for room, 2 is in the stream's queue
+    await until(lambda: handling.begun == [b"0"] and lane._entering and not lane._queue_empty())
     generation = app.consumer_generation_id
     app.consumer_generation_id = generation + 1  # as when a rebalance overtakes what has been read
     handling.finish(b"0")
