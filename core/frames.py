@@ -14,7 +14,7 @@ LEVELS: Final = (16, 4, 1)
 FRAMES_PER_CHUNK: Final = 32
 FRAMES_PER_SPAN: Final = 512
 
-MAX_CHUNK_BYTES: Final = 64 * 1024 * 1024
+MAX_CHUNK_BYTES: Final = 32 * 1024 * 1024
 """Far above any chunk: 32 strips of 4096×1024 pixels make about 10 MB. A larger object is not read."""
 
 

@@ -26,7 +26,7 @@ STAGE_DURATION = Histogram(
 GPU_SECONDS = Counter("extents_gpu_seconds_total", "Seconds in which the device computed.")
 GPU_COST = Counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at the price set for a GPU hour.")
 SPANS_HELD = Gauge("extents_spans_held", "Spans this worker holds.", ["priority"])
-SPAN_BYTES_HELD = Gauge("extents_span_bytes_held", "Bytes of decoded frames this worker holds.")
+SPAN_BYTES_HELD = Gauge("extents_span_bytes_held", "Bytes of chunks and frames this worker holds.")
 MODELS_LOADED = Gauge("extents_models_loaded", "Models in this worker's memory.")
 MODELS_LEFT_ALONE = Gauge("extents_models_left_alone", "Models that did not load on this worker and are not tried again yet.")
 

@@ -142,7 +142,9 @@ class WorkerSettings(BaseSettings):
     batch_size: int = Field(32, ge=1, description="Pairs in one forward pass.")
     compile: bool = Field(False, description="Compile the network at start-up (needs a C++ compiler on the CPU).")
     spans_in_flight: int = Field(3, ge=1, description="Spans a worker holds: one computed, the others fetched and decoded.")
-    spans_in_flight_bytes: int = Field(2_000_000_000, ge=1, description="Bytes of decoded frames a worker holds at most.")
+    spans_in_flight_bytes: int = Field(
+        2_000_000_000, ge=1, description="Bytes of chunks and frames a worker holds; one span alone may take more."
+    )
     fetch_concurrency: int = Field(32, ge=1, description="Objects fetched at a time.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode chunks.")
     span_tries: int = Field(3, ge=1, description="Times a span is sent to the end of its topic before its run fails.")

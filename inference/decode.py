@@ -1,4 +1,4 @@
-"""WebM chunks to frames: VP9 decoded from memory, front to back, one chunk a call. Placing them in a span is ``inference.span``'s.
+"""WebM chunks to frames: VP9 decoded from memory, front to back. Placing them in a span is ``inference.span``'s.
 
 The demuxer and decoder are named outright, so a stored file can reach no other of FFmpeg's parsers.
 """
@@ -18,14 +18,14 @@ MAX_WIDTH: Final = 4096
 """A strip is at most as wide as its film; 4096 is the widest of the 4K formats."""
 
 MAX_HEIGHT: Final = 1024
-"""A strip of captions is a few lines high, under half of a 4K film's 2160. With ``MAX_WIDTH`` it bounds what a chunk of
-32 frames takes: 400 MB, where a VP9 header of a few bytes may claim 65536×65536."""
+"""A strip of captions is a few lines high, under half of a 4K film's 2160. With ``MAX_WIDTH`` it bounds what a frame
+takes: 13 MB, where a VP9 header of a few bytes may claim 65536×65536."""
 
 
-def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Frames:
-    """Decode a chunk's frames, in the order they are stored.
+def decode_frames(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Iterator[Frames]:
+    """Decode a chunk's frames one by one, in the order they are stored.
 
-    Thread-safe; PyAV lets go of the GIL, so several threads decode at once. Memory is bounded by ``needed`` frames of
+    Several threads may each decode a chunk; PyAV lets go of the GIL. Memory is bounded by a few frames of
     ``MAX_WIDTH`` × ``MAX_HEIGHT``, whatever the file claims.
 
     Args:
@@ -33,35 +33,33 @@ def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = 
         frame_count: how many frames the chunk must hold.
         needed: decode the first so many only and do not look at the rest; all by default.
 
-    Returns:
-        uint8 (needed, height, width, 3) RGB.
+    Yields:
+        uint8 (height, width, 3) RGB, all of one size; each is valid until the next.
 
     Raises:
         CorruptInputError: no WebM, no VP9, broken, of another number of frames, too large, or of a changing size.
     """
     needed = frame_count if needed is None else needed
-    frames: Frames | None = None
+    size = (0, 0)
     decoded = 0
     try:
         for image in _decode_rgb(name, data):
             if decoded == frame_count:
                 raise CorruptInputError(f"{name}: more than the {frame_count} frames it should hold")
-            if frames is None:
-                frames = np.empty((needed, *image.shape), np.uint8)
-            elif image.shape != frames.shape[1:]:
+            if decoded and image.shape[:2] != size:
                 raise CorruptInputError(
-                    f"{name}: frame {decoded} is {_size(image)}, the ones before it {_size(frames[0])}; a chunk has one frame size"
+                    f"{name}: frame {decoded} is {_shown(image.shape)}, the ones before it {_shown(size)}; a chunk has one frame size"
                 )
-            frames[decoded] = image
+            size = image.shape[:2]
+            yield image
             decoded += 1
             if decoded == needed < frame_count:
-                break
+                return
     except (av.error.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
         raise CorruptInputError(f"{name}: no readable WebM with VP9 after {decoded} of {frame_count} frames: {reason}") from error
-    if frames is None or decoded < needed:
+    if decoded < needed:
         raise CorruptInputError(f"{name}: {decoded} frames, {frame_count} expected")
-    return frames
 
 
 def _decode_rgb(name: str, data: bytes) -> Iterator[Frames]:
@@ -113,5 +111,5 @@ def _check_size(name: str, width: int, height: int) -> None:
         raise CorruptInputError(f"{name}: frames of {found}; a strip has 1×1 to {MAX_WIDTH}×{MAX_HEIGHT} pixels")
 
 
-def _size(image: Frames) -> str:
-    return f"{image.shape[1]}×{image.shape[0]}"
+def _shown(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[0]}"

@@ -10,7 +10,7 @@ import numpy as np
 from core.errors import CorruptInputError, MissingObjectError
 from core.frames import Chunk, Span, span_chunks
 from inference.arrays import Frames
-from inference.decode import decode_chunk
+from inference.decode import decode_frames
 
 DECODE_THREADS: Final = 2
 
@@ -18,22 +18,28 @@ DECODE_THREADS: Final = 2
 class SpanAssembly:
     """Collects one span's frames. ``decode`` may be called from several threads at once, once for each of ``chunks``.
 
-    The buffer is taken when the first chunk has been decoded, since only then is the frame size known: whoever keeps
-    a budget of memory decodes one chunk, reads ``size_bytes``, and waits for room before the others.
+    The frame size is known from the first frame on: whoever keeps a budget of memory calls ``measure``, and waits for
+    room before it decodes.
     """
 
     def __init__(self, span: Span, frame_count: int) -> None:
         self.chunks: Final[tuple[Chunk, ...]] = tuple(span_chunks(span, frame_count))
         self._wanted = span.frames
         self._lock = threading.Lock()
+        self._first: tuple[str, tuple[int, int]] | None = None  # the chunk that was looked at first, and its frames' height and width
         self._frames: Frames | None = None  # (frames of the span, height, width, 3)
-        self._first_name = ""
         self._waiting = {chunk.name for chunk in self.chunks}
 
-    @property
-    def size_bytes(self) -> int:
-        """What the assembled frames take; 0 before the first chunk has been decoded."""
-        return 0 if self._frames is None else self._frames.nbytes
+    def measure(self, data: bytes) -> int:
+        """Decode a frame of the first of ``chunks``, whose bytes these are, and tell how many bytes the span's frames will take.
+
+        Raises:
+            CorruptInputError: it cannot be decoded.
+        """
+        chunk = self.chunks[0]
+        frame = next(decode_frames(chunk.name, data, len(chunk.frames)))
+        self._check(chunk, frame)
+        return len(self._wanted) * frame.nbytes
 
     def decode(self, chunk: Chunk, data: bytes) -> None:
         """Decode one of ``chunks`` into its places. Of the chunk that only lends the shared last frame, no more is decoded.
@@ -41,20 +47,28 @@ class SpanAssembly:
         Raises:
             CorruptInputError: the chunk cannot be decoded, or its frames are of another size than the span's.
         """
-        wanted = [i for i in chunk.frames if i in self._wanted]  # always the chunk's first ones
-        frames = decode_chunk(chunk.name, data, len(chunk.frames), needed=len(wanted))
-        with self._lock:
-            if self._frames is None:
-                self._frames = np.empty((len(self._wanted), *frames.shape[1:]), np.uint8)
-                self._first_name = chunk.name
-            whole = self._frames
-        if frames.shape[1:] != whole.shape[1:]:
-            raise CorruptInputError(
-                f"{chunk.name}: frames of {_size(frames)}, but {self._first_name} has {_size(whole)}; a video has one frame size"
-            )
-        whole[np.array(wanted) - self._wanted.start] = frames
+        places = [i - self._wanted.start for i in chunk.frames if i in self._wanted]  # always the chunk's first ones
+        for place, frame in zip(places, decode_frames(chunk.name, data, len(chunk.frames), needed=len(places)), strict=True):
+            self._check(chunk, frame)
+            self._whole(frame)[place] = frame
         with self._lock:
             self._waiting.discard(chunk.name)
+
+    def _check(self, chunk: Chunk, frame: Frames) -> None:
+        size = frame.shape[:2]
+        with self._lock:
+            self._first = self._first or (chunk.name, size)
+            name, expected = self._first
+        if size != expected:
+            raise CorruptInputError(
+                f"{chunk.name}: frames of {size[1]}×{size[0]}, but {name} has {expected[1]}×{expected[0]}; a video has one frame size"
+            )
+
+    def _whole(self, frame: Frames) -> Frames:
+        with self._lock:
+            if self._frames is None:
+                self._frames = np.empty((len(self._wanted), *frame.shape), np.uint8)
+            return self._frames
 
     def frames(self) -> Frames:
         """The span's frames in order, uint8 (n, height, width, 3) RGB.
@@ -84,7 +98,3 @@ def decode_span(span: Span, frame_count: int, chunks: Mapping[str, bytes], threa
         for _ in pool.map(lambda chunk: assembly.decode(chunk, chunks[chunk.name]), present):
             pass
     return assembly.frames()
-
-
-def _size(frames: Frames) -> str:
-    return f"{frames.shape[2]}×{frames.shape[1]}"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -61,38 +62,42 @@ class SpanFrames:
             self._layouts[name] = stored.layout
         return self._layouts[name]
 
-    async def fetch(self, work: Work, tenure: Tenure) -> dict[Chunk, bytes]:
-        """The bytes of the span's chunks."""
+    async def fetch(self, work: Work, place: Place, tenure: Tenure) -> dict[Chunk, bytes]:
+        """The bytes of the span's chunks, counted as they come."""
         started = time.monotonic()
         chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
         keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
 
         async def get(key: str) -> bytes:
             async with self._fetching:
-                return await self._fetch(tenure, key, lambda: self._store.get(key, MAX_CHUNK_BYTES))
+                data = await self._fetch(tenure, key, lambda: self._store.get(key, MAX_CHUNK_BYTES))
+                place.count_fetched(len(data))
+                return data
 
         fetched = await concurrently(get(key) for key in keys.values())
         STAGE_DURATION.labels("fetch").observe(time.monotonic() - started)
         return dict(zip(keys, fetched, strict=True))
 
     async def decode(self, work: Work, chunks: dict[Chunk, bytes], place: Place, tenure: Tenure) -> Frames:
-        """The span's frames. The first chunk tells how much room they take; the others wait until there is so much."""
+        """The span's frames. The first of them tells how much room they take; all else waits until there is so much."""
         started = time.monotonic()
         assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
-        first, *others = assembly.chunks
-        await self._decode(work, assembly, first, chunks[first])
-        await place.take_bytes(assembly.size_bytes, tenure)
-        await _all(*(self._decode(work, assembly, chunk, chunks[chunk]) for chunk in others))
+        first = assembly.chunks[0]
+        size_bytes = await self._step(work, first, lambda: assembly.measure(chunks[first]))
+        await place.take_frames(size_bytes, tenure)
+        await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
         STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
         return assembly.frames()
 
-    async def _decode(self, work: Work, assembly: SpanAssembly, chunk: Chunk, data: bytes) -> None:
-        def step() -> None:
+    async def _step(self, work: Work, chunk: Chunk, action: Callable[[], T]) -> T:
+        """Do something with a chunk in one of the threads that decode."""
+
+        def step() -> T:
             what = f"{work.run_id}:{work.span} {chunk.name}"
             with self._health.step("decode", self._settings.decode_limit_seconds, what), memory_for(what):
-                assembly.decode(chunk, data)
+                return action()
 
-        await asyncio.get_running_loop().run_in_executor(self._pool, step)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, step)
 
     async def _fetch(self, tenure: Tenure, what: str, action: Callable[[], Awaitable[T]]) -> T:
         async def step() -> T:

@@ -21,6 +21,7 @@ class SpanRoom:
         self._limit_bytes = size_bytes
         self._held = {Priority.HIGH: 0, Priority.LOW: 0}
         self._held_bytes = 0
+        self._with_frames = 0
         self._asking: list[Place] = []
         self._waiting_high = 0
         self._waiting_alone = {Priority.HIGH: 0, Priority.LOW: 0}
@@ -61,7 +62,8 @@ class SpanRoom:
             yield place
         finally:
             self._held[priority] -= 1
-            self._held_bytes -= place.size_bytes
+            self._held_bytes -= place.fetched_bytes + place.frame_bytes
+            self._with_frames -= place.frame_bytes > 0
             self._alone = False  # it was, or nobody could have come in beside this one
             await self._tell()
 
@@ -88,16 +90,22 @@ class SpanRoom:
             self._device_busy = False
             await self._tell()
 
-    async def take_bytes(self, place: "Place", size_bytes: int, tenure: Tenure) -> None:
-        """Wait until this many more bytes may be held, in the order of asking; one span is let in however large it is."""
+    def count_fetched(self, place: "Place", size_bytes: int) -> None:
+        """Count bytes that have been fetched. Nobody waits for room with them: that would be for spans which wait likewise."""
+        place.fetched_bytes += size_bytes
+        self._held_bytes += size_bytes
+
+    async def take_frames(self, place: "Place", size_bytes: int, tenure: Tenure) -> None:
+        """Wait until the frames fit, in the order of asking; one span is let in however large it is."""
 
         def fits() -> bool:
-            room = self._held_bytes == 0 or self._held_bytes + size_bytes <= self._limit_bytes
+            room = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
             return room and self._asking[0] is place  # or small spans would keep a large one out for ever
 
         def claim() -> None:
-            place.size_bytes = size_bytes
+            place.frame_bytes = size_bytes
             self._held_bytes += size_bytes
+            self._with_frames += 1
 
         self._asking.append(place)
         try:
@@ -108,7 +116,7 @@ class SpanRoom:
 
     def _free(self, priority: Priority, alone: bool) -> bool:
         held, high = self._held[Priority.HIGH] + self._held[Priority.LOW], priority is Priority.HIGH
-        if self._alone or (self._waiting_high and not high):
+        if self._alone or (self._waiting_high and not high) or self._held_bytes >= self._limit_bytes:
             return False
         if alone:
             return not held
@@ -133,11 +141,15 @@ class SpanRoom:
 
 
 class Place:
-    """One span's place in a worker."""
+    """One span's place in a worker, and the bytes it holds there."""
 
     def __init__(self, room: SpanRoom) -> None:
         self._room = room
-        self.size_bytes = 0
+        self.fetched_bytes = 0
+        self.frame_bytes = 0
 
-    async def take_bytes(self, size_bytes: int, tenure: Tenure) -> None:
-        await self._room.take_bytes(self, size_bytes, tenure)
+    def count_fetched(self, size_bytes: int) -> None:
+        self._room.count_fetched(self, size_bytes)
+
+    async def take_frames(self, size_bytes: int, tenure: Tenure) -> None:
+        await self._room.take_frames(self, size_bytes, tenure)

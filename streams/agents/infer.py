@@ -151,7 +151,7 @@ class Inference:
     async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone:
         work, tenure = span.work, span.tenure
         await self.objects_away.back(tenure)  # what is taken and not done when a worker dies counts against the span
-        _, layout, chunks = await concurrently([span.take(), self.frames.layout(work, tenure), self.frames.fetch(work, tenure)])
+        _, layout, chunks = await concurrently([span.take(), self.frames.layout(work, tenure), self.frames.fetch(work, place, tenure)])
         # That it was taken is confirmed before decoder or device see a byte of it.
         frames = await self.frames.decode(work, chunks, place, tenure)
         async with self.room.device(span.attempt.priority, tenure):

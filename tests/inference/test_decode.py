@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from core.errors import CorruptInputError
-from inference.decode import MAX_HEIGHT, MAX_WIDTH, decode_chunk
+from inference.decode import MAX_HEIGHT, MAX_WIDTH
 from inference.predictor import Frames
 from tests.inference.conformance import DATA, chunk_bytes
-from tests.inference.webm import claim_size, encode, encoded_packets, mux, random_frames
+from tests.inference.webm import claim_size, decode_chunk, encode, encoded_packets, mux, random_frames
 
 NAME = "modulo_16/chunk_0000000000.webm"
 
@@ -130,11 +130,11 @@ def test_memory_is_bounded_whatever_a_frame_claims(side: int) -> None:
     program = (
         "import sys\n"
         "from core.errors import CorruptInputError\n"
-        "from inference.decode import decode_chunk\n"
+        "from inference.decode import decode_frames\n"
         "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmPeak')).split()[1])\n"
         "data, before = sys.stdin.buffer.read(), peak()\n"
         "try:\n"
-        "    decode_chunk('huge', data, 1)\n"
+        "    list(decode_frames('huge', data, 1))\n"
         "except CorruptInputError as error:\n"
         "    print(peak() - before, error)\n"
     )

@@ -54,13 +54,24 @@ async def test_chunks_may_arrive_in_any_order() -> None:
     """Decoded by several threads as they come, the frames are the same as when decoded at once."""
     chunks, span = chunk_bytes("spans-center"), plan_span(0, 530)
     assembly = SpanAssembly(span, 530)
-    assert assembly.size_bytes == 0
     arriving = list(assembly.chunks)
     random.Random(0).shuffle(arriving)
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(3) as pool:
         await asyncio.gather(*(loop.run_in_executor(pool, assembly.decode, chunk, chunks[chunk.name]) for chunk in arriving))
-    assert assembly.size_bytes == 513 * 28 * 402 * 3
+    assert (assembly.frames() == decode_span(span, 530, chunks)).all()
+
+
+def test_a_span_is_measured_by_its_first_frame() -> None:
+    """The room that the frames will take is known before any but one is decoded, and nothing larger is decoded afterwards."""
+    chunks, span = chunk_bytes("spans-center"), plan_span(0, 530)
+    assembly = SpanAssembly(span, 530)
+    first, second, *_ = assembly.chunks
+    assert assembly.measure(chunks[first.name]) == 513 * 28 * 402 * 3
+    with pytest.raises(CorruptInputError, match=rf"^{second.name}: frames of 804×56, but {first.name} has 402×28"):
+        assembly.decode(second, encode(random_frames(len(second.frames), 56, 804)))
+    for chunk in assembly.chunks:
+        assembly.decode(chunk, chunks[chunk.name])
     assert (assembly.frames() == decode_span(span, 530, chunks)).all()
 
 

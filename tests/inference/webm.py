@@ -1,4 +1,4 @@
-"""Builds WebM chunks for the decoder's tests, right ones and wrong ones."""
+"""WebM chunks for the decoder's tests: built, right ones and wrong ones, and read whole."""
 
 import io
 from collections.abc import Sequence
@@ -7,7 +7,13 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from inference.decode import decode_frames
 from inference.predictor import Frames
+
+
+def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Frames:
+    """What a chunk decodes to, uint8 (n, height, width, 3) RGB."""
+    return np.stack([frame.copy() for frame in decode_frames(name, data, frame_count, needed)])
 
 
 def random_frames(count: int, height: int, width: int, seed: int = 0) -> Frames:

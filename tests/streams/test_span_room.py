@@ -24,9 +24,9 @@ class Holder:
     """A span that asks for a place, holds it until told, and notes when it came in."""
 
     def __init__(
-        self, room: SpanRoom, tenure: Tenure, priority: Priority, order: list["Holder"], size_bytes: int = 0, alone: bool = False
+        self, room: SpanRoom, tenure: Tenure, priority: Priority, order: list["Holder"], size_bytes: int, fetched_bytes: int, alone: bool
     ) -> None:
-        self.priority, self.size_bytes, self.alone = priority, size_bytes, alone
+        self.priority, self.size_bytes, self.fetched_bytes, self.alone = priority, size_bytes, fetched_bytes, alone
         self.inside = self.has_bytes = self.has_device = False
         self._leave = asyncio.Event()
         self._order = order
@@ -36,8 +36,9 @@ class Holder:
         async with room.place(self.priority, tenure, alone=self.alone) as place:
             self.inside = True
             self._order.append(self)
+            place.count_fetched(self.fetched_bytes)
             if self.size_bytes:
-                await place.take_bytes(self.size_bytes, tenure)
+                await place.take_frames(self.size_bytes, tenure)
                 self.has_bytes = True
             await self._leave.wait()
         self.inside = self.has_bytes = False
@@ -58,8 +59,8 @@ async def enter(tenure):
     holders: list[Holder] = []
     order: list[Holder] = []
 
-    def make(room: SpanRoom, priority: Priority = HIGH, size_bytes: int = 0, *, alone: bool = False) -> Holder:
-        holder = Holder(room, tenure, priority, order, size_bytes, alone)
+    def make(room: SpanRoom, priority: Priority = HIGH, size_bytes: int = 0, fetched_bytes: int = 0, *, alone: bool = False) -> Holder:
+        holder = Holder(room, tenure, priority, order, size_bytes, fetched_bytes, alone)
         holders.append(holder)
         return holder
 
@@ -211,6 +212,40 @@ async def test_small_spans_do_not_keep_a_large_one_out(enter):
     assert later.has_bytes
 
 
+async def test_what_was_fetched_counts_too(enter):
+    """Frames wait for room that others' chunks take; and where all room is taken, nobody begins to fetch."""
+    room = SpanRoom(3, 100)
+    first, second = enter(room, size_bytes=50, fetched_bytes=10), enter(room, size_bytes=30, fetched_bytes=20)
+    await settle()
+    assert (first.has_bytes, second.has_bytes) == (True, False)
+    third = enter(room, fetched_bytes=20)
+    await settle()
+    assert third.inside
+    await third.leave()
+    await first.leave()
+    full = enter(room, fetched_bytes=50)
+    await settle()
+    assert (second.has_bytes, full.inside) == (True, True)
+    late = enter(room)
+    await settle()
+    assert not late.inside
+    await full.leave()
+    await settle()
+    assert late.inside
+
+
+async def test_spans_whose_chunks_take_all_room_do_not_wait_for_each_other(enter):
+    """One of them is let in, however large it is: all would wait for ever otherwise."""
+    room = SpanRoom(3, 100)
+    spans = [enter(room, size_bytes=10, fetched_bytes=90) for _ in range(3)]
+    await settle()
+    assert [span.has_bytes for span in spans] == [True, False, False]
+    for n in range(2):
+        await spans[n].leave()
+        await settle()
+        assert spans[n + 1].has_bytes
+
+
 async def test_a_span_that_gives_up_waiting_for_bytes_lets_the_next_ask(enter):
     """A waiting span that is cancelled does not block those behind it."""
     room = SpanRoom(3, 100)
@@ -249,7 +284,7 @@ async def test_an_error_in_a_span_frees_what_it_held(tenure):
 
     async def fails() -> None:
         async with room.place(HIGH, tenure) as place:
-            await place.take_bytes(100, tenure)
+            await place.take_frames(100, tenure)
             async with room.device(HIGH, tenure):
                 raise RuntimeError("broken")
 
@@ -274,9 +309,9 @@ async def test_every_wait_ends_with_the_tenure(tenure):
     async with AsyncExitStack() as held:
         place = await held.enter_async_context(room.place(HIGH, tenure))
         other = await held.enter_async_context(room.place(HIGH, tenure))
-        await place.take_bytes(100, tenure)
+        await place.take_frames(100, tenure)
         await held.enter_async_context(room.device(HIGH, tenure))
-        waiting = [take(HIGH), take(LOW), other.take_bytes(1, tenure), use_device(room, tenure, HIGH, [])]
+        waiting = [take(HIGH), take(LOW), other.take_frames(1, tenure), use_device(room, tenure, HIGH, [])]
         tasks = [asyncio.create_task(waits(coroutine)) for coroutine in waiting]
         await settle()
         assert not ended
@@ -285,12 +320,16 @@ async def test_every_wait_ends_with_the_tenure(tenure):
         await waits(take(HIGH))
     later = Tenure(2)
     async with room.place(LOW, later) as place, room.device(LOW, later):
-        await place.take_bytes(100, later)
+        await place.take_frames(100, later)
 
 
 @given(
     st.integers(1, 4),
-    st.lists(st.tuples(st.sampled_from([HIGH, LOW]), st.integers(1, 150), st.integers(0, 3), st.booleans()), min_size=1, max_size=15),
+    st.lists(
+        st.tuples(st.sampled_from([HIGH, LOW]), st.integers(0, 60), st.integers(1, 150), st.integers(0, 3), st.booleans()),
+        min_size=1,
+        max_size=15,
+    ),
 )
 @settings(deadline=None)
 def test_all_get_through_within_the_limits(places, wishes):
@@ -298,27 +337,34 @@ def test_all_get_through_within_the_limits(places, wishes):
 
     async def scenario() -> None:
         room, tenure = SpanRoom(places, 100), Tenure(1)
-        inside: list[tuple[bool, int]] = []
+        inside: list[bool] = []
+        fetched, frames = [], []
         computing = 0
         served = 0
 
-        async def span(priority: Priority, size_bytes: int, rests: int, alone: bool) -> None:
+        async def span(priority: Priority, fetched_bytes: int, size_bytes: int, rests: int, alone: bool) -> None:
             nonlocal computing, served
             for _ in range(rests):
                 await asyncio.sleep(0)
             async with room.place(priority, tenure, alone=alone) as place:
-                inside.append((alone, place.size_bytes))
-                assert len(inside) <= (1 if any(alone for alone, _ in inside) else places)
-                await place.take_bytes(size_bytes, tenure)
-                inside[inside.index((alone, 0))] = (alone, size_bytes)
-                held = [size for _, size in inside if size]
-                assert sum(held) <= 100 or len(held) == 1
+                assert sum(fetched) + sum(frames) < 100
+                inside.append(alone)
+                assert len(inside) <= (1 if any(inside) else places)
+                for _ in range(rests):
+                    await asyncio.sleep(0)
+                place.count_fetched(fetched_bytes)
+                fetched.append(fetched_bytes)
+                await place.take_frames(size_bytes, tenure)
+                frames.append(size_bytes)
+                assert sum(fetched) + sum(frames) <= 100 or len(frames) == 1
                 async with room.device(priority, tenure):
                     computing += 1
                     assert computing == 1
                     await asyncio.sleep(0)
                     computing -= 1
-                inside.remove((alone, size_bytes))
+                inside.remove(alone)
+                fetched.remove(fetched_bytes)
+                frames.remove(size_bytes)
             served += 1
 
         await asyncio.wait_for(asyncio.gather(*(span(*wish) for wish in wishes)), 10)
