@@ -68,7 +68,7 @@ class Deadlines:
             self._ends[name] = (await tenure.during(self._app.consumer.highwaters(tp)))[tp]
         if await tenure.during(self._handled_to(tp)) < self._ends[name]:
             return
-        log.warning("run.deadline_passed", run_id=state.run_id, attempt=state.attempt, spans_done=len(state.done), spans=state.spans)
+        log.warning("run.deadline_passed", **state.log_fields, spans_done=len(state.done), spans=state.spans)
         passed = DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=datetime.fromtimestamp(now_ms / 1000, UTC))
         await self._announcer.log_run(tenure, state.run_id, passed.to_bytes())
         self._sent.add(name)

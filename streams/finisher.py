@@ -91,7 +91,7 @@ class Finisher:
             self.notice(state)
 
     async def _finish(self, state: RunState, tenure: Tenure) -> None:
-        bound = log.bind(run_id=state.run_id, attempt=state.attempt, outcome=state.outcome)
+        bound = log.bind(**state.log_fields, outcome=state.outcome)
         try:
             async with self._room:
                 tenure.check()
@@ -145,7 +145,7 @@ class Finisher:
         stored = await self.objects_away.call(tenure, lambda: publish_run(self.store, self.keys, run, data))
         completion = await self.rows_away.call(tenure, lambda: self.rows.complete_run(run, stored))
         if completion.outcome != "owner":
-            log.info("run.not_owner", run_id=state.run_id, attempt=state.attempt, rows=completion.outcome)
+            log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
         await self.announcer.announce(tenure, event_of(stored))
 
     async def _fail(self, state: RunState, tenure: Tenure, reason: str) -> None:

@@ -36,7 +36,7 @@ class FoundRuns:
             return None, None
         stored = await self.objects_away.call(tenure, lambda: verify_stored_run(self.store, row.storage_key, row.sha256))
         if stored is None:
-            log.warning("run.object_gone", run_id=row.run_id, key=row.storage_key)
+            log.warning("run.object_gone", run_id=row.run_id, video_id=str(video), key=row.storage_key)
             return row, None
         gpu_seconds = float(stored.provenance.get("gpu_seconds") or row.processing_time_seconds or 0.0)
         counts = {label.value: count for label, count in stored.track.label_counts.items()}

@@ -46,4 +46,4 @@ class Progress:
         try:
             await self._rows.record_progress(UUID(state.run_id), state.attempt, state.pairs_done, started_at)
         except ExtentsError as error:
-            log.info("progress.skipped", run_id=state.run_id, error=str(error))
+            log.info("progress.skipped", **state.log_fields, error=str(error))

@@ -75,6 +75,11 @@ class RunState(Record):
         return span_count(self.started.frame_count) if self.started else 0
 
     @property
+    def log_fields(self) -> dict[str, object]:
+        """What all that is logged of this run can be found by."""
+        return {"run_id": self.run_id, "attempt": self.attempt, "video_id": str(self.started.video_id) if self.started else None}
+
+    @property
     def needs_finishing(self) -> bool:
         """The outcome stands and has yet to be announced, to all or to those who joined since."""
         return self.outcome is not None and (self.finished_at_ms is None or bool(self.requests))

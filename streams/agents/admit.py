@@ -207,7 +207,8 @@ class Admission:
                 raise UnknownModelError(f"the default model is {pinned.pins.model_version} now, and was another when this was decided")
         except _INVALID as error:
             if running:  # its log has begun, and decides: by its spans, or by its deadline
-                log.warning("request.repeated_without_data", run_id=str(run_id), attempt=attempt, error=str(error))
+                video_id = str(read.asked.video_id)
+                log.warning("request.repeated_without_data", run_id=str(run_id), video_id=video_id, attempt=attempt, error=str(error))
             else:
                 await self._give_up(tenure, received, read, run_id, attempt, str(error))
             return

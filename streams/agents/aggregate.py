@@ -15,7 +15,7 @@ from streams.finisher import Finisher
 from streams.progress import Progress
 from streams.records import LogRecord, Origin, SpanDone, decode_log
 from streams.results import pack_span
-from streams.run_log import Disposition, Folded, fold
+from streams.run_log import Disposition, Folded, RunState, fold
 from streams.run_table import Runs
 from streams.suspects import Suspected, suspicion
 from streams.topics import DAY_MS
@@ -56,11 +56,11 @@ class Aggregation:
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
         suspected = suspicion(folded.state, record)
-        return tenure.during(self.runs.confirmed()) if suspected is None else self._warn(suspected, tenure)
+        return tenure.during(self.runs.confirmed()) if suspected is None else self._warn(folded.state, suspected, tenure)
 
-    async def _warn(self, suspected: Suspected, tenure: Tenure) -> None:
+    async def _warn(self, state: RunState, suspected: Suspected, tenure: Tenure) -> None:
         await tenure.during(self.runs.confirmed())
-        log.warning("span.suspected", run_id=str(suspected.run_id), attempt=suspected.attempt, span=suspected.span)
+        log.warning("span.suspected", **state.log_fields, span=suspected.span)
         producer, topics = self.announcer.producer, self.announcer.topics
         await producer.send(tenure, topics.cancelled, str(suspected.run_id).encode(), suspected.to_bytes())
 

@@ -1,0 +1,100 @@
+"""What operators see of running workers: metrics that add up to what the topics show, and logs that name run and video."""
+
+from collections import Counter
+
+import aiohttp
+import orjson
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams.client import Outcome
+from streams.records import SpanDone
+from tests.service.installation import Installation
+from tests.service.processes import Worker
+from tests.service.videos import video
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRAMES = 514
+DOLLARS_AN_HOUR = "3.6"
+
+Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"EXTENTS_GPU_USD_PER_HOUR": DOLLARS_AN_HOUR}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def workers(service: Installation) -> tuple[Worker, Worker]:
+    return service.processes.start("coordinator"), service.processes.start("gpu")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def outcomes(service: Installation, workers: tuple[Worker, Worker]) -> dict[str, Outcome]:
+    """One request of each outcome, all noted as finished."""
+    broken = video(FRAMES).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
+    found = [await service.run(video(FRAMES)), await service.run(broken), await service.run(video(2), model_version="unknown")]
+    await service.verify_at_rest()
+    return {outcome.name: outcome for _, outcome in found}
+
+
+async def scrape(worker: Worker) -> Samples:
+    """Every sample of a worker's metrics."""
+    async with aiohttp.ClientSession() as http:
+        status, text = await worker.says(http, "metrics")
+    assert status == 200
+    families = text_string_to_metric_families(text)
+    return Counter({(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples})
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    """A sample's value; it must be there."""
+    key = (f"extents_{name}", frozenset(labels.items()))
+    assert key in samples, f"{key} is none of {sorted(name for name, _ in samples)}"
+    return samples[key]
+
+
+async def test_the_coordinators_metrics(outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+    """Requests, rejections, runs and events by what became of them; nothing is unfinished."""
+    assert set(outcomes) == {"inference.completed", "inference.failed", "inference.rejected"}
+    samples = await scrape(workers[0])
+    assert value(samples, "requests_total", decision="run", priority="high") == 2
+    assert value(samples, "rejections_total", rejection_type="validation_failed") == 1
+    for outcome in ("completed", "failed"):
+        assert value(samples, "runs_total", outcome=outcome) == 1
+        assert value(samples, "run_duration_seconds_count", outcome=outcome) == 1
+    for event in outcomes:
+        assert value(samples, "events_total", event=event) == 1
+    assert value(samples, "active_runs") == value(samples, "unfinished_runs") == value(samples, "oldest_unfinished_run_seconds") == 0
+
+
+async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+    """Spans, pairs and GPU time are those of the results topic, dollars follow from the time, and nothing is held."""
+    samples = await scrape(workers[1])
+    done = [record for run in outcomes.values() if "run_id" in run.body for record in service.ledger.spans(run.body["run_id"])[1]]
+    assert all(isinstance(record, SpanDone) for record in done)
+    gpu_seconds = sum(record.gpu_seconds for record in done)
+    assert value(samples, "spans_total", disposition="done", priority="high") == len(done) >= 2
+    assert value(samples, "spans_total", disposition="failed", priority="high") == 1
+    assert value(samples, "pairs_total", precision="float32") >= FRAMES - 1
+    assert value(samples, "gpu_seconds_total") == pytest.approx(gpu_seconds)
+    assert value(samples, "gpu_cost_usd_total") == pytest.approx(gpu_seconds / 1000)
+    for stage in ("fetch", "decode", "predict", "send"):
+        assert value(samples, "stage_duration_seconds_count", stage=stage) >= len(done)
+    assert value(samples, "spans_held", priority="high") == value(samples, "span_bytes_held") == 0
+    assert value(samples, "models_loaded") == 1
+    assert value(samples, "records_in_flight", topic=service.topics.work_high) == 0
+
+
+async def test_logs_name_run_and_video(outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+    """Each line is JSON; what is said of a span or a run can be found by the ids of either."""
+    for worker, events in zip(workers, ({"run.finished"}, {"span.done", "span.failed"}), strict=True):
+        lines = [orjson.loads(line) for line in worker.log.read_bytes().splitlines()]
+        assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
+        told = {(line["event"], line.get("run_id"), line.get("video_id")) for line in lines}
+        for name in ("inference.completed", "inference.failed"):
+            body = outcomes[name].body
+            assert any((event, body["run_id"], body["video_id"]) in told for event in events), f"{worker.name} says nothing of {name}"
