@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from core.identity import request_id
 from core.settings import KafkaSettings, KeySettings, TopicSettings, WasabiSettings
-from devstack.part import Part
-from devstack.workers import worker
+from devstack.workers import Role, worker
+from inference.builtin import builtin_model_version
 from storage.connect import object_keys, open_store
 from streams.topics import Topics, ensure_topics
 from tests.cli.processes import clean_environment
@@ -178,20 +178,22 @@ def test_watching_ends_in_time(extents, video) -> None:
 
 
 @contextmanager
-def coordinator(environment: dict[str, str], folder: Path) -> Iterator[Part]:
-    """A coordinator as a process of its own, ready."""
-    part = worker("coordinator", "coordinator", folder, environment)
+def workers(environment: dict[str, str], folder: Path, *roles: Role) -> Iterator[None]:
+    """A process of its own for each role, ready."""
+    parts = [worker(role, role, folder, environment) for role in roles]
     with asyncio.Runner() as runner:
-        runner.run(part.start())
         try:
-            yield part
+            for part in parts:
+                runner.run(part.start())
+            yield
         finally:
-            runner.run(part.stop())
+            for part in parts:
+                runner.run(part.stop())
 
 
 def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tmp_path: Path) -> None:
     """A request for a model that does not exist ends with status 3, its type and why; as JSON with the whole event."""
-    with coordinator(environment, tmp_path):
+    with workers(environment, tmp_path, "coordinator"):
         done = extents("submit", *ids(video), "--model-version", "mrn0fkfe", "--watch", "--timeout", "60")
         assert done.status == 3, done.err
         lines = [line.split(maxsplit=1) for line in done.out.splitlines()]
@@ -203,3 +205,25 @@ def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tm
     assert (event["event"], event["request_id"]) == ("inference.rejected", str(request_id(*video, 1, "one")))
     assert event["body"]["rejection_type"] == "validation_failed"
     assert event["headers"]["ce_type"]
+
+
+def test_a_run_is_followed_to_its_end(extents, video, environment: dict[str, str], tmp_path: Path) -> None:
+    """Completed: status 0, what was found and where it lies. Failed: status 4 and why."""
+    chunk = "modulo_4/chunk_0000000004.webm"
+
+    async def spoil() -> None:
+        async with open_store(WasabiSettings()) as store:
+            await store.put(object_keys(KeySettings()).chunk(*video, 1, chunk), b"this is no film")
+
+    with workers({**environment, "EXTENTS_RATE_LIMIT_SECONDS": "0"}, tmp_path, "coordinator", "gpu"):
+        done = extents("submit", *ids(video), "--watch", "--timeout", "120")
+        assert done.status == 0, done.err
+        told = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+        assert (told["outcome"], told["model"]) == ("completed", builtin_model_version())
+        assert told["pairs"].startswith("19: ")
+        asyncio.run(spoil())
+        failed = extents("submit", *ids(video), "--frame-count", "20", "--force", "--watch", "--timeout", "120")
+    assert failed.status == 4, failed.err
+    lines = [line.split(maxsplit=1) for line in failed.out.splitlines()]
+    assert lines[0] == ["outcome", "failed"]
+    assert chunk in lines[2][1]
