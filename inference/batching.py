@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 
 from core.errors import PermanentError, TransientError
+from inference.memory import is_shortage
 from inference.predictor import EngineOptions, Probabilities
 
 log = structlog.get_logger()
 
 
-def in_batches(pairs: int, options: EngineOptions, predict: Callable[[int, int, int], Tensor]) -> tuple[list[Tensor], EngineOptions]:
-    """Call ``predict(first, stop, batch_size)`` for consecutive batches of pairs, and halve the batch whenever memory is short.
+def in_batches(
+    pairs: int, options: EngineOptions, predict: Callable[[int, int, EngineOptions], Tensor]
+) -> tuple[list[Tensor], EngineOptions]:
+    """Call ``predict(first, stop, options)`` for consecutive batches of pairs, and halve the batch whenever memory is short.
+
+    A network is compiled for one batch size: with any other it runs uncompiled, since compiling takes a minute.
 
     Returns:
-        The batches' results in their order, and the options with the batch size that has fitted.
+        The batches' results in their order, and the options as they have become: with the batch size that has fitted.
 
     Raises:
         TransientError: there is not enough memory for a single pair.
@@ -28,9 +33,11 @@ def in_batches(pairs: int, options: EngineOptions, predict: Callable[[int, int, 
     while first < pairs:
         stop, shortage = min(first + options.batch_size, pairs), ""
         try:
-            results.append(predict(first, stop, options.batch_size))
+            results.append(predict(first, stop, options))
             first = stop
-        except torch.OutOfMemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
             shortage = str(error)
         if shortage:  # not in the handler, where the error's traceback still holds the batch's tensors
             options = _halved(options, shortage)
@@ -55,4 +62,4 @@ def _halved(options: EngineOptions, shortage: str) -> EngineOptions:
     log.warning("engine.out_of_memory", batch_size=options.batch_size, next_batch_size=smaller, device=options.device)
     if torch.device(options.device).type == "cuda":
         torch.cuda.empty_cache()
-    return replace(options, batch_size=smaller)
+    return replace(options, batch_size=smaller, compile=False)

@@ -32,7 +32,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         data = path.read_bytes()  # once, so that the digest is of the very bytes that are loaded
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    is_torch_file = data[:2] in (b"PK", b"\x80\x02")  # a zip archive, or a bare pickle as PyTorch before 1.6 wrote it
+    # A zip archive, or a bare pickle as PyTorch before 1.6 wrote it; a safetensors file begins with a length, then with JSON.
+    is_torch_file = data[:2] in (b"PK", b"\x80\x02") and data[8:9] != b"{"
     config, state = _read_torch(path, data) if is_torch_file else _read_safetensors(path, data)
     name = config.get("architecture_name")
     if not isinstance(name, str):

@@ -55,6 +55,8 @@ def decode_frames(name: str, data: bytes, frame_count: int, needed: int | None =
             decoded += 1
             if decoded == needed < frame_count:
                 return
+    except MemoryError:  # FFmpeg's own, too: nothing is wrong with the chunk
+        raise
     except (av.error.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
         raise CorruptInputError(f"{name}: no readable WebM with VP9 after {decoded} of {frame_count} frames: {reason}") from error

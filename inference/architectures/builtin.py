@@ -115,13 +115,14 @@ class SiameseStripPredictor:
         self.options = options
         self._device = torch.device(options.device)
         compute_reproducibly(self._device)
-        self._network: Network = network.to(self._device).to(memory_format=torch.channels_last).eval()
+        self._plain: Network = network.to(self._device).to(memory_format=torch.channels_last).eval()
+        self._compiled = self._plain
         if options.compile:
-            forward = compiled(self._network, self._device, self._run_blank)
+            forward = compiled(self._plain, self._device, self._run_blank)
             self.options = replace(options, compile=forward is not None)
-            self._network = self._network if forward is None else forward
+            self._compiled = self._plain if forward is None else forward
         if self._device.type == "cuda" and not self.options.compile:
-            self._run_blank(self._network)
+            self._run_blank(self._plain)
 
     def open_video(self, layout: Layout) -> None:
         """Nothing: the model looks at the strips alone."""
@@ -134,9 +135,10 @@ class SiameseStripPredictor:
             PermanentError: a probability is not finite: the network overflows in this precision.
         """
 
-        def predict(first: int, stop: int, batch_size: int) -> torch.Tensor:
+        def predict(first: int, stop: int, options: EngineOptions) -> torch.Tensor:
             strips = torch.from_numpy(np.ascontiguousarray(frames[first : stop + 1])).to(self._device)
-            return self._probabilities(self._network, strips, batch_size)[:, : stop - first].transpose(0, 1)
+            network = self._compiled if options.compile else self._plain
+            return self._probabilities(network, strips, options.batch_size)[:, : stop - first].transpose(0, 1)
 
         results, self.options = in_batches(len(frames) - 1, self.options, predict)
         found = torch.cat(results) if results else torch.empty((0, 2, len(LABELS)))

@@ -42,6 +42,18 @@ def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
     assert all(torch.equal(checkpoint.state[name], STATE[name]) for name in STATE)
 
 
+@pytest.mark.parametrize("begins", [b"PK", b"\x80\x02"])
+def test_a_safetensors_file_may_begin_like_another(tmp_path: Path, begins: bytes) -> None:
+    """It begins with the length of its header, whose bytes may be those that a zip archive or a pickle begins with."""
+    path, length = tmp_path / "weights", int.from_bytes(begins, "little")
+    metadata = {"architecture_name": "some_network", "config": "{}", "note": ""}
+    safetensors.torch.save_file(STATE, path, metadata=metadata)
+    missing = (length - int.from_bytes(path.read_bytes()[:8], "little")) % 2**16
+    safetensors.torch.save_file(STATE, path, metadata={**metadata, "note": "x" * missing})
+    assert path.read_bytes().startswith(begins)
+    assert read_checkpoint(path).architecture_name == "some_network"
+
+
 class Trap:
     """Unpickled, it would leave a file behind."""
 

@@ -1,5 +1,8 @@
 """The engine: the same answer however pairs are batched, smaller batches when memory is short, wrong checkpoints named."""
 
+import gc
+import io
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,10 +13,12 @@ import structlog
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from benchmarks.reference import Reference
 from core.errors import CheckpointError, CorruptInputError, PermanentError, TransientError
 from inference.architectures.channel_fusion_lora_spatial.engine import Engine
+from inference.builtin import builtin_checkpoint_path
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions
 from tests.inference.conformance import TOLERANCE, load_case
@@ -98,6 +103,47 @@ def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatc
     assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4)]
 
 
+@pytest.mark.parametrize("architecture", ["production", "built in"])
+def test_another_batch_is_not_compiled_anew(engine: Engine, architecture: str) -> None:
+    """A network is compiled for one shape: when that does not fit into memory, smaller batches run uncompiled, and it says so."""
+    predictor: Any = Engine(engine.classifier, engine.options)
+    if architecture == "built in":
+        predictor = load_predictor(builtin_checkpoint_path(), engine.options)
+    expected = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+
+    def full(*_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    predictor._forward = predictor._compiled = full
+    predictor.options = replace(predictor.options, compile=True)
+    found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+    assert (predictor.options.batch_size, predictor.options.compile) == (4, False)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_each_frame_goes_up_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one between two batches, too."""
+    predictor = Engine(engine.classifier, replace(engine.options, batch_size=3))
+    video, upload, uploaded = predictor.open_video(STRIPS.layout), predictor._upload, []
+    monkeypatch.setattr(predictor, "_upload", lambda images: uploaded.append(len(images)) or upload(images))
+    found = predictor.predict(video, FRAMES)
+    assert uploaded == [4, 3, 2]
+    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+
+
+def test_an_engine_goes_with_its_last_user(engine: Engine) -> None:
+    """Its weights must not wait on a device for the garbage collector, which knows nothing of the memory there."""
+    predictor = Engine(engine.classifier, engine.options)
+    predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:2])
+    gone = weakref.ref(predictor)
+    gc.disable()
+    try:
+        del predictor
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one image, so there is nothing to halve; the span is worth another try."""
     predictor = Engine(engine.classifier, engine.options)
@@ -136,6 +182,15 @@ def test_a_broken_ocr_visualisation_is_refused(engine: Engine, image: bytes) -> 
     """The message says that it is the layout's image, and how large it is."""
     with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is no readable image"):
         engine.open_video(replace(STRIPS.layout, ocr_image=image))
+
+
+@pytest.mark.parametrize(("size", "form", "says"), [((1, 20_000), "PNG", "1×20000 pixels"), ((30, 20), "GIF", "no readable image")])
+def test_an_ocr_visualisation_of_another_kind_is_refused(engine: Engine, size: tuple[int, int], form: str, says: str) -> None:
+    """One so long that resizing it would take gigabytes, and one for which another of Pillow's readers would be needed."""
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, form)
+    with pytest.raises(CorruptInputError, match=says):
+        engine.open_video(replace(STRIPS.layout, ocr_image=file.getvalue()))
 
 
 @pytest.mark.parametrize(("rank", "alpha"), [(4, 16), (16, 8), (32, 24.5)])

@@ -1,10 +1,12 @@
 """Running out of memory is an error that may pass, whoever it is that says so."""
 
+import av
 import numpy as np
 import pytest
 import torch
 
 from core.errors import TransientError
+from inference.decode import decode_frames
 from inference.memory import memory_for
 
 FAR_TOO_MANY = 2**50
@@ -22,9 +24,26 @@ def of_a_device() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-@pytest.mark.parametrize("allocate", [of_torch, of_numpy, of_a_device])
+def of_a_driver() -> None:
+    raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported")
+
+
+def of_a_library() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def of_ffmpeg() -> None:
+    def short(*_: object, **__: object) -> None:
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("av.open", short)
+        next(decode_frames("chunk", b"", 1))
+
+
+@pytest.mark.parametrize("allocate", [of_torch, of_numpy, of_a_device, of_a_driver, of_a_library, of_ffmpeg])
 def test_running_out_of_memory_is_transient(allocate) -> None:
-    """PyTorch on the CPU and on a device, and NumPy: each is told as what it was needed for."""
+    """PyTorch on the CPU and on a device, the device's own libraries, NumPy and FFmpeg: each is told as what it was needed for."""
     with pytest.raises(TransientError, match="out of memory with span 7: "), memory_for("span 7"):
         allocate()
 

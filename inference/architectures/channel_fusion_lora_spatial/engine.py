@@ -30,6 +30,10 @@ from inference.predictor import EngineOptions, Frames, Probabilities
 MAX_OCR_PIXELS: Final = 2**26
 """An 8K film's frame has half as many; what decodes to more is no visualisation, and 200 MB is enough for one."""
 
+MAX_OCR_SIDE: Final = 16_384
+"""Twice an 8K film's width: resizing takes memory for each row and column of the image."""
+
+_OCR_FORMATS: Final = ("PNG", "JPEG", "WEBP")  # a stored image reaches no other of Pillow's readers
 _SIZES_KEPT: Final = 8  # resamplers kept by frame size and anchor; a worker has a few videos in hand
 
 
@@ -54,7 +58,9 @@ class Engine:
         self._device = torch.device(options.device)
         self.classifier = classifier
         self._forward: Callable[[Tensor, Tensor, Tensor], Tensor] = classifier
-        self._fit = functools.lru_cache(_SIZES_KEPT)(self._make_fit)
+        make_fit = fit_on_device if options.fit_on_device else fit_with_pillow
+        fit = functools.partial(make_fit, device=self._device)  # not a method: an engine that holds itself outlives its last user
+        self._fit: Callable[[int, int, Anchor], Fit] = functools.lru_cache(_SIZES_KEPT)(fit)
         self._copies: torch.cuda.Stream | None = None
         if self._device.type == "cuda":
             self._copies = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch has no types for it
@@ -98,23 +104,32 @@ class Engine:
     def _predict_batches(self, video: Video, frames: Frames) -> Tensor:
         """Probabilities of all consecutive pairs, from upload to softmax batch by batch, with as small a batch as it takes.
 
-        A frame between two batches is fitted in both. On a GPU the next batch is uploaded while one is computed.
+        On a GPU the next batch is uploaded while one is computed.
         """
+        fit = self._fit(frames.shape[1], frames.shape[2], video.anchor)
+        last: tuple[int, Tensor] = (-1, torch.empty(0))  # the frame between two batches goes up and is fitted once
 
-        def predict(first: int, stop: int, batch_size: int) -> Tensor:
-            fit = self._fit(frames.shape[1], frames.shape[2], video.anchor)
-            return self._classify(video, fit(self._upload(frames[first : stop + 1])), batch_size)
+        def predict(first: int, stop: int, options: EngineOptions) -> Tensor:
+            nonlocal last
+            known = last[0] == first
+            strips = fit(self._upload(frames[first + known : stop + 1]))
+            if known:
+                strips = torch.cat([last[1], strips])
+            probabilities = self._classify(video, strips, options)
+            last = (stop, strips[-1:])
+            return probabilities
 
         results, self.options = in_batches(len(frames) - 1, self.options, predict)
         return torch.cat(results) if results else torch.empty((0, 2, len(LABELS)), device=self._device)
 
-    def _classify(self, video: Video, strips: Tensor, batch_size: int) -> Tensor:
+    def _classify(self, video: Video, strips: Tensor, options: EngineOptions) -> Tensor:
         """Probabilities of one batch's pairs."""
         pairs = len(strips) - 1
-        if self.options.compile and pairs < batch_size:  # one shape only: another would be compiled anew
-            strips = torch.cat([strips, strips[-1:].expand(batch_size - pairs, -1, -1, -1)])
-        memory_format = torch.channels_last if self.options.channels_last else torch.contiguous_format
-        return self._forward(strips.contiguous(memory_format=memory_format), video.ocr_part, video.spatial)[:pairs].clone()
+        if options.compile and pairs < options.batch_size:  # one shape only: another would be compiled anew
+            strips = torch.cat([strips, strips[-1:].expand(options.batch_size - pairs, -1, -1, -1)])
+        memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
+        forward = self._forward if options.compile else self.classifier
+        return forward(strips.contiguous(memory_format=memory_format), video.ocr_part, video.spatial)[:pairs].clone()
 
     def _upload(self, images: Frames) -> Tensor:
         """Copy to the device; to a GPU by a stream of its own from pinned memory, beside what is being computed."""
@@ -127,10 +142,6 @@ class Engine:
         computing.wait_stream(self._copies)
         uploaded.record_stream(computing)
         return uploaded
-
-    def _make_fit(self, height: int, width: int, anchor: Anchor) -> Fit:
-        make = fit_on_device if self.options.fit_on_device else fit_with_pillow
-        return make(height, width, anchor, self._device)
 
     def _run_blank(self, forward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         """One batch of black strips through ``forward``, from the first step of a video to the last."""
@@ -145,10 +156,11 @@ class Engine:
 def _decode_image(data: bytes) -> Frames:
     """An encoded image as uint8 (height, width, 3) RGB."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_OCR_PIXELS:
+        with Image.open(io.BytesIO(data), formats=_OCR_FORMATS) as image:
+            if image.width * image.height > MAX_OCR_PIXELS or max(image.size) > MAX_OCR_SIDE:
                 raise CorruptInputError(
-                    f"layout: the OCR visualisation has {image.width}×{image.height} pixels; {MAX_OCR_PIXELS:,} are the most"
+                    f"layout: the OCR visualisation has {image.width}×{image.height} pixels;"
+                    f" {MAX_OCR_PIXELS:,} are the most, and {MAX_OCR_SIDE:,} a side"
                 )
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow's readers raise
