@@ -161,15 +161,12 @@ async def _model(settings: Settings) -> str:
 async def _device(settings: Settings) -> str:
     if not _has_torch():
         raise Warned("torch is not installed: a coordinator runs here, but no GPU worker")
-    from inference.device import describe_device, pick_device
+    from inference.device import choose_device, describe_device
 
-    available = await asyncio.to_thread(pick_device)
-    wanted = available if settings.worker.device == "auto" else settings.worker.device
-    if wanted == "cuda" and available != "cuda":
-        raise ConfigurationError("EXTENTS_DEVICE is cuda, and torch finds no CUDA device")
-    if wanted == "cpu":
+    device = await asyncio.to_thread(choose_device, settings.worker.device)
+    if device == "cpu":
         raise Warned(f"no GPU is used: a GPU worker here runs on {describe_device('cpu')}")
-    return describe_device(wanted)
+    return describe_device(device)
 
 
 def _has_torch() -> bool:

@@ -24,7 +24,7 @@ from inference.allocation import keep_freed_memory
 from inference.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.compile_cache import keep_compiled
-from inference.device import describe_device, pick_device
+from inference.device import choose_device, describe_device
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions, Frames
 from inference.provenance import describe_engine
@@ -76,7 +76,7 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
 def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
     """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
     keep_compiled(settings.compile_cache)
-    device = pick_device() if settings.device == "auto" else settings.device
+    device = choose_device(settings.device)
     if device == "cpu":
         keep_freed_memory()
     return EngineOptions(

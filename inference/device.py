@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from core.errors import ConfigurationError
+
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -14,6 +16,21 @@ _CPUINFO = Path("/proc/cpuinfo")
 def pick_device() -> str:
     """``cuda`` when there is one that this PyTorch can use, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_device(wanted: str) -> str:
+    """The device for a setting: ``auto`` takes what there is.
+
+    Raises:
+        ConfigurationError: ``cuda`` is wanted, and there is none.
+    """
+    available = pick_device()
+    if wanted == "cuda" and available != "cuda":
+        raise ConfigurationError(
+            f"EXTENTS_DEVICE is cuda, and torch {torch.__version__} finds no CUDA device; set it to auto or cpu, or see that"
+            " the driver is installed and the GPU given to this container"
+        )
+    return available if wanted == "auto" else wanted
 
 
 def compute_reproducibly(device: torch.device) -> None:

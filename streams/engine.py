@@ -19,7 +19,7 @@ from inference.allocation import keep_freed_memory
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from inference.compile_cache import keep_compiled
-from inference.device import describe_device, pick_device
+from inference.device import choose_device, describe_device
 from inference.loading import load_predictor
 from inference.memory import memory_for
 from inference.predictor import EngineOptions, Frames, Predictor, Probabilities
@@ -69,7 +69,7 @@ class Engine:
     def __init__(self, settings: WorkerSettings, health: Health, default_precision: Precision, usd_per_hour: float) -> None:
         self._settings, self._health = settings, health
         self._default_precision, self._usd_per_hour = default_precision, usd_per_hour
-        self.device = pick_device() if settings.device == "auto" else settings.device
+        self.device = choose_device(settings.device)
         self.description = describe_device(self.device)
         keep_compiled(settings.compile_cache)
         if self.device == "cpu":
@@ -155,11 +155,12 @@ class Engine:
 
     def _load(self, version: str, path: Path, checkpoint_sha256: str, precision: Precision) -> "LoadedModel":
         started = time.monotonic()
-        checkpoint = read_checkpoint(path)
-        if checkpoint.sha256 != checkpoint_sha256:
-            raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, the run was admitted with {checkpoint_sha256}")
         options = EngineOptions(self.device, precision, self._settings.batch_size, self._settings.compile)
-        loaded = LoadedModel(load_predictor(checkpoint, options))
+        with memory_for(f"model {version}"):
+            checkpoint = read_checkpoint(path)
+            if checkpoint.sha256 != checkpoint_sha256:
+                raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, the run was admitted with {checkpoint_sha256}")
+            loaded = LoadedModel(load_predictor(checkpoint, options))
         seconds = round(time.monotonic() - started, 2)
         log.info("model.loaded", model_version=version, device=self.description, precision=precision, seconds=seconds)
         return loaded

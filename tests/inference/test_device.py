@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from inference.device import describe_device, pick_device, software_versions
+from core.errors import ConfigurationError
+from inference.device import choose_device, describe_device, pick_device, software_versions
 
 
 def test_the_cpu_is_described_by_its_model_and_threads() -> None:
@@ -15,6 +16,16 @@ def test_the_cpu_is_described_by_its_model_and_threads() -> None:
 def test_cuda_is_picked_where_there_is_one() -> None:
     """The choice follows what PyTorch can use."""
     assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sets cuda is not served by a CPU without a word; auto takes what there is."""
+    monkeypatch.setattr("inference.device.pick_device", lambda: "cpu")
+    assert (choose_device("auto"), choose_device("cpu")) == ("cpu", "cpu")
+    with pytest.raises(ConfigurationError, match=r"EXTENTS_DEVICE is cuda, and torch .* finds no CUDA device"):
+        choose_device("cuda")
+    monkeypatch.setattr("inference.device.pick_device", lambda: "cuda")
+    assert (choose_device("auto"), choose_device("cpu"), choose_device("cuda")) == ("cuda", "cpu", "cuda")
 
 
 @pytest.mark.gpu
