@@ -31,6 +31,9 @@ T = TypeVar("T")
 LAYOUTS_KEPT = 16
 """Layouts of as many videos are kept, since the spans of one video come one after the other."""
 
+LAYOUT_BYTES_KEPT = 64_000_000
+"""And no more than these; an image in a layout takes a megabyte or two."""
+
 
 class SpanFrames:
     """Brings spans into memory. Its calls may overlap.
@@ -57,9 +60,10 @@ class SpanFrames:
                 raise CorruptInputError(
                     f"{stored.key} has SHA-256 {stored.sha256}, the run was admitted with {work.layout_sha256}; submit the video again"
                 )
-            while len(self._layouts) >= LAYOUTS_KEPT:
-                del self._layouts[next(iter(self._layouts))]
             self._layouts[name] = stored.layout
+            while len(self._layouts) > LAYOUTS_KEPT or sum(len(one.ocr_image) for one in self._layouts.values()) > LAYOUT_BYTES_KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            return stored.layout
         return self._layouts[name]
 
     async def fetch(self, work: Work, place: Place, tenure: Tenure) -> dict[Chunk, bytes]:
@@ -94,7 +98,7 @@ class SpanFrames:
 
         def step() -> T:
             what = f"{work.run_id}:{work.span} {chunk.name}"
-            with self._health.step("decode", self._settings.decode_limit_seconds, what), memory_for(what):
+            with self._health.step("decode", self._settings.decode_limit_seconds, what, fatal=True), memory_for(what):
                 return action()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, step)

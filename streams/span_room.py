@@ -56,7 +56,7 @@ class SpanRoom:
         finally:
             self._waiting_high -= high
             self._waiting_alone[priority] -= alone
-        place = Place(self)
+        place = Place(self, priority)
         try:
             await self._tell()
             yield place
@@ -96,7 +96,7 @@ class SpanRoom:
         self._held_bytes += size_bytes
 
     async def take_frames(self, place: "Place", size_bytes: int, tenure: Tenure) -> None:
-        """Wait until the frames fit, in the order of asking; one span is let in however large it is."""
+        """Wait until the frames fit, high priority first, else in the order of asking; one span is let in however large it is."""
 
         def fits() -> bool:
             room = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
@@ -107,7 +107,8 @@ class SpanRoom:
             self._held_bytes += size_bytes
             self._with_frames += 1
 
-        self._asking.append(place)
+        behind = [one for one in self._asking if one.priority is Priority.LOW] if place.priority is Priority.HIGH else []
+        self._asking.insert(len(self._asking) - len(behind), place)
         try:
             await self._when(tenure, fits, claim)
         finally:
@@ -143,8 +144,9 @@ class SpanRoom:
 class Place:
     """One span's place in a worker, and the bytes it holds there."""
 
-    def __init__(self, room: SpanRoom) -> None:
+    def __init__(self, room: SpanRoom, priority: Priority) -> None:
         self._room = room
+        self.priority = priority
         self.fetched_bytes = 0
         self.frame_bytes = 0
 

@@ -212,6 +212,20 @@ async def test_small_spans_do_not_keep_a_large_one_out(enter):
     assert later.has_bytes
 
 
+async def test_high_priority_goes_first_for_bytes_too(enter):
+    """A low span that waits for room with its frames does not hold up a high one."""
+    room = SpanRoom(4, 100)
+    held = enter(room, size_bytes=60)
+    await settle()
+    low, high = enter(room, LOW, size_bytes=90), enter(room, HIGH, size_bytes=40)
+    await settle()
+    assert (low.has_bytes, high.has_bytes) == (False, True)
+    await held.leave()
+    await high.leave()
+    await settle()
+    assert low.has_bytes
+
+
 async def test_what_was_fetched_counts_too(enter):
     """Frames wait for room that others' chunks take; and where all room is taken, nobody begins to fetch."""
     room = SpanRoom(3, 100)
@@ -347,7 +361,6 @@ def test_all_get_through_within_the_limits(places, wishes):
             for _ in range(rests):
                 await asyncio.sleep(0)
             async with room.place(priority, tenure, alone=alone) as place:
-                assert sum(fetched) + sum(frames) < 100
                 inside.append(alone)
                 assert len(inside) <= (1 if any(inside) else places)
                 for _ in range(rests):
