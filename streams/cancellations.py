@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from core.errors import PoisonError
 from core.logging import get_logger
 from core.settings import KafkaSettings
+from streams.brokers import require_topics
 from streams.connection import client_options
 from streams.records import Work
 from streams.suspects import Suspected, decode_notice
@@ -24,7 +25,13 @@ class Cancellations:
         self._kafka, self._topic = kafka, topic
         self._attempts: dict[UUID, int] = {}
         self._suspects: set[tuple[UUID, int, int]] = set()
+        self._following: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
+
+    async def followed(self) -> None:
+        """Ends only with the error that ends the following: who does not know of cancellations any more must not go on."""
+        assert self._following is not None
+        await asyncio.shield(self._following)
 
     def covers(self, work: Work) -> bool:
         """Whether this span's attempt, or a later one of its run, has been cancelled."""
@@ -37,6 +44,7 @@ class Cancellations:
     async def __aenter__(self) -> Self:
         options = {**client_options(self._kafka), "auto_offset_reset": "earliest", "enable_auto_commit": False}
         async with AsyncExitStack() as opened:
+            await require_topics(self._kafka, [self._topic])
             consumer = await opened.enter_async_context(AIOKafkaConsumer(self._topic, **options))
             ends = await consumer.end_offsets(consumer.assignment())
             for tp, end in ends.items():
@@ -44,7 +52,7 @@ class Cancellations:
                     for records in (await consumer.getmany(tp, timeout_ms=1000)).values():
                         self._note(records)
             log.info("cancellations.read", runs=len(self._attempts))
-            following = asyncio.create_task(self._follow(consumer))
+            self._following = following = asyncio.create_task(self._follow(consumer))
             opened.push_async_callback(lambda: asyncio.gather(following, return_exceptions=True))
             opened.callback(following.cancel)
             self._opened = opened.pop_all()

@@ -14,7 +14,10 @@ from core.settings import KafkaSettings
 def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
     if not kafka.security_protocol.endswith("SSL"):
         return None
-    context: ssl.SSLContext = create_ssl_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
+    try:
+        context: ssl.SSLContext = create_ssl_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"KAFKA_SSL_CAFILE={kafka.ssl_cafile}: {error.strerror or error}; expected a PEM file") from error
     return context
 
 

@@ -43,6 +43,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     models = ModelStore(store, keys)
     cache = ModelCache(models, worker.model_cache)
     app.hold(store, cancellations, engine.running(), default_model_loaded(engine, ModelCatalog(models), cache, settings.admission))
+    app.run_beside(cancellations.followed)
     inference = Inference(
         settings=worker,
         announcer=Announcer(topics, Producer(app)),

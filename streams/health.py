@@ -84,13 +84,18 @@ class Health:
         found = [
             f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue
         ]
+        blocked = self.blocked()
+        return found + ([blocked] if blocked else []) + _said(self._faults)
+
+    def blocked(self) -> str | None:
         silent = time.monotonic() - self._turned
-        if silent > LOOP_LIMIT_SECONDS:
-            found.append(f"the event loop has not run for {silent:.0f} s")
-        return found + _said(self._faults)
+        return f"the event loop has not run for {silent:.0f} s" if silent > LOOP_LIMIT_SECONDS else None
 
     def waits(self) -> list[str]:
         return _said(self._waits)
+
+    def running(self) -> list[str]:
+        return [f"{step.name} {step.detail}" for step in list(self._steps.values())]
 
     def hung(self) -> str | None:
         """A step over its limit that only the end of the process can end."""
@@ -138,7 +143,12 @@ class HealthServer:
             await asyncio.sleep(1.0)
 
     def _watch(self) -> None:
+        told = False
         while not self._closed.wait(0.5):
+            blocked = self._health.blocked()  # then nothing answers at /healthz either
+            if blocked and not told:
+                log.critical("process.blocked", reason=blocked, running=self._health.running())
+            told = blocked is not None
             hung = self._health.hung()
             if hung is not None:
                 log.critical("process.hung", step=hung, status=EXIT_HUNG)

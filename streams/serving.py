@@ -11,6 +11,7 @@ from core.logging import get_logger
 from core.metrics import BUILD, CONSUMER_LAG
 from core.settings import Settings
 from streams.app import ExtentsApp
+from streams.group_watch import GroupWatch
 from streams.health import Health, HealthServer
 from streams.patience import Dependency
 
@@ -22,20 +23,16 @@ LAG_EVERY_SECONDS = 15.0
 def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: Iterable[Dependency]) -> Health:
     """Add the server to an app, with what is common to both roles; the role adds its own steps."""
     health = Health()
-    health.add_wait("group", lambda: _group_state(app))
+    group = GroupWatch(app, settings.kafka)
+    health.add_wait("group", group.waited_for)
+    health.add_fault("group", group.fault)
     for dependency in dependencies:
         health.add_wait(dependency.name, dependency.waited_for)
-    app.hold(HealthServer(health, settings.process.http_host, settings.process.http_port))
+    app.hold(HealthServer(health, settings.process.http_host, settings.process.http_port), group)
     BUILD.labels(version("extents"), role).set(1)
 
     app.run_beside(lambda: measure_lag(app))
     return health
-
-
-def _group_state(app: ExtentsApp) -> str | None:
-    if app.consumer_generation_id < 1:
-        return "has not been joined yet"
-    return "a rebalance is under way" if app.rebalancing else None
 
 
 async def measure_lag(app: ExtentsApp) -> None:
@@ -58,5 +55,5 @@ async def _measure_lag(app: ExtentsApp) -> None:
         committed = app.monitor.tp_committed_offsets.get(tp)
         reached = await app.consumer.position(tp) if committed is None else committed
         lag[tp.topic] += max(0, end - (reached or 0))
-    for topic, records in lag.items():
-        CONSUMER_LAG.labels(topic).set(records)
+    for topic in acking:
+        CONSUMER_LAG.labels(topic).set(lag[topic])

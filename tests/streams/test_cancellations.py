@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from core.errors import ConfigurationError
 from streams.cancellations import Cancellations
 from streams.records import Cancelled
 from streams.suspects import Suspected
@@ -39,6 +40,13 @@ async def test_what_is_cancelled_later_is_followed(topic, kafka, send):
         await send(topic, b"\xff")
         await send(topic, cancelled(1))
         await until(lambda: cancellations.covers(work()))
+
+
+async def test_a_missing_topic_is_named(kafka):
+    """A worker that starts before the topics are there ends with a line that says how to make them."""
+    with pytest.raises(ConfigurationError, match=r"^no topic nowhere\.cancelled on the brokers .* extents topics create"):
+        async with Cancellations(kafka, "nowhere.cancelled"):
+            pass
 
 
 async def test_suspects_are_known_by_run_attempt_and_span(topic, kafka, send):
