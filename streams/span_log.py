@@ -66,6 +66,7 @@ class SpanLog:
         """Note that it is taken, confirmed, unless that is in the log already."""
         if self.taken:
             return
+        self.tenure.check()  # a load that outlives its tenure takes nothing
         self.taken = True
         await self._log(SpanTaken(**self._about(), **self._as_read(), taken_at=datetime.now(UTC)))
 

@@ -37,6 +37,16 @@ log = get_logger(__name__)
 
 MAX_PAUSE_SECONDS = 30.0
 
+MAX_WORK_BYTES = 64 * 1024
+"""Ours have about one kilobyte; a run that was redriven often carries its history in a header."""
+
+
+def check_size(message: Message) -> None:
+    """Raises: PoisonError: a record larger than any of ours. It goes whole into the log of its run, for which it might be too large."""
+    found = len(message.value or b"") + sum(len(name) + len(value) for name, value in record_headers(message).items())
+    if found > MAX_WORK_BYTES:
+        raise PoisonError(f"a work record of {found} bytes; ours have at most {MAX_WORK_BYTES}")
+
 
 @dataclass(slots=True)
 class Inference:
@@ -61,6 +71,7 @@ class Inference:
         message = event.message
         try:
             attempt = Try.of(message, priority)
+            check_size(message)
             work = decode(Work, message.value)
             plan_span(work.span, work.frame_count)
         except (PoisonError, ValueError) as error:
@@ -106,6 +117,8 @@ class Inference:
             started = time.monotonic()
             model = await self._load(span)
             done = await self._through_stages(model, span, place, started)
+            if done is None:
+                return "cancelled"
         log.info(
             "span.done",
             run_id=str(work.run_id),
@@ -148,13 +161,16 @@ class Inference:
         # It may take minutes; when a rebalance or a stop begins, the span goes back, and the network is there for the next.
         return await span.tenure.during(asyncio.shield(loading))
 
-    async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone:
+    async def _through_stages(self, model: LoadedModel, span: SpanLog, place: Place, started: float) -> SpanDone | None:
+        """What was sent as its result; None when its run was cancelled before it was computed."""
         work, tenure = span.work, span.tenure
         await self.objects_away.back(tenure)  # what is taken and not done when a worker dies counts against the span
         _, layout, chunks = await concurrently([span.take(), self.frames.layout(work, tenure), self.frames.fetch(work, place, tenure)])
         # That it was taken is confirmed before decoder or device see a byte of it.
         frames = await self.frames.decode(work, chunks, place, tenure)
         async with self.room.device(span.attempt.priority, tenure):
+            if self.cancellations.covers(work):
+                return None
             computing = time.monotonic()
             prediction = await self.engine.predict(model, work, layout, frames)
             STAGE_DURATION.labels("predict").observe(time.monotonic() - computing)
