@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from cli.output import print_facts, print_heading, print_json, print_table, remark
 from cli.parameters import json_option
 from core.settings import Settings
+from streams.brokers import require_topics
 from streams.connection import client_options
 from streams.dead_letter_box import REDRIVEN, DeadLetterBox, Selection, StoredLetter
 from streams.redrive import Step, plan
@@ -147,11 +148,21 @@ def _selection(chosen: dict[str, Any]) -> Selection:
 
 def _read(selection: Selection) -> list[StoredLetter]:
     settings = Settings()
-    return asyncio.run(DeadLetterBox(settings.kafka, Topics(settings.topics)).read(selection))
+    topics = Topics(settings.topics)
+
+    async def read() -> list[StoredLetter]:
+        await require_topics(settings.kafka, [topics.dead_letter])
+        return await DeadLetterBox(settings.kafka, topics).read(selection)
+
+    return asyncio.run(read())
 
 
 async def _carry_out(steps: list[Step]) -> None:
-    """Each record is confirmed before its letters are marked: a command that dies in between may send it again, which changes nothing."""
+    """Each record is confirmed before its letters are marked.
+
+    Of a command that dies in between the next may send it again. A request's name is then the same, so that it is no other; what was
+    no request can come back as a second dead letter.
+    """
     settings = Settings()
     box = DeadLetterBox(settings.kafka, Topics(settings.topics))
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:

@@ -1,10 +1,9 @@
 """What it takes to have dead letters handled again: a plan first, which can be shown, then the records to send. Pure."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from core.errors import PoisonError
 from core.identity import NAMESPACE, run_id
@@ -14,7 +13,10 @@ from streams.records import VideoEncoded, Work, decode
 from streams.topics import Topics
 
 HISTORY_HEADER: Final = "redriven_from"
-"""JSON list of the places of the dead letters that a record was made from, oldest first."""
+"""The places of the dead letters that a record was made from, oldest first, with spaces between them. A run's goes with its work."""
+
+MAX_PLACES: Final = 500
+MAX_HISTORY_BYTES: Final = 16 * 1024
 
 _OURS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
 """Headers that were added when the record was set aside, or tried again: they tell of its past, not of what it is."""
@@ -38,14 +40,14 @@ class Step:
 
 def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
     """A step for each run whose work records are among the letters, however many they are, and one for every other letter."""
-    by_run: dict[tuple[str, int], list[StoredLetter]] = {}
+    by_run: dict[UUID, list[StoredLetter]] = {}
     steps: list[Step] = []
     for letter in letters:
         work = _work(letter, topics)
         if work is None:
             steps.append(_again(letter))
         else:
-            by_run.setdefault((str(work.run_id), work.attempt), []).append(letter)
+            by_run.setdefault(work.run_id, []).append(letter)
     return steps + [_run_again(found, topics) for found in by_run.values()]
 
 
@@ -58,10 +60,10 @@ def _again(letter: StoredLetter) -> Step:
 def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
     """A request for the run of these work records.
 
-    Its name follows from run, attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
+    Its name follows from run, last attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
     once; after that it is asking anew, since the request before may have been rejected.
     """
-    work = decode(Work, letters[0].value)
+    work = max((decode(Work, letter.value) for letter in letters), key=lambda work: work.attempt)
     forced = work.run_id != run_id(work.tenant_id, work.video_id, work.cropped_frames_version, work.model_version)
     before = max(letter.redriven for letter in letters)
     event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}" + (f"/{before}" if before else "")))
@@ -90,5 +92,6 @@ def _work(letter: StoredLetter, topics: Topics) -> Work | None:
 
 
 def _history(letters: list[StoredLetter]) -> dict[str, bytes]:
-    before = [place for letter in letters for place in json.loads(letter.header(HISTORY_HEADER) or "[]")]
-    return {HISTORY_HEADER: json.dumps([*before, *(letter.place for letter in letters)]).encode()}
+    before = [place for letter in letters for place in letter.header(HISTORY_HEADER).split()]
+    places = dict.fromkeys([*before, *(letter.place for letter in letters)])  # the letters of a run may have some in common
+    return {HISTORY_HEADER: " ".join(list(places)[-MAX_PLACES:]).encode()}

@@ -31,6 +31,8 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._unconfirmed: dict[bytes, FutureMessage] = {}
+        self.outdated: set[bytes] = set()
+        """Keys whose last record in the changelog may be an older state than ours: compaction would leave that one alone."""
 
     def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
         # A partition keeps its order, so a key's last change confirms those before it.
@@ -46,6 +48,15 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             key, value = cast(bytes, event.key), cast(bytes | None, event.value)
             if b"/" in key or not _is_older(value, self.data.get(key)):
                 super().apply_changelog_batch([event])
+                self.outdated.discard(key)
+            else:
+                self.outdated.add(key)
+
+    def write_again(self, partition_of: Callable[[bytes], int]) -> None:
+        """Put what is current behind what is outdated."""
+        for key in self.outdated & self.data.keys():
+            self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")
+        self.outdated.clear()
 
     def forget(self, lost: Callable[[bytes], bool]) -> None:
         """Drop the keys of partitions that are another's now, without a word to their changelog.
@@ -159,7 +170,8 @@ class Runs:
     def _take_stock(self) -> None:
         assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
         store = self._table.data
-        self._table.forget(lambda key: self._topics.results_partition(key.decode().partition("/")[0]) not in assigned)
+        self._table.forget(lambda key: self._partition_of(key) not in assigned)
+        self._table.write_again(self._partition_of)
         self.active = {}
         for key, value in store.items():
             if b"/" not in key:
@@ -168,6 +180,9 @@ class Runs:
                     self.active[state.run_id] = state
         log.info("runs.recovered", active=len(self.active), keys=len(store), partitions=sorted(assigned))
         self.on_recovered()
+
+    def _partition_of(self, key: bytes) -> int:
+        return self._topics.results_partition(key.decode().partition("/")[0])
 
 
 def _span_key(run_id: str, attempt: int, span: int) -> bytes:

@@ -44,6 +44,7 @@ from streams.records import (
     VideoEncoded,
     Work,
 )
+from streams.redrive import HISTORY_HEADER, MAX_HISTORY_BYTES
 
 log = get_logger(__name__)
 
@@ -231,6 +232,9 @@ class Admission:
         await self.announcer.log_run(tenure, str(run_id), started.to_bytes())
         topics = self.announcer.topics
         topic, partitions = topics.work_high if high else topics.work_low, topics.settings.work_partitions
+        headers = {"traceparent": read.ref.traceparent.encode()} if read.ref.traceparent else {}
+        if len(history := received.headers.get(HISTORY_HEADER, b"")) <= MAX_HISTORY_BYTES:
+            headers |= {HISTORY_HEADER: history} if history else {}
         first = run_id.int % partitions  # runs begin at different partitions, so that short ones spread as well
         await concurrently(
             self.announcer.producer.send(
@@ -239,7 +243,7 @@ class Admission:
                 f"{run_id}:{span.index}".encode(),
                 Work(**pins.model_dump(exclude={"schema_version"}), span=span.index).to_bytes(),
                 partition=(first + span.index) % partitions,
-                headers={"traceparent": read.ref.traceparent.encode()} if read.ref.traceparent else {},
+                headers=headers,
             )
             for span in plan_spans(pins.frame_count)
         )

@@ -99,7 +99,7 @@ def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, set
     request = decode(VideoEncoded, value)
     assert (request.video_id, request.frame_count, request.model_version, request.force) == (VIDEO, 2000, "m", False)
     assert request.event_id is not None
-    assert json.loads(headers["redriven_from"]) == ["0/0", "0/1"]
+    assert headers["redriven_from"] == b"0/0 0/1"
     assert [one["handled"] for one in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == ["redriven", "redriven"]
 
 
@@ -117,7 +117,7 @@ def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None
     extents("dead-letters", "redrive", "--yes")
     ((value, headers),) = asyncio.run(records(settings, Topics(settings.topics).encoded))
     assert value == b"\xff not JSON"
-    assert headers == {"traceparent": b"00-1", "redriven_from": b'["0/0"]'}
+    assert headers == {"traceparent": b"00-1", "redriven_from": b"0/0"}
 
 
 def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +128,18 @@ def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatc
     assert done.status == 1
     assert "send the record to" in done.out
     assert asyncio.run(records(settings, Topics(settings.topics).encoded)) == []
+
+
+def test_brokers_that_are_not_there_are_named(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the address, and no traceback; the same for a topic."""
+    monkeypatch.setenv("EXTENTS_TOPIC_PREFIX", "nowhere.")
+    done = extents("dead-letters", "list")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "no topic nowhere.inference.dead-letter" in done.err
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    done = extents("dead-letters", "list")
+    assert (done.status, done.err.count("\n")) == (1, 1)
+    assert "brokers at 127.0.0.1:1 (PLAINTEXT)" in done.err
 
 
 def test_a_discarded_letter_is_listed_no_more(extents, settings: Settings) -> None:

@@ -51,7 +51,9 @@ class Admitting(Admission):
         return made
 
     async def start(self, answer: AdmissionAnswer = ANSWER, pinned: _Pinned | None = None) -> list[tuple[str, object]]:
-        await self._start(Tenure(1), SimpleNamespace(), SimpleNamespace(asked=None, video=SimpleNamespace()), answer, pinned)
+        await self._start(
+            Tenure(1), SimpleNamespace(), SimpleNamespace(asked=SimpleNamespace(video_id=None), video=SimpleNamespace()), answer, pinned
+        )
         return self.came_of_it
 
 

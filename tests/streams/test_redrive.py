@@ -31,6 +31,18 @@ def test_asking_twice_before_it_is_marked_is_asking_once():
     assert event_ids(0) == event_ids(0, 0)
 
 
+def test_a_run_that_failed_twice_is_asked_for_once():
+    """The letters of both attempts are about one run: its last attempt is followed by one more, which knows of all of them."""
+    letters = [
+        StoredLetter(f"0/{at}", datetime(2026, 1, 1, tzinfo=UTC), b"k", work(0, attempt=attempt).to_bytes(), {"origin": origin(), **more})
+        for at, attempt, more in ((4, 1, {}), (9, 2, {"redriven_from": b"0/4"}))
+    ]
+    (step,) = plan(letters, TOPICS)
+    assert step.does.endswith("after attempt 2")
+    assert step.headers == {"redriven_from": b"0/4 0/9"}
+    assert decode(VideoEncoded, step.value).event_id == decode(VideoEncoded, plan(letters[1:], TOPICS)[0].value).event_id
+
+
 def test_asking_again_after_it_was_redriven_is_another_request():
     """The first may have been rejected, by a limit that was full then: it would be answered by that for ever."""
     assert len(event_ids(0) | event_ids(1) | event_ids(2)) == 3

@@ -9,7 +9,7 @@ import pytest
 from core.settings import KafkaSettings, TopicSettings
 from streams.app import make_app
 from streams.run_log import RunState
-from streams.run_table import Runs
+from streams.run_table import ConfirmedTable, Runs
 from streams.topics import COORDINATOR, Topics
 
 RUN = str(uuid4())
@@ -49,6 +49,19 @@ def test_a_state_goes_forward(recovered):
     assert recovered(state(5), state(9)).get(RUN).offset == 9
     assert recovered(state(5), (RUN, None)).get(RUN) is None
     assert recovered(state(5), (RUN, None), state(3)).get(RUN).offset == 3
+
+
+def test_an_outdated_state_is_written_over(recovered, monkeypatch):
+    """Compaction keeps the last record of a key: the state that counts is put behind one that came after it, and only then."""
+    written = []
+    monkeypatch.setattr(ConfirmedTable, "send_changelog", lambda _, partition, key, value, **__: written.append((partition, key, value)))
+    runs = recovered(state(5), state(9), state(6))
+    runs._table.write_again(lambda key: 3)
+    assert written == [(3, RUN.encode(), state(9)[1])]
+    runs._table.write_again(lambda key: 3)
+    recovered(state(5), state(9), state(6), state(11))._table.write_again(lambda key: 3)
+    recovered(state(9), state(6), (RUN, None))._table.write_again(lambda key: 3)
+    assert len(written) == 1
 
 
 def test_results_of_another_attempt_are_not_removed(recovered):
