@@ -1,5 +1,6 @@
 """``extents demo``: the main job, from a film to its run database, over real servers on this machine."""
 
+import os
 import sys
 import tempfile
 import time
@@ -10,14 +11,14 @@ import click
 from cli.caption_table import captions_as_json
 from cli.demo_check import Finding, compare, print_comparison
 from cli.demo_run import DemoRun, run_demo
-from cli.output import print_facts, print_heading, print_json, remark
+from cli.output import print_facts, print_heading, print_json, program, remark
 from cli.parameters import json_option
 from cli.submit import outcome_facts
 from core.files import make_parent
 from core.types import FRAMES_PER_SECOND
 from devstack.leash import StackError
 from devstack.paths import STACKS, stack_folder
-from devstack.stack import owned
+from devstack.stack import ENV_FILE, owned
 from inference.sample import make_sample
 
 
@@ -98,13 +99,17 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
     print_heading("Rows in Supabase")
     print_facts([(row.table, row.found if row.good else f"{row.found}: NOT what inference.completed says") for row in run.rows])
     print_heading("What to try next")
+    extents = program()
     print_facts(
         [
             ("film", str(film)),
             ("run database", str(run_db)),
-            ("look into it", f"extents show {run_db}"),
-            ("your own film", "extents find FILM --crop LEFT,TOP,RIGHT,BOTTOM --srt"),
-            ("the service", "extents dev up; . .stack/dev/env; extents worker coordinator; extents worker gpu; extents submit --help"),
+            ("look into it", f"{extents} show {run_db}"),
+            ("your own film", f"{extents} find FILM --crop LEFT,TOP,RIGHT,BOTTOM --srt"),
+            ("the service", f"{extents} dev up && . {os.path.relpath(stack_folder('dev') / ENV_FILE)}"),
+            ("", f"{extents} worker coordinator &"),
+            ("", f"EXTENTS_HTTP_PORT=9465 {extents} worker gpu &"),
+            ("", f"{extents} submit --help"),
         ]
     )
 

@@ -52,11 +52,11 @@ def up(name: str, brokers: str | None, as_json: bool) -> None:
     began = time.monotonic()
     progress = Console(stderr=True)
     found = stack.up(stack_folder(name), brokers=int(brokers) if brokers else None, progress=lambda line: progress.print(line, style="dim"))
+    _check_processes(found)
     for topic in create_topics(found):
         progress.print(f"topic {topic} created", style="dim")
     progress.print(f"up after {time.monotonic() - began:.1f} s", style="dim")
     _print(found, as_json)
-    _check_processes(found)
 
 
 @command.command()
@@ -141,13 +141,16 @@ def create_topics(found: Stack) -> list[str]:
 
 def _check_processes(found: Stack) -> None:
     gone = [part for part in found.status() if part.pid is None]
+    if stack.is_starting(found.folder):
+        raise ConfigurationError(f"the stack is being started; wait for it: extents dev up --name {found.folder.name}")
     if stack.is_running(found.folder) and gone:
         logs = ", ".join(_short(part.log) for part in gone)
         raise ConfigurationError(
-            f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); start anew: extents dev down, then up"
+            f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); "
+            f"start anew: extents dev down --name {found.folder.name}, then up"
         )
     if gone:
-        raise ConfigurationError("the stack is not running; start it: extents dev up")
+        raise ConfigurationError(f"the stack is not running; start it: extents dev up --name {found.folder.name}")
 
 
 def _print(found: Stack, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 
 from cli.encode_targets import Target, encode_to_folder, encode_to_store
-from cli.output import print_facts, print_json, progress, size
+from cli.output import print_facts, print_json, program, progress, size
 from cli.parameters import UuidParameter, anchor_option, crop_option, json_option
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
@@ -53,11 +53,11 @@ def command(
     if out is not None and tenant_id is None and video_id is None:
         with progress("encoding", "frames") as report:
             target = encode_to_folder(video, box, Anchor(anchor), out, version, report)
-        following = f"extents predict {out}"
+        following = f"{program()} predict {out}"
     elif out is None and tenant_id is not None and video_id is not None:
         with progress("encoding", "frames") as report:
             target = encode_to_store(video, box, Anchor(anchor), Settings(), tenant_id, video_id, version, report)
-        following = f"extents submit --tenant-id {tenant_id} --video-id {video_id} --version {version} --watch"
+        following = f"{program()} submit --tenant-id {tenant_id} --video-id {video_id} --version {version} --watch"
     else:
         raise click.UsageError("say where to: either --out FOLDER, or --tenant-id and --video-id for the object store")
     _print(target, box, version, following, as_json)

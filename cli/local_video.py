@@ -62,7 +62,7 @@ def open_folder(folder: Path, version: int | None) -> LocalVideo:
         raise MissingObjectError(f"{folder}: no version {version} of the cropped frames; there are: {', '.join(map(str, versions))}")
     version = version or versions[-1]
     root = folder / f"cropped_frames_v{version}"
-    names = {name for path in root.glob("*/*") if _CHUNK.fullmatch(name := path.relative_to(root).as_posix())}
+    names = {name for path in root.glob("*/*") if is_chunk(name := path.relative_to(root).as_posix())}
     layout, layout_sha256 = _read_layout(folder)
     return LocalVideo(
         layout=layout,
@@ -71,6 +71,11 @@ def open_folder(folder: Path, version: int | None) -> LocalVideo:
         frame_count=find_frame_count(str(root), names, lambda name: count_frames(str(root / name), (root / name).read_bytes())),
         read_chunk=lambda name: (root / name).read_bytes(),
     )
+
+
+def is_chunk(name: str) -> bool:
+    """Whether a file or object below ``cropped_frames_v*`` is a chunk: others may lie beside them."""
+    return _CHUNK.fullmatch(name) is not None
 
 
 def find_frame_count(where: str, names: Collection[str], count_frames: Callable[[str], int]) -> int:

@@ -115,6 +115,8 @@ def list_models(as_json: bool) -> None:
                 found.append(await models.manifest(version))
             except CorruptInputError as error:
                 remark(str(error))
+            except UnknownModelError:
+                continue  # removed meanwhile
         return found
 
     path = builtin_checkpoint_path()

@@ -1,8 +1,11 @@
 """What the commands print, in one look: tables and JSON on standard output, progress and remarks on standard error."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import click
@@ -55,6 +58,14 @@ def print_heading(text: str) -> None:
 def remark(text: str) -> None:
     """Say something that is no result."""
     click.echo(text, err=True)
+
+
+def program() -> str:
+    """How the running program is started again: ``extents`` where the shell finds it, else its path from here."""
+    path = Path(sys.argv[0])
+    if path.name != "extents" or shutil.which("extents") == str(path):
+        return "extents"
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import click
 
 from cli.local_run import choose_model, engine_options, run_locally
 from cli.local_video import open_folder
-from cli.output import print_facts, print_json, progress
+from cli.output import print_facts, print_json, program, progress
 from cli.parameters import json_option
 from core.captions import find_captions
 from core.files import make_parent, write_whole
@@ -102,7 +102,7 @@ def command(
             ("model", f"{run.model_version}, {summary['precision']} on {summary['device']}"),
             ("took", f"{run.processing_time_seconds:.1f} s, {summary['pairs_per_second']:.0f} pairs/s"),
             ("run database", str(path)),
-            ("see it", f"extents show {path}"),
+            ("see it", f"{program()} show {path}"),
         ]
     )
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import click
 
 from cli.following import follow
-from cli.local_video import find_frame_count
+from cli.local_video import find_frame_count, is_chunk
 from cli.output import print_facts, print_json, remark, size
 from cli.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.errors import MissingObjectError
@@ -103,7 +103,9 @@ def command(
         if not watch:
             _print_published(await publish(settings.kafka, topics, video), video, as_json)
             return 0
-        async with Outcomes(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
+        # A request that was named may have been answered before now, and is not answered twice.
+        reading = Outcomes(settings.kafka, topics, from_beginning=event_id is not None)
+        async with reading as outcomes, open_rows(settings.supabase) as rows:
             published = await publish(settings.kafka, topics, video)
             remark(f"request {published.request_id}: {count} frames, at {_place(published)}")
             outcome = await follow(outcomes, rows, published.request_id, timeout_seconds)
@@ -120,7 +122,7 @@ async def _count_frames(settings: Settings, tenant: UUID, video: UUID, version: 
     keys = object_keys(settings.keys)
     prefix = keys.chunk_prefix(tenant, video, version, "")
     async with open_store(settings.wasabi) as store:
-        names = {key.removeprefix(prefix) async for key in store.list_keys(prefix)}
+        names = {name async for key in store.list_keys(prefix) if is_chunk(name := key.removeprefix(prefix))}
         where = f"s3://{store.bucket}/{prefix.rstrip('/')}"
         if not names:
             raise MissingObjectError(f"{where}: no chunks there; extents encode VIDEO --tenant-id {tenant} --video-id {video} makes them")

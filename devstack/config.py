@@ -98,6 +98,7 @@ class StackConfig:
         """The variables by which the service finds the stack: the same ones, and all of those, that it reads in production."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
             "KAFKA_REPLICATION_FACTOR": str(self.brokers),
             "KAFKA_MIN_INSYNC_REPLICAS": str(min(self.brokers, 2)),
             "WASABI_ACCESS_KEY": self.access_key,
@@ -136,7 +137,7 @@ def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool, prox
     elif brokers not in (None, config.brokers):
         raise ConfigurationError(
             f"{folder} holds a stack of {config.brokers} broker(s), {brokers} were asked for; "
-            "its topics cannot be carried over: throw it away with `extents dev down --purge`, or use another --name"
+            f"its topics cannot be carried over: throw it away with `extents dev down --name {folder.name} --purge`, or use another --name"
         )
     preferred = {**(USUAL_PORTS if usual_ports else {}), **config.ports}
     controllers = [f"controller-{node}" for node in range(1, config.brokers + 1)]

@@ -33,7 +33,7 @@ async def apply_migrations(dsn: str, folder: Path) -> list[str]:
                 if known[version] != statements:
                     raise ConfigurationError(
                         f"{path.name} was applied in another form than it has now; "
-                        "put changes in a new file, or start from nothing: extents dev down --purge"
+                        "put changes in a new file, or throw the stack's data away: extents dev down --name NAME --purge"
                     )
                 continue
             try:

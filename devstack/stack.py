@@ -153,7 +153,8 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
         stack = find(folder)
         if brokers not in (None, stack.config.brokers):
             raise ConfigurationError(
-                f"the stack in {folder} is running with {stack.config.brokers} broker(s); end it first: extents dev down"
+                f"the stack in {folder} is running with {stack.config.brokers} broker(s); "
+                f"end it first: extents dev down --name {folder.name}"
             )
         return stack
     leash = _launch(folder, ["--usual-ports", *([f"--brokers={brokers}"] if brokers else [])], progress)
@@ -185,8 +186,13 @@ def find(folder: Path) -> Stack:
     """
     config = load_config(folder)
     if config is None:
-        raise ConfigurationError(f"there is no stack in {folder}; start one: extents dev up")
+        raise ConfigurationError(f"there is no stack in {folder}; start one: extents dev up --name {folder.name}")
     return Stack(folder, config)
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether a supervisor has the folder, and not all parts have started yet."""
+    return is_running(folder) and not (folder / STATE_FILE).exists()
 
 
 def is_running(folder: Path) -> bool:
@@ -222,7 +228,7 @@ def _launch(folder: Path, options: list[str], progress: Progress | None) -> Leas
 
 def _wait_until_up(folder: Path) -> None:
     """Somebody else is starting the stack just now, or has."""
-    while is_running(folder) and not (folder / STATE_FILE).exists():
+    while is_starting(folder):
         time.sleep(0.1)
 
 

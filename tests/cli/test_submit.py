@@ -122,14 +122,24 @@ def test_a_video_that_is_not_there_is_not_submitted(extents, topics: Topics, nam
     assert published(topics.encoded) == []
 
 
+def test_other_objects_beside_the_chunks_do_not_count(extents, video, topics: Topics) -> None:
+    """Whatever lies there, the frames are counted by the chunks alone."""
+
+    async def add() -> None:
+        async with open_store(WasabiSettings()) as store:
+            for name in ("notes.txt", "modulo_1/chunk_0000000001.webm.bak", "modulo_1/~", "modulo_16/chunk_x.webm"):
+                await store.put(object_keys(KeySettings()).chunk_prefix(*video, 1, name), b"no chunk")
+
+    asyncio.run(add())
+    assert json.loads(extents("submit", *ids(video), "--json").out)["frame_count"] == 20
+
+
 def test_a_missing_chunk_is_named(extents, video, topics: Topics) -> None:
-    """A video that is not whole is told at once; an object of another kind beside the chunks is none of them."""
+    """A video that is not whole is told at once."""
 
     async def change() -> None:
-        keys = object_keys(KeySettings())
         async with open_store(WasabiSettings()) as store:
-            await store.put(keys.chunk_prefix(*video, 1, "notes.txt"), b"no chunk")
-            await store.delete(keys.chunk(*video, 1, "modulo_4/chunk_0000000004.webm"))
+            await store.delete(object_keys(KeySettings()).chunk(*video, 1, "modulo_4/chunk_0000000004.webm"))
 
     asyncio.run(change())
     done = extents("submit", *ids(video))
@@ -201,6 +211,8 @@ def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tm
         assert "mrn0fkfe" in lines[2][1]
         told = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
         assert told.status == 3, told.err
+        again = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
+        assert (again.status, json.loads(again.out)) == (3, json.loads(told.out))
     event = json.loads(told.out)
     assert (event["event"], event["request_id"]) == ("inference.rejected", str(request_id(*video, 1, "one")))
     assert event["body"]["rejection_type"] == "validation_failed"

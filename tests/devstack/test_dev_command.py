@@ -73,7 +73,7 @@ def test_what_is_not_there_is_an_error_with_a_way_out():
     answer = subprocess.run([EXTENTS, "dev", "status", "--name", "never-made"], capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr.startswith("error: there is no stack in ")
-    assert answer.stderr.endswith("extents dev up\n")
+    assert answer.stderr.endswith("extents dev up --name never-made\n")
 
 
 def test_help_shows_examples():
