@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
+from benchmarks.cores import pin
 from cli.dev import create_topics
 from core.settings import ProcessSettings, Settings, WorkerSettings, variable
 from core.types import Layout
@@ -95,12 +96,13 @@ class Service:
         await ModelStore(self._store, self._keys).push(manifest, data)
 
     @asynccontextmanager
-    async def process(self, role: Role, name: str) -> AsyncIterator[int]:
-        """A process of its own, ready; gives its id."""
-        part = worker(role, name, self._folder, {})
+    async def process(self, role: Role, name: str, cores: frozenset[int]) -> AsyncIterator[int]:
+        """A process of its own, ready, on these cores; gives its id."""
+        part = worker(role, name, self._folder, {"OMP_NUM_THREADS": str(len(cores))})
         try:
             _say(f"{name} ready after {await part.start():.0f} s")
             assert part.process is not None
+            pin(part.process.pid, cores)
             yield part.process.pid
         finally:
             await part.stop()

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from benchmarks.cores import Cores, held_to
 from benchmarks.decoding import encode_chunk
 from benchmarks.installation import RunTimes, Service, StoredVideo, open_service, peak_memory_mib, throwaway_stack
 from benchmarks.measure import ROUNDS, median_ratio
@@ -58,7 +59,8 @@ def measure_service() -> Result:
     """Both models: pairs per second of the worker and of decoding and predicting alone, and their ratio."""
     production = _production_file()
     rows: list[list[Value]] = []
-    with throwaway_stack() as stack:
+    cores = Cores.halves()
+    with held_to(cores.serving), throwaway_stack() as stack, held_to(cores.computing):
         path = stack.folder / "production.pt"
         path.write_bytes(production)
         checkpoint = read_checkpoint(path)
@@ -68,7 +70,7 @@ def measure_service() -> Result:
             Job("built-in", builtin_model_version(), load_predictor(builtin_checkpoint_path(), options), _video(_BUILTIN_FRAMES)),
             Job("production architecture", _PRODUCTION_VERSION, load_predictor(checkpoint, options), _video(_PRODUCTION_FRAMES)),
         ]
-        for job, found in zip(jobs, asyncio.run(_measure(stack, jobs, checkpoint, production)), strict=True):
+        for job, found in zip(jobs, asyncio.run(_measure(stack, cores, jobs, checkpoint, production)), strict=True):
             whole = statistics.median(run.whole for run in found.runs)
             ratio = median_ratio(found.worker, found.alone)
             pairs = job.video.frame_count - 1
@@ -84,24 +86,26 @@ def measure_service() -> Result:
     ]
     notes = [
         f"Strips of {STRIP[1]}×{STRIP[0]}; medians of {ROUNDS} rounds, ratios within each. Worker: from the first span_taken to the last"
-        " span_done in the results topic, with store, broker and database on the same machine.",
+        " span_done in the results topic.",
         f"Decode + predict: in this process, span after span, chunks decoded in {worker.decode_threads} threads.",
+        f"Both are held to the same cores, {len(cores.computing)} of the machine's; store, broker, database and coordinator to"
+        + (" the others." if cores.computing != cores.serving else " them, too."),
         "Event to completion: from publishing video.encoded until inference.completed is read. Peak: resident memory since the start.",
     ]
     return Result("service", "The worker against decoding and predicting alone", columns, rows, notes)
 
 
-async def _measure(stack: OwnedStack, jobs: list[Job], checkpoint: Checkpoint, weights: bytes) -> list[Measured]:
-    async with open_service(stack) as service, service.process("coordinator", "coordinator"):
+async def _measure(stack: OwnedStack, cores: Cores, jobs: list[Job], checkpoint: Checkpoint, weights: bytes) -> list[Measured]:
+    async with open_service(stack) as service, service.process("coordinator", "coordinator", cores.serving):
         await service.push_model(_PRODUCTION_VERSION, weights, checkpoint.sha256, checkpoint.architecture_name)
-        return [await _measure_job(service, job, number) for number, job in enumerate(jobs, 1)]
+        return [await _measure_job(service, cores, job, number) for number, job in enumerate(jobs, 1)]
 
 
-async def _measure_job(service: Service, job: Job, number: int) -> Measured:
+async def _measure_job(service: Service, cores: Cores, job: Job, number: int) -> Measured:
     """Both ways in turn, with a worker of its own, so that its peak memory is this model's."""
     found = Measured([], [], [], 0)
     pairs = job.video.frame_count - 1
-    async with service.process("gpu", f"worker-{number}") as pid:
+    async with service.process("gpu", f"worker-{number}", cores.computing) as pid:
         for turn in range(ROUNDS + 1):
             alone = await asyncio.to_thread(_decode_and_predict, job)
             run = await service.run(job.video, job.model_version)

@@ -1,0 +1,44 @@
+"""Who runs on which cores: what is compared on the same ones, whatever serves both on others."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Numbers of processor cores; both sets are the same where there is one core only."""
+
+    computing: frozenset[int]
+    serving: frozenset[int]
+
+    @classmethod
+    def halves(cls) -> Self:
+        """Half of the cores that this process may use for each."""
+        cores = sorted(os.sched_getaffinity(0))
+        half = len(cores) // 2
+        return cls(frozenset(cores[half:]), frozenset(cores[:half] or cores))
+
+
+@contextmanager
+def held_to(cores: frozenset[int]) -> Iterator[None]:
+    """Have this process, and those it starts in this block, run on these cores, with a thread of PyTorch for each."""
+    allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    pin(os.getpid(), cores)
+    torch.set_num_threads(len(cores))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        pin(os.getpid(), allowed)
+
+
+def pin(pid: int, cores: frozenset[int] | set[int]) -> None:
+    """Move all threads of a running process to these cores; those they start later stay there."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), cores)
