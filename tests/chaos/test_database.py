@@ -83,7 +83,7 @@ async def test_away_while_results_come_in(
 
 async def test_how_often_it_is_asked_while_away(service: Installation, proxy: HttpProxy, chaos: Chaos, report: Report) -> None:
     """However many runs and requests wait for the database, one question goes out after each pause."""
-    seconds, in_flight = chaos.of(full=(60.0, 20), short=(3.0, 4))
+    seconds, in_flight = chaos.of(full=(40.0, 20), short=(3.0, 4))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
 
         async def work() -> None:
@@ -109,7 +109,7 @@ async def test_slow_and_failing_at_random(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
     """Answers that take their time, then errors at random, then everything: videos are completed meanwhile and afterwards."""
-    slow_seconds, failing_seconds, in_flight = chaos.of(full=(30.0, 40.0, 6), short=(1.0, 1.5, 3))
+    slow_seconds, failing_seconds, in_flight = chaos.of(full=(15.0, 25.0, 6), short=(1.0, 1.5, 3))
     unwell: list[tuple[str, tuple[Fault, ...], float, float]] = [
         ("database slow", (Fault.LATE,), 1.0, slow_seconds),
         ("database answering 500", (Fault.ERROR,), 0.5, failing_seconds),
