@@ -11,27 +11,14 @@ import structlog
 import torch._dynamo
 import torch._inductor.config
 from torch._dynamo.utils import counters
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.exc import InvalidCxxCompiler
 
 from inference.builtin import builtin_checkpoint_path
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions
-from tests.conftest import NEEDS_COMPILER
+from tests.inference.compiler import needs_compiler
 from tests.inference.conformance import TOLERANCE, load_case
 
 OPTIONS = EngineOptions(compile=True, batch_size=3)
-
-
-def has_compiler() -> bool:
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        return False
-    return True
-
-
-needs_compiler = pytest.mark.skipif(not has_compiler(), reason=NEEDS_COMPILER)
 
 
 @needs_compiler

@@ -1,11 +1,14 @@
 """Where compiled networks are kept."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from inference.compile_cache import keep_compiled
+from tests.inference.compiler import needs_compiler
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -17,6 +20,29 @@ def test_the_folder_is_handed_to_the_compiler(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv(VARIABLE)
     keep_compiled(Path("~/kept"))
     assert os.environ[VARIABLE] == str(tmp_path / "kept")
+
+
+@needs_compiler
+def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
+    """Another process finds every kernel of the first."""
+    program = (
+        "from pathlib import Path\n"
+        "from inference.builtin import builtin_checkpoint_path\n"
+        "from inference.compile_cache import keep_compiled\n"
+        "from inference.loading import load_predictor\n"
+        "from inference.predictor import EngineOptions\n"
+        f"keep_compiled(Path({str(tmp_path)!r}))\n"
+        "assert load_predictor(builtin_checkpoint_path(), EngineOptions(compile=True, batch_size=2)).options.compile\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+
+    def kernels() -> dict[Path, int]:
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=200, env=environment)
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")}
+
+    first = kernels()
+    assert first
+    assert kernels() == first
 
 
 def test_the_compilers_own_variable_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,16 @@ def test_a_pair_has_one_result_in_every_batching(engine: Engine, batch_size: int
     assert np.abs(found - STRIPS.expected[first : first + len(part) - 1]).max() < 1e-5
 
 
+def test_a_pair_has_one_result_in_either_span(engine: Engine) -> None:
+    """Whether the frames around the border of two spans are in one, in the other, or in one batch with both."""
+    strips = load_case("spans-center")
+    video, (before, after) = engine.open_video(strips.layout), strips.spans
+    whole = engine.predict(video, np.concatenate([before[-3:], after[1:3]]))
+    parts = [engine.predict(video, before[-3:]), engine.predict(video, after[:3])]
+    assert np.abs(whole - np.concatenate(parts)).max() < 1e-5
+    assert np.abs(whole - strips.expected[len(before) - 3 :][:4]).max() < 1e-5
+
+
 def test_the_same_span_gives_the_same_bytes(engine: Engine) -> None:
     """Twice the same frames, the second time after others of another size, give the same bytes."""
     once = engine.predict(engine.open_video(STRIPS.layout), FRAMES)

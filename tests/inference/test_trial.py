@@ -1,0 +1,36 @@
+"""Before a model is stored, it must have computed something that can be a probability."""
+
+import numpy as np
+import pytest
+
+from core.errors import CheckpointError
+from inference.builtin import builtin_checkpoint_path
+from inference.loading import load_predictor
+from inference.predictor import EngineOptions
+from inference.trial import try_predictor
+
+
+class Predicts:
+    """A predictor that says the same of every pair."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def open_video(self, layout: object) -> None:
+        pass
+
+    def predict(self, video: None, frames: np.ndarray) -> np.ndarray:
+        return np.full((len(frames) - 1, 2, 5), self.value, np.float32)
+
+
+def test_a_model_that_computes_passes() -> None:
+    """The built-in one does, and one whose probabilities are all alike, too."""
+    try_predictor(load_predictor(builtin_checkpoint_path(), EngineOptions()))
+    try_predictor(Predicts(0.2))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
+def test_what_is_no_probability_is_refused(value: float) -> None:
+    """Five that do not add up to one, or are no numbers: the message shows them."""
+    with pytest.raises(CheckpointError, match="for a pair of black strips; expected probabilities"):
+        try_predictor(Predicts(value))
