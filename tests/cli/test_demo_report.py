@@ -1,0 +1,97 @@
+"""What ``extents demo`` says of a run, and the status it ends with, whatever came of it. The run itself is made up here."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cli import demo
+from cli.demo_check import Row
+from cli.demo_run import DemoRun
+from core.types import Anchor
+from inference.encode import CropBox
+from inference.sample import Sample, SampleCaption
+from streams.client import Outcome
+
+CAPTIONS = (SampleCaption(3, 20, "first\nin two lines"), SampleCaption(30, 41, "second"))
+COMPLETED = {
+    "run_id": "6b1c",
+    "attempt": 1,
+    "deduplicated": False,
+    "model_version": "m",
+    "caption_count": 2,
+    "pairs": 49,
+    "label_counts": {"same": 45, "empty_valid": 2, "valid_empty": 2},
+    "total_seconds": 3.0,
+    "queue_seconds": 1.0,
+    "gpu_seconds": 0.5,
+    "estimated_cost_usd": 0.0001,
+    "storage_key": "a/b.db",
+    "size_bytes": 1000,
+}
+ROWS = (Row("runs", "run 6b1c, 49 pairs", good=True), Row("jobs", "completed, 49/49 pairs", good=True))
+
+
+def completed(*extents: tuple[int, int], rows: tuple[Row, ...] = ROWS) -> DemoRun:
+    """A run that has found these captions."""
+    captions = [SimpleNamespace(first_frame=first, last_frame=last) for first, last in extents]
+    return DemoRun(Outcome("inference.completed", COMPLETED, {}), rows, SimpleNamespace(track=SimpleNamespace(captions=captions)))
+
+
+@pytest.fixture
+def demonstrate(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command in a folder of its own, with a run that has come out so."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(outcome: DemoRun):
+        sample = Sample(tmp_path / "film.mp4", CropBox(0, 0, 10, 10), Anchor.CENTER, 50, CAPTIONS)
+        monkeypatch.setattr(demo, "make_sample", lambda path: sample)
+        monkeypatch.setattr(demo, "owned", lambda *_, **__: nullcontext())
+        monkeypatch.setattr(demo, "run_demo", lambda *_: outcome)
+        return extents("demo")
+
+    return run
+
+
+def test_all_is_well(demonstrate) -> None:
+    """Status 0; the captions beside the truth, the rows, where the run database is, and what can be typed next."""
+    done = demonstrate(completed((3, 20), (30, 41)))
+    assert done.status == 0, done.err
+    for said in (
+        "2 of 2 exact",
+        "first / in two lines",
+        "run 6b1c, 49 pairs",
+        "a/b.db (1.0 kB)",
+        "extents show demo/run.db",
+        "worker gpu &",
+    ):
+        assert said in done.out
+    assert "everything as it should be" in done.err
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (completed((3, 20), (30, 40)), "1 of 2 exact"),
+        (completed((3, 20)), "1 of 2 exact"),
+        (completed((3, 20), (30, 41), (45, 48)), "2 of 3 exact"),
+        (completed((3, 20), (30, 41), rows=(Row("runs", "missing", good=False),)), "missing: NOT what inference.completed says"),
+    ],
+    ids=["a frame off", "one not found", "one too many", "no row"],
+)
+def test_something_is_wrong(demonstrate, run: DemoRun, said: str) -> None:
+    """Status 1, and what it is can be seen."""
+    done = demonstrate(run)
+    assert done.status == 1
+    assert said in done.out
+    assert "NOT as it should be" in done.err
+
+
+def test_a_run_that_failed(demonstrate) -> None:
+    """Status 1 and the reason; there is nothing to compare, nor to look into."""
+    done = demonstrate(DemoRun(Outcome("inference.failed", {"outcome": "failed", "run_id": "6b1c", "reason": "chunk 3 is broken"}, {})))
+    assert done.status == 1
+    assert "chunk 3 is broken" in done.out
+    assert "What to try next" not in done.out
+    assert "NOT as it should be" in done.err
