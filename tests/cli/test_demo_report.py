@@ -43,6 +43,7 @@ def completed(*extents: tuple[int, int], rows: tuple[Row, ...] = ROWS) -> DemoRu
 def demonstrate(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs the command in a folder of its own, with a run that has come out so."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "STACKS", tmp_path / "stacks")
 
     def run(outcome: DemoRun):
         sample = Sample(tmp_path / "film.mp4", CropBox(0, 0, 10, 10), Anchor.CENTER, 50, CAPTIONS)
