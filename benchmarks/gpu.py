@@ -98,7 +98,6 @@ def _measure_one(
     checkpoint: Checkpoint, options: EngineOptions, layout: Layout, frames: Frames, exact: np.ndarray, rounds: int
 ) -> list[Value]:
     on_gpu = torch.device(options.device).type == "cuda"
-    torch._dynamo.reset()  # it gives up compiling after a few shapes of the same code
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

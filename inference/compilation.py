@@ -1,6 +1,7 @@
 """Compiling a network for one device, with a way on where that fails."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -19,7 +20,7 @@ def compiled(network: Network, device: torch.device, run: Callable[[Network], ob
     for by ``torch.compile``'s options: the tracer, which does not see those, would hand the weights over as inputs, and nothing
     would be frozen.
     """
-    result = cast(Network, torch.compile(network, dynamic=False, fullgraph=True))
+    result = cast(Network, torch.compile(_with_code_of_its_own(network), dynamic=False, fullgraph=True))
     try:
         with torch._inductor.config.patch(freezing=device.type == "cpu"):
             run(result)
@@ -27,3 +28,16 @@ def compiled(network: Network, device: torch.device, run: Callable[[Network], ob
         log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])
         return None
     return result
+
+
+def _with_code_of_its_own(network: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that calls the network, and is compiled in its place.
+
+    The compiler keeps its graphs with the code that they were made from. For code that networks share it keeps those of networks that
+    are gone, too, and gives up at the ninth: a worker that has loaded eight models would run all later ones uncompiled.
+    """
+
+    def call(*arguments: torch.Tensor) -> Any:
+        return network(*arguments)
+
+    return FunctionType(call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__)

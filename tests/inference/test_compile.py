@@ -3,6 +3,8 @@
 The first of these need a C++ compiler, which a machine need not have.
 """
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch._inductor.config
 from torch._dynamo.utils import counters
 
 from inference.builtin import builtin_checkpoint_path
+from inference.compilation import compiled
 from inference.loading import load_predictor
 from inference.predictor import Checkpoint, EngineOptions
 from tests.inference.compiler import needs_compiler
@@ -49,14 +52,28 @@ def test_sums_and_relus_are_computed_within_the_convolutions(conformance_checkpo
 
 
 @needs_compiler
+def test_the_ninth_network_is_compiled_like_the_first() -> None:
+    """A worker may load any number of models, one after the other, and keeps nothing of those that it has given up."""
+    torch._dynamo.reset()
+    networks = []
+    for _ in range(10):
+        network = torch.nn.Linear(3, 3)
+        assert compiled(network, torch.device("cpu"), lambda network: network(torch.ones(1, 3))) is not None
+        networks.append(weakref.ref(network))
+    del network
+    gc.collect()
+    assert [one() for one in networks] == [None] * 10
+
+
+@needs_compiler
 def test_the_built_in_model_says_the_same_compiled() -> None:
     """Its one graph serves a span's last batch, too."""
     torch._dynamo.reset()
     counters.clear()
     case = load_case("tile-left")
-    plain, compiled = (load_predictor(builtin_checkpoint_path(), options) for options in (EngineOptions(), OPTIONS))
-    np.testing.assert_allclose(case.predict(compiled), case.predict(plain), atol=1e-4)
-    assert compiled.options.compile
+    plain, fast = (load_predictor(builtin_checkpoint_path(), options) for options in (EngineOptions(), OPTIONS))
+    np.testing.assert_allclose(case.predict(fast), case.predict(plain), atol=1e-4)
+    assert fast.options.compile
     assert counters["stats"]["unique_graphs"] == 1
 
 

@@ -12,12 +12,20 @@ from core.types import Anchor, Precision
 from inference.architectures.channel_fusion_lora_spatial.strips import fit_on_device, fit_with_pillow
 from inference.builtin import builtin_checkpoint_path
 from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions
+from inference.predictor import Checkpoint, EngineOptions, Predictor
 from tests.inference.conformance import CASES, TOLERANCE, load_case
 
 pytestmark = pytest.mark.gpu
 
 DEVICE = "cuda"
+
+
+def load(checkpoint: Checkpoint, options: EngineOptions) -> Predictor:
+    """A predictor that runs as it was asked to."""
+    predictor = load_predictor(checkpoint, options)
+    assert predictor.options == options
+    return predictor
+
 
 stored = cache(load_case)
 
@@ -25,7 +33,7 @@ stored = cache(load_case)
 @pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
 def test_float32_gives_the_old_probabilities(conformance_checkpoint: Checkpoint, compiled: bool) -> None:
     """Every probability of every pair of every case, with TF32 kept out."""
-    predictor = load_predictor(conformance_checkpoint, EngineOptions(DEVICE, compile=compiled))
+    predictor = load(conformance_checkpoint, EngineOptions(DEVICE, compile=compiled))
     for case in CASES:
         assert np.abs(stored(case).predict(predictor) - stored(case).expected).max() < TOLERANCE
 
@@ -34,7 +42,7 @@ def test_float32_gives_the_old_probabilities(conformance_checkpoint: Checkpoint,
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
 def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint, precision: Precision, compiled: bool) -> None:
     """At least 99.5 % of all labels, over all cases, are float32's."""
-    predictor = load_predictor(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=compiled))
+    predictor = load(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=compiled))
     agree = [stored(case).predict(predictor).argmax(-1) == stored(case).expected.argmax(-1) for case in CASES]
     assert np.concatenate(agree).mean() >= 0.995
 
@@ -43,7 +51,7 @@ def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint
 def test_the_same_span_gives_the_same_bytes(conformance_checkpoint: Checkpoint, precision: Precision) -> None:
     """Twice the same frames, by two predictors, the second after other frames, give the same bytes."""
     strips = stored("spans-center")
-    once, again = (load_predictor(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=True)) for _ in range(2))
+    once, again = (load(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=True)) for _ in range(2))
     expected = once.predict(once.open_video(strips.layout), strips.spans[0]).tobytes()
     stored("crop-right").predict(again)
     assert again.predict(again.open_video(strips.layout), strips.spans[0]).tobytes() == expected
@@ -54,7 +62,7 @@ def test_a_pair_has_one_result_in_every_batching(conformance_checkpoint: Checkpo
     strips = stored("tile-right")
     found = []
     for batch_size in (1, 5, 32, 128):
-        predictor = load_predictor(conformance_checkpoint, EngineOptions(DEVICE, batch_size=batch_size))
+        predictor = load(conformance_checkpoint, EngineOptions(DEVICE, batch_size=batch_size))
         found.append(strips.predict(predictor))
     assert max(np.abs(one - found[0]).max() for one in found) < 1e-5
 
@@ -63,7 +71,7 @@ def test_nothing_compiles_anew_between_spans_and_strips(conformance_checkpoint: 
     """One graph serves every number of pairs and every strip size."""
     torch._dynamo.reset()
     counters.clear()
-    predictor = load_predictor(conformance_checkpoint, EngineOptions(DEVICE, compile=True, batch_size=3))
+    predictor = load(conformance_checkpoint, EngineOptions(DEVICE, compile=True, batch_size=3))
     assert predictor.options.compile
     for case, frames in (("tile-right", 2), ("crop-right", 6), ("tile-left", 4)):
         predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:frames])
