@@ -13,7 +13,7 @@ JOBS ?= 2# processes that share the tests; each starts a stack of its own
 PYTEST_ARGS ?=
 # Scenarios of chaos, and those whose short form takes too long to stand among all tests.
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison priority)
-LONG := $(patsubst %,tests/chaos/test_%.py,steps zombies brokers store database disk_full scaling poison priority)
+LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS))
 
 BIN := .venv/bin
 DIST := .stack/dist

@@ -8,7 +8,7 @@ import torch
 
 from core.errors import TransientError
 
-_SAID: Final = (
+_SHORTAGES: Final = (
     "can't allocate memory",  # by PyTorch of a CPU's memory, for which it has no class of its own
     "CUDA error: out of memory",  # by the driver, of pinned memory too
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -20,7 +20,7 @@ def is_shortage(error: BaseException) -> bool:
     """Whether an error says that memory has run out, the host's or a device's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SHORTAGES)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Whether this worker has its place in its group. Waiting for one is no fault; being without for long, while the brokers answer, is."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Final, Self
 
 from core.errors import TransientError
@@ -22,15 +21,15 @@ class GroupWatch:
         self._app, self._kafka = app, kafka
         self._limit_seconds = REBALANCES * kafka.rebalance_timeout_seconds
         self._out_seconds = 0.0
-        self._opened = AsyncExitStack()
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        watching = asyncio.create_task(self._watch())
-        self._opened.callback(watching.cancel)
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._opened.aclose()
+        if self._watching is not None:
+            self._watching.cancel()
 
     def waited_for(self) -> str | None:
         if self._app.consumer_generation_id < 1:
@@ -38,6 +37,8 @@ class GroupWatch:
         return "a rebalance is under way" if self._app.rebalancing else None
 
     def fault(self) -> str | None:
+        if self._watching is not None and self._watching.done():
+            return f"it is not watched any more: {self._watching}"
         if self._coordination_ended():
             return "the task that keeps it has ended"
         if self._out_seconds <= self._limit_seconds:

@@ -233,8 +233,9 @@ class Admission:
         topics = self.announcer.topics
         topic, partitions = topics.work_high if high else topics.work_low, topics.settings.work_partitions
         headers = {"traceparent": read.ref.traceparent.encode()} if read.ref.traceparent else {}
-        if len(history := received.headers.get(HISTORY_HEADER, b"")) <= MAX_HISTORY_BYTES:
-            headers |= {HISTORY_HEADER: history} if history else {}
+        history = received.headers.get(HISTORY_HEADER, b"")
+        if 0 < len(history) <= MAX_HISTORY_BYTES:
+            headers[HISTORY_HEADER] = history
         first = run_id.int % partitions  # runs begin at different partitions, so that short ones spread as well
         await concurrently(
             self.announcer.producer.send(

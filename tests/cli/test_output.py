@@ -1,8 +1,10 @@
 """Times, sizes and subtitles read as people and players expect."""
 
+from pathlib import Path
+
 import pytest
 
-from cli.output import clock, size
+from cli.output import clock, program, size
 from cli.subtitles import to_srt, to_vtt
 from core.captions import CaptionExtent
 
@@ -34,3 +36,23 @@ def test_vtt_begins_with_its_name() -> None:
 def test_no_captions_make_an_empty_file_of_the_form() -> None:
     """A film without captions gives a valid file without cues."""
     assert (to_srt([]), to_vtt([])) == ("", "WEBVTT\n")
+
+
+@pytest.mark.parametrize(("called", "shown"), [("extents", "extents"), (".venv/bin/extents", ".venv/bin/extents"), ("pytest", "extents")])
+def test_the_program_is_shown_as_it_can_be_called(monkeypatch: pytest.MonkeyPatch, called: str, shown: str) -> None:
+    """What is printed to be typed next works where it is printed."""
+    monkeypatch.setattr("sys.argv", [called])
+    assert program() == shown
+
+
+def test_the_program_is_shown_by_its_path_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unless the shell finds it by its name."""
+    path = tmp_path / "bin" / "extents"
+    path.parent.mkdir()
+    path.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(path)])
+    monkeypatch.setenv("PATH", "")
+    assert program() == "bin/extents"
+    monkeypatch.setenv("PATH", str(path.parent))
+    assert program() == "extents"

@@ -124,7 +124,7 @@ def test_another_batch_is_not_compiled_anew(engine: Engine, architecture: str) -
     def full(*_: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    predictor._forward = predictor._compiled = full
+    predictor._compiled = full
     predictor.options = replace(predictor.options, compile=True)
     found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
     assert (predictor.options.batch_size, predictor.options.compile) == (4, False)

@@ -9,6 +9,7 @@ from core.settings import KafkaSettings
 from streams.app import make_app
 from streams.group_watch import REBALANCES, GroupWatch
 from tests.streams.lane_worker import ROLE
+from tests.streams.waiting import until
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ async def test_the_real_coordination_is_found(topics, start, kafka, source):
     task = app.consumer._thread._consumer._coordinator._coordination_task
     assert not task.done()
     assert GroupWatch(app, kafka).fault() is None
+
+
+async def test_a_watch_that_breaks_is_a_fault(app, kafka, monkeypatch):
+    """What nobody foresaw must not leave a worker unwatched that is taken for a sound one."""
+
+    async def breaks(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr("streams.group_watch.LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(GroupWatch, "look", breaks)
+    async with GroupWatch(app, kafka) as watch:
+        assert watch.fault() is None
+        await until(lambda: watch.fault() is not None)
+        assert "unforeseen" in watch.fault()
 
 
 async def test_never_joined(app, kafka):

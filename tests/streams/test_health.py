@@ -5,11 +5,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import structlog
 
 from core.errors import ConfigurationError
 from core.metrics import SPANS
@@ -176,3 +178,15 @@ def test_a_hung_call_ends_the_process_with_status_70(hang):
     ended = subprocess.run([sys.executable, "-c", HANGS.format(hang=hang)], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == EXIT_HUNG == 70
     assert "process.hung" in ended.stdout + ended.stderr
+
+
+async def test_a_blocked_loop_is_logged(monkeypatch):
+    """Nothing answers over HTTP then: the log is told once, by the thread that watches, and what was running."""
+    monkeypatch.setattr("streams.health.LOOP_LIMIT_SECONDS", 0.01)
+    health = Health()
+    with structlog.testing.capture_logs() as logs, health.step("decode", 60.0, "chunk 7"):
+        async with served(health):
+            time.sleep(1.2)  # noqa: ASYNC251 - that is what is tested
+    blocked = [entry for entry in logs if entry["event"] == "process.blocked"]
+    assert [entry["running"] for entry in blocked] == [["decode chunk 7"]]
+    assert blocked[0]["reason"].startswith("the event loop has not run for ")

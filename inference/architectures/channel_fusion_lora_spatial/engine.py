@@ -57,7 +57,7 @@ class Engine:
         self.options = options
         self._device = torch.device(options.device)
         self.classifier = classifier
-        self._forward: Callable[[Tensor, Tensor, Tensor], Tensor] = classifier
+        self._compiled: Callable[[Tensor, Tensor, Tensor], Tensor] = classifier
         make_fit = fit_on_device if options.fit_on_device else fit_with_pillow
         fit = functools.partial(make_fit, device=self._device)  # not a method: an engine that holds itself outlives its last user
         self._fit: Callable[[int, int, Anchor], Fit] = functools.lru_cache(_SIZES_KEPT)(fit)
@@ -71,7 +71,7 @@ class Engine:
         if self.options.compile:
             forward = compiled(self.classifier, self._device, self._run_blank)
             self.options = replace(self.options, compile=forward is not None)
-            self._forward = self.classifier if forward is None else forward
+            self._compiled = self.classifier if forward is None else forward
         if self._device.type == "cuda" and not self.options.compile:
             self._run_blank(self.classifier)
 
@@ -128,7 +128,7 @@ class Engine:
         if options.compile and pairs < options.batch_size:  # one shape only: another would be compiled anew
             strips = torch.cat([strips, strips[-1:].expand(options.batch_size - pairs, -1, -1, -1)])
         memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
-        forward = self._forward if options.compile else self.classifier
+        forward = self._compiled if options.compile else self.classifier
         return forward(strips.contiguous(memory_format=memory_format), video.ocr_part, video.spatial)[:pairs].clone()
 
     def _upload(self, images: Frames) -> Tensor:
@@ -145,7 +145,7 @@ class Engine:
 
     def _run_blank(self, forward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         """One batch of black strips through ``forward``, from the first step of a video to the last."""
-        self._forward = forward
+        self._compiled = forward
         with torch.inference_mode():
             frames = np.zeros((self.options.batch_size + 1, HEIGHT, WIDTH, 3), np.uint8)
             strip = torch.zeros((1, 3, HEIGHT, WIDTH), dtype=torch.uint8, device=self._device)
