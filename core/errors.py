@@ -32,6 +32,10 @@ class MissingObjectError(PermanentError):
     """An object that must be there is not. Names its key."""
 
 
+class RefusedObjectError(PermanentError):
+    """Access to one object is refused while others of the bucket are served. Names its key."""
+
+
 class ExistingObjectError(PermanentError):
     """An object that was not to be replaced is there. Names its key."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import aioboto3
 from aiobotocore.config import AioConfig
 
-from core.errors import ConfigurationError, CorruptInputError, PermanentError, TransientError
+from core.errors import ConfigurationError, CorruptInputError, RefusedObjectError, TransientError
 from storage.object_errors import mapped
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
@@ -174,14 +174,14 @@ class ObjectStore:
         """Where others are served, a refusal is about this object, whoever may mend it, and not about the settings.
 
         Raises:
-            PermanentError: access to this object alone is refused.
+            RefusedObjectError: access to this object alone is refused.
         """
         try:
             with mapped(self._name(key)):
                 yield
         except ConfigurationError as error:
             await self.probe()  # where everything is refused, so is this
-            raise PermanentError(f"{error}; other objects of the bucket are served") from error
+            raise RefusedObjectError(f"{error}; other objects of the bucket are served") from error
 
     def _name(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

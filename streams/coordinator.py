@@ -49,7 +49,6 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
 
     async def admit_low(event: EventT[bytes], tenure: Tenure) -> None:
         await tenure.during(high.wait_drained())
-        await admission.wait_for_low(tenure)
         await admission.handle(event, tenure, low=True)
 
     low = Lane(app, topics.encoded_low, admit_low, limit=1)  # one at a time, so that the limit on low-priority jobs is kept exactly

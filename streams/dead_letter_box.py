@@ -106,9 +106,9 @@ class DeadLetterBox:
             records = await _read_to_end(consumer, partitions)
         marks: dict[str, list[str]] = {}
         for record in records:
-            if mark := _header(record, MARK_HEADER).decode():
+            if mark := _mark(record):
                 marks.setdefault(mark, []).append(_header(record, "action").decode())
-        letters = [_letter(record, marks) for record in records if not _header(record, MARK_HEADER)]
+        letters = [_letter(record, marks) for record in records if not _mark(record)]
         return [letter for letter in letters if selection.covers(letter, self._topics)]
 
     async def mark(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
@@ -146,6 +146,11 @@ def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLet
     done = marks.get(place, [])
     handled = done[-1] if done else None
     return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), handled, done.count(REDRIVEN))
+
+
+def _mark(record: ConsumerRecord) -> str:
+    """The letter that a mark is about; empty for a letter, which may have a header of that name from whoever wrote the record."""
+    return "" if _header(record, "origin") else _header(record, MARK_HEADER).decode(errors="replace")
 
 
 def _header(record: ConsumerRecord, name: str) -> bytes:

@@ -27,7 +27,7 @@ from streams.announcer import Announcer
 from streams.app import ExtentsApp, Tenure, TenureEnded
 from streams.dead_letters import DeadLetter, dead_letter
 from streams.late_answers import LateAnswers
-from streams.outcomes import OutcomeEvent
+from streams.outcomes import OutcomeEvent, RunIdentity
 from streams.patience import Dependency
 from streams.records import Cancelled, RunFinished
 from streams.results import assemble
@@ -156,9 +156,18 @@ class Finisher:
         letter = _letter(state)
         if letter is not None:
             await self.announcer.bury(tenure, letter)
-        await self.announcer.announce(tenure, outcomes.failed(state, reason))
+        await self.announcer.announce(tenure, outcomes.failed(await self._identity(state, tenure), state, reason))
         ended_at = datetime.fromtimestamp((state.outcome_at_ms or 0) / 1000, UTC)
         await self.rows_away.call(tenure, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
+
+    async def _identity(self, state: RunState, tenure: Tenure) -> RunIdentity:
+        """From its log; of a run that was given up before it was started, from its job."""
+        if state.started is not None:
+            return RunIdentity.of(state.started)
+        job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
+        if job is None:
+            raise AssertionError(f"run {state.run_id} has an outcome and no job")
+        return RunIdentity.of(job)
 
 
 class _EventOf:

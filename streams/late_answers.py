@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from core.errors import RefusedObjectError
 from core.types import Outcome
-from storage.row_values import JobRow
 from storage.rows import Rows
 from streams import outcomes
 from streams.announcer import Announcer
 from streams.app import Tenure
 from streams.found_runs import FoundRuns
+from streams.outcomes import RunIdentity
 from streams.patience import Dependency
 from streams.run_log import RunState
 
@@ -26,19 +27,16 @@ class LateAnswers:
         job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
         if job is None:
             raise AssertionError(f"run {state.run_id} has an outcome and no job")
-        summary = None
+        summary, reason = None, state.reason or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
-            _, summary = await self.found_runs.look(tenure, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)
+            try:
+                _, summary = await self.found_runs.look(tenure, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)
+            except RefusedObjectError as error:
+                reason = f"the run's object cannot be read any more: {error}"
         for request in state.requests:
             moment = state.outcome_at_ms or 0
             if summary is not None:
                 event = outcomes.found(summary, request, moment)
             else:
-                event = outcomes.failed_late(
-                    _values(job), state, state.reason or "the run's object is not in the store any more", request, moment
-                )
+                event = outcomes.failed_late(RunIdentity.of(job), state, reason, request, moment)
             await self.announcer.announce(tenure, event)
-
-
-def _values(job: JobRow) -> outcomes.RunIdentity:
-    return outcomes.RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 from core.identity import outcome_event_id, request_event_id
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Outcome
+from storage.row_values import JobRow
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
 from streams.run_log import RunState
 
@@ -97,45 +98,35 @@ class RunIdentity:
     cropped_frames_version: int
     model_version: str
 
+    @classmethod
+    def of(cls, named: RunStarted | JobRow) -> Self:
+        return cls(named.run_id, named.tenant_id, named.video_id, named.cropped_frames_version, named.model_version)
 
-def failed(state: RunState, reason: str) -> OutcomeEvent:
-    started = _started(state)
-    run = RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
-    return _failed(
-        run, state, state.attempt, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED)
-    )
+
+def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
+    """The failure or cancellation of a run, told to all that wait for it."""
+    return _failed(run, state, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
 
 
 def failed_late(run: RunIdentity, state: RunState, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
     """The answer to a request that joined a failed run after its failure was announced."""
-    return _failed(run, state, state.attempt, reason, [request], timestamp_ms, request_event_id(request.request_id, Outcome.FAILED))
-
-
-def lost(run: RunIdentity, attempt: int, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
-    """The failure of a run that was promised and could not be started."""
-    return _failed(run, None, attempt, reason, [request], timestamp_ms, outcome_event_id(run.run_id, attempt, Outcome.FAILED))
+    return _failed(run, state, reason, [request], timestamp_ms, request_event_id(request.request_id, Outcome.FAILED))
 
 
 def _failed(
-    run: RunIdentity,
-    state: RunState | None,
-    attempt: int,
-    reason: str,
-    requests: Sequence[RequestRef],
-    timestamp_ms: int | None,
-    event_id: UUID,
+    run: RunIdentity, state: RunState, reason: str, requests: Sequence[RequestRef], timestamp_ms: int | None, event_id: UUID
 ) -> OutcomeEvent:
     body = InferenceFailed(
         run_id=run.run_id,
-        attempt=attempt,
+        attempt=state.attempt,
         tenant_id=run.tenant_id,
         video_id=run.video_id,
         cropped_frames_version=run.cropped_frames_version,
         model_version=run.model_version,
-        outcome=Outcome.CANCELLED if state is not None and state.outcome is Outcome.CANCELLED else Outcome.FAILED,
+        outcome=Outcome.CANCELLED if state.outcome is Outcome.CANCELLED else Outcome.FAILED,
         reason=reason,
-        spans_done=len(state.done) if state is not None else 0,
-        spans_total=state.spans if state is not None else 0,
+        spans_done=len(state.done),
+        spans_total=state.spans,
         requests=list(requests),
     )
     return _event("inference.failed", run.video_id, body, event_id, timestamp_ms, _trace(requests))

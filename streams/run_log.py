@@ -127,11 +127,11 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
     state = state.model_copy(update={"offset": offset})
     if isinstance(record, RunFinished):
         return _finished(state, record, timestamp_ms)
-    if isinstance(record, RunCancelled) and state.started is None and state.outcome is None and record.attempt == state.attempt:
-        # Given up before it was started: those who joined are answered as if they had come late.
-        ended = _ended(state, Outcome.CANCELLED, record.reason, timestamp_ms)
-        return Folded(ended.model_copy(update={"finished_at_ms": timestamp_ms}), Disposition.COUNTED)
-    if state.started is None or record.attempt != state.attempt or state.outcome is not None:
+    if record.attempt != state.attempt or state.outcome is not None:
+        return Folded(state, Disposition.LATE)
+    if isinstance(record, RunCancelled):  # started or not
+        return Folded(_ended(state, Outcome.CANCELLED, record.reason, timestamp_ms), Disposition.COUNTED)
+    if state.started is None:
         return Folded(state, Disposition.LATE)
     match record:
         case SpanTaken():
@@ -143,8 +143,6 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
         case DeadlinePassed():
             reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
             return Folded(_ended(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
-        case RunCancelled():
-            return Folded(_ended(state, Outcome.CANCELLED, record.reason, timestamp_ms), Disposition.COUNTED)
         case _:
             assert_never(record)
 
@@ -157,11 +155,25 @@ def deadline_ms(state: RunState) -> int | None:
 
 
 def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_ms: int) -> Folded:
+    if (
+        state is not None
+        and record.attempt == state.attempt
+        and state.outcome is None
+        and state.started
+        and record.pins() != state.started.pins()
+    ):
+        return _restarted(state, record, offset)
     if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
         return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
     fresh = _attempt(state, record, offset)
     update = {"started": record, "started_at_ms": timestamp_ms, "requests": _with(fresh, record.request)}
     return Folded(fresh.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+
+
+def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
+    """Its admission was repeated under other pins (another precision, a layout replaced): all its spans are sent again with these."""
+    update = {"offset": offset, "started": record, "takes": {}, "done": [], "frame_size": None, "requests": _with(state, record.request)}
+    return Folded(state.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done))
 
 
 def _attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
@@ -260,9 +272,9 @@ def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded
 
 
 def _ended(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> RunState:
-    # A failure's row, which lets the next attempt begin, follows its announcement; that of a cancellation may come before.
-    told = 0 if outcome is Outcome.CANCELLED else len(state.requests)
-    return state.model_copy(update={"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms, "told": told})
+    # A failure's row, which lets the next attempt begin, follows its announcement.
+    update = {"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms, "told": len(state.requests)}
+    return state.model_copy(update=update)
 
 
 def _with(state: RunState, request: RequestRef) -> list[RequestRef]:

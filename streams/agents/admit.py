@@ -10,7 +10,7 @@ from uuid import UUID
 from faust.types import EventT, Message
 
 from core.admission import AdmissionAnswer, AdmissionRequest, Decision, Rejection
-from core.errors import ConfigurationError, CorruptInputError, MissingObjectError, PermanentError, UnknownModelError
+from core.errors import ConfigurationError, CorruptInputError, MissingObjectError, PermanentError, RefusedObjectError, UnknownModelError
 from core.frames import plan_spans
 from core.logging import get_logger
 from core.metrics import REJECTIONS, REQUESTS
@@ -30,7 +30,7 @@ from streams.dead_letters import dead_letter
 from streams.found_runs import FoundRuns
 from streams.models import ModelCatalog
 from streams.once import Once
-from streams.outcomes import RunIdentity, found, lost, rejected
+from streams.outcomes import found, rejected
 from streams.patience import Dependency
 from streams.records import (
     InferenceCompleted,
@@ -50,7 +50,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-_INVALID = (UnknownModelError, MissingObjectError, CorruptInputError)
+_INVALID = (UnknownModelError, MissingObjectError, CorruptInputError, RefusedObjectError)
 """What makes a request invalid when its model, layout or chunks are looked up."""
 RUNS_REMEMBERED = 10_000
 """Runs that this process has started: an event that is delivered several times does not send their spans several times."""
@@ -81,11 +81,6 @@ class Admission:
     rows_away: Dependency
     started: Once = field(default_factory=lambda: Once(RUNS_REMEMBERED))
 
-    async def wait_for_low(self, tenure: Tenure) -> None:
-        """Wait until fewer low-priority jobs are unfinished than the limit allows."""
-        while await self.rows_away.call(tenure, lambda: self.rows.count_unfinished(Priority.LOW)) >= self.settings.low_jobs_limit:
-            await tenure.during(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
-
     async def handle(self, event: EventT[bytes], tenure: Tenure, *, low: bool) -> None:
         """Bring one request to its decision, and its consequence on its way. Returns when both are durable."""
         received = _received(event.message, low=low)
@@ -101,6 +96,8 @@ class Admission:
         if isinstance(read, Unidentified):
             await self._refuse(tenure, received, read.message, "undecodable")
             return
+        if received.low:
+            await self._wait_for_low(tenure, read.asked.request_id)
         asked, pinned = read.asked, None
         if asked.rejection is None and read.video is not None:
             asked, pinned = await self._look_up(tenure, asked, read.video)
@@ -122,11 +119,18 @@ class Admission:
             case Decision.RECHECK:  # _decide asks again until it is another
                 raise AssertionError(answer)
 
+    async def _wait_for_low(self, tenure: Tenure, request_id: UUID) -> None:
+        """Wait until fewer low-priority jobs are unfinished than the limit allows. One that was decided is among those already."""
+        while await self.rows_away.call(tenure, lambda: self.rows.count_unfinished(Priority.LOW)) >= self.settings.low_jobs_limit:
+            if await self.rows_away.call(tenure, lambda: self.rows.find_answer(request_id)) is not None:
+                return
+            await tenure.during(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
+
     async def _look_up(self, tenure: Tenure, asked: AdmissionRequest, video: VideoEncoded) -> tuple[AdmissionRequest, _Pinned | None]:
         """What store and catalogue say: a finished run, the pins of a new one, or why there can be none."""
         if not asked.force:
             asked = await self._look_for_run(tenure, asked)
-            if asked.found_run is not None:
+            if asked.found_run is not None or asked.rejection is not None:
                 return asked, None
         if video.frame_count >= self.settings.warn_frame_count:
             limit = variable(AdmissionSettings, "max_frame_count")
@@ -140,12 +144,15 @@ class Admission:
         try:
             return asked, await self._pin(tenure, asked, video)
         except _INVALID as error:
-            return replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, str(error))), None
+            return _invalid(asked, error), None
 
     async def _look_for_run(self, tenure: Tenure, asked: AdmissionRequest) -> AdmissionRequest:
-        """Note the finished run that answers this request; or, where its object is gone, that it does not count."""
+        """Note the finished run that answers this request; where its object is gone, that it does not count; or why nobody can say."""
         version, model = _known(asked.cropped_frames_version), _known(asked.model_version)
-        row, summary = await self.found_runs.look(tenure, asked.tenant_id, asked.video_id, version, model)
+        try:
+            row, summary = await self.found_runs.look(tenure, asked.tenant_id, asked.video_id, version, model)
+        except RefusedObjectError as error:
+            return _invalid(asked, error)
         if row is None:
             return asked
         if summary is None:
@@ -194,24 +201,25 @@ class Admission:
     async def _start(self, tenure: Tenure, received: Received, read: Identified, answer: AdmissionAnswer, pinned: _Pinned | None) -> None:
         """Send the run on its way; nothing when this attempt is over already."""
         run_id, attempt, running = UUID(_known(answer.run_id)), _known(answer.attempt), False
+        asked = read.asked
         if answer.repeated:
             job = await self.rows_away.call(tenure, lambda: self.rows.find_job(run_id))
             if job is None or _settled(job, attempt):
                 return
             running = job.status == "running"
+            if pinned is None or pinned.pins.run_id != run_id:  # another model may be the default by now
+                asked, pinned = replace(asked, run_id=run_id, model_version=job.model_version), None
         try:
             if pinned is None:  # it was decided before: what is limited or found since then does not count
                 if read.video is None:
-                    raise CorruptInputError(_known(read.asked.rejection).message)
-                pinned = await self._pin(tenure, read.asked, read.video)
-            if pinned.pins.run_id != run_id:
-                raise UnknownModelError(f"the default model is {pinned.pins.model_version} now, and was another when this was decided")
+                    raise CorruptInputError(_known(asked.rejection).message)
+                pinned = await self._pin(tenure, asked, read.video)
         except _INVALID as error:
             if running:  # its log has begun, and decides: by its spans, or by its deadline
                 video_id = str(read.asked.video_id)
                 log.warning("request.repeated_without_data", run_id=str(run_id), video_id=video_id, attempt=attempt, error=str(error))
             else:
-                await self._give_up(tenure, received, read, run_id, attempt, str(error))
+                await self._give_up(tenure, received, read.ref, run_id, attempt, str(error))
             return
         sent = _Pinned(pinned.pins.model_copy(update={"attempt": attempt}), pinned.model_path)
         await self.started.take((run_id, attempt), tenure, lambda: self._send_run(tenure, received, read, sent))
@@ -249,16 +257,18 @@ class Admission:
             for span in plan_spans(pins.frame_count)
         )
 
-    async def _give_up(self, tenure: Tenure, received: Received, read: Identified, run_id: UUID, attempt: int, error: str) -> None:
-        """A run was promised, but before all of it was sent its data or model went away."""
+    async def _give_up(self, tenure: Tenure, received: Received, ref: RequestRef, run_id: UUID, attempt: int, error: str) -> None:
+        """A run was promised, but before all of it was sent its data or model went away.
+
+        Whether it was started nobody knows but its log: so that is told whom the end will answer, and decides.
+        """
         now = datetime.fromtimestamp(received.timestamp_ms / 1000, UTC)
         reason = f"went away before the run was started: {error}"
-        cancelled = RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=now)
-        await self.announcer.log_run(tenure, str(run_id), cancelled.to_bytes())
-        asked = read.asked
-        run = RunIdentity(run_id, asked.tenant_id, asked.video_id, _known(asked.cropped_frames_version), _known(asked.model_version))
-        await self.announcer.announce(tenure, lost(run, attempt, reason, read.ref, received.timestamp_ms))
-        await self.rows_away.call(tenure, lambda: self.rows.fail_run(run_id, attempt, reason, now))
+        for record in (
+            RunJoined(run_id=run_id, attempt=attempt, request=ref),
+            RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=now),
+        ):
+            await self.announcer.log_run(tenure, str(run_id), record.to_bytes())
 
     async def _reject(self, tenure: Tenure, received: Received, asked: AdmissionRequest, ref: RequestRef, rejection: Rejection) -> None:
         REJECTIONS.labels(rejection.type).inc()
@@ -311,6 +321,10 @@ def _received(message: Message, *, low: bool) -> Received:
 
 def _source(received: Received) -> Mapping[str, Any]:
     return {"source_topic": received.topic, "source_partition": received.partition, "source_offset": received.offset}
+
+
+def _invalid(asked: AdmissionRequest, error: PermanentError) -> AdmissionRequest:
+    return replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, str(error)))
 
 
 def _settled(job: JobRow, attempt: int) -> bool:

@@ -31,6 +31,7 @@ from streams.records import (
     Work,
 )
 from streams.results import encode_probabilities
+from streams.run_log import RunState
 from streams.suspects import Suspected
 
 _TENANT: Final = UUID("0d9f6c1e-52f4-4a0e-9c55-1d6b0a4c7e21")
@@ -192,7 +193,8 @@ def event_headers(kind: type[Record]) -> Mapping[str, str]:
             event = outcomes.rejected(example, _MOMENT_MS, None, _TRACE)
         case InferenceFailed():
             run = outcomes.RunIdentity(_RUN, _TENANT, _VIDEO, 1, _MODEL)
-            event = outcomes.lost(run, 1, example.reason, _REQUEST, _MOMENT_MS)
+            state = RunState(run_id=str(_RUN), attempt=1, offset=0, requests=[_REQUEST], outcome=Outcome.FAILED, outcome_at_ms=_MOMENT_MS)
+            event = outcomes.failed(run, state, example.reason)
         case InferenceCompleted():
             event = outcomes.found(example, _REQUEST, _MOMENT_MS)
         case _:

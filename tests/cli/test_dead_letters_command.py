@@ -53,7 +53,8 @@ async def bury(settings: Settings, *letters: tuple[str, bytes, str]) -> None:
     async with AIOKafkaProducer(**client_options(settings.kafka)) as producer:
         for offset, (topic, value, reason) in enumerate(letters):
             origin = Origin(topic=topics.name(topic), partition=0, offset=offset)
-            letter = dead_letter(b"the key", value, {"traceparent": b"00-1"}, origin, reason, "an error", 2)
+            headers = {"traceparent": b"00-1", "handled": b"0/0"}  # the latter marks no letter: whoever wrote the record wrote it
+            letter = dead_letter(b"the key", value, headers, origin, reason, "an error", 2)
             await producer.send_and_wait(topics.dead_letter, letter.value, key=letter.key, headers=list(letter.headers.items()))
 
 
@@ -117,7 +118,7 @@ def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None
     extents("dead-letters", "redrive", "--yes")
     ((value, headers),) = asyncio.run(records(settings, Topics(settings.topics).encoded))
     assert value == b"\xff not JSON"
-    assert headers == {"traceparent": b"00-1", "redriven_from": b"0/0"}
+    assert headers == {"traceparent": b"00-1", "handled": b"0/0", "redriven_from": b"0/0"}
 
 
 def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from streams.client import Published
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.steps import ADMITTING, AGGREGATING, FAILING, FINISHING, JOINING
-from tests.service.videos import Video, video
+from tests.service.videos import VERSION, Video, video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,11 +39,18 @@ async def undisturbed(predicting: Installation) -> dict[int, bytes]:
     return {frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in published.items()}
 
 
-async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID, Video]) -> list[Published]:
-    """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome."""
+async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = ()) -> list[Published]:
+    """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome.
+
+    Args:
+        lost: chunks of the videos that are gone when the other one comes.
+    """
     broken = service.processes.start("coordinator", fault)
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
     assert await broken.ended() == -signal.SIGKILL
+    for video_id, _ in videos:
+        for name in lost:
+            await service.store.delete(service.keys.chunk(service.tenant_id, video_id, VERSION, name))
     successor = service.processes.start("coordinator")
     await successor.ready()
     await service.settle()
@@ -79,6 +86,18 @@ async def test_while_failing(predicting: Installation, fault: Fault) -> None:
     (published,) = await survive(predicting, fault, (await predicting.add(broken), broken))
     evidence = await predicting.verify()
     assert evidence.outcomes[str(published.request_id)].name == "inference.failed"
+
+
+@pytest.mark.parametrize("fault", ADMITTING[:2], ids=str)
+async def test_data_that_goes_while_admitting(predicting: Installation, fault: Fault) -> None:
+    """Its run was promised, and perhaps started, but none of it was sent: the request is told once that its data went, and what of it."""
+    chunk = "modulo_1/chunk_0000000001.webm"
+    (published,) = await survive(predicting, fault, (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))
+    evidence = await predicting.verify()
+    outcome = evidence.outcomes[str(published.request_id)]
+    assert (outcome.name, outcome.body["outcome"]) == ("inference.failed", "cancelled")
+    assert "went away before the run was started" in outcome.body["reason"]
+    assert f"{chunk} is missing" in outcome.body["reason"]
 
 
 async def test_after_a_request_has_joined(predicting: Installation, undisturbed: dict[int, bytes]) -> None:

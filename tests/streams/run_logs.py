@@ -68,7 +68,8 @@ def started(attempt: int = 1, frame_count: int = 1026, **changes: Any) -> RunSta
         "gpu_usd_per_hour": 1.1,
         "model_checkpoint_path": "builtin/builtin.safetensors",
     }
-    return RunStarted(**pins(attempt, frame_count), **values | changes)
+    own = {name: changes.pop(name) for name in list(changes) if name in values}
+    return RunStarted(**pins(attempt, frame_count, **changes), **values | own)
 
 
 def joined(number: int, attempt: int = 1) -> RunJoined:

@@ -8,25 +8,28 @@ import pytest
 
 from core.admission import AdmissionAnswer, Decision
 from core.errors import MissingObjectError
+from core.settings import AdmissionSettings
 from streams.agents import admit
 from streams.agents.admit import Admission, _Pinned
 from streams.app import Tenure
-from streams.records import Pins
-from tests.streams.run_logs import RUN, pins
+from streams.records import Pins, decode_log
+from tests.storage import admission_requests
+from tests.streams.run_logs import RUN, pins, request
 
 ANSWER = AdmissionAnswer(decision=Decision.RUN, run_id=str(RUN), attempt=1, rejection=None, found_run=None, repeated=True)
 PINNED = _Pinned(Pins(**pins()), "builtin/builtin.safetensors")
+ASKED = admission_requests.request()
 
 
 class Admitting(Admission):
     """With a job of this status, data that is there or not, and what comes of it noted."""
 
-    __slots__ = ("came_of_it",)
+    __slots__ = ("asked", "came_of_it")
 
     @classmethod
     def beside(cls, monkeypatch: pytest.MonkeyPatch, status: str, pinned: _Pinned | Exception) -> "Admitting":
         async def find_job(run_id: UUID) -> SimpleNamespace:
-            return SimpleNamespace(attempt=1, status=status)
+            return SimpleNamespace(attempt=1, status=status, model_version="decided")
 
         async def call(tenure, action):
             return await action()
@@ -36,6 +39,7 @@ class Admitting(Admission):
         made.came_of_it = []
 
         async def pin(self, tenure, asked, video):
+            made.asked = asked
             if isinstance(pinned, Exception):
                 raise pinned
             return pinned
@@ -43,17 +47,18 @@ class Admitting(Admission):
         async def send_run(self, tenure, received, read, sent):
             made.came_of_it.append(("sent", sent.pins.attempt))
 
-        async def give_up(self, tenure, received, read, run_id, attempt, error):
-            made.came_of_it.append(("given up", error))
+        async def log_run(tenure, run_id, value):
+            record = decode_log(value)
+            made.came_of_it.append((record.kind, record.attempt))
 
-        for name, method in (("_pin", pin), ("_send_run", send_run), ("_give_up", give_up)):
+        made.announcer = SimpleNamespace(log_run=log_run)
+        for name, method in (("_pin", pin), ("_send_run", send_run)):
             monkeypatch.setattr(admit.Admission, name, method)
         return made
 
     async def start(self, answer: AdmissionAnswer = ANSWER, pinned: _Pinned | None = None) -> list[tuple[str, object]]:
-        await self._start(
-            Tenure(1), SimpleNamespace(), SimpleNamespace(asked=SimpleNamespace(video_id=None), video=SimpleNamespace()), answer, pinned
-        )
+        received, read = SimpleNamespace(timestamp_ms=0), SimpleNamespace(asked=ASKED, video=SimpleNamespace(), ref=request(1))
+        await self._start(Tenure(1), received, read, answer, pinned)
         return self.came_of_it
 
 
@@ -72,8 +77,8 @@ async def test_a_run_that_is_under_way_is_not_given_up(monkeypatch):
 
 
 async def test_a_run_that_was_never_under_way_is_given_up(monkeypatch):
-    """Its data went away before anything of it was taken: it fails, and says why."""
-    assert await Admitting.beside(monkeypatch, "queued", GONE).start() == [("given up", str(GONE))]
+    """Its data went away before anything of it was taken. Its log is told who waits, and then to end, unless it has ended."""
+    assert await Admitting.beside(monkeypatch, "queued", GONE).start() == [("run_joined", 1), ("run_cancelled", 1)]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
@@ -82,9 +87,29 @@ async def test_a_run_that_is_over_is_left_alone(monkeypatch, status):
     assert await Admitting.beside(monkeypatch, status, GONE).start() == []
 
 
-async def test_another_default_model_starts_no_run_that_was_not_decided(monkeypatch):
-    """What would be sent now is a run of another name than the decision's."""
+async def test_another_default_model_changes_nothing_about_what_was_decided(monkeypatch):
+    """The event names no model, and the default is another by now: the run is sent with the model it was decided with."""
     other = replace(PINNED, pins=PINNED.pins.model_copy(update={"run_id": UUID(int=9), "model_version": "other"}))
-    ((what, why),) = await Admitting.beside(monkeypatch, "queued", PINNED).start(pinned=other)
-    assert what == "given up"
-    assert "the default model is other now" in why
+    admitting = Admitting.beside(monkeypatch, "queued", PINNED)
+    assert await admitting.start(pinned=other) == [("sent", 1)]
+    assert (admitting.asked.run_id, admitting.asked.model_version) == (RUN, "decided")
+
+
+@pytest.mark.parametrize("decided", [True, False])
+async def test_a_low_request_that_was_decided_does_not_wait_for_itself(monkeypatch, decided):
+    """The limit is reached by jobs decided before a kill: theirs are sent, or nothing would ever make room; new ones wait."""
+    looked = []
+
+    async def count_unfinished(priority):
+        looked.append(priority)
+        return 1 if len(looked) < 3 else 0
+
+    async def find_answer(request_id):
+        return SimpleNamespace() if decided else None
+
+    admitting = Admitting.beside(monkeypatch, "queued", PINNED)
+    admitting.settings = AdmissionSettings(_env_file=None, low_jobs_limit=1)
+    admitting.rows = SimpleNamespace(count_unfinished=count_unfinished, find_answer=find_answer)
+    monkeypatch.setattr(admit, "LOW_JOBS_PAUSE_SECONDS", 0.0)
+    await admitting._wait_for_low(Tenure(1), UUID(int=1))
+    assert len(looked) == (1 if decided else 3)

@@ -14,7 +14,7 @@ from streams.outcomes import OutcomeEvent, RunIdentity
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, decode
 from streams.results import assemble, pack_span
 from streams.run_log import RunState, fold
-from tests.streams.run_logs import RUN, cancelled, done, failed, finished, joined, probabilities, request, started, taken
+from tests.streams.run_logs import RUN, cancelled, done, failed, joined, probabilities, request, started, taken
 
 MS = 1_700_000_000_000
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -50,10 +50,10 @@ def rejection(**changes) -> InferenceRejected:
 
 EVENTS = {
     "completed": completion,
-    "failed": lambda: outcomes.failed(folded(started(), joined(1), failed(0, final=True)), "span 0: it broke"),
-    "cancelled": lambda: outcomes.failed(folded(started(), cancelled()), "not wanted"),
+    "failed": lambda: outcomes.failed(RUN_IDENTITY, folded(started(), joined(1), failed(0, final=True)), "span 0: it broke"),
+    "cancelled": lambda: outcomes.failed(RUN_IDENTITY, folded(started(), cancelled()), "not wanted"),
     "failed_late": lambda: outcomes.failed_late(RUN_IDENTITY, folded(started(), cancelled()), "gone", request(5), MS),
-    "lost": lambda: outcomes.lost(RUN_IDENTITY, 2, "went away", request(5), MS),
+    "given_up": lambda: outcomes.failed(RUN_IDENTITY, folded(joined(5, 2), cancelled(2)), "went away"),
     "found": lambda: outcomes.found(decode(InferenceCompleted, completion().value), request(5), MS),
     "rejected": lambda: outcomes.rejected(rejection(request_id=UUID(int=9), video_id=UUID(int=3)), MS, b"k", TRACE),
     "refused": lambda: outcomes.rejected(rejection(), MS, b"as received", None),
@@ -95,7 +95,7 @@ def test_events_have_ids_of_their_own():
 def test_ids_follow_from_run_attempt_and_outcome_or_request():
     """A computed outcome is named by run and attempt, an answer without computation by its request."""
     assert EVENTS["completed"]().headers["ce_id"].decode() == str(outcome_event_id(RUN, 1, "completed"))
-    assert EVENTS["lost"]().headers["ce_id"].decode() == str(outcome_event_id(RUN, 2, "failed"))
+    assert EVENTS["given_up"]().headers["ce_id"].decode() == str(outcome_event_id(RUN, 2, "failed"))
     assert EVENTS["found"]().headers["ce_id"].decode() == str(request_event_id(UUID(int=1005), "completed"))
     assert EVENTS["failed_late"]().headers["ce_id"].decode() == str(request_event_id(UUID(int=1005), "failed"))
 
@@ -138,7 +138,7 @@ def test_found_is_the_earlier_run_for_another_request():
 def test_failed_tells_why_and_how_far():
     """The reason, the spans done of those there were, and all whom it answers."""
     state = folded(started(), done(1), joined(1), failed(0, final=True))
-    body = decode(InferenceFailed, outcomes.failed(state, state.reason or "").value)
+    body = decode(InferenceFailed, outcomes.failed(RUN_IDENTITY, state, state.reason or "").value)
     assert (body.outcome, body.spans_done, body.spans_total) == (Outcome.FAILED, 1, 3)
     assert body.reason == "span 0: it broke"
     assert [ref.request_id.int for ref in body.requests] == [1101, 1001]
@@ -154,13 +154,6 @@ def test_trace_is_passed_on():
     """The first traceparent among the requests goes with the outcome; without one there is no such header."""
     traced = request(101, traceparent=TRACE)
     state = folded(started(request=traced), joined(1), failed(0, final=True))
-    assert outcomes.failed(state, "x").headers["traceparent"] == TRACE.encode()
+    assert outcomes.failed(RUN_IDENTITY, state, "x").headers["traceparent"] == TRACE.encode()
     assert EVENTS["rejected"]().headers["traceparent"] == TRACE.encode()
     assert "traceparent" not in EVENTS["failed"]().headers
-
-
-def test_a_run_that_was_never_started_has_no_failure_of_its_own():
-    """After run_finished only the marker is left, of which no first announcement can be made by mistake."""
-    state = folded(started(), failed(0, final=True), finished(Outcome.FAILED, [101]))
-    with pytest.raises(ValueError, match="never started"):
-        outcomes.failed(state, "x")

@@ -31,6 +31,7 @@ numbers = st.integers(1, 4)
 
 records = st.one_of(
     st.builds(started, attempts),
+    st.builds(started, attempts, model_version=st.just("another")),
     st.builds(joined, numbers, attempts),
     st.builds(taken, spans, attempts),
     st.builds(done, spans, attempts),
@@ -123,12 +124,16 @@ def read_by_hand(log: list[LogRecord]) -> Reading | None:
     own = [record for record in log[first:] if record.attempt == attempt]
     start = next((i for i, record in enumerate(own) if isinstance(record, RunStarted)), len(own))
     reading = Reading(attempt)
-    if any(isinstance(record, RunCancelled) for record in own[:start]):
-        reading.outcome, reading.is_finished = Outcome.CANCELLED, True
+    given_up = next((i for i, record in enumerate(own[:start]) if isinstance(record, RunCancelled)), None)
+    if given_up is not None:
+        reading.outcome = Outcome.CANCELLED
+        finishing = [record for record in own[given_up:] if isinstance(record, RunFinished)]
+        if finishing:
+            reading.outcome, reading.is_finished = finishing[-1].outcome, True
     elif start < len(own):
         reading.is_started = True
-        end = next((i for i in range(start, len(own)) if ended_by(own[start : i + 1])), None)
-        before = own[start : len(own) if end is None else end + 1]
+        end = next((i for i in range(start, len(own)) if ended_by(since_restart(own[start : i + 1]))), None)
+        before = since_restart(own[start : len(own) if end is None else end + 1])
         reading.done = counted(before)
         if end is not None:
             reading.outcome = ended_by(before)
@@ -136,18 +141,23 @@ def read_by_hand(log: list[LogRecord]) -> Reading | None:
             finishing = [record for record in own if isinstance(record, RunFinished)]
             if finishing:
                 reading.outcome, reading.is_finished, reading.done = finishing[-1].outcome, True, set()
-    elif reading.is_finished is False:
-        return reading
-    if reading.outcome is Outcome.CANCELLED and not reading.is_started:
-        at = next(i for i, record in enumerate(own) if isinstance(record, RunCancelled))
-        finishing = [record for record in own[at:] if isinstance(record, RunFinished)]
-        reading.outcome = finishing[-1].outcome if finishing else reading.outcome
     return reading
+
+
+def since_restart(records: list[LogRecord]) -> list[LogRecord]:
+    """From the last ``run_started`` whose pins are others than those that applied before it."""
+    begin, pins = 0, None
+    for i, record in enumerate(records):
+        if isinstance(record, RunStarted) and record.pins() != pins:
+            begin, pins = i, record.pins()
+    return records[begin:]
 
 
 def counted(records: list[LogRecord]) -> set[int]:
     """Spans with a result that counts: of the run's pins, and of the size of the first."""
-    results = [record for record in records if isinstance(record, SpanDone) and record.span < SPANS and record.model_version != "another"]
+    beginning = next((record for record in records if isinstance(record, RunStarted)), None)
+    results = [record for record in records if isinstance(record, SpanDone) and record.span < SPANS]
+    results = [result for result in results if beginning is not None and result.pins() == beginning.pins()]
     return {record.span for record in results if record.frame_width == results[0].frame_width}
 
 
@@ -165,7 +175,7 @@ def ended_by(records: list[LogRecord]) -> Outcome | None:
             about = [record for record in records if isinstance(record, SpanTaken | SpanFailed) and record.span == last.span]
             given_back = max((i for i, record in enumerate(about) if isinstance(record, SpanFailed)), default=-1)
             return Outcome.FAILED if len(about) - given_back - 1 > MAX_SPAN_TAKES else None
-        case SpanDone() if last.span < SPANS and last.model_version != "another" and last.span not in before:
+        case SpanDone() if last.span < SPANS and last.pins() == next(iter(records)).pins() and last.span not in before:
             if last.span not in counted(records):
                 return Outcome.FAILED  # of another size
             return Outcome.COMPLETED if counted(records) == set(range(SPANS)) else None
@@ -182,6 +192,27 @@ def test_the_outcome_is_the_first_thing_that_ends_the_attempt(log):
     assert state is not None
     assert (state.attempt, state.outcome, set(state.done)) == (reading.attempt, reading.outcome, reading.done)
     assert (state.finished_at_ms is not None) == reading.is_finished
+
+
+def test_other_pins_begin_the_attempt_anew():
+    """Its admission was repeated with another model, precision or layout: what was done counts no more, and all is done with these."""
+    aggregator = Aggregator().read([started(), done(0), done(1), started(model_version="another"), done(2)])
+    assert (aggregator.kept, aggregator.dispositions[-1]) == (set(), Disposition.REFUSED)
+    others = [done(span, model_version="another") for span in range(SPANS)]
+    assert aggregator.state is not None
+    assert aggregator.state.started_at_ms == 1_000_000
+    aggregator.read([started()] * 5 + others, 5)
+    assert aggregator.state.outcome is Outcome.COMPLETED
+
+
+def test_a_run_given_up_before_it_was_started_is_announced_once():
+    """Whoever joined is told its end like that of any other run, and a start that comes late begins nothing."""
+    aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
+    state = aggregator.state
+    assert state is not None
+    assert (state.outcome, state.needs_finishing, state.finished_at_ms) == (Outcome.CANCELLED, True, None)
+    assert [waiting.event_id for waiting in state.requests] == ["event-1", "event-2"]
+    assert state.told == 1
 
 
 @given(logs, st.data())
@@ -264,7 +295,7 @@ def test_nobody_is_answered_without_an_announcement(log):
             assert gone <= set(record.answered)
         elif gone:
             assert aggregator.state.attempt > before.attempt
-            assert before.outcome not in (None, Outcome.CANCELLED)
+            assert before.outcome is not None
             assert before.finished_at_ms is None
 
 
