@@ -14,7 +14,7 @@ PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "configuration.m
 _HEAD: Final = """\
 # Configuration
 
-Made by `python -m core.settings_table` from [the settings](../core/settings.py); a test fails when it is not up to date.
+Made by `.venv/bin/python -m core.settings_table` from [the settings](../core/settings.py); a test fails when it is not up to date.
 
 Every setting is an environment variable. A file `.env` in the working directory is read as well; the environment comes before it.
 A process reads its settings once, when it begins, and ends with a message that names each variable that is missing or wrong.

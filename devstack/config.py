@@ -109,6 +109,7 @@ class StackConfig:
             "SUPABASE_URL": self.rest_url,
             "SUPABASE_SERVICE_ROLE_KEY": self.service_role_key,
             "SUPABASE_SCHEMA": self.schema,
+            "EXTENTS_HTTP_HOST": HOST,
         }
 
 

@@ -29,5 +29,5 @@ def worker(role: Role, name: str, folder: Path, environment: dict[str, str]) -> 
         [sys.executable, "-m", "cli", "worker", role],
         folder,
         check,
-        {**environment, "EXTENTS_HTTP_HOST": HOST, "EXTENTS_HTTP_PORT": str(port)},
+        {**environment, "EXTENTS_HTTP_PORT": str(port)},
     )

@@ -49,11 +49,13 @@ async def _measure_lag(app: ExtentsApp) -> None:
     """Faust's own figure is stale under load, so the broker is asked for the ends of the assigned partitions."""
     acking = app.topics.acking_topics
     assigned = {tp for tp in app.consumer.assignment() if tp.topic in acking}
+    known = app.consumer._committed_offset  # type: ignore[attr-defined]  # by whichever member of the group; Faust has no accessor
+    committed = {tp: known[tp] for tp in assigned}
+    untouched = [tp for tp, offset in committed.items() if offset is None]
+    begins = await app.consumer.earliest_offsets(*untouched) if untouched else {}
     ends = await app.consumer.highwaters(*assigned) if assigned else {}
     lag: dict[str, int] = defaultdict(int)
     for tp, end in ends.items():
-        committed = app.monitor.tp_committed_offsets.get(tp)
-        reached = await app.consumer.position(tp) if committed is None else committed
-        lag[tp.topic] += max(0, end - (reached or 0))
+        lag[tp.topic] += max(0, end - (committed[tp] or begins.get(tp, 0)))
     for topic in acking:
         CONSUMER_LAG.labels(topic).set(lag[topic])

@@ -8,7 +8,7 @@ from streams.topics import DAY_MS, TopicSpec
 _PAGE: Final = """\
 # Contracts
 
-Made by `python -m streams.contracts` from [the record types](../../streams/records.py) and [the topics](../../streams/topics.py);
+Made by `.venv/bin/python -m streams.contracts` from [the record types](../../streams/records.py) and [the topics](../../streams/topics.py);
 a test fails when it is not up to date. The same for tools: [`asyncapi.json`](asyncapi.json) (AsyncAPI 3) and JSON Schema
 (draft 7) under [`schemas/`](schemas), each with examples.
 

@@ -6,6 +6,7 @@ import json
 import pathlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from core.settings import KeySettings, WasabiSettings
 from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.checkpoint import read_checkpoint
 from storage.connect import object_keys, open_store
+from storage.run_db import read_run_db
 from tests.cli.conftest import RunCommand
 
 
@@ -39,6 +41,20 @@ async def put(file: str, data: bytes) -> None:
 
 def versions(extents: RunCommand) -> list[str]:
     return [one["model_version"] for one in json.loads(extents("models", "list", "--json").out)]
+
+
+def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store has under the version is fetched, checked and named in the run; the same weights say the same."""
+    monkeypatch.setenv("EXTENTS_MODEL_CACHE", str(tmp_path / "models"))
+    pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
+    video = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"
+    for name, arguments in (("stored", ("--model-version", "v1")), ("builtin", ())):
+        done = extents("predict", video, "-o", tmp_path / f"{name}.db", *arguments)
+        assert (done.status, done.err) == (0, "")
+    stored, builtin = (read_run_db((tmp_path / f"{name}.db").read_bytes(), name) for name in ("stored", "builtin"))
+    assert stored.model_version == "v1"
+    assert pushed["file"] in stored.model_checkpoint_path
+    assert np.array_equal(stored.probabilities, builtin.probabilities)
 
 
 def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The shared stack does what production's services do, as far as the service relies on it."""
 
+import socket
 import uuid
 
 import aiohttp
@@ -38,6 +39,15 @@ def test_the_environment_is_what_the_service_reads(stack, monkeypatch):
     assert WasabiSettings().endpoint_url == stack.config.s3_url
     assert SupabaseSettings().url == stack.config.rest_url
     assert KafkaSettings().replication_factor == 1
+
+
+def test_nothing_listens_beyond_this_machine(stack):
+    """Every port answers at 127.0.0.1 and none at 127.0.0.2, which a server for all addresses would have as well."""
+    for part, port in stack.config.ports.items():
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        with pytest.raises(ConnectionRefusedError):
+            pytest.fail(f"{part} answers at {socket.create_connection(('127.0.0.2', port), timeout=5).getpeername()}")
+    assert stack.env["EXTENTS_HTTP_HOST"] == "127.0.0.1"
 
 
 async def test_records_come_out_as_they_went_in(stack, namespace):

@@ -22,7 +22,6 @@ from tests.service.verifier import Evidence, Verifier
 from tests.service.videos import VERSION, Video
 
 SETTINGS = {
-    "EXTENTS_HTTP_HOST": "127.0.0.1",
     "EXTENTS_HTTP_PORT": "0",
     "EXTENTS_REQUEST_PARTITIONS": "2",
     "EXTENTS_WORK_PARTITIONS": "4",

@@ -53,10 +53,12 @@ async def test_three_requests_at_once(running: Installation) -> None:
 
 
 async def test_a_request_while_the_run_is_in_flight(running: Installation) -> None:
-    """A request for a run whose spans are being computed joins it, and is answered by its outcome."""
+    """A request for a run whose spans are being computed joins it, and is answered by its outcome; the first one again changes nothing."""
     video_id = await running.add(video(FRAMES))
-    first = await running.submit(video_id, FRAMES)
+    first = await running.submit(video_id, FRAMES, event_id="first")
     await running.ledger.until("a span taken", lambda: _in_flight(running, video_id))
+    for _ in range(2):
+        assert (await running.submit(video_id, FRAMES, event_id="first")).request_id == first.request_id
     second = await running.submit(video_id, FRAMES)
     evidence = await running.verify_at_rest()
     one, other = (evidence.outcomes[str(request.request_id)] for request in (first, second))

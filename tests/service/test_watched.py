@@ -1,5 +1,6 @@
 """What operators see of running workers: metrics that add up to what the topics show, and logs that name run and video."""
 
+import asyncio
 from collections import Counter
 
 import aiohttp
@@ -10,13 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.client import Outcome
 from streams.records import SpanDone
+from tests.service.faults import Fault
 from tests.service.installation import Installation
-from tests.service.processes import Worker
+from tests.service.processes import WAIT_SECONDS, Worker
 from tests.service.videos import video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FRAMES = 514
+TWO_SPANS = 1025
 DOLLARS_AN_HOUR = "3.6"
 
 Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
@@ -50,9 +53,13 @@ async def scrape(worker: Worker) -> Samples:
     return Counter({(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples})
 
 
+def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return f"extents_{name}", frozenset(labels.items())
+
+
 def value(samples: Samples, name: str, **labels: str) -> float:
     """A sample's value; it must be there."""
-    key = (f"extents_{name}", frozenset(labels.items()))
+    key = sample(name, **labels)
     assert key in samples, f"{key} is none of {sorted(name for name, _ in samples)}"
     return samples[key]
 
@@ -98,3 +105,30 @@ async def test_logs_name_run_and_video(outcomes: dict[str, Outcome], workers: tu
         for name in ("inference.completed", "inference.failed"):
             body = outcomes[name].body
             assert any((event, body["run_id"], body["video_id"]) in told for event in events), f"{worker.name} says nothing of {name}"
+
+
+async def test_what_waits_while_a_span_is_computed(
+    service: Installation, outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]
+) -> None:
+    """The next span is fetched and decoded meanwhile; lag, depth and age of what is unfinished show in both workers."""
+    coordinator, healthy = workers
+    assert await healthy.stopped() == 0
+    busy = service.processes.start("gpu", Fault("streams.engine:Engine.predict", "before", how="hang"))
+    await service.submit(await service.add(video(TWO_SPANS)), TWO_SPANS)
+    async with asyncio.timeout(WAIT_SECONDS):
+        await busy.ready()
+        work = {"topic": service.topics.work_high}
+        samples = await scrape(busy)
+        while samples[sample("stage_duration_seconds_count", stage="decode")] < 2 or not samples[sample("consumer_lag_records", **work)]:
+            await asyncio.sleep(0.2)
+            samples = await scrape(busy)
+    assert value(samples, "spans_held", priority="high") == value(samples, "records_in_flight", **work) == 2
+    assert value(samples, "consumer_lag_records", **work) == 2
+    assert samples[sample("stage_duration_seconds_count", stage="predict")] == 0
+    assert value(samples, "oldest_record_seconds", **work) > 0
+    samples = await scrape(coordinator)
+    assert value(samples, "active_runs") == 1
+    assert value(samples, "oldest_unfinished_run_seconds") > 0
+    await busy.killed()
+    service.processes.start("gpu")
+    await service.verify_at_rest()
