@@ -54,11 +54,11 @@ class SiameseStrip(nn.Module):
             Block(32, 64, norm=norm),
             Block(64, 64, 2, norm=norm),
         )
-        self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(2))
+        self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(3))
         self.first = nn.Conv2d(64, 80, 3, (1, 2), 1)
         self.second = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
         self.distance = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
-        self.compare = nn.ModuleList(Block(80, 80, norm=norm) for _ in range(2))
+        self.compare = nn.ModuleList(Block(80, 80, norm=norm) for _ in range(3))
         self.gather = Block(80, 96, 2, norm=norm)
         self.classify = nn.Linear(2 * 96, len(LABELS))
 

@@ -51,9 +51,9 @@ class Recipe:
     one_word: float = 0.15
     one_line: float = 0.15
     extend: float = 0.05
-    two_lines: float = 0.2
+    two_lines: float = 0.35
     fade: float = 0.12
-    own_box: float = 0.12
+    own_box: float = 0.25
     standing_bar: float = 0.05
     thin: float = 0.1
     low_contrast: float = 0.06

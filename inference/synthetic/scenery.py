@@ -9,11 +9,14 @@ from inference.synthetic.words import Script
 
 
 def put_sign(rng: np.random.Generator, strips: Strips, shelf: FontShelf, script: Script, *, still: bool) -> None:
-    """Paint a sign into the strips, in place: writing on a board, tilted, blurred or cut off, gliding as the scene does."""
+    """Paint a sign into the strips, in place: writing on a board, tilted, blurred or cut off, gliding as the scene does.
+
+    One that stands still is no taller than the strips: its board shows that it is no caption.
+    """
     n, height, width = strips.shape[:3]
     face = shelf.pick(rng, script)
     text = " ".join(vocabulary_of(face.path, script).line(rng).words[:2])
-    size = max(8, round(height * rng.uniform(0.35, 1.6)))
+    size = max(8, round(height * rng.uniform(0.35, 0.65 if still else 1.6)))
     font = load_font(face.path, size)
     board = Image.new("RGBA", (int(font.getlength(text)) + size, round(size * 1.5)), _colour(rng, 255))
     ImageDraw.Draw(board).text((size / 2, size * 1.1), text, fill=_colour(rng, 255), font=font, anchor="ls")
@@ -67,11 +70,11 @@ def _colour(rng: np.random.Generator, strength: int) -> tuple[int, int, int, int
 
 
 def _tilt(rng: np.random.Generator, board: Image.Image) -> Image.Image:
-    """Turn by 4 to 25 degrees, or lean as things seen from the side do."""
+    """Turn by 7 to 25 degrees, or lean and grow to one side as things seen aslant do: no slanted letters do either."""
     if rng.random() < 0.5:
-        angle = rng.uniform(4, 25) * rng.choice([-1, 1])
+        angle = rng.uniform(7, 25) * rng.choice([-1, 1])
         return board.rotate(float(angle), Image.Resampling.BILINEAR, expand=True)
-    lean, shrink = rng.uniform(0.2, 0.6) * rng.choice([-1, 1]), rng.uniform(0.0, 0.35)
+    lean, shrink = rng.uniform(0.2, 0.6) * rng.choice([-1, 1]), rng.uniform(0.15, 0.4)
     width, height = board.size
     corners = (0, 0, 0, height, width, height * (1 + shrink), width, -height * shrink)
     leaned = board.transform((width, height), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)

@@ -24,7 +24,7 @@ def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, 
         faint: a colour near the ground's.
         plain: white with a black outline, to be read on anything.
     """
-    fill = WHITE if rng.random() < 0.55 else _any(rng, (*_BRIGHT, _DARK))
+    fill = WHITE if rng.random() < 0.55 else _any(rng, (*_BRIGHT, _DARK, _DARK))
     outline, shadow = rng.uniform(0.03, 0.09), 0.0
     if rng.random() < 0.25:
         outline, shadow = 0.0, rng.uniform(0.04, 0.1)

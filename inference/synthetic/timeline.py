@@ -31,7 +31,7 @@ class Caption:
 def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, n: int) -> list[Caption]:
     """Captions from somewhere before frame 0 to somewhere after the last; those wholly outside are left out.
 
-    Where the strip has room for two rows, most captions have two lines.
+    Where the strip has room for two rows, a little more than half of the captions have two lines.
     """
     fades = rng.random() < recipe.fade
     captions: list[Caption] = []
@@ -69,5 +69,5 @@ def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, row
 
 
 def _new_lines(rng: np.random.Generator, words: Vocabulary, rows: int) -> tuple[Line, ...]:
-    count = rows if rng.random() < 0.7 else 1
+    count = rows if rng.random() < 0.55 else 1
     return tuple(words.line(rng) for _ in range(count))

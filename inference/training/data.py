@@ -26,9 +26,9 @@ from inference.synthetic.kinds import RECIPES, Kind
 CLIP_FRAMES: Final = 24
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
 FOOTAGE_SHARE: Final = 0.5  # little footage is at hand, so half of the grounds are made textures
-_HARD: Final = (Kind.ONE_WORD, Kind.TWO_LINES, Kind.FADES, Kind.SIGNS, Kind.LOW_CONTRAST, Kind.COMPRESSION, Kind.SMALL, Kind.JAPANESE)
-_ROUND: Final = (*Kind, *_HARD)  # the kinds of consecutive clips: what is learnt last comes twice
-_FORMAT: Final = 5  # raise it when clips change without their recipes changing
+_HARD: Final = (Kind.ONE_WORD, Kind.TWO_LINES, Kind.FADES, Kind.SIGNS, Kind.SIGNS, Kind.COMPRESSION, Kind.COMPRESSION, Kind.JAPANESE)
+_ROUND: Final = (*Kind, *_HARD)  # the kinds of consecutive clips: what is learnt last comes twice or thrice
+_FORMAT: Final = 6  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]

@@ -97,7 +97,7 @@ def test_out_of_memory_halves_the_batch(predictor: Predictor, strips: Frames, mo
 def test_what_is_not_finite_is_no_result(strips: Frames) -> None:
     """Weights that overflow end in an error that names the precision."""
     good = read_checkpoint(builtin_checkpoint_path())
-    state = {**good.state, "classify.weight": torch.full_like(good.state["classify.weight"], 3e38)}
+    state = {**good.state, "classify.weight": torch.full_like(good.state["classify.weight"].float(), 3e38)}
     predictor = find_architecture(NAME).load(Checkpoint(NAME, good.config, state, good.sha256, "some.safetensors"), EngineOptions())
     with pytest.raises(PermanentError, match="not finite in float32"):
         predictor.predict(None, strips)

@@ -18,11 +18,13 @@ from inference.architectures.builtin import SiameseStrip
 from inference.builtin import builtin_checkpoint_path
 from inference.checkpoint import read_checkpoint
 from inference.predictor import Probabilities
+from inference.synthetic.boxes import Boxes
 from inference.synthetic.clip import Clip, Stage, make_clip
 from inference.synthetic.codec import readable, store, through_chunks
 from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import TRAINING_SHOTS
 from inference.synthetic.kinds import RECIPES, Kind
+from inference.synthetic.lettering import Lettering
 from inference.synthetic.timeline import Caption
 from inference.synthetic.words import Line, Script, vocabulary
 from inference.training.batches import Lottery, label_pairs
@@ -128,6 +130,20 @@ def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
         assert (covered[clip.caption > 0] > 0.2).all()
         assert (clip.visibility[clip.caption == 0] < 0.5).all()
         assert (covered[clip.visibility == 0] == 0).all()
+
+
+def test_a_caption_s_own_box_ends_a_little_beyond_its_letters() -> None:
+    """To the sides always; above and below where it is not as high as the strip."""
+    letters = np.zeros((30, 100), np.float32)
+    letters[10:20, 40:60] = 1
+    lettering, caption = Lettering(letters, letters, 40, 60), Caption((), 0, 2, 0, 0)
+    for pad_rows, rows in ((3, slice(7, 23)), (None, slice(0, 30))):
+        pictures = np.zeros((3, 30, 100, 3), np.float32)
+        Boxes((90.0, 90.0, 90.0), 1.0, None, 0, 0, 5, pad_rows).put(pictures, [caption], [lettering])
+        expected = np.zeros((30, 100), bool)
+        expected[rows, 35:65] = True
+        np.testing.assert_array_equal(pictures[0, ..., 0] == 90, expected)
+        assert not pictures[2].any()
 
 
 def test_counting_tolerates_one_frame() -> None:
