@@ -162,12 +162,10 @@ class Finisher:
 
     async def _identity(self, state: RunState, tenure: Tenure) -> RunIdentity:
         """From its log; of a run that was given up before it was started, from its job."""
-        if state.started is not None:
-            return RunIdentity.of(state.started)
-        job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
-        if job is None:
-            raise AssertionError(f"run {state.run_id} has an outcome and no job")
-        return RunIdentity.of(job)
+        started = state.started
+        if started is None:
+            return await self.late.identity(state, tenure)
+        return RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
 
 
 class _EventOf:

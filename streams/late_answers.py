@@ -24,13 +24,11 @@ class LateAnswers:
 
     async def answer(self, state: RunState, tenure: Tenure) -> None:
         """Tell each waiting request the outcome: of a completed run as if it had been found, of a failed one its reason."""
-        job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
-        if job is None:
-            raise AssertionError(f"run {state.run_id} has an outcome and no job")
+        run = await self.identity(state, tenure)
         summary, reason = None, state.reason or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
             try:
-                _, summary = await self.found_runs.look(tenure, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)
+                _, summary = await self.found_runs.look(tenure, run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version)
             except RefusedObjectError as error:
                 reason = f"the run's object cannot be read any more: {error}"
         for request in state.requests:
@@ -38,5 +36,12 @@ class LateAnswers:
             if summary is not None:
                 event = outcomes.found(summary, request, moment)
             else:
-                event = outcomes.failed_late(RunIdentity.of(job), state, reason, request, moment)
+                event = outcomes.failed_late(run, state, reason, request, moment)
             await self.announcer.announce(tenure, event)
+
+    async def identity(self, state: RunState, tenure: Tenure) -> RunIdentity:
+        """Of a run whose log holds no ``run_started``, any more or at all: its job tells."""
+        job = await self.rows_away.call(tenure, lambda: self.rows.find_job(UUID(state.run_id)))
+        if job is None:
+            raise AssertionError(f"run {state.run_id} has an outcome and no job")
+        return RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)

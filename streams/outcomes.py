@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Self
+from typing import Final
 from uuid import UUID
 
 from core.identity import outcome_event_id, request_event_id
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Outcome
-from storage.row_values import JobRow
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
 from streams.run_log import RunState
 
@@ -97,10 +96,6 @@ class RunIdentity:
     video_id: UUID
     cropped_frames_version: int
     model_version: str
-
-    @classmethod
-    def of(cls, named: RunStarted | JobRow) -> Self:
-        return cls(named.run_id, named.tenant_id, named.video_id, named.cropped_frames_version, named.model_version)
 
 
 def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
