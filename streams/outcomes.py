@@ -99,7 +99,13 @@ class RunIdentity:
 
 
 def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
-    """The failure or cancellation of a run, told to all that wait for it."""
+    """The failure or cancellation of a run, told to all that wait for it.
+
+    Raises:
+        ValueError: it was told before; who joined since is answered by ``failed_late``.
+    """
+    if state.finished_at_ms is not None:
+        raise ValueError(f"the end of run {state.run_id} has been announced")
     return _failed(run, state, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
 
 

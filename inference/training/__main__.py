@@ -126,7 +126,7 @@ def card_command(figures: Path) -> None:
 
 
 def _save(network: SiameseStrip, output: Path) -> None:
-    """In half precision, which changes no figure of the card: the package carries half the bytes."""
+    """In half precision: half the bytes for the package to carry. What is measured is what is stored."""
     output.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     output.write_bytes(save(state, {"architecture_name": NAME, "config": "{}"}))

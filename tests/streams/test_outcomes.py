@@ -14,7 +14,7 @@ from streams.outcomes import OutcomeEvent, RunIdentity
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, decode
 from streams.results import assemble, pack_span
 from streams.run_log import RunState, fold
-from tests.streams.run_logs import RUN, cancelled, done, failed, joined, probabilities, request, started, taken
+from tests.streams.run_logs import RUN, cancelled, done, failed, finished, joined, probabilities, request, started, taken
 
 MS = 1_700_000_000_000
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -157,3 +157,10 @@ def test_trace_is_passed_on():
     assert outcomes.failed(RUN_IDENTITY, state, "x").headers["traceparent"] == TRACE.encode()
     assert EVENTS["rejected"]().headers["traceparent"] == TRACE.encode()
     assert "traceparent" not in EVENTS["failed"]().headers
+
+
+def test_an_announced_end_is_not_announced_again():
+    """After run_finished only the marker is left, of which no first announcement can be made by mistake."""
+    state = folded(started(), failed(0, final=True), finished(Outcome.FAILED, [101]))
+    with pytest.raises(ValueError, match="has been announced"):
+        outcomes.failed(RUN_IDENTITY, state, "x")

@@ -175,7 +175,7 @@ def ended_by(records: list[LogRecord]) -> Outcome | None:
             about = [record for record in records if isinstance(record, SpanTaken | SpanFailed) and record.span == last.span]
             given_back = max((i for i, record in enumerate(about) if isinstance(record, SpanFailed)), default=-1)
             return Outcome.FAILED if len(about) - given_back - 1 > MAX_SPAN_TAKES else None
-        case SpanDone() if last.span < SPANS and last.pins() == next(iter(records)).pins() and last.span not in before:
+        case SpanDone() if last.span < SPANS and last.pins() == records[0].pins() and last.span not in before:
             if last.span not in counted(records):
                 return Outcome.FAILED  # of another size
             return Outcome.COMPLETED if counted(records) == set(range(SPANS)) else None

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import EventT
+from pydantic import SecretStr
 
 from core.settings import KafkaSettings, TopicSettings
 from devstack.kafka import broker_part, prepare_broker
@@ -98,7 +99,7 @@ async def test_topics_clients_and_workers_log_in(secured: KafkaSettings) -> None
             await producer.send_and_wait(source, b"a record", partition=0)
             await until(lambda handled=handled: handled == [b"a record"])
         assert (await _committed(kafka, topics.group(f"test-{mechanism}"))) == [1]
-    for changes in ({"sasl_password": type(secured.sasl_password)("another")}, {"security_protocol": "PLAINTEXT"}, {"ssl_cafile": None}):
+    for changes in ({"sasl_password": SecretStr("another")}, {"security_protocol": "PLAINTEXT"}, {"ssl_cafile": None}):
         with pytest.raises(KafkaError):
             await _committed(secured.model_copy(update=changes), "any")
 
