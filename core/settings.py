@@ -147,8 +147,8 @@ class WorkerSettings(BaseSettings):
     )
     fetch_concurrency: int = Field(32, ge=1, description="Objects fetched at a time.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode chunks.")
-    span_tries: int = Field(
-        3, ge=1, description="Times a span is tried before its run fails; each try but the first is a record at the end of its topic."
+    span_resends: int = Field(
+        3, ge=0, description="Times a span that failed for something that may pass is sent to the end of its topic; then its run fails."
     )
     retry_in_place_seconds: float = Field(30.0, ge=0, description="How long a passing error is tried again on the spot.")
     fetch_limit_seconds: float = Field(120.0, gt=0, description="A fetch that runs longer counts as hung.")

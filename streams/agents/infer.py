@@ -88,12 +88,12 @@ class Inference:
         try:
             return await self._predict(span)
         except TransientError as error:
-            if tries + 1 < self.settings.span_tries:
+            if tries < self.settings.span_resends:
                 bound.warning("span.sent_again", error=str(error))
                 await self._send_again(span, error)
                 return "sent_again"
             bound.error("span.failed", error=str(error))
-            await span.fail(f"{error}; given up after {self.settings.span_tries} tries")
+            await span.fail(f"{error}; given up after {tries + 1} tries")
         except ConfigurationError as error:
             await span.give_back(str(error))
             raise

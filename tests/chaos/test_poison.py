@@ -37,7 +37,7 @@ from tests.service.videos import chunk, video
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RUBBISH_BYTES: Final = 1_000_000
-LOW_DEADLINE_SECONDS: Final = 300
+LOW_DEADLINE_SECONDS: Final = 200
 """Longer than all the poison of high priority takes: until then good records of low priority may wait."""
 
 TAKEN_TOO_OFTEN: Final = f"was taken {MAX_SPAN_TAKES} times without a result"
@@ -127,7 +127,7 @@ def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Aw
         publisher.chunk_that_goes,
         *(partial(publisher.span, how, TAKEN_TOO_OFTEN) for how in exhausting),
         *(partial(publisher.span_once, how) for how in ("hang", "kill")),
-        partial(publisher.span, "starve", "out of memory.*given up after 3 tries"),
+        partial(publisher.span, "starve", "out of memory.*given up after 4 tries"),
         partial(publisher.model, "gone", None),
         partial(publisher.model, "replaced", b"other weights"),
         *([partial(publisher.low_of_no_model, f"deadline of {LOW_DEADLINE_SECONDS} s passed")] if full else []),
