@@ -37,7 +37,7 @@ test: setup ## Run all tests, with a little chaos among them
 chaos-short: setup ## A minute or two of each scenario of chaos, on one broker
 	@$(BIN)/pytest $(SCENARIOS) $(PYTEST_ARGS)
 
-chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (about 45 minutes)
+chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (less than 40 minutes)
 	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)
 
 soak: setup ## Load the service steadily for MINUTES=n (60), and hold that memory, descriptors and threads stay flat

@@ -109,7 +109,7 @@ async def test_slow_and_failing_at_random(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
     """Answers that take their time, then errors at random, then everything: videos are completed meanwhile and afterwards."""
-    slow_seconds, failing_seconds, in_flight = chaos.of(full=(15.0, 25.0, 6), short=(1.0, 1.5, 3))
+    slow_seconds, failing_seconds, in_flight = chaos.of(full=(12.0, 20.0, 6), short=(1.0, 1.5, 3))
     unwell: list[tuple[str, tuple[Fault, ...], float, float]] = [
         ("database slow", (Fault.LATE,), 1.0, slow_seconds),
         ("database answering 500", (Fault.ERROR,), 0.5, failing_seconds),

@@ -74,7 +74,7 @@ async def test_high_over_low(service: Installation, chaos: Chaos, report: Report
     waiting = [await service.submit(await service.add(video(2)), 2, priority=Priority.LOW) for _ in range(2)]
 
     moments = list[list[Published]]()
-    for _ in range(chaos.of(full=10, short=2)):
+    for _ in range(chaos.of(full=7, short=2)):
         videos = await _a_video_for_each_partition(service)
         await service.ledger.until("low spans on every worker", lambda: _low_again(service, low))
         span_seconds = _seconds(one for one in _computed(service) if one.run_id == low)

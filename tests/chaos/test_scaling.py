@@ -23,7 +23,7 @@ def settings() -> dict[str, str]:
 
 async def test_scaled_up_and_down(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
     """From one worker to five and back to one, each role in turn, while videos come in: all complete, all leave with status 0."""
-    most, in_flight, rounds = chaos.of(full=(5, 8, 2), short=(3, 4, 1))
+    most, in_flight = chaos.of(full=(5, 8), short=(3, 4))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
 
@@ -32,7 +32,7 @@ async def test_scaled_up_and_down(service: Installation, undisturbed: Mapping[in
 
         fleet.start("coordinator"), fleet.start("gpu")
         await fleet.settled()
-        for role in ROLES * rounds:
+        for role in ROLES:
             began = len(fleet.disturbances)
             added = fleet.start(role, most - 1)
             await fleet.settled(work)

@@ -37,7 +37,7 @@ def settings(proxy: HttpProxy) -> dict[str, str]:
 
 async def test_every_fault(service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
     """Each fault of every request for some time, then all of them mixed: every video is completed, as if nothing had been."""
-    seconds, mixed_seconds, in_flight, workers = chaos.of(full=(12.0, 40.0, 6, 2), short=(1.0, 3.0, 2, 1))
+    seconds, mixed_seconds, in_flight, workers = chaos.of(full=(9.0, 30.0, 6, 2), short=(1.0, 3.0, 2, 1))
     faults = chaos.rng.sample(FAULTS, len(FAULTS))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
 
