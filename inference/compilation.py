@@ -6,7 +6,6 @@ from typing import Any, TypeVar, cast
 
 import structlog
 import torch
-import torch._inductor.config
 
 log = structlog.get_logger()
 
@@ -20,9 +19,11 @@ def compiled(network: Network, device: torch.device, run: Callable[[Network], ob
     for by ``torch.compile``'s options: the tracer, which does not see those, would hand the weights over as inputs, and nothing
     would be frozen.
     """
+    from torch._inductor import config  # here, for it takes seconds: a worker that compiles nothing starts without it
+
     result = cast(Network, torch.compile(_with_code_of_its_own(network), dynamic=False, fullgraph=True))
     try:
-        with torch._inductor.config.patch(freezing=device.type == "cpu"):
+        with config.patch(freezing=device.type == "cpu"):
             run(result)
     except Exception as error:  # what a missing or failing compiler raises is the backend's own affair
         log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])

@@ -4,6 +4,8 @@ The first of these need a C++ compiler, which a machine need not have.
 """
 
 import gc
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -94,3 +96,15 @@ def test_without_a_compiler_it_runs_uncompiled_and_says_so(
     found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:3])
     assert found.shape == (2, 2, 5)
     assert builtin or np.abs(found - stored.expected[:2]).max() < TOLERANCE
+
+
+def test_who_compiles_nothing_does_without_the_compiler() -> None:
+    """Importing it takes longer than all else that a worker does before it is at work."""
+    program = f"""
+import sys
+from inference.loading import load_predictor
+from inference.predictor import EngineOptions
+load_predictor({str(builtin_checkpoint_path())!r}, EngineOptions())
+sys.exit("torch._inductor" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -29,7 +29,10 @@ _POLL_SECONDS: Final = 0.05
 _ADDRESS: Final = re.compile(r'"addresses":\["(http://[^"]+)"')
 
 # What takes a worker's start its time, imported once. Not the service itself: each process imports that on its own.
-_IMPORTED_ONCE: Final = ["aioboto3", "aiobotocore.session", "av", "faust", "faust.app.base", "supabase", "torch", "pydantic_settings"]
+_IMPORTED_ONCE: Final = [
+    *("aioboto3", "aiobotocore.session", "aiohttp.web", "aiokafka", "av", "faust", "faust.app.base", "faust.transport.drivers.aiokafka"),
+    *("prometheus_client", "pydantic_settings", "structlog", "supabase", "torch"),
+]
 
 
 @dataclass(eq=False, slots=True)
