@@ -41,9 +41,10 @@ def table(reports: Mapping[str, Report], broken: Set[str]) -> list[str]:
 
 
 def write(root: Path, seed: int, reports: Mapping[str, Report], broken: Set[str]) -> Path:
-    """Write the figures of a seed; returns the file's path below ``root``."""
+    """Write the figures of a seed, beside those of its scenarios that were run before; returns the file's path below ``root``."""
     file = Path(".stack", "chaos", f"seed-{seed}.json")
-    scenarios = {_name(scenario): {"passed": scenario not in broken, **report.summary()} for scenario, report in reports.items()}
+    scenarios = json.loads((root / file).read_text())["scenarios"] if (root / file).exists() else {}
+    scenarios |= {_name(scenario): {"passed": scenario not in broken, **report.summary()} for scenario, report in reports.items()}
     (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).write_text(json.dumps({"seed": seed, "scenarios": scenarios}, indent=2) + "\n")
     return file

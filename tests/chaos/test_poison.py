@@ -37,7 +37,7 @@ from tests.service.videos import chunk, video
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RUBBISH_BYTES: Final = 1_000_000
-LOW_DEADLINE_SECONDS: Final = 200
+LOW_DEADLINE_SECONDS: Final = 240
 """Longer than all the poison of high priority takes: until then good records of low priority may wait."""
 
 TAKEN_TOO_OFTEN: Final = f"was taken {MAX_SPAN_TAKES} times without a result"
