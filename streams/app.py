@@ -76,6 +76,7 @@ class AcknowledgedEvent(faust.Event):
 
     Where Faust 0.15.3 runs without its compiled streams, a record that is taken off a queue while a rebalance is under way
     is skipped *and acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
+    It came with faust-streaming/faust#223.
     """
 
     def ack(self) -> bool:

@@ -28,7 +28,7 @@ class HeldConsumer(driver.Consumer):
     Faust 0.15.3 resumes the partitions, seeks one after the other, and then empties all queues as it resumes the flow.
     What was fetched in the meantime is thrown away, and would be read again only after the next rebalance; so is what a call
     that began before the rebalance brings after the seek. Of a changelog it would never be read again: its recovery would
-    wait for it for good.
+    wait for it for good. Reported as faust-streaming/faust#596.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

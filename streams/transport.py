@@ -15,7 +15,7 @@ class PatientBuffer(ProducerBuffer):
     """Sends what tables have changed. A send that the brokers do not take in time fails, and whoever waits for it sends again.
 
     In Faust 0.15.3 it would end the process: aiokafka takes a record only when it has room for it, and with brokers that are
-    silent for a request's limit there is none.
+    silent for a request's limit there is none. Reported as robinhood/faust#729.
     """
 
     async def _send_pending(self, fut: FutureMessage) -> None:
