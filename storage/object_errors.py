@@ -104,7 +104,16 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
 """First match wins. A server's own answer (``ClientError``) is judged by its code and status below."""
 
 TRANSIENT_CODES: Final = frozenset(
-    {"SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "InternalError", "OperationAborted"}
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "Throttling",
+        "InternalError",
+        "OperationAborted",
+        "BadDigest",
+        "IncompleteBody",
+    }
 )
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
 MISSING_CODES: Final = frozenset({"NoSuchKey", "NotFound", "404"})

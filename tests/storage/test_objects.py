@@ -49,6 +49,19 @@ async def test_an_object_comes_back_as_it_was_put(store):
     assert (info.size_bytes, info.metadata) == (7, {"run-id": "r"})
 
 
+async def test_an_upload_that_is_broken_off_leaves_what_was_there(store):
+    """Wherever it stops: in the headers, in the body, or when all has been sent."""
+    before, after = b"a" * 5_000_000, b"b" * 5_000_000
+    await store.put("a", before)
+    for milliseconds in range(30):
+        upload = asyncio.create_task(store.put("a", after))
+        await asyncio.sleep(milliseconds / 1000)
+        upload.cancel()
+        await asyncio.gather(upload, return_exceptions=True)
+        await asyncio.sleep(0.02)  # the server has noticed by then
+        assert await store.get("a", len(after)) in (before, after)
+
+
 async def test_an_object_that_is_not_there_is_named(store):
     """Reading and looking up say which key is missing; deleting it again is no error."""
     await store.put("a", b"x")
