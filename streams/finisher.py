@@ -63,7 +63,7 @@ class Finisher:
         """Begin to finish a run that needs it, unless that is under way."""
         if state.is_marker:
             self._answered.pop(state.run_id, None)
-        if state.run_id in self._tasks or not self._unanswered(state):
+        if state.run_id in self._tasks or not self._unanswered(state) or not self._at_hand(state):
             return
         task = asyncio.create_task(self._finish(state, self.app.tenure))
         self._tasks[state.run_id] = task
@@ -84,6 +84,19 @@ class Finisher:
             return False
         return any(request.request_id not in answered for request in state.requests)
 
+    def _at_hand(self, state: RunState) -> bool:
+        """Are all results there, where they are needed?
+
+        Of what a record changed, a coordinator that lost its brokers may have stored the state and not the result, or the results'
+        removal and not the marker. The record is not acknowledged then, and comes again: with it the rest, and a notice.
+        """
+        if state.outcome is not Outcome.COMPLETED or state.finished_at_ms is not None:
+            return True
+        missing = [span for span in range(state.spans) if not self.runs.has_span(state.run_id, state.attempt, span)]
+        if missing:
+            log.warning("run.awaits_results", **state.log_fields, spans=missing)
+        return not missing
+
     def _after(self, run_id: str) -> None:
         del self._tasks[run_id]
         state = self.runs.active.get(run_id)
@@ -96,7 +109,7 @@ class Finisher:
             async with self._room:
                 tenure.check()
                 now = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
-                if now is None or not self._unanswered(now):
+                if now is None or not self._unanswered(now) or not self._at_hand(now):
                     return
                 state = now
                 started = time.monotonic()

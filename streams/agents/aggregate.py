@@ -71,8 +71,9 @@ class Aggregation:
             raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {partition}")
         before = self.runs.get(run_id)
         folded = fold(before, record, offset, timestamp_ms)
-        if isinstance(record, SpanDone) and self._lacks(folded, record):
+        if isinstance(record, SpanDone) and folded.state is not None and self._lacks(folded.state, folded.disposition, record):
             self.runs.put_span(run_id, record.attempt, record.span, pack_span(record))
+            self.finisher.notice(folded.state)
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             return folded
         if folded.stored is not None and isinstance(record, SpanDone):
@@ -84,13 +85,12 @@ class Aggregation:
             self.runs.remove_span(run_id, before.attempt, span)
         return folded
 
-    def _lacks(self, folded: Folded, record: SpanDone) -> bool:
+    def _lacks(self, state: RunState, disposition: Disposition, record: SpanDone) -> bool:
         """Whether a result counts already and its probabilities are not there.
 
-        Of the two changes that a result makes, the brokers refused the first and took the second, before a kill.
+        Of the two changes that a result makes, the brokers refused the first and took the second, before a kill or a rebalance.
         """
-        state = folded.state
-        if folded.disposition is not Disposition.REPEATED or state is None or state.started is None or record.span not in state.done:
+        if disposition is not Disposition.REPEATED or state.started is None or record.span not in state.done:
             return False
         return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 

@@ -33,6 +33,11 @@ FINISHING: Final = (
     Fault("streams.announcer:Announcer.log_run", "after", ("run_finished", "completed")),
     Fault("streams.run_table:Runs.remove_span", "after"),
 )
+LOSING_A_RESULT: Final = (
+    Fault("streams.transport:PatientBuffer._send_pending", "before", ("/1/0'",), how="lose"),
+    Fault("storage.rows:Rows.complete_run", "before"),
+)
+"""Of the two changes that a result makes the brokers get the second alone, which is the state; and then the end."""
 FAILING: Final = (
     Fault("streams.producer:Producer.send", "after", ("inference.cancelled",)),
     Fault("streams.announcer:Announcer.bury", "after"),

@@ -13,7 +13,7 @@ import pytest_asyncio
 from streams.client import Published
 from tests.service.faults import Fault
 from tests.service.installation import Installation
-from tests.service.steps import ADMITTING, AGGREGATING, FAILING, FINISHING, JOINING
+from tests.service.steps import ADMITTING, AGGREGATING, FAILING, FINISHING, JOINING, LOSING_A_RESULT
 from tests.service.videos import VERSION, Video, video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,13 +39,16 @@ async def undisturbed(predicting: Installation) -> dict[int, bytes]:
     return {frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in published.items()}
 
 
-async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = ()) -> list[Published]:
+async def survive(
+    service: Installation, faults: tuple[Fault, ...], *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = (), says: str = ""
+) -> list[Published]:
     """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome.
 
     Args:
+        says: an event that the other one must have logged.
         lost: chunks of the videos that are gone when the other one comes.
     """
-    broken = service.processes.start("coordinator", fault)
+    broken = service.processes.start("coordinator", *faults)
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
     assert await broken.ended() == -signal.SIGKILL
     for video_id, _ in videos:
@@ -55,6 +58,7 @@ async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID,
     await successor.ready()
     await service.settle()
     assert await successor.stopped() == 0
+    assert says in successor.log.read_text()
     return published
 
 
@@ -62,7 +66,7 @@ async def survive(service: Installation, fault: Fault, *videos: tuple[uuid.UUID,
 async def test_while_admitting(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
     """A request whose coordinator was killed while it was admitted ends in one run, with the result it would have had."""
     frames = TWO_SPANS if "work" in str(fault) else SMALL
-    (published,) = await survive(predicting, fault, (await predicting.add(video(frames)), video(frames)))
+    (published,) = await survive(predicting, (fault,), (await predicting.add(video(frames)), video(frames)))
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
     assert (outcome.name, outcome.body["deduplicated"]) == ("inference.completed", False)
@@ -72,10 +76,19 @@ async def test_while_admitting(predicting: Installation, undisturbed: dict[int, 
 @pytest.mark.parametrize("fault", [*AGGREGATING, *FINISHING], ids=str)
 async def test_while_aggregating_or_finishing(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
     """A run whose coordinator was killed over its results has one row, one verified object, one completed job and its event."""
-    (published,) = await survive(predicting, fault, (await predicting.add(video(SMALL)), video(SMALL)))
+    (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)))
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
     assert (outcome.name, outcome.body["deduplicated"]) == ("inference.completed", False)
+    assert evidence.runs[outcome.body["run_id"]].probabilities.tobytes() == undisturbed[SMALL]
+
+
+async def test_a_result_whose_state_alone_was_stored(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
+    """Whoever takes over finds a run that is done and lacks a result: it waits for the record of it, which was not acknowledged."""
+    new = (await predicting.add(video(SMALL)), video(SMALL))
+    (published,) = await survive(predicting, LOSING_A_RESULT, new, says="run.awaits_results")
+    evidence = await predicting.verify()
+    outcome = evidence.outcomes[str(published.request_id)]
     assert evidence.runs[outcome.body["run_id"]].probabilities.tobytes() == undisturbed[SMALL]
 
 
@@ -83,7 +96,7 @@ async def test_while_aggregating_or_finishing(predicting: Installation, undistur
 async def test_while_failing(predicting: Installation, fault: Fault) -> None:
     """A run that fails, and whose coordinator was killed while it told so, is told as one failure with one dead letter."""
     broken = video(SMALL).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
-    (published,) = await survive(predicting, fault, (await predicting.add(broken), broken))
+    (published,) = await survive(predicting, (fault,), (await predicting.add(broken), broken))
     evidence = await predicting.verify()
     assert evidence.outcomes[str(published.request_id)].name == "inference.failed"
 
@@ -92,7 +105,7 @@ async def test_while_failing(predicting: Installation, fault: Fault) -> None:
 async def test_data_that_goes_while_admitting(predicting: Installation, fault: Fault) -> None:
     """Its run was promised, and perhaps started, but none of it was sent: the request is told once that its data went, and what of it."""
     chunk = "modulo_1/chunk_0000000001.webm"
-    (published,) = await survive(predicting, fault, (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))
+    (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
     assert (outcome.name, outcome.body["outcome"]) == ("inference.failed", "cancelled")
@@ -103,8 +116,7 @@ async def test_data_that_goes_while_admitting(predicting: Installation, fault: F
 async def test_after_a_request_has_joined(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
     """A second request that joined a run is answered by its outcome, though its coordinator was killed just then."""
     video_id = await predicting.add(video(SMALL))
-    (fault,) = JOINING
-    requests = await survive(predicting, fault, (video_id, video(SMALL)), (video_id, video(SMALL)))
+    requests = await survive(predicting, JOINING, (video_id, video(SMALL)), (video_id, video(SMALL)))
     evidence = await predicting.verify()
     (run_id,) = {evidence.outcomes[str(request.request_id)].body["run_id"] for request in requests}
     assert evidence.runs[run_id].probabilities.tobytes() == undisturbed[SMALL]

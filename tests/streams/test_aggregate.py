@@ -107,15 +107,21 @@ async def test_results_are_kept_once_and_late_ones_dropped(aggregating, put, kaf
     assert [request.request_id.int for request in state.requests] == [1101, 1001]
 
 
-async def test_a_result_that_counts_and_is_not_there_is_stored_when_it_comes_again(aggregating, put):
-    """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities."""
+async def test_a_result_that_counts_and_is_not_there_is_stored_when_it_comes_again(aggregating, put, monkeypatch):
+    """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities.
+
+    The finisher, which waits for them, is told.
+    """
     result = done(0, values=probabilities(0, 1026))
     await put(started().to_bytes())
     await put(result.to_bytes())
     await until(lambda: aggregating.done == [0])
     del aggregating.runs._table.data.data[f"{RUN}/1/0".encode()]
     assert not aggregating.runs.has_span(str(RUN), 1, 0)
+    noticed = []
+    monkeypatch.setattr(Finisher, "notice", lambda _, state: noticed.append(aggregating.runs.has_span(state.run_id, 1, 0)))
     await put(result.to_bytes())
     await until(lambda: aggregating.runs.has_span(str(RUN), 1, 0))
     assert aggregating.runs.get_span(str(RUN), 1, 0) == pack_span(result)
     assert aggregating.done == [0]
+    assert noticed == [True]

@@ -47,9 +47,9 @@ class Coordinator:
         app = SimpleNamespace(tenure=Tenure(1), crash=self._crash)
         announcer = SimpleNamespace(log_run=self._log)
         nothing = SimpleNamespace()
-        self.finisher = Finisher(
-            app, SimpleNamespace(active=self.active), announcer, nothing, nothing, nothing, nothing, concurrency, nothing, nothing
-        )
+        self.spans: set[tuple[str, int, int]] = set()
+        runs = SimpleNamespace(active=self.active, has_span=lambda *key: key in self.spans)
+        self.finisher = Finisher(app, runs, announcer, nothing, nothing, nothing, nothing, concurrency, nothing, nothing)
 
     async def _announce(self, state: RunState) -> RunFinished:
         self.announced.append(state)
@@ -122,3 +122,19 @@ async def test_the_next_attempt_is_told_for_itself(monkeypatch):
     beside.put(failed_run(1, 1, attempt=2))
     await until(lambda: len(beside.logged) == 2)
     assert [state.attempt for state in beside.announced] == [1, 2]
+
+
+async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypatch):
+    """Its state was stored and a result was not: the run is left alone until the result's record has come again."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    beside.through.set()
+    state = failed_run(1, 1, outcome=Outcome.COMPLETED, reason=None)
+    beside.spans = {(state.run_id, 1, span) for span in range(1, state.spans)}
+    beside.active[state.run_id] = state
+    beside.finisher.after_recovery()
+    await asyncio.sleep(0.05)
+    assert not beside.announced
+    beside.spans.add((state.run_id, 1, 0))
+    beside.finisher.notice(state)
+    await until(lambda: beside.logged)
+    assert beside.announced == [state]
