@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from inference.synthetic.boxes import Boxes, draw_boxes
 from inference.synthetic.fonts import FontShelf, vocabulary_of
-from inference.synthetic.ground import Motion, ShotSource, Strips, film, footage, texture
+from inference.synthetic.ground import Motion, ShotSource, Strips, film, footage, photo, texture
 from inference.synthetic.kinds import Recipe
 from inference.synthetic.lettering import Lettering, Picture, Style, draw, lay
 from inference.synthetic.scenery import put_logo, put_sign
@@ -32,11 +32,17 @@ LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What clips are made from: the fonts and the footage of one side of the split."""
+    """What clips are made from: the fonts, footage and photographs of one side of the split.
+
+    Attributes:
+        footage_share, photo_share: of the grounds; the rest are made textures.
+    """
 
     shelf: FontShelf
     shots: tuple[ShotSource, ...]
-    footage_share: float  # of the grounds; the rest are made textures
+    footage_share: float
+    photos: tuple[str, ...] = ()
+    photo_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,7 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
     width = min(1440, int(height * rng.uniform(*recipe.aspect))) // 2 * 2
     script = recipe.scripts[int(rng.integers(len(recipe.scripts)))]
     thin, faint = rng.random() < recipe.thin, rng.random() < recipe.low_contrast
-    strips = _ground(rng, recipe, stage, n, height, width, faint=faint)
-    if rng.random() < recipe.sign:
-        put_sign(rng, strips, stage.shelf, Script.LATIN if rng.random() < 0.5 else script, still=rng.random() < 0.4)
+    strips = _ground(rng, recipe, stage, script, n, height, width, faint=faint)
     if rng.random() < recipe.logo:
         put_logo(rng, strips, stage.shelf)
     rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
@@ -135,17 +139,25 @@ def _contrast(before: Picture, after: Picture, lettering: Lettering) -> float:
     return min((float(part.sum() / share.sum()) for part, share in quarters if share.sum() >= 1), default=0.0)
 
 
-def _ground(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int, height: int, width: int, *, faint: bool) -> Strips:
-    """The ground, cut where the recipe says so; a faint caption gets a ground calm enough to be read on."""
+def _ground(
+    rng: np.random.Generator, recipe: Recipe, stage: Stage, script: Script, n: int, height: int, width: int, *, faint: bool
+) -> Strips:
+    """The ground with the signs in it, cut where the recipe says so; a faint caption gets a ground calm enough to be read on."""
     cuts = sorted({int(c) for c in rng.integers(1, n, max(1, n // 12))}) if rng.random() < recipe.cut else []
     parts = []
     for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
         motion = Motion.SHAKE if rng.random() < recipe.shake else Motion(str(rng.choice(["rest", "pan", "pan", "zoom"])))
-        if rng.random() < stage.footage_share:
+        source, step = rng.random(), 0.0
+        if source < stage.footage_share:
             shot, step = footage(rng, stage.shots)
+        elif source < stage.footage_share + stage.photo_share:
+            shot = photo(rng, stage.photos)
         else:
-            shot, step = texture(rng, height, width, busy=rng.random() < recipe.busy and not faint), 0.0
-        parts.append(film(rng, shot, step, motion, stop - start, height, width))
+            shot = texture(rng, height, width, busy=rng.random() < recipe.busy and not faint)
+        take = film(rng, shot, step, motion, stop - start, height, width)
+        if rng.random() < recipe.sign:
+            put_sign(rng, take, stage.shelf, Script.LATIN if rng.random() < 0.5 else script)
+        parts.append(take.strips)
     strips = np.concatenate(parts)
     if faint:  # flattened towards its own mean
         pictures = strips.astype(np.float32)

