@@ -159,6 +159,9 @@ class ExtentsApp(faust.App):
             self._tenure.end(self.loop)
         await super()._stop_consumer()
 
+    def _on_rebalance_when_stopped(self) -> None:
+        """Nothing. Faust closes the client here, with which what is finished last has yet to be acknowledged, and waits for that."""
+
     def _create_directories(self) -> None:
         """Make none: tables are kept in memory, and nothing else of Faust's lies on disk."""
 

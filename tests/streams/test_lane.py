@@ -7,7 +7,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import faust
 import faust.streams
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -243,3 +245,32 @@ async def test_a_record_skipped_in_a_rebalance_is_not_acknowledged(
 async def send_all(send: Callable, topic: str, count: int) -> None:
     for n in range(count):
         await send(topic, b"%d" % n)
+
+
+async def test_what_ends_while_a_worker_stops_is_acknowledged_whoever_joins_meanwhile(make, start, send, source, committed):
+    """A rebalance while a stop waits for the last records leaves the worker what it acknowledges them with."""
+    begun, ending = [], asyncio.Event()
+
+    async def handle(event: EventT[bytes], tenure: Tenure) -> None:
+        begun.append(event.value)
+        await ending.wait()
+
+    app, _ = make(handle)
+    await start(app)
+    for partition in range(2):
+        await send(source, b"%d" % partition, partition=partition)
+    await until(lambda: len(begun) == 2)
+    stopping = asyncio.create_task(app.stop())
+    await until(lambda: app.should_stop)
+    other, _ = make(Handling().handle)
+    await start(other)
+    ending.set()
+    await asyncio.wait_for(stopping, 30)
+    assert await committed(0) + await committed(1) == 1  # each has one of the partitions now
+
+
+def test_faust_still_closes_the_client_then():
+    """With it the stop above never ends. Once this fails, ``ExtentsApp._on_rebalance_when_stopped`` can go."""
+    closed = []
+    faust.App._on_rebalance_when_stopped(SimpleNamespace(consumer=SimpleNamespace(close=lambda: closed.append(True))))
+    assert closed
