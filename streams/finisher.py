@@ -63,7 +63,7 @@ class Finisher:
         """Begin to finish a run that needs it, unless that is under way."""
         if state.is_marker:
             self._answered.pop(state.run_id, None)
-        if state.run_id in self._tasks or not self._unanswered(state) or not self._at_hand(state):
+        if state.run_id in self._tasks or not self._is_due(state):
             return
         task = asyncio.create_task(self._finish(state, self.app.tenure))
         self._tasks[state.run_id] = task
@@ -74,6 +74,9 @@ class Finisher:
         self._answered.clear()
         for state in list(self.runs.active.values()):
             self.notice(state)
+
+    def _is_due(self, state: RunState) -> bool:
+        return self._unanswered(state) and self._at_hand(state)
 
     def _unanswered(self, state: RunState) -> bool:
         """Has nobody told some of its requests the outcome? What was sent is known here before the log says so."""
@@ -109,7 +112,7 @@ class Finisher:
             async with self._room:
                 tenure.check()
                 now = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
-                if now is None or not self._unanswered(now) or not self._at_hand(now):
+                if now is None or not self._is_due(now):
                     return
                 state = now
                 started = time.monotonic()

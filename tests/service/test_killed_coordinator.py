@@ -45,8 +45,8 @@ async def survive(
     """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome.
 
     Args:
-        says: an event that the other one must have logged.
         lost: chunks of the videos that are gone when the other one comes.
+        says: an event that the other one must have logged.
     """
     broken = service.processes.start("coordinator", *faults)
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
