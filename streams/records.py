@@ -164,7 +164,7 @@ class SpanDone(Pins):
 
 
 class SpanFailed(ReadWork):
-    """A span given back (``final`` is false: its takes count anew) or failed for good, which fails the run."""
+    """A span given back (``final`` is false: one take counts no more) or failed for good, which fails the run."""
 
     kind: Literal["span_failed"] = "span_failed"
     span: Count

@@ -30,7 +30,7 @@ from streams.records import (
 )
 
 MAX_SPAN_TAKES: Final = 10
-"""A span taken so often without a result or a hand-back kills its workers: the run fails."""
+"""A span taken so often without a result, hand-backs deducted, kills its workers: the run fails."""
 
 
 class Disposition(StrEnum):
@@ -244,7 +244,9 @@ def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
     if record.final:
         state = _ended(state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms)
     else:
-        state = state.model_copy(update={"takes": {**state.takes, record.span: 0}})
+        # Its own take alone: those of others stand, or a span that ends its workers would begin anew with each rebalance.
+        left = max(0, state.takes.get(record.span, 0) - 1)
+        state = state.model_copy(update={"takes": {**state.takes, record.span: left}})
     return Folded(state, Disposition.COUNTED)
 
 

@@ -71,7 +71,7 @@ class SpanLog:
         await self._log(SpanTaken(**self._about(), **self._as_read(), taken_at=datetime.now(UTC)))
 
     async def give_back(self, error: str) -> None:
-        """Have its takes counted anew: it has not ended its worker."""
+        """Have its take counted no more: it has not ended this worker."""
         self.taken = False
         await self._log(SpanFailed(**self._about(), failed_at=datetime.now(UTC), final=False, error=error), HAND_BACK_SECONDS)
 

@@ -22,9 +22,10 @@ from aiokafka import ConsumerRecord
 
 from core.types import Priority
 from streams.client import Published
-from streams.records import SpanTaken, VideoEncoded, Work, decode
+from streams.records import LogRecord, SpanFailed, SpanTaken, VideoEncoded, Work, decode
 from streams.redrive import HISTORY_HEADER
 from tests.chaos.figures import Report
+from tests.chaos.history import SpanName
 from tests.chaos.load import check_result
 from tests.chaos.orchestrator import Orchestrator
 from tests.chaos.poison import LARGE, SMALL, STRAY, Case, Publisher
@@ -73,13 +74,14 @@ async def test_poison_between_good_records(service: Installation, undisturbed: M
         await _check_outcome(service, case)
         if case.name == "good":
             check_result(evidence, str(case.request.request_id), undisturbed[case.frame_count])
-    takes = _takes(service)
-    _check_bounds(publisher, orchestrator, takes, workers=len(first))
+    takes, given_back = _takes(service), _given_back(service)
+    _check_bounds(publisher, orchestrator, takes, given_back, workers=len(first))
     report.note(
         good=sum(case.name == "good" for case in publisher.cases),
         poison=sum(case.name != "good" for case in publisher.cases) + publisher.strays,
         workers_ended={str(status): count for status, count in sorted(orchestrator.ended.items())},
         most_takes_of_a_span=max(takes.values()),
+        most_takes_in_vain=max((takes - given_back).values()),
         dead_letters=sum(len(copies) for copies in evidence.letters.values()),
         seconds_until_all_had_an_outcome=round(answered - began, 1),
     )
@@ -155,32 +157,44 @@ async def _check_outcome(service: Installation, case: Case) -> None:
     assert re.search(case.says, said), f"{case.name}: {said}"
 
 
-def _takes(service: Installation) -> dict[tuple[str, int, int], int]:
+def _takes(service: Installation) -> Counter[SpanName]:
     """How often each span was taken."""
-    takes: Counter[tuple[str, int, int]] = Counter()
-    for run_id in {record.key.decode() for record in service.ledger.records["inference.results"] if record.key != STRAY}:
-        for record in service.ledger.log(run_id):
-            if isinstance(record, SpanTaken):
-                takes[run_id, record.attempt, record.span] += 1
-    return takes
+    return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanTaken))
 
 
-def _check_bounds(publisher: Publisher, orchestrator: Orchestrator, takes: Mapping[tuple[str, int, int], int], workers: int) -> None:
+def _given_back(service: Installation) -> Counter[SpanName]:
+    """How often each span was handed back."""
+    return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanFailed) and not record.final)
+
+
+def _logs(service: Installation) -> list[LogRecord]:
+    """All that the logs of all runs say."""
+    runs = {record.key.decode() for record in service.ledger.records["inference.results"] if record.key != STRAY}
+    return [record for run_id in runs for record in service.ledger.log(run_id)]
+
+
+def _name(record: SpanTaken | SpanFailed | Work) -> SpanName:
+    return record.run_id, record.attempt, record.span
+
+
+def _check_bounds(
+    publisher: Publisher, orchestrator: Orchestrator, takes: Counter[SpanName], given_back: Counter[SpanName], workers: int
+) -> None:
     """Hold that nothing was tried for ever.
 
-    A deadly span is taken as often as is granted, and anew after a worker that was not to blame has handed it back: twice
-    is allowed. Any other is taken once for each time that a record of it is sent or, since a worker has ended, comes again.
+    Takes that no hand-back has followed are as many as are granted, to a deadly span; each ends a worker, and of those that
+    hang some end after they have handed it back. However often it is handed back, any span is taken once for each time that a
+    record of it is sent or, since a worker has ended, comes again.
     """
-    granted = 2 * (MAX_SPAN_TAKES + 1)
+    granted = MAX_SPAN_TAKES + 1
     deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.says}
     ended = sum(orchestrator.ended.values())
-    assert ended <= granted * len(deadly) + workers * len(publisher.once), f"workers have ended {orchestrator.ended}"
+    assert ended <= 2 * granted * len(deadly) + workers * len(publisher.once), f"workers have ended {orchestrator.ended}"
     assert set(orchestrator.ended) <= {-9, 1, 70}, f"workers have ended {orchestrator.ended}"
-    works = [decode(Work, record.value) for record in _works(publisher.service)]
-    sent = Counter((str(work.run_id), work.attempt, work.span) for work in works)
-    of_deadly = {(str(work.run_id), work.attempt, work.span) for work in works if str(work.video_id) in deadly}
+    sent = Counter(_name(decode(Work, record.value)) for record in _works(publisher.service))
     for span, count in takes.items():
-        bound = granted if span in of_deadly else sent[span] * (1 + 2 * ended)  # a group is shared out when one leaves and when one joins
+        in_vain, bound = count - given_back[span], sent[span] * (1 + 2 * ended)  # a group is shared out when one leaves and when one joins
+        assert in_vain <= granted, f"{span} was taken {count} times and handed back {given_back[span]} times"
         assert count <= bound, f"{span} was taken {count} times, sent {sent[span]} times; workers have ended {ended} times"
 
 

@@ -28,7 +28,7 @@ def failed_by_a_span(log: Iterable[LogRecord], attempt: int) -> bool:
             case SpanFailed(final=True) if record.span not in done:
                 return True
             case SpanFailed():
-                takes[record.span] = 0
+                takes[record.span] = max(0, takes[record.span] - 1)
             case DeadlinePassed() | RunCancelled():
                 return False
     return False

@@ -173,8 +173,9 @@ def ended_by(records: list[LogRecord]) -> Outcome | None:
             return Outcome.FAILED
         case SpanTaken() if last.span < SPANS and last.span not in before:
             about = [record for record in records if isinstance(record, SpanTaken | SpanFailed) and record.span == last.span]
-            given_back = max((i for i, record in enumerate(about) if isinstance(record, SpanFailed)), default=-1)
-            return Outcome.FAILED if len(about) - given_back - 1 > MAX_SPAN_TAKES else None
+            counts = [1 if isinstance(record, SpanTaken) else -1 for record in about]
+            in_vain = max(sum(counts[i:]) for i in range(len(counts)))
+            return Outcome.FAILED if in_vain > MAX_SPAN_TAKES else None
         case SpanDone() if last.span < SPANS and last.pins() == records[0].pins() and last.span not in before:
             if last.span not in counted(records):
                 return Outcome.FAILED  # of another size
@@ -322,15 +323,18 @@ TEN = [taken(0)] * 10
     [
         (TEN, None),
         ([*TEN, taken(1)], None),
-        ([*TEN, failed(0, final=False), *TEN], None),
+        ([*TEN, failed(0, final=False), taken(0)], None),
+        ([*TEN[:5], *[taken(0), failed(0, final=False)] * 20, *TEN[:5]], None),
         ([done(0), *TEN, *TEN], None),
         ([*TEN, taken(0)], Outcome.FAILED),
         ([*TEN, failed(1, final=False), taken(0)], Outcome.FAILED),
         ([taken(0), failed(0, final=False), *TEN, taken(0)], Outcome.FAILED),
+        ([*TEN, failed(0, final=False), taken(0), taken(0)], Outcome.FAILED),
+        ([*[failed(0, final=False)] * 3, *TEN, taken(0)], Outcome.FAILED),
     ],
 )
 def test_a_span_that_ends_its_workers_fails_the_run(log, outcome):
-    """Ten times it may be taken without a result; one that is handed back or done begins anew, and spans do not count together."""
+    """Ten times it may be taken without a result; a hand-back takes one of them back, and spans do not count together."""
     state = Aggregator().read([started(), *log]).state
     assert state is not None
     assert state.outcome is outcome
