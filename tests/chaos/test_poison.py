@@ -22,7 +22,7 @@ from aiokafka import ConsumerRecord
 
 from core.types import Priority
 from streams.client import Published
-from streams.records import LogRecord, SpanFailed, SpanTaken, VideoEncoded, Work, decode
+from streams.records import LogRecord, SpanDone, SpanFailed, SpanTaken, VideoEncoded, Work, decode
 from streams.redrive import HISTORY_HEADER
 from tests.chaos.figures import Report
 from tests.chaos.history import SpanName
@@ -74,14 +74,14 @@ async def test_poison_between_good_records(service: Installation, undisturbed: M
         await _check_outcome(service, case)
         if case.name == "good":
             check_result(evidence, str(case.request.request_id), undisturbed[case.frame_count])
-    takes, given_back = _takes(service), _given_back(service)
-    _check_bounds(publisher, orchestrator, takes, given_back, workers=len(first))
+    takes, ends = _takes(service), _ends(service)
+    _check_bounds(publisher, orchestrator, takes, ends, workers=len(first))
     report.note(
         good=sum(case.name == "good" for case in publisher.cases),
         poison=sum(case.name != "good" for case in publisher.cases) + publisher.strays,
         workers_ended={str(status): count for status, count in sorted(orchestrator.ended.items())},
         most_takes_of_a_span=max(takes.values()),
-        most_takes_in_vain=max((takes - given_back).values()),
+        most_takes_in_vain=max((takes - ends).values()),
         dead_letters=sum(len(copies) for copies in evidence.letters.values()),
         seconds_until_all_had_an_outcome=round(answered - began, 1),
     )
@@ -162,9 +162,9 @@ def _takes(service: Installation) -> Counter[SpanName]:
     return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanTaken))
 
 
-def _given_back(service: Installation) -> Counter[SpanName]:
-    """How often each span was handed back."""
-    return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanFailed) and not record.final)
+def _ends(service: Installation) -> Counter[SpanName]:
+    """How often a worker has said what became of a take: a result, a hand-back, a failure."""
+    return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanDone | SpanFailed))
 
 
 def _logs(service: Installation) -> list[LogRecord]:
@@ -173,18 +173,18 @@ def _logs(service: Installation) -> list[LogRecord]:
     return [record for run_id in runs for record in service.ledger.log(run_id)]
 
 
-def _name(record: SpanTaken | SpanFailed | Work) -> SpanName:
+def _name(record: SpanTaken | SpanDone | SpanFailed | Work) -> SpanName:
     return record.run_id, record.attempt, record.span
 
 
 def _check_bounds(
-    publisher: Publisher, orchestrator: Orchestrator, takes: Counter[SpanName], given_back: Counter[SpanName], workers: int
+    publisher: Publisher, orchestrator: Orchestrator, takes: Counter[SpanName], ends: Counter[SpanName], workers: int
 ) -> None:
     """Hold that nothing was tried for ever.
 
-    Takes that no hand-back has followed are as many as are granted, to a deadly span; each ends a worker, and of those that
-    hang some end after they have handed it back. However often it is handed back, any span is taken once for each time that a
-    record of it is sent or, since a worker has ended, comes again.
+    Takes of which no worker has told the end are as many as are granted, to a deadly span; each ends a worker, and of those that
+    hang some end after they have handed it back. However often it is handed back, or done again behind one that is not, any span
+    is taken once for each time that a record of it is sent or, since a worker has ended, comes again.
     """
     granted = MAX_SPAN_TAKES + 1
     deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.says}
@@ -193,8 +193,8 @@ def _check_bounds(
     assert set(orchestrator.ended) <= {-9, 1, 70}, f"workers have ended {orchestrator.ended}"
     sent = Counter(_name(decode(Work, record.value)) for record in _works(publisher.service))
     for span, count in takes.items():
-        in_vain, bound = count - given_back[span], sent[span] * (1 + 2 * ended)  # a group is shared out when one leaves and when one joins
-        assert in_vain <= granted, f"{span} was taken {count} times and handed back {given_back[span]} times"
+        in_vain, bound = count - ends[span], sent[span] * (1 + 2 * ended)  # a group is shared out when one leaves and when one joins
+        assert in_vain <= granted, f"{span} was taken {count} times, and of {ends[span]} takes the end was told"
         assert count <= bound, f"{span} was taken {count} times, sent {sent[span]} times; workers have ended {ended} times"
 
 
