@@ -3,9 +3,8 @@
 import os
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 
-from inference.device import describe_device, software_versions
+from inference.device import cpu_has_bfloat16, describe_device, software_versions
 
 
 def describe_machine(device: str = "cpu") -> dict[str, object]:
@@ -17,12 +16,7 @@ def describe_machine(device: str = "cpu") -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
-        "bfloat16_instructions": _cpu_has("avx512_bf16") or _cpu_has("amx_bf16"),
+        "bfloat16_instructions": cpu_has_bfloat16(),
         "load_average": {"1 min": round(one, 2), "5 min": round(five, 2), "15 min": round(fifteen, 2)},
         "versions": software_versions(device),
     }
-
-
-def _cpu_has(flag: str) -> bool:
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(flag in line.split() for line in cpuinfo.read_text().splitlines() if line.startswith("flags"))

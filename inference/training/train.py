@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from inference.allocation import keep_freed_memory
 from inference.architectures.builtin import SiameseStrip
+from inference.device import cpu_has_bfloat16
 from inference.training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from inference.training.data import TrainingSet, open_training_set
 from inference.training.folding import fold, unfold
@@ -60,7 +61,7 @@ class Trainee(nn.Module):
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """What is to be made smaller, and how wrong the labels of each run were, (runs,)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             features = self.network.encode(batch.canvases.flatten(0, 1))
             contrasts = self.network.contrast(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
             logits = self.network.decide(contrasts)

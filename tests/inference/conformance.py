@@ -25,9 +25,11 @@ class Case:
     spans: list[Frames]
     expected: Probabilities  # (pairs, 2, 5)
 
-    def predict(self, predictor: Predictor) -> Probabilities:
+    def predict(self, predictor: Predictor, pairs: int | None = None) -> Probabilities:
+        """All pairs, span by span, or the first ones of the first span."""
         video = predictor.open_video(self.layout)
-        return np.concatenate([predictor.predict(video, frames) for frames in self.spans])
+        spans = self.spans if pairs is None else [self.spans[0][: pairs + 1]]
+        return np.concatenate([predictor.predict(video, frames) for frames in spans])
 
 
 def chunk_bytes(case: str) -> dict[str, bytes]:
