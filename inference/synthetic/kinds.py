@@ -1,6 +1,6 @@
 """The kinds of material that films show: how likely each trait is in a clip of each kind.
 
-Training and measuring draw from the same recipes, with other fonts and other footage.
+Training and measuring draw from the same recipes, with other fonts and other footage; training draws the hard ones more often.
 """
 
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,7 @@ class Recipe:
     """Chances (0..1) of the traits of one clip, and ranges of its measures.
 
     Attributes:
+        words: of a line, the fewest and the most.
         captionless: the clip has none at all, as most of a film.
         follow: one caption follows the other without a gap.
         one_word, one_line: of followers, how the text changes; otherwise it is all new.
@@ -46,6 +47,7 @@ class Recipe:
     """
 
     scripts: tuple[Script, ...] = tuple(Script)
+    words: tuple[int, int] = (1, 7)
     captionless: float = 0.2
     follow: float = 0.45
     one_word: float = 0.15

@@ -41,7 +41,7 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, 
         lines = _next_lines(rng, recipe, words, rows, previous)
         if previous is None or rng.random() >= recipe.follow:
             clock += int(rng.integers(2, 14))
-            lines = _new_lines(rng, words, rows)
+            lines = _new_lines(rng, recipe, words, rows)
         fade_in, fade_out = (int(rng.integers(0, 6)), int(rng.integers(0, 6))) if fades else (0, 0)
         length = max(int(rng.integers(recipe.caption_frames[0], recipe.caption_frames[1] + 1)), fade_in + fade_out + 2)
         captions.append(Caption(lines, clock, clock + length, fade_in, fade_out))
@@ -52,22 +52,22 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, 
 def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, previous: Caption | None) -> tuple[Line, ...]:
     """What follows a caption without a gap: the same with a word, a line or its end changed, or something new."""
     if previous is None:
-        return _new_lines(rng, words, rows)
+        return _new_lines(rng, recipe, words, rows)
     choice = rng.random()
     lines = list(previous.lines)
     place = int(rng.integers(len(lines)))
     if choice < recipe.one_word:
         lines[place] = words.with_one_word_changed(rng, lines[place])
     elif choice < recipe.one_word + recipe.one_line and len(lines) > 1:
-        lines[place] = words.line(rng)
+        lines[place] = words.line(rng, recipe.words)
     elif choice < recipe.one_word + recipe.one_line + recipe.extend:
         last = lines[-1]
         lines[-1] = Line(words.script, last.words + words.line(rng).words[:2], last.terminator)
     else:
-        lines = list(_new_lines(rng, words, rows))
+        lines = list(_new_lines(rng, recipe, words, rows))
     return tuple(lines)
 
 
-def _new_lines(rng: np.random.Generator, words: Vocabulary, rows: int) -> tuple[Line, ...]:
+def _new_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int) -> tuple[Line, ...]:
     count = rows if rng.random() < 0.55 else 1
-    return tuple(words.line(rng) for _ in range(count))
+    return tuple(words.line(rng, recipe.words) for _ in range(count))

@@ -99,8 +99,9 @@ class Vocabulary:
     terminators: tuple[str, ...]
     dash: bool
 
-    def line(self, rng: np.random.Generator) -> Line:
-        words = [str(word) for word in rng.choice(self.words, int(rng.integers(1, 8)))]
+    def line(self, rng: np.random.Generator, count: tuple[int, int] = (1, 7)) -> Line:
+        """A line of so many words, the fewest and the most."""
+        words = [str(word) for word in rng.choice(self.words, int(rng.integers(count[0], count[1] + 1)))]
         if self.script in (Script.LATIN, Script.CYRILLIC):
             style = rng.random()
             if style < 0.15:

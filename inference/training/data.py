@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +21,17 @@ from inference.synthetic.clip import Clip, Stage, make_clip
 from inference.synthetic.codec import store
 from inference.synthetic.fonts import TRAINING_FAMILIES, FontShelf
 from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Strips
-from inference.synthetic.kinds import RECIPES, Kind
+from inference.synthetic.kinds import PLAIN, RECIPES, Kind
 
 CLIP_FRAMES: Final = 24
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
 FOOTAGE_SHARE: Final = 0.45  # of the grounds: little footage is at hand
 PHOTO_SHARE: Final = 0.25  # the rest are made textures
-_HARD: Final = (Kind.BOXES, Kind.FADES, Kind.SIGNS, Kind.SIGNS, Kind.COMPRESSION, Kind.COMPRESSION, Kind.CHINESE, Kind.TWO_LINES)
-_ROUND: Final = (*Kind, *_HARD)  # the kinds of consecutive clips: what is learnt last comes twice or thrice
-_FORMAT: Final = 7  # raise it when clips change without their recipes changing
+_HARD: Final = (Kind.BOXES, *2 * (Kind.FADES, Kind.SIGNS), Kind.SIGNS, Kind.COMPRESSION, Kind.CHINESE, Kind.JAPANESE, Kind.TWO_LINES)
+_SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.8, sign=0.3)  # of captions, most like signs
+_BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # of grounds, most like captions
+_ROUND: Final = (*RECIPES.values(), *(RECIPES[kind] for kind in _HARD), *4 * (_SHORT,), *3 * (_BARE,))  # of consecutive clips
+_FORMAT: Final = 8  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]
@@ -43,7 +45,6 @@ class TrainingSet:
     cover: npt.NDArray[np.uint8]  # (clips, 24, 8, 128), 255 where captions cover all
     caption: npt.NDArray[np.uint8]  # (clips, 24), 0 for none
     visibility: npt.NDArray[np.float32]  # (clips, 24)
-    kind: npt.NDArray[np.uint8]  # (clips, 1), index into Kind
 
     def __len__(self) -> int:
         return len(self.strips)
@@ -54,13 +55,12 @@ _ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "cover": ((CLIP_FRAMES, *COVER), "uint8"),
     "caption": ((CLIP_FRAMES,), "uint8"),
     "visibility": ((CLIP_FRAMES,), "float32"),
-    "kind": ((1,), "uint8"),
 }
 
 
 def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
     """Make the training set in ``folder``, unless it is there as asked for."""
-    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(RECIPES)}
+    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND)}
     note = folder / "set.json"
     if not note.is_file() or json.loads(note.read_text()) != wanted:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,15 +105,13 @@ def _begin(folder: Path, fonts: Path, clips: int, seed: int) -> None:
 def _fill(first: int) -> None:
     for number in range(first, min(first + _TASK, _worker["clips"])):
         rng = np.random.default_rng([_worker["seed"], number])
-        kind = _ROUND[number % len(_ROUND)]
-        clip = make_clip(rng, RECIPES[kind], _worker["stage"], CLIP_FRAMES)
+        clip = make_clip(rng, _ROUND[number % len(_ROUND)], _worker["stage"], CLIP_FRAMES)
         stored = store(clip, int(rng.integers(16)))
         arrays = _worker["arrays"]
         arrays["strips"][number] = _canvas(stored)
         arrays["cover"][number] = _cover(clip)
         arrays["caption"][number] = clip.caption
         arrays["visibility"][number] = clip.visibility
-        arrays["kind"][number] = list(Kind).index(kind)
 
 
 def _canvas(strips: Strips) -> Strips:
