@@ -1,13 +1,14 @@
 """The kinds of material that films show: how likely each trait is in a clip of each kind.
 
-Training and measuring draw from the same recipes, with other fonts and other footage; training draws the hard ones more often.
+Training and measuring draw from the same recipes, with other fonts and other footage; training draws the hard ones more often,
+and has two of its own.
 """
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from inference.synthetic.words import Script
+from inference.synthetic.words import WORDS_OF_A_LINE, Script
 
 
 class Kind(StrEnum):
@@ -47,7 +48,7 @@ class Recipe:
     """
 
     scripts: tuple[Script, ...] = tuple(Script)
-    words: tuple[int, int] = (1, 7)
+    words: tuple[int, int] = WORDS_OF_A_LINE
     captionless: float = 0.2
     follow: float = 0.45
     one_word: float = 0.15

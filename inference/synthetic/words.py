@@ -64,6 +64,7 @@ _WORDS: Final = {
 }
 
 WORDS: Final = {script: tuple(text.split()) for script, text in _WORDS.items()}
+WORDS_OF_A_LINE: Final = (1, 7)  # the fewest and the most
 _JOINED: Final = (Script.CHINESE, Script.JAPANESE)  # written without spaces
 _TERMINATORS: Final = {
     Script.LATIN: ("", "", ".", "!", "?", "...", ","),
@@ -99,7 +100,7 @@ class Vocabulary:
     terminators: tuple[str, ...]
     dash: bool
 
-    def line(self, rng: np.random.Generator, count: tuple[int, int] = (1, 7)) -> Line:
+    def line(self, rng: np.random.Generator, count: tuple[int, int] = WORDS_OF_A_LINE) -> Line:
         """A line of so many words, the fewest and the most."""
         words = [str(word) for word in rng.choice(self.words, int(rng.integers(count[0], count[1] + 1)))]
         if self.script in (Script.LATIN, Script.CYRILLIC):

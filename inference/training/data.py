@@ -28,9 +28,9 @@ COVER: Final = (8, 128)  # height, width of the map of what captions cover: a qu
 FOOTAGE_SHARE: Final = 0.45  # of the grounds: little footage is at hand
 PHOTO_SHARE: Final = 0.25  # the rest are made textures
 _HARD: Final = (Kind.BOXES, *2 * (Kind.FADES, Kind.SIGNS), Kind.SIGNS, Kind.COMPRESSION, Kind.CHINESE, Kind.JAPANESE, Kind.TWO_LINES)
-_SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.8, sign=0.3)  # of captions, most like signs
-_BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # of grounds, most like captions
-_ROUND: Final = (*RECIPES.values(), *(RECIPES[kind] for kind in _HARD), *4 * (_SHORT,), *3 * (_BARE,))  # of consecutive clips
+_SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.8, sign=0.3)  # the captions that are most like signs
+_BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the grounds that are most like captions
+_ROUND: Final = (*RECIPES.values(), *(RECIPES[kind] for kind in _HARD), *4 * (_SHORT,), *3 * (_BARE,))  # recipes of consecutive clips
 _FORMAT: Final = 8  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 

@@ -25,11 +25,9 @@ class Case:
     spans: list[Frames]
     expected: Probabilities  # (pairs, 2, 5)
 
-    def predict(self, predictor: Predictor, pairs: int | None = None) -> Probabilities:
-        """All pairs, span by span, or the first ones of the first span."""
+    def predict(self, predictor: Predictor) -> Probabilities:
         video = predictor.open_video(self.layout)
-        spans = self.spans if pairs is None else [self.spans[0][: pairs + 1]]
-        return np.concatenate([predictor.predict(video, frames) for frames in spans])
+        return np.concatenate([predictor.predict(video, frames) for frames in self.spans])
 
 
 def chunk_bytes(case: str) -> dict[str, bytes]:

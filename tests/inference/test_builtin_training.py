@@ -23,10 +23,10 @@ from inference.synthetic.clip import Clip, Stage, make_clip
 from inference.synthetic.codec import readable, store, through_chunks
 from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
-from inference.synthetic.kinds import RECIPES, Kind
+from inference.synthetic.kinds import PLAIN, RECIPES, Kind
 from inference.synthetic.lettering import Lettering
 from inference.synthetic.scenery import put_sign
-from inference.synthetic.timeline import Caption
+from inference.synthetic.timeline import Caption, write_timeline
 from inference.synthetic.words import Line, Script, vocabulary
 from inference.training.batches import Lottery, label_pairs
 from inference.training.evaluate import KnownClip, extents, judge
@@ -74,6 +74,14 @@ def test_one_word_is_changed(seed: int, script: Script) -> None:
     changed = words.with_one_word_changed(rng, line)
     assert not set(line.text + changed.text) & set("qé的かا나и")
     assert sum(a != b for a, b in zip(line.words, changed.words, strict=True)) == 1
+
+
+@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
+def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script) -> None:
+    """Every line of every caption, whether it is new, follows another or has a word of it changed."""
+    recipe = replace(PLAIN, words=(2, 3), extend=0.0)
+    captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 2, 65)
+    assert {len(line.words) for caption in captions for line in caption.lines} <= {2, 3}
 
 
 @pytest.mark.parametrize("first_frame", [0, 5, 16])

@@ -1,10 +1,12 @@
 """Where it runs, in words for the run database."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from core.errors import ConfigurationError
-from inference.device import choose_device, describe_device, pick_device, software_versions
+from inference.device import choose_device, cpu_has_bfloat16, describe_device, pick_device, software_versions
 
 
 def test_the_cpu_is_described_by_its_model_and_threads() -> None:
@@ -26,6 +28,23 @@ def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.Monke
         choose_device("cuda")
     monkeypatch.setattr("inference.device.pick_device", lambda: "cuda")
     assert (choose_device("auto"), choose_device("cpu"), choose_device("cuda")) == ("cuda", "cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "has"),
+    [
+        ("model name\t: one\nflags\t\t: fpu avx512f avx512_bf16 sha\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512_bf16_not\nbugs\t\t: amx_bf16\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+    ],
+)
+def test_bfloat16_is_told_by_the_processors_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, has: bool) -> None:
+    """Whole flags count, and no other lines; where there is no list of them it is as if there were none."""
+    monkeypatch.setattr("inference.device._CPUINFO", tmp_path / "cpuinfo")
+    assert not cpu_has_bfloat16.__wrapped__()
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert cpu_has_bfloat16.__wrapped__() is has
 
 
 @pytest.mark.gpu
