@@ -9,7 +9,7 @@ SEED ?= 1
 MINUTES ?= 60
 # cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached; empty goes back. What was taken last stays.
 TORCH_BACKEND ?= $(shell cat $(DIST)/torch-backend 2>/dev/null)
-JOBS ?= 2# processes that share the tests; each starts a stack of its own
+JOBS ?= 3# processes that share the tests, on two cores: they wait now and then; each starts a stack of its own and takes up to 3 GB
 PYTEST_ARGS ?=
 # Scenarios of chaos, and those whose short form takes too long to stand among all tests.
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison priority)
