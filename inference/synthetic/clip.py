@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from inference.synthetic.boxes import Boxes, draw_boxes
 from inference.synthetic.fonts import FontShelf, vocabulary_of
@@ -23,6 +24,7 @@ from inference.synthetic.words import Script
 VISIBLE: Final = 0.5
 _LEAST_CONTRAST: Final = 42.0  # levels of luma, of 255: what can be read at a glance
 _LEAST_CONTRAST_IF_FAINT: Final = 22.0
+_LEAST_OVER_DETAIL: Final = 2.0  # times as strong as the ground's own detail, without which letters drown in it
 _ATTEMPTS: Final = 6  # at a style that can be read; the last is white with a black outline
 _MEASURE_EVERY: Final = 4  # frames
 _PARTS: Final = 4
@@ -86,8 +88,8 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
     for attempt in range(_ATTEMPTS):
         plain = attempt == _ATTEMPTS - 1
         style = pick_style(rng, face, strips, rows, thin=thin, faint=faint, plain=plain)
-        scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style)
-        if scene.contrast >= least_contrast:
+        scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style, least_contrast)
+        if scene.legible:
             break
     quality = int(rng.integers(recipe.quality[0], recipe.quality[1] + 1))
     strips, bare = (np.clip(pictures, 0, 255).astype(np.uint8) for pictures in (scene.pictures, scene.bare))
@@ -101,11 +103,17 @@ class _Scene:
     caption: npt.NDArray[np.int64]
     visibility: npt.NDArray[np.float32]
     cover: npt.NDArray[np.float32]
-    contrast: float = 255.0  # of the part of a caption that is hardest to read
+    legible: bool = True
 
 
 def _compose(
-    rng: np.random.Generator, recipe: Recipe, pictures: npt.NDArray[np.float32], boxes: Boxes, captions: list[Caption], style: Style
+    rng: np.random.Generator,
+    recipe: Recipe,
+    pictures: npt.NDArray[np.float32],
+    boxes: Boxes,
+    captions: list[Caption],
+    style: Style,
+    least_contrast: float,
 ) -> _Scene:
     """Lay boxes and captions over the grounds, in place."""
     n, height, width = pictures.shape[:3]
@@ -121,8 +129,8 @@ def _compose(
             measured = visible == 1.0 and (t == first or t % _MEASURE_EVERY == 0)
             lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
             lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)
-            if measured:
-                scene.contrast = min(scene.contrast, _contrast(bare[t], pictures[t], lettering))
+            if measured and scene.legible:
+                scene.legible = legible(bare[t], pictures[t], lettering, least_contrast)
             scene.cover[t] = np.maximum(scene.cover[t], lettering.cover * visible)
             if visible > scene.visibility[t]:
                 scene.visibility[t] = visible
@@ -130,13 +138,27 @@ def _compose(
     return scene
 
 
-def _contrast(before: Picture, after: Picture, lettering: Lettering) -> float:
-    """How much a caption's pixels differ from what they cover, in levels of luma; of its quarters, the least."""
-    columns = slice(lettering.left, lettering.right)
-    change = np.abs((after[:, columns] - before[:, columns]) @ LUMA).sum(0)
-    weight = lettering.cover[:, columns].sum(0)
-    quarters = zip(np.array_split(change, _PARTS), np.array_split(weight, _PARTS), strict=True)
-    return min((float(part.sum() / share.sum()) for part, share in quarters if share.sum() >= 1), default=0.0)
+def legible(before: Picture, after: Picture, lettering: Lettering, least_contrast: float) -> bool:
+    """Whether each quarter of a caption stands out from what it covers: by so many levels of luma, and from the ground's own detail."""
+    written = np.flatnonzero(lettering.cover.any(1))
+    if not len(written):
+        return False
+    box = slice(written[0], written[-1] + 1), slice(lettering.left, lettering.right)
+    ground = before @ LUMA
+    change, weight, detail = (levels[box] for levels in (np.abs(after @ LUMA - ground), lettering.cover, _detail(ground)))
+    quarters = zip(*(np.array_split(levels, _PARTS, axis=1) for levels in (change, weight, detail)), strict=True)
+    return all(
+        change.sum() >= least_contrast * weight.sum()
+        and np.square(change).sum() / weight.sum() >= _LEAST_OVER_DETAIL**2 * np.square(detail).mean()
+        for change, weight, detail in quarters
+        if weight.sum() >= 1
+    )
+
+
+def _detail(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What of a ground is as fine as strokes are: its difference from its mean over a square of a quarter of its height."""
+    coarse = Image.fromarray(np.clip(luma, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(len(luma) / 8))
+    return luma - np.asarray(coarse, np.float32)
 
 
 def _ground(

@@ -31,7 +31,7 @@ _HARD: Final = (Kind.BOXES, *2 * (Kind.FADES, Kind.SIGNS), Kind.SIGNS, Kind.COMP
 _SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.8, sign=0.3)  # the captions that are most like signs
 _BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the grounds that are most like captions
 _ROUND: Final = (*RECIPES.values(), *(RECIPES[kind] for kind in _HARD), *4 * (_SHORT,), *3 * (_BARE,))  # recipes of consecutive clips
-_FORMAT: Final = 8  # raise it when clips change without their recipes changing
+_FORMAT: Final = 9  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]

@@ -26,9 +26,9 @@ from inference.synthetic.kinds import RECIPES, Kind
 from inference.training.batches import label_pairs
 
 CLIP_FRAMES: Final = 65  # one more than four frames of level 16
-CLIPS_PER_KIND: Final = 96
+CLIPS_PER_KIND: Final = 144
 FOOTAGE_SHARE: Final = 0.8
-SEED: Final = 80_001
+SEED: Final = 90_001
 TOLERANCE_FRAMES: Final = 1
 _DOUBTFUL: Final = (0.2, 0.8)
 

@@ -19,7 +19,7 @@ from inference.builtin import builtin_checkpoint_path
 from inference.checkpoint import read_checkpoint
 from inference.predictor import Probabilities
 from inference.synthetic.boxes import Boxes
-from inference.synthetic.clip import Clip, Stage, make_clip
+from inference.synthetic.clip import Clip, Stage, legible, make_clip
 from inference.synthetic.codec import readable, store, through_chunks
 from inference.synthetic.fonts import FontShelf
 from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
@@ -82,6 +82,32 @@ def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script
     recipe = replace(PLAIN, words=(2, 3), one_line=0.0, extend=0.0)
     captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 2, 65)
     assert {len(line.words) for caption in captions for line in caption.lines} <= {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("ground", "levels", "said"),
+    [("calm", 60, True), ("calm", 30, False), ("slope", 60, True), ("faint noise", 60, True), ("strong noise", 60, False)],
+)
+def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, levels: float, said: bool) -> None:
+    """Letters that are some levels lighter than their ground; only what is as fine as they are can hide them."""
+    height, width = 40, 320
+    pictures = {
+        "calm": np.zeros((height, width)),
+        "slope": np.linspace(-60, 60, width)[None].repeat(height, 0),
+        "faint noise": np.random.default_rng(1).normal(0, 10, (height, width)),
+        "strong noise": np.random.default_rng(1).normal(0, 45, (height, width)),
+    }
+    before = np.float32(100) + pictures[ground][..., None].repeat(3, 2).astype(np.float32)
+    fill = np.zeros((height, width), np.float32)
+    fill[10:30, 40:280] = np.arange(240) % 8 < 4
+    after = before + np.float32(levels) * fill[..., None]
+    assert legible(before, after, Lettering(fill, np.zeros_like(fill), 40, 280), least_contrast=42) is said
+
+
+def test_letters_of_which_nothing_is_in_the_strip_are_not_read() -> None:
+    blank = np.zeros((20, 200), np.float32)
+    picture = np.zeros((20, 200, 3), np.float32)
+    assert not legible(picture, picture, Lettering(blank, blank, 0, 0), least_contrast=22)
 
 
 @pytest.mark.parametrize("first_frame", [0, 5, 16])
