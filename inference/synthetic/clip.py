@@ -147,12 +147,13 @@ def legible(before: Picture, after: Picture, lettering: Lettering, least_contras
     ground = before @ LUMA
     change, weight, detail = (levels[box] for levels in (np.abs(after @ LUMA - ground), lettering.cover, _detail(ground)))
     quarters = zip(*(np.array_split(levels, _PARTS, axis=1) for levels in (change, weight, detail)), strict=True)
-    return all(
+    seen = [
         change.sum() >= least_contrast * weight.sum()
         and np.square(change).sum() / weight.sum() >= _LEAST_OVER_DETAIL**2 * np.square(detail).mean()
         for change, weight, detail in quarters
         if weight.sum() >= 1
-    )
+    ]
+    return bool(seen) and all(seen)
 
 
 def _detail(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

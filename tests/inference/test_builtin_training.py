@@ -104,10 +104,13 @@ def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, level
     assert legible(before, after, Lettering(fill, np.zeros_like(fill), 40, 280), least_contrast=42) is said
 
 
-def test_letters_of_which_nothing_is_in_the_strip_are_not_read() -> None:
-    blank = np.zeros((20, 200), np.float32)
-    picture = np.zeros((20, 200, 3), np.float32)
-    assert not legible(picture, picture, Lettering(blank, blank, 0, 0), least_contrast=22)
+@pytest.mark.parametrize("pixels", [0, 1])
+def test_letters_of_which_hardly_a_pixel_is_in_the_strip_are_not_read(pixels: int) -> None:
+    fill = np.zeros((20, 200), np.float32)
+    fill[10, 100 : 100 + pixels] = 0.9
+    before = np.zeros((20, 200, 3), np.float32)
+    after = before + 255 * fill[..., None]
+    assert not legible(before, after, Lettering(fill, np.zeros_like(fill), 100, 100 + pixels), least_contrast=22)
 
 
 @pytest.mark.parametrize("first_frame", [0, 5, 16])
