@@ -1,12 +1,6 @@
-"""What the built-in model is trained and measured on: the truth that clips carry, and how it is counted."""
-
-import importlib.util
-import shutil
-from dataclasses import replace
-from pathlib import Path
+"""How the built-in model is measured, and what its training takes and gives back."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,213 +12,16 @@ from inference.architectures.builtin import SiameseStrip
 from inference.builtin import builtin_checkpoint_path
 from inference.checkpoint import read_checkpoint
 from inference.predictor import Probabilities
-from inference.synthetic.boxes import Boxes
-from inference.synthetic.clip import Clip, Stage, legible, make_clip
-from inference.synthetic.codec import readable, store, through_chunks
-from inference.synthetic.fonts import FontShelf
-from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
-from inference.synthetic.kinds import PLAIN, RECIPES, Kind
-from inference.synthetic.lettering import Lettering
-from inference.synthetic.scenery import put_sign
-from inference.synthetic.timeline import Caption, write_timeline
-from inference.synthetic.words import Line, Script, vocabulary
+from inference.synthetic.kinds import Kind
 from inference.training.batches import Lottery, label_pairs
 from inference.training.evaluate import KnownClip, extents, judge
 from inference.training.folding import fold, unfold
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Made textures and footage behind letters of one Latin face."""
-    root = tmp_path_factory.mktemp("fonts")
-    files = root / "node_modules" / "@fontsource" / "plain" / "files"
-    files.mkdir(parents=True)
-    spec = importlib.util.find_spec("font_source_sans_pro")
-    assert spec is not None
-    assert spec.origin is not None
-    face = Path(spec.origin).parent / "files" / "SourceSansPro-Regular.ttf"
-    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType goes by content, not by name
-    return Stage(FontShelf(root, {Script.LATIN: "plain"}), TRAINING_SHOTS, footage_share=0.3)
-
-
-def test_a_fade_is_one_beginning_and_one_end() -> None:
-    """However many frames a caption takes to appear, its labels are one empty_valid, all same, one valid_empty."""
-    caption = Caption((Line(Script.LATIN, ("so",)),), start=3, stop=20, fade_in=5, fade_out=4)
-    visibility = np.array([caption.visibility(t) for t in range(24)])
-    present = (visibility >= 0.5).astype(int)
-    labels = label_pairs(present[:-1], present[1:]).tolist()
-    assert (np.diff(visibility[:10]) >= 0).all()
-    assert (np.diff(visibility[10:]) <= 0).all()
-    assert labels.count(EMPTY_VALID) == labels.count(VALID_EMPTY) == 1
-    assert DIFFERENT not in labels
 
 
 def test_labels_follow_from_the_captions_of_two_frames() -> None:
     """All five cases of two frames' captions."""
     before, after = np.array([0, 0, 2, 2, 2]), np.array([0, 1, 0, 2, 3])
     assert label_pairs(before, after).tolist() == [EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY, SAME, DIFFERENT]
-
-
-@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
-def test_one_word_is_changed(seed: int, script: Script) -> None:
-    """The line differs from the one before in exactly one word."""
-    rng = np.random.default_rng(seed)
-    words = vocabulary(script, frozenset("qé的かا나и"))
-    line = words.line(rng)
-    changed = words.with_one_word_changed(rng, line)
-    assert not set(line.text + changed.text) & set("qé的かا나и")
-    assert sum(a != b for a, b in zip(line.words, changed.words, strict=True)) == 1
-
-
-@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
-def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script) -> None:
-    """Every line of every caption, new or with a word of it changed, as long as none is added."""
-    recipe = replace(PLAIN, words=(2, 3), one_line=0.0, extend=0.0)
-    captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 2, 65)
-    assert {len(line.words) for caption in captions for line in caption.lines} <= {2, 3}
-
-
-@pytest.mark.parametrize(
-    ("ground", "levels", "said"),
-    [("calm", 60, True), ("calm", 30, False), ("slope", 60, True), ("faint noise", 60, True), ("strong noise", 60, False)],
-)
-def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, levels: float, said: bool) -> None:
-    """Letters that are some levels lighter than their ground; only what is as fine as they are can hide them."""
-    height, width = 40, 320
-    pictures = {
-        "calm": np.zeros((height, width)),
-        "slope": np.linspace(-60, 60, width)[None].repeat(height, 0),
-        "faint noise": np.random.default_rng(1).normal(0, 10, (height, width)),
-        "strong noise": np.random.default_rng(1).normal(0, 45, (height, width)),
-    }
-    before = np.float32(100) + pictures[ground][..., None].repeat(3, 2).astype(np.float32)
-    fill = np.zeros((height, width), np.float32)
-    fill[10:30, 40:280] = np.arange(240) % 8 < 4
-    after = before + np.float32(levels) * fill[..., None]
-    assert legible(before, after, Lettering(fill, np.zeros_like(fill), 40, 280), least_contrast=42) is said
-
-
-@pytest.mark.parametrize("pixels", [0, 1])
-def test_letters_of_which_hardly_a_pixel_is_in_the_strip_are_not_read(pixels: int) -> None:
-    fill = np.zeros((20, 200), np.float32)
-    fill[10, 100 : 100 + pixels] = 0.9
-    before = np.zeros((20, 200, 3), np.float32)
-    after = before + 255 * fill[..., None]
-    assert not legible(before, after, Lettering(fill, np.zeros_like(fill), 100, 100 + pixels), least_contrast=22)
-
-
-@pytest.mark.parametrize("first_frame", [0, 5, 16])
-def test_chunks_keep_the_order_of_frames(first_frame: int) -> None:
-    """A frame comes out of storage in its own place, whichever level held it."""
-    strips = np.empty((21, 20, 64, 3), np.uint8)
-    strips[:] = np.linspace(20, 230, 21).round()[:, None, None, None]
-    stored = through_chunks(strips, first_frame, quality=30)
-    np.testing.assert_allclose(stored.mean((1, 2, 3)), strips.mean((1, 2, 3)), atol=4)  # neighbours are 10 apart
-
-
-@pytest.fixture(scope="module")
-def clip(stage: Stage) -> Clip:
-    """Faint captions with gaps between them, to be stored at the worst quality there is."""
-    recipe = replace(
-        RECIPES[Kind.LATIN],
-        scripts=(Script.LATIN,),
-        captionless=0.0,
-        follow=0.0,
-        fade=0.0,
-        low_contrast=1.0,
-        caption_frames=(4, 8),
-        quality=(63, 63),
-    )
-    return make_clip(np.random.default_rng(0), recipe, stage, 24)
-
-
-def test_a_caption_that_the_codec_wipes_out_or_leaves_behind_is_noticed(clip: Clip) -> None:
-    """Stored as drawn a clip is readable; without its letters in a frame, or with letters in one that has none, it is not."""
-    with_caption, without = (int(np.flatnonzero(clip.visibility == visibility)[0]) for visibility in (1.0, 0.0))
-    assert readable(clip, clip.strips)
-    wiped = clip.strips.copy()
-    wiped[with_caption] = clip.bare[with_caption]
-    assert not readable(clip, wiped)
-    near = int(np.flatnonzero(clip.caption)[np.abs(np.flatnonzero(clip.caption) - without).argmin()])
-    left = clip.strips.astype(np.int16)
-    left[without] += left[near] - clip.bare[near]
-    assert not readable(clip, left.clip(0, 255).astype(np.uint8))
-
-
-def test_what_would_be_wiped_out_is_stored_at_a_better_quality(clip: Clip) -> None:
-    """The worst quality makes this clip unreadable, and it is not what the clip is stored at."""
-    assert not readable(clip, through_chunks(clip.strips, 0, clip.quality))
-    assert readable(clip, store(clip, 0))
-
-
-@pytest.mark.parametrize("kind", [Kind.LATIN, Kind.FADES, Kind.BOXES, Kind.RECOLOUR, Kind.SMALL])
-def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
-    """Frames with a caption have covered pixels, frames without have hardly any, and the same seed draws the same clip."""
-    recipe = replace(RECIPES[kind], scripts=(Script.LATIN,))
-    for seed in range(4):
-        clip, again = (make_clip(np.random.default_rng(seed), recipe, stage, 24) for _ in range(2))
-        np.testing.assert_array_equal(clip.strips, again.strips)
-        covered = clip.cover.reshape(24, -1).max(1)
-        assert (covered[clip.caption > 0] > 0.2).all()
-        assert (clip.visibility[clip.caption == 0] < 0.5).all()
-        assert (covered[clip.visibility == 0] == 0).all()
-
-
-def test_a_caption_s_own_box_ends_a_little_beyond_its_letters() -> None:
-    """To the sides always; above and below where it is not as high as the strip."""
-    letters = np.zeros((30, 100), np.float32)
-    letters[10:20, 40:60] = 1
-    lettering, caption = Lettering(letters, letters, 40, 60), Caption((), 0, 2, 0, 0)
-    for pad_rows, rows in ((3, slice(7, 23)), (None, slice(0, 30))):
-        pictures = np.zeros((3, 30, 100, 3), np.float32)
-        Boxes((90.0, 90.0, 90.0), 1.0, None, 0, 0, 5, pad_rows).put(pictures, [caption], [lettering])
-        expected = np.zeros((30, 100), bool)
-        expected[rows, 35:65] = True
-        np.testing.assert_array_equal(pictures[0, ..., 0] == 90, expected)
-        assert not pictures[2].any()
-
-
-@pytest.mark.parametrize("motion", Motion)
-def test_a_camera_says_where_things_went(motion: Motion) -> None:
-    """A mark in the shot is in each frame where the first frame's place of it, the shift and the zoom put it."""
-    shot = np.zeros((1, 200, 600, 3), np.uint8)
-    y, x = np.mgrid[:200, :600]
-    shot[0, np.hypot(x - 300, y - 100) < 8] = 255
-    for seed in range(20):
-        take = film(np.random.default_rng(seed), shot, 0.0, motion, 12, 40, 300)
-        seen = [np.argwhere(strip[..., 0] > 127) for strip in take.strips]
-        inside = [len(places) > 30 and places.min() > 0 and places[:, 0].max() < 39 and places[:, 1].max() < 299 for places in seen]
-        if not inside[0]:
-            continue
-        at = seen[0].mean(0)[::-1] + 0.5
-        for t in np.flatnonzero(inside):
-            np.testing.assert_allclose(seen[t].mean(0)[::-1] + 0.5, take.shift[t] + take.zoom[t] * at, atol=1)
-        break
-    else:
-        pytest.fail("no camera saw the mark")
-
-
-def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not move by itself stands still in the scene, whatever the camera does."""
-    monkeypatch.setattr("inference.synthetic.scenery._DRIVEN_SHARE", 0.0)
-    n = 8
-    shift = np.stack([np.linspace(0, 21, n), np.zeros(n)], 1)
-    take = Take(np.zeros((n, 60, 600, 3), np.uint8), shift, np.ones(n))
-    put_sign(np.random.default_rng(1), take, stage.shelf, Script.LATIN)
-    left = [int(np.flatnonzero(strip.any((0, 2)))[0]) for strip in take.strips]
-    assert left[0] > 0
-    np.testing.assert_allclose(np.subtract(left, left[0]), shift[:, 0], atol=1)
-
-
-@pytest.mark.parametrize("name", TRAINING_PHOTOS)
-def test_photographs_are_there(name: str) -> None:
-    """One frame of three channels, large enough for a camera to move in, and not all of one shade."""
-    shot = load_photo(name)
-    assert shot.shape[0] == 1
-    assert shot.shape[3] == 3
-    assert min(shot.shape[1:3]) > 200
-    assert max(shot.shape[1:3]) <= 640
-    assert shot.std() > 5
 
 
 def test_counting_tolerates_one_frame() -> None:
