@@ -52,8 +52,9 @@ class SiameseStrip(nn.Module):
             Block(3, 24, 2, norm=norm),
             Block(24, 32, 2, norm=norm),
             Block(32, 64, norm=norm),
-            Block(64, 64, 2, norm=norm),
         )
+        self.detail = Block(64, 64, norm=norm)
+        self.halve = Block(64, 64, 2, norm=norm)
         self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(3))
         self.first = nn.Conv2d(64, 80, 3, (1, 2), 1)
         self.second = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
@@ -65,6 +66,7 @@ class SiameseStrip(nn.Module):
     def encode(self, canvases: torch.Tensor) -> torch.Tensor:
         """(n, 3, 32, 512) in -1..1 to features (n, 64, 4, 64)."""
         x: torch.Tensor = self.shrink(canvases)
+        x = self.halve(x + self.detail(x))
         for block in self.refine:
             x = x + block(x)
         return x

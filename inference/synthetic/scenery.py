@@ -32,7 +32,7 @@ def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Scr
     if rng.random() < 0.3:
         board.putalpha(board.getchannel("A").point(lambda a: a * 0.75))
     middle = n // 2
-    x = rng.uniform(-0.3 * board.width, width - 0.7 * board.width)
+    x = rng.uniform(*sorted((-0.3 * board.width, width - 0.7 * board.width)))
     y = rng.uniform(-0.45 * board.height, height - 0.55 * board.height)
     zoom = take.zoom / take.zoom[middle]
     at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)

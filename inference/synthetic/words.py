@@ -123,6 +123,18 @@ class Vocabulary:
         new = new.upper() if old.isupper() else new
         return Line(self.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
 
+    def with_one_ending_changed(self, rng: np.random.Generator, line: Line) -> Line:
+        """The same line with one word that ends as another one does; its first half stays."""
+        place = int(rng.integers(len(line.words)))
+        old = line.words[place]
+        kept = old[: int(rng.integers(len(old) // 2, len(old)))]
+        new = old
+        while new.casefold() == old.casefold():
+            other = str(rng.choice(self.words))
+            new = kept + other[-(len(old) - len(kept)) :]
+        new = new.upper() if old.isupper() else new
+        return Line(self.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
+
 
 def vocabulary(script: Script, missing: frozenset[str]) -> Vocabulary:
     """What can be written in a script without the characters that are ``missing``."""

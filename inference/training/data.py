@@ -23,15 +23,35 @@ from inference.synthetic.fonts import TRAINING_FAMILIES, FontShelf
 from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Strips
 from inference.synthetic.kinds import PLAIN, RECIPES, Kind
 
-CLIP_FRAMES: Final = 24
+CLIP_FRAMES: Final = 12
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
 FOOTAGE_SHARE: Final = 0.45  # of the grounds: little footage is at hand
 PHOTO_SHARE: Final = 0.25  # the rest are made textures
-_HARD: Final = (Kind.BOXES, *2 * (Kind.FADES, Kind.SIGNS), Kind.SIGNS, Kind.COMPRESSION, Kind.CHINESE, Kind.JAPANESE, Kind.TWO_LINES)
-_SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.8, sign=0.3)  # the captions that are most like signs
+_HARD: Final = (
+    Kind.BOXES,
+    *2 * (Kind.FADES, Kind.ONE_WORD),
+    *3 * (Kind.SIGNS,),
+    Kind.THIN,
+    Kind.COMPRESSION,
+    Kind.CHINESE,
+    Kind.JAPANESE,
+    Kind.TWO_LINES,
+)
+_SHORT: Final = replace(PLAIN, words=(1, 2), own_box=0.7, sign=0.4, logo=0.25)  # the captions that are most like signs
+_BOARDS: Final = replace(PLAIN, words=(1, 3), own_box=0.4, captionless=0.4, sign=0.9, logo=0.4)  # the signs that are most like captions
+_ENDINGS: Final = replace(  # the captions that are most like the one before
+    RECIPES[Kind.ONE_WORD], ending=0.7, two_lines=0.75, height=(26, 80), aspect=(6.0, 14.0)
+)
 _BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the grounds that are most like captions
-_ROUND: Final = (*RECIPES.values(), *(RECIPES[kind] for kind in _HARD), *4 * (_SHORT,), *3 * (_BARE,))  # recipes of consecutive clips
-_FORMAT: Final = 9  # raise it when clips change without their recipes changing
+_ROUND: Final = (  # recipes of consecutive clips
+    *RECIPES.values(),
+    *(RECIPES[kind] for kind in _HARD),
+    *6 * (_SHORT,),
+    *8 * (_BOARDS,),
+    *8 * (_ENDINGS,),
+    *3 * (_BARE,),
+)
+_FORMAT: Final = 10  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]
@@ -41,10 +61,10 @@ Say = Callable[[str], None]
 class TrainingSet:
     """All arrays have a clip's number first, then its frame's."""
 
-    strips: npt.NDArray[np.uint8]  # (clips, 24, 32, 512, 3)
-    cover: npt.NDArray[np.uint8]  # (clips, 24, 8, 128), 255 where captions cover all
-    caption: npt.NDArray[np.uint8]  # (clips, 24), 0 for none
-    visibility: npt.NDArray[np.float32]  # (clips, 24)
+    strips: npt.NDArray[np.uint8]  # (clips, 12, 32, 512, 3)
+    cover: npt.NDArray[np.uint8]  # (clips, 12, 8, 128), 255 where captions cover all
+    caption: npt.NDArray[np.uint8]  # (clips, 12), 0 for none
+    visibility: npt.NDArray[np.float32]  # (clips, 12)
 
     def __len__(self) -> int:
         return len(self.strips)

@@ -62,6 +62,18 @@ def test_one_word_is_changed(seed: int, script: Script) -> None:
 
 
 @given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
+def test_one_ending_is_changed(seed: int, script: Script) -> None:
+    """The line differs from the one before in exactly one word, whose first half stays."""
+    rng = np.random.default_rng(seed)
+    words = vocabulary(script, frozenset("qé的かا나и"))
+    line = words.line(rng)
+    changed = words.with_one_ending_changed(rng, line)
+    assert not set(line.text + changed.text) & set("qé的かا나и")
+    ((old, new),) = ((a, b) for a, b in zip(line.words, changed.words, strict=True) if a != b)
+    assert new[: len(old) // 2] == old[: len(old) // 2]
+
+
+@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
 def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script) -> None:
     """Every line of every caption, new or with a word of it changed, as long as none is added."""
     recipe = replace(PLAIN, words=(2, 3), one_line=0.0, extend=0.0)
@@ -199,6 +211,14 @@ def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.Monk
     left = [int(np.flatnonzero(strip.any((0, 2)))[0]) for strip in take.strips]
     assert left[0] > 0
     np.testing.assert_allclose(np.subtract(left, left[0]), shift[:, 0], atol=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sign_may_be_far_wider_than_its_strip(stage: Stage, seed: int) -> None:
+    """Some of its board is still seen."""
+    take = Take(np.zeros((1, 40, 24, 3), np.uint8), np.zeros((1, 2)), np.ones(1))
+    put_sign(np.random.default_rng(seed), take, stage.shelf, Script.LATIN)
+    assert take.strips.any()
 
 
 @pytest.mark.parametrize("name", TRAINING_PHOTOS)
