@@ -40,7 +40,7 @@ class Recipe:
         captionless: the clip has none at all, as most of a film.
         follow: one caption follows the other without a gap.
         one_word, one_line: of followers, how the text changes; otherwise it is all new.
-        ending: of the words that change so, it is only the ending that does.
+        ending: of the words that change so, only the ending does.
         extend: of followers, words are added to those that stand; so they are where one line would change and there is only one.
         busy: the ground is footage in motion or a rough texture, never flat.
         standing_bar: a box stays while captions come and go.

@@ -57,9 +57,8 @@ def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, row
     lines = list(previous.lines)
     place = int(rng.integers(len(lines)))
     if choice < recipe.one_word:
-        slight = recipe.ending > 0 and rng.random() < recipe.ending  # measured clips, which have none, draw nothing for it
-        change = words.with_one_ending_changed if slight else words.with_one_word_changed
-        lines[place] = change(rng, lines[place])
+        ending_only = recipe.ending > 0 and rng.random() < recipe.ending  # measured clips, which have none, draw nothing for it
+        lines[place] = words.with_one_word_changed(rng, lines[place], ending_only=ending_only)
     elif choice < recipe.one_word + recipe.one_line and len(lines) > 1:
         lines[place] = words.line(rng, recipe.words)
     elif choice < recipe.one_word + recipe.one_line + recipe.extend:

@@ -113,25 +113,19 @@ class Vocabulary:
                 words[0] = "- " + words[0]
         return Line(self.script, tuple(words), str(rng.choice(self.terminators)))
 
-    def with_one_word_changed(self, rng: np.random.Generator, line: Line) -> Line:
-        """The same line with one other word at one place, in the same case."""
-        place = int(rng.integers(len(line.words)))
-        old = line.words[place]
-        new = old
-        while new.casefold() == old.casefold():
-            new = str(rng.choice(self.words))
-        new = new.upper() if old.isupper() else new
-        return Line(self.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
+    def with_one_word_changed(self, rng: np.random.Generator, line: Line, *, ending_only: bool = False) -> Line:
+        """The same line with one other word at one place, in the same case.
 
-    def with_one_ending_changed(self, rng: np.random.Generator, line: Line) -> Line:
-        """The same line with one word that ends as another one does; its first half stays."""
+        Args:
+            ending_only: the first half of the word stays, and it ends as another word does.
+        """
         place = int(rng.integers(len(line.words)))
         old = line.words[place]
-        kept = old[: int(rng.integers(len(old) // 2, len(old)))]
+        kept = old[: int(rng.integers(len(old) // 2, len(old)))] if ending_only else ""
         new = old
         while new.casefold() == old.casefold():
             other = str(rng.choice(self.words))
-            new = kept + other[-(len(old) - len(kept)) :]
+            new = kept + other[len(kept) - len(old) :] if ending_only else other
         new = new.upper() if old.isupper() else new
         return Line(self.script, (*line.words[:place], new, *line.words[place + 1 :]), line.terminator)
 

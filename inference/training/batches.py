@@ -50,7 +50,7 @@ def to_canvases(strips: npt.NDArray[np.uint8]) -> torch.Tensor:
 
 
 class Lottery:
-    """Draws numbers of clips: at first each once, then half of them by chance and half by how wrong the network last was."""
+    """Draws numbers of clips: at first each once, then most by chance and the others by how wrong the network last was."""
 
     def __init__(self, clips: npt.NDArray[np.int_], rng: np.random.Generator) -> None:
         self._clips, self._rng = clips, rng

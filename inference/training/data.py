@@ -61,10 +61,10 @@ Say = Callable[[str], None]
 class TrainingSet:
     """All arrays have a clip's number first, then its frame's."""
 
-    strips: npt.NDArray[np.uint8]  # (clips, 12, 32, 512, 3)
-    cover: npt.NDArray[np.uint8]  # (clips, 12, 8, 128), 255 where captions cover all
-    caption: npt.NDArray[np.uint8]  # (clips, 12), 0 for none
-    visibility: npt.NDArray[np.float32]  # (clips, 12)
+    strips: npt.NDArray[np.uint8]  # (clips, frames, 32, 512, 3)
+    cover: npt.NDArray[np.uint8]  # (clips, frames, 8, 128), 255 where captions cover all
+    caption: npt.NDArray[np.uint8]  # (clips, frames), 0 for none
+    visibility: npt.NDArray[np.float32]  # (clips, frames)
 
     def __len__(self) -> int:
         return len(self.strips)

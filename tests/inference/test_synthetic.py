@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,27 +51,26 @@ def test_a_fade_is_one_beginning_and_one_end() -> None:
     assert DIFFERENT not in labels
 
 
-@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
-def test_one_word_is_changed(seed: int, script: Script) -> None:
-    """The line differs from the one before in exactly one word."""
+@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script), ending_only=st.booleans())
+def test_one_word_is_changed(seed: int, script: Script, *, ending_only: bool) -> None:
+    """The line differs from the one before in exactly one word, whose first half stays where only its ending is to change."""
     rng = np.random.default_rng(seed)
     words = vocabulary(script, frozenset("qé的かا나и"))
     line = words.line(rng)
-    changed = words.with_one_word_changed(rng, line)
-    assert not set(line.text + changed.text) & set("qé的かا나и")
-    assert sum(a != b for a, b in zip(line.words, changed.words, strict=True)) == 1
-
-
-@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
-def test_one_ending_is_changed(seed: int, script: Script) -> None:
-    """The line differs from the one before in exactly one word, whose first half stays."""
-    rng = np.random.default_rng(seed)
-    words = vocabulary(script, frozenset("qé的かا나и"))
-    line = words.line(rng)
-    changed = words.with_one_ending_changed(rng, line)
+    changed = words.with_one_word_changed(rng, line, ending_only=ending_only)
     assert not set(line.text + changed.text) & set("qé的かا나и")
     ((old, new),) = ((a, b) for a, b in zip(line.words, changed.words, strict=True) if a != b)
-    assert new[: len(old) // 2] == old[: len(old) // 2]
+    assert not ending_only or new[: len(old) // 2] == old[: len(old) // 2]
+
+
+@given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
+def test_captions_that_follow_change_by_an_ending_where_the_recipe_says_so(seed: int, script: Script) -> None:
+    """Each differs from the one before in one word of one line, whose first half stays."""
+    recipe = replace(PLAIN, words=(2, 3), follow=1.0, one_word=1.0, ending=1.0, fade=0.0)
+    captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 1, 65)
+    for before, after in pairwise(captions):
+        ((old, new),) = ((a, b) for a, b in zip(before.lines[0].words, after.lines[0].words, strict=True) if a != b)
+        assert new[: len(old) // 2] == old[: len(old) // 2]
 
 
 @given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
@@ -103,6 +103,7 @@ def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, level
 
 @pytest.mark.parametrize("pixels", [0, 1])
 def test_letters_of_which_hardly_a_pixel_is_in_the_strip_are_not_read(pixels: int) -> None:
+    """However strong that pixel is."""
     fill = np.zeros((20, 200), np.float32)
     fill[10, 100 : 100 + pixels] = 0.9
     before = np.zeros((20, 200, 3), np.float32)
