@@ -54,7 +54,7 @@ format: setup ## Format, and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 train-builtin: setup ## Train the built-in model anew
-	@$(BIN)/python -m inference.training
+	@$(BIN)/python -m training
 
 bench: setup .venv/bench.stamp ## Measure the engine on this machine, beside ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks

@@ -15,8 +15,8 @@ from benchmarks.results import FOLDER, Result
 from benchmarks.runtimes import measure_runtimes
 from benchmarks.service import measure_service
 from core.settings import Settings
-from inference.allocation import keep_freed_memory
-from inference.compile_cache import keep_compiled
+from inference.engine.allocation import disable_heap_trimming
+from inference.engine.compile_cache import keep_compiled
 
 BENCHMARKS: Final[dict[str, Callable[[], Result]]] = {
     "engine": measure_engine,
@@ -34,7 +34,7 @@ def main() -> None:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
     keep_compiled(Settings().worker.compile_cache)
-    keep_freed_memory()
+    disable_heap_trimming()
     began, failed = time.monotonic(), list[str]()
     for number, name in enumerate(names, 1):
         print(f"{time.monotonic() - began:5.0f} s  {number} of {len(names)}: {name}", file=sys.stderr, flush=True)

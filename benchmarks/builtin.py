@@ -7,9 +7,9 @@ from benchmarks.engine import predict
 from benchmarks.measure import take_turns
 from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_layout, synthetic_strips
-from inference.builtin import builtin_checkpoint_path
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
+from inference.engine.predictor import EngineOptions
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
 
 _STRIPS: Final = ((28, 402), (100, 1440))
 _FRAMES: Final = 129

@@ -13,8 +13,8 @@ from benchmarks.measure import median_ratio, take_turns
 from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_strips
 from core.frames import FRAMES_PER_CHUNK
-from inference.decode import decode_frames
-from inference.predictor import Frames
+from inference.engine.predictor import Frames
+from inference.media.decode import decode_frames
 
 _STRIPS: Final = ((28, 402), (100, 1440))
 _CHUNKS: Final = 10  # a contender's turn

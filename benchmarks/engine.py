@@ -12,8 +12,8 @@ from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_layout, synthetic_strips
 from benchmarks.weights import build_checkpoint
 from core.types import Layout, Precision
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions, Frames, Predictor
+from inference.engine.predictor import EngineOptions, Frames, Predictor
+from inference.models.loading import load_predictor
 
 BATCH: Final = 32
 STRIP: Final = (28, 402)

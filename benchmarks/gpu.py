@@ -34,8 +34,8 @@ from benchmarks.strips import synthetic_layout, synthetic_strips
 from benchmarks.weights import build_checkpoint
 from core.types import Layout, Precision
 from inference.architectures import find_architecture
-from inference.device import pick_device
-from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
+from inference.engine.device import pick_device
+from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Predictor
 
 STRIP: Final = (100, 1440)  # larger than most, so that resizing is not flattered
 PARITY_PAIRS: Final = 16

@@ -16,7 +16,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from benchmarks.cores import pin
-from cli.dev import create_topics
+from cli.developing.dev import create_topics
 from core.settings import ProcessSettings, Settings, WorkerSettings, variable
 from core.types import Layout
 from devstack.paths import STACKS
@@ -25,10 +25,10 @@ from devstack.workers import Role, worker
 from storage.connect import object_keys, open_store
 from storage.keys import Keys
 from storage.layout_writer import pack_layout
-from storage.models import ModelManifest, ModelStore
+from storage.model_store import ModelManifest, ModelStore
 from storage.objects import ObjectStore
-from streams.client import Outcomes, publish
-from streams.connection import client_options
+from streams.kafka.client import Outcomes, publish
+from streams.kafka.connection import client_options
 from streams.records import LogRecord, SpanDone, SpanTaken, VideoEncoded, decode_log
 from streams.topics import Topics
 

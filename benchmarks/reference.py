@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.types import Anchor, Layout
-from inference.predictor import Frames, Probabilities
+from inference.engine.predictor import Frames, Probabilities
 
 _SIZE: Final = (480, 48)  # width, height: Pillow's order
 _MEAN: Final = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)

@@ -17,8 +17,8 @@ from benchmarks.weights import build_checkpoint
 from core.types import LABELS, Precision
 from inference.architectures.channel_fusion_lora_spatial import Classifier, Engine
 from inference.architectures.channel_fusion_lora_spatial.strips import HEIGHT, WIDTH
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
+from inference.engine.predictor import EngineOptions
+from inference.models.loading import load_predictor
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], npt.NDArray[np.float32]]

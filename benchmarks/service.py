@@ -21,12 +21,12 @@ from benchmarks.weights import build_content
 from core.frames import plan_chunks, plan_spans, span_chunks
 from core.settings import Settings
 from devstack.stack import OwnedStack
-from inference.builtin import builtin_checkpoint_path, builtin_model_version
-from inference.checkpoint import read_checkpoint
-from inference.device import pick_device
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions, Predictor
-from inference.span import decode_span
+from inference.engine.device import pick_device
+from inference.engine.predictor import Checkpoint, EngineOptions, Predictor
+from inference.media.span import decode_span
+from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
 
 STRIP: Final = (100, 1440)  # larger than most, so that fetching and decoding are not flattered
 _STRIPS_APART: Final = 64  # strips before they repeat; drawing one takes longer than decoding it

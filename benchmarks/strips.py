@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.types import Anchor, Layout
-from inference.predictor import Frames
+from inference.engine.predictor import Frames
 
 _WORDS = ["the", "river", "runs", "under", "seven", "bridges", "before", "anyone", "asks", "where", "it", "came", "from"]
 

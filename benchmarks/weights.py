@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from inference.predictor import Checkpoint
+from inference.engine.predictor import Checkpoint
 
 MANIFEST: Final = Path(__file__).parents[1] / "tests" / "data" / "conformance" / "manifest.json"
 

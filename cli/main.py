@@ -1,5 +1,4 @@
-"""The ``extents`` command. Subcommands are imported only when they are run, so that ``--help`` is quick and the
-coordinator never loads torch."""
+"""The ``extents`` command. A subcommand is imported only when it runs, so ``--help`` is quick and the coordinator never loads torch."""
 
 import importlib
 import importlib.util
@@ -11,40 +10,47 @@ import click
 
 from core.errors import ExtentsError
 
-COMMANDS: Final = {
-    "demo": "Run the main job on this machine, from sample to run database.",
-    "find": "Print the times of a film's captions.",
-    "predict": "Run the inference on a local folder.",
-    "show": "Print what a run database holds.",
-    "encode": "Cut a video into cropped chunks.",
-    "submit": "Publish video.encoded for a stored video.",
-    "models": "Keep the models that runs may name.",
-    "dead-letters": "Look at records set aside for good; redrive or discard them.",
-    "worker": "Run a coordinator or a GPU worker.",
-    "topics": "Create the service's topics, or check them.",
-    "doctor": "Check every dependency, and say how to mend it.",
-    "dev": "Start and stop the embedded stack.",
+GROUPS: Final = {
+    "One film": {
+        "find": ("cli.film.find", "Print the times of a film's captions."),
+        "encode": ("cli.film.encode", "Cut a video into cropped chunks."),
+        "predict": ("cli.film.predict", "Run the inference on a local folder."),
+        "show": ("cli.film.show", "Print what a run database holds."),
+    },
+    "The service": {
+        "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),
+        "submit": ("cli.service.submit", "Publish video.encoded for a stored video."),
+        "topics": ("cli.service.topics", "Create the service's topics, or check them."),
+        "doctor": ("cli.service.doctor", "Check every dependency, and say how to fix it."),
+    },
+    "Operating it": {
+        "models": ("cli.operations.models", "Keep the models that runs may name."),
+        "dead-letters": ("cli.operations.dead_letters", "List, redrive or discard records that could not be handled."),
+    },
+    "Developing": {
+        "demo": ("cli.developing.demo", "Run the main job on this machine, from film to run database."),
+        "dev": ("cli.developing.dev", "Start and stop the embedded stack."),
+    },
 }
-"""Each is ``command`` in ``cli/<name>.py``. The summaries stand here so that the listing imports none of them."""
+"""Module and summary of each command, by group. Each module has a ``command``. The listing imports none of them."""
 
-
-def _module(command: str) -> str:
-    return command.replace("-", "_")
+COMMANDS: Final = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if importlib.util.find_spec(f"cli.{_module(name)}")]
+        return [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(module)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"cli.{_module(cmd_name)}").command
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, summary) for name, (_, summary) in group.items()])
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,8 +60,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Errors of our own end in one message and status 1; anything else is a bug and shows its traceback."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every failed connection; workers set their own level
+    """Run the command. An error of ours ends in one message and status 1; any other is a bug and shows its traceback."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every failed connection; workers set their own level
     try:
         cli()
     except ExtentsError as error:

@@ -28,7 +28,7 @@ GPU_COST = Counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at 
 SPANS_HELD = Gauge("extents_spans_held", "Spans this worker holds.", ["priority"])
 SPAN_BYTES_HELD = Gauge("extents_span_bytes_held", "Bytes of chunks and frames this worker holds.")
 MODELS_LOADED = Gauge("extents_models_loaded", "Models in this worker's memory.")
-MODELS_LEFT_ALONE = Gauge("extents_models_left_alone", "Models that did not load on this worker and are not tried again yet.")
+MODELS_SUSPENDED = Gauge("extents_models_suspended", "Models that did not load on this worker and are not tried again yet.")
 
 IN_FLIGHT = Gauge("extents_records_in_flight", "Records read and not yet acknowledged.", ["topic"])
 OLDEST_RECORD = Gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", ["topic"])

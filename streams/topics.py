@@ -1,16 +1,11 @@
-"""Names, partitions and retention of every topic, and their creation: workers never declare topics themselves."""
+"""Names, partitions and retention of every topic."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.partitioner import murmur2
 
-from core.errors import ConfigurationError
-from core.settings import KafkaSettings, TopicSettings
-from streams.connection import client_options
+from core.settings import TopicSettings
+from core.types import Priority
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 4_194_304
@@ -52,6 +47,9 @@ class Topics:
     @property
     def work_low(self) -> str:
         return self.name("inference.work.low")
+
+    def work(self, priority: Priority) -> str:
+        return self.work_high if priority is Priority.HIGH else self.work_low
 
     @property
     def results(self) -> str:
@@ -113,52 +111,3 @@ class Topics:
 
 def _kept(days: int) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}
-
-
-async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[str]:
-    """Create the topics that are missing and return their names.
-
-    Raises:
-        ConfigurationError: a topic exists with another number of partitions, which cannot be changed behind its users' backs.
-    """
-    specs = list(specs)
-    admin = AIOKafkaAdminClient(**client_options(kafka))
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics())
-        missing = [spec for spec in specs if spec.name not in existing]
-        config = {"min.insync.replicas": str(min(kafka.min_insync_replicas, kafka.replication_factor))}
-        if missing:
-            answer = await admin.create_topics(
-                [
-                    NewTopic(spec.name, spec.partitions, kafka.replication_factor, topic_configs={**config, **spec.config})
-                    for spec in missing
-                ]
-            )
-            for name, code, *reason in answer.topic_errors:
-                if code not in (0, TopicAlreadyExistsError.errno):
-                    raise ConfigurationError(f"topic {name} could not be created: {reason[0] if reason else code}")
-        faults = [
-            f"topic {name} has {found} partitions, expected {expected}"
-            for name, found, expected in await _partition_faults(admin, [spec for spec in specs if spec.name in existing])
-        ]
-        if faults:
-            raise ConfigurationError(
-                "; ".join(faults) + ". Set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX."
-            )
-        return [spec.name for spec in missing]
-    finally:
-        await admin.close()
-
-
-async def _partition_faults(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) -> list[tuple[str, int, int]]:
-    if not specs:
-        return []
-    described = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics([spec.name for spec in specs])}
-    return [(spec.name, described[spec.name], spec.partitions) for spec in specs if described[spec.name] != spec.partitions]
-
-
-async def topic_config(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """The settings of one topic, as the broker tells them."""
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-    return {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import hypothesis
 import pytest
 
 from devstack import stack as devstack
 from devstack.fetch import KAFKA
+
+hypothesis.settings.register_profile("no-clock", deadline=None)  # a deadline measures how busy the machine is
+hypothesis.settings.load_profile("no-clock")
 
 NEEDS_GPU = "needs a CUDA GPU"
 NEEDS_COMPILER = "needs a C++ compiler"

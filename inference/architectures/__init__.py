@@ -1,6 +1,6 @@
 """The networks that can be run, by the ``architecture_name`` of their checkpoints.
 
-To add one, put a module (or package) here that defines ``ARCHITECTURE``, an ``inference.predictor.Architecture``.
+To add one, put a module (or package) here that defines ``ARCHITECTURE``, an ``inference.engine.predictor.Architecture``.
 """
 
 import functools
@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Mapping
 
 from core.errors import CheckpointError
-from inference.predictor import Architecture
+from inference.engine.predictor import Architecture
 
 
 @functools.cache

@@ -3,21 +3,20 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from faust.types import EventT
-
 from core.errors import PoisonError
 from core.logging import get_logger
 from core.metrics import RESULT_RECORDS
-from streams.announcer import Announcer
-from streams.app import Tenure, record_headers
-from streams.dead_letters import dead_letter
-from streams.finisher import Finisher
-from streams.progress import Progress
-from streams.records import LogRecord, Origin, SpanDone, decode_log
-from streams.results import pack_span
-from streams.run_log import Disposition, Folded, RunState, fold
-from streams.run_table import Runs
-from streams.suspects import Suspected, suspicion
+from streams.coordinator.finisher import Finisher
+from streams.coordinator.progress import Progress
+from streams.coordinator.run_table import Runs
+from streams.policy.dead_letters import dead_letter_of
+from streams.policy.quarantine import QuarantineNotice, quarantine_notice
+from streams.policy.results import pack_span
+from streams.policy.run_log import Disposition, Folded, RunState, fold
+from streams.publisher import Publisher
+from streams.received import ReceivedRecord
+from streams.records import LogRecord, SpanDone, decode_log
+from streams.runtime.assignment import Assignment
 from streams.topics import DAY_MS
 
 log = get_logger(__name__)
@@ -32,45 +31,42 @@ class Aggregation:
     runs: Runs
     finisher: Finisher
     progress: Progress
-    announcer: Announcer
+    publisher: Publisher
     _swept_ms: dict[int, int] = field(default_factory=dict)
 
-    def handle(self, event: EventT[bytes], tenure: Tenure) -> Awaitable[None]:
+    def handle(self, received: ReceivedRecord, assignment: Assignment) -> Awaitable[None]:
         """Fold one record now, in the order of the partition; what is returned waits until the change is stored.
 
         The table takes its partition from the event at hand, so nothing is awaited before it is written.
         """
-        message = event.message
-        timestamp_ms = int(1000 * message.timestamp)
         try:
-            record = decode_log(message.value)
-            folded = self._fold(record, message.partition, message.offset, timestamp_ms)
+            record = decode_log(received.value)
+            folded = self._fold(record, received)
         except PoisonError as error:
-            return self._bury(event, tenure, str(error))
+            return self._dead_letter(received, assignment, str(error))
         RESULT_RECORDS.labels(record.kind, folded.disposition).inc()
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             log.info("record.ignored", kind=record.kind, run_id=str(record.run_id), attempt=record.attempt, disposition=folded.disposition)
             # What it changed when it was read before a rebalance may not be stored yet.
-            return tenure.during(self.runs.confirmed())
-        self._sweep(message.partition, timestamp_ms)
+            return assignment.until_revoked(self.runs.confirmed())
+        self._sweep(received.partition, received.timestamp_ms)
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
-        suspected = suspicion(folded.state, record)
-        return tenure.during(self.runs.confirmed()) if suspected is None else self._warn(folded.state, suspected, tenure)
+        notice = quarantine_notice(folded.state, record)
+        return assignment.until_revoked(self.runs.confirmed()) if notice is None else self._quarantine(folded.state, notice, assignment)
 
-    async def _warn(self, state: RunState, suspected: Suspected, tenure: Tenure) -> None:
-        await tenure.during(self.runs.confirmed())
-        log.warning("span.suspected", **state.log_fields, span=suspected.span)
-        producer, topics = self.announcer.producer, self.announcer.topics
-        await producer.send(tenure, topics.cancelled, str(suspected.run_id).encode(), suspected.to_bytes())
+    async def _quarantine(self, state: RunState, notice: QuarantineNotice, assignment: Assignment) -> None:
+        await assignment.until_revoked(self.runs.confirmed())
+        log.warning("span.quarantined", **state.log_fields, span=notice.span)
+        await self.publisher.notify_workers(assignment, notice)
 
-    def _fold(self, record: LogRecord, partition: int, offset: int, timestamp_ms: int) -> Folded:
+    def _fold(self, record: LogRecord, received: ReceivedRecord) -> Folded:
         run_id = str(record.run_id)
-        expected = self.announcer.topics.results_partition(run_id)
-        if partition != expected:
-            raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {partition}")
+        expected = self.publisher.topics.results_partition(run_id)
+        if received.partition != expected:
+            raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {received.partition}")
         before = self.runs.get(run_id)
-        folded = fold(before, record, offset, timestamp_ms)
+        folded = fold(before, record, received.offset, received.timestamp_ms)
         if isinstance(record, SpanDone) and folded.state is not None and self._lacks(folded.state, folded.disposition, record):
             self.runs.put_span(run_id, record.attempt, record.span, pack_span(record))
             self.finisher.notice(folded.state)
@@ -103,9 +99,7 @@ class Aggregation:
             if marker.finished_at_ms is not None and timestamp_ms - marker.finished_at_ms > MARKER_KEPT_MS:
                 self.runs.remove(marker.run_id)
 
-    async def _bury(self, event: EventT[bytes], tenure: Tenure, error: str) -> None:
-        message = event.message
-        log.error("record.poison", topic=message.topic, partition=message.partition, offset=message.offset, error=error)
+    async def _dead_letter(self, received: ReceivedRecord, assignment: Assignment, error: str) -> None:
+        log.error("record.poison", **received.log_fields, error=error)
         RESULT_RECORDS.labels("unknown", "poison").inc()
-        origin = Origin(topic=message.topic, partition=message.partition, offset=message.offset)
-        await self.announcer.bury(tenure, dead_letter(message.key, message.value, record_headers(message), origin, "poison", error, 0))
+        await self.publisher.dead_letter(assignment, dead_letter_of(received, "poison", error))

@@ -1,9 +1,98 @@
-"""The coordinator's app, made from the environment."""
+"""The coordinator: admits requests, aggregates results, finishes runs. No torch."""
+
+from faust.types import StreamT
 
 from core.logging import configure_logging
+from core.metrics import ACTIVE_RUNS, OLDEST_UNFINISHED, UNFINISHED_RUNS
 from core.settings import Settings
-from streams.coordinator import create_coordinator
+from storage.connect import object_keys, open_rows, open_store
+from storage.model_store import ModelStore
+from streams.agents.admit import Admission
+from streams.agents.aggregate import Aggregation
+from streams.apps.observability import serve_health
+from streams.coordinator.deadlines import Deadlines
+from streams.coordinator.finisher import Finisher
+from streams.coordinator.found_runs import FoundRuns
+from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.progress import Progress
+from streams.coordinator.run_lookup import RunLookup
+from streams.coordinator.run_starter import RunStarter
+from streams.coordinator.run_table import Runs
+from streams.model_catalog import ModelCatalog
+from streams.processing.app import ExtentsApp, make_app
+from streams.processing.ordered_processor import OrderedProcessor
+from streams.processing.producer import Producer
+from streams.publisher import Publisher
+from streams.received import ReceivedRecord
+from streams.runtime.assignment import Assignment
+from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.topics import COORDINATOR, Topics
 
-_settings = Settings().check()
-configure_logging(_settings.process)
-app = create_coordinator(_settings)
+
+def create_coordinator(settings: Settings) -> ExtentsApp:
+    """Wire the coordinator up; nothing is connected before it starts."""
+    topics = Topics(settings.topics)
+    sizes = settings.topics
+    app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
+    store, rows, keys = open_store(settings.wasabi), open_rows(settings.supabase), object_keys(settings.keys)
+    app.manage_resource(store, rows)
+    store_breaker, database_breaker = CircuitBreaker("object_store", store.probe), CircuitBreaker("database", rows.check)
+    publisher = Publisher(topics, Producer(app))
+    runs = Runs(app, topics)
+    found_runs = FoundRuns(store, rows, store_breaker, database_breaker, settings.admission.gpu_usd_per_hour)
+    late = LateAnswers(publisher, rows, database_breaker, found_runs)
+    finisher = Finisher(app, runs, publisher, store, keys, rows, late, settings.finish.finish_concurrency, store_breaker, database_breaker)
+    progress = Progress(rows, database_breaker, settings.finish.progress_interval_seconds)
+    aggregation = Aggregation(runs, finisher, progress, publisher)
+    lookup = RunLookup(settings.admission, store, keys, ModelCatalog(ModelStore(store, keys)), found_runs, store_breaker)
+    starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
+    admission = Admission(settings.admission, publisher, rows, lookup, starter, database_breaker)
+    runs.on_recovered = finisher.after_recovery
+
+    results = OrderedProcessor(app, topics.results, aggregation.handle, settings.finish.aggregate_batch)
+    high = OrderedProcessor(
+        app,
+        topics.encoded,
+        lambda record, assignment: admission.handle(record, assignment, low=False),
+        settings.admission.admit_concurrency,
+    )
+
+    async def admit_low(record: ReceivedRecord, assignment: Assignment) -> None:
+        await assignment.until_revoked(high.wait_drained())
+        await admission.handle(record, assignment, low=True)
+
+    low = OrderedProcessor(
+        app, topics.encoded_low, admit_low, limit=1
+    )  # one at a time, so that the limit on low-priority jobs is kept exactly
+    deadlines = Deadlines(app, runs, publisher, results.handled_to, store_breaker)
+
+    @app.agent(app.raw_topic(topics.encoded), name="admit_high")
+    async def admit_high_agent(stream: StreamT[bytes]) -> None:
+        await high.consume(stream)
+
+    @app.agent(app.raw_topic(topics.encoded_low), name="admit_low")
+    async def admit_low_agent(stream: StreamT[bytes]) -> None:
+        await low.consume(stream)
+
+    @app.agent(app.raw_topic(topics.results), name="aggregate")
+    async def aggregate_agent(stream: StreamT[bytes]) -> None:
+        await results.consume(stream)
+
+    app.run_in_background(progress.run)
+    app.run_in_background(deadlines.run)
+    app.run_in_background(store_breaker.watch)
+    ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
+    UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
+    OLDEST_UNFINISHED.set_function(runs.oldest_seconds)
+    serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker))
+    return app
+
+
+def __getattr__(name: str) -> ExtentsApp:
+    """Build ``app`` from the environment, once, when ``faust -A streams.apps.coordinator`` asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    settings = Settings().check()
+    configure_logging(settings.process)
+    globals()["app"] = app = create_coordinator(settings)
+    return app

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 from aiokafka import AIOKafkaProducer
 
 from core.identity import request_id
-from streams.client import Published
-from streams.connection import client_options
+from streams.kafka.client import Published
+from streams.kafka.connection import client_options
 from streams.records import VideoEncoded
 from tests.service.installation import Installation
 from tests.service.verifier import Evidence

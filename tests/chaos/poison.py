@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 from aiokafka import AIOKafkaProducer
 
 from core.types import Priority
-from streams.client import Published
-from streams.connection import client_options
+from streams.kafka.client import Published
+from streams.kafka.connection import client_options
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.models import push_model
@@ -20,7 +20,7 @@ CHUNK: Final = "modulo_1/chunk_0000000001.webm"
 
 COMPLETED, REJECTED, FAILED = "inference.completed", "inference.rejected", "inference.failed"
 
-_COMPUTING: Final = "streams.engine:_predict"
+_COMPUTING: Final = "streams.gpu_worker.predictor:_predict"
 STRAY: Final = b"stray"
 
 Harm = Literal["raise", "kill", "hang", "starve"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.builtin import builtin_model_version
+from inference.models.builtin import builtin_model_version
 from tests.chaos import full_disk
 from tests.chaos.figures import Report
 from tests.chaos.load import Load

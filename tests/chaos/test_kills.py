@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from streams.run_log import MAX_SPAN_TAKES
+from streams.policy.run_log import MAX_SPAN_TAKES
 from tests.chaos.figures import Report
 from tests.chaos.fleet import ROLES, Disturbance, Fleet
 from tests.chaos.history import History

@@ -21,9 +21,9 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from core.types import Priority
-from streams.client import Published
+from streams.kafka.client import Published
+from streams.policy.redrive import HISTORY_HEADER
 from streams.records import LogRecord, SpanDone, SpanFailed, SpanTaken, VideoEncoded, Work, decode
-from streams.redrive import HISTORY_HEADER
 from tests.chaos.figures import Report
 from tests.chaos.history import SpanName
 from tests.chaos.load import check_result

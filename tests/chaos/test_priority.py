@@ -16,10 +16,10 @@ from core.frames import plan_chunks, span_count
 from core.identity import run_id
 from core.types import Priority
 from devstack.stack import OwnedStack
-from inference.builtin import builtin_model_version
+from inference.models.builtin import builtin_model_version
 from storage.layout_writer import pack_layout
-from streams.client import Published
-from streams.connection import client_options
+from streams.kafka.client import Published
+from streams.kafka.connection import client_options
 from streams.records import Cancelled, RunCancelled, SpanDone, decode_log
 from tests.chaos.figures import Report
 from tests.chaos.scale import Chaos
@@ -29,7 +29,7 @@ from tests.service.videos import LAYOUT, VERSION, Video, chunk, video
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
-SLOW: Final = Fault("inference.architectures.builtin:SiameseStripPredictor.predict", "before", how="pause")
+SLOW: Final = Fault("inference.architectures.siamese_strip:SiameseStripPredictor.predict", "before", how="pause")
 """A span takes seconds on any machine, far longer than it takes to fetch and decode it."""
 
 WORKERS: Final = 2

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from core.identity import request_id
-from streams.connection import client_options
+from streams.kafka.connection import client_options
 from streams.records import VideoEncoded
 from tests.chaos.figures import Report
 from tests.chaos.fleet import Fleet

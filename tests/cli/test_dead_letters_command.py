@@ -11,10 +11,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from core.identity import run_id
 from core.settings import Settings
 from core.types import Precision, Priority
-from streams.connection import client_options
-from streams.dead_letters import dead_letter
+from streams.kafka.connection import client_options
+from streams.kafka.topic_admin import ensure_topics
+from streams.policy.dead_letters import dead_letter
 from streams.records import Origin, VideoEncoded, Work, decode
-from streams.topics import Topics, ensure_topics
+from streams.topics import Topics
 
 TENANT, VIDEO = uuid.UUID(int=1), uuid.UUID(int=2)
 

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from cli import demo
-from cli.demo_check import Row
-from cli.demo_run import DemoRun
+from cli.developing import demo
+from cli.developing.demo_check import Row
+from cli.developing.demo_run import DemoRun
 from core.types import Anchor
-from inference.encode import CropBox
-from inference.sample import Sample, SampleCaption
-from streams.client import Outcome
+from inference.media.encode import CropBox
+from streams.kafka.client import Outcome
+from tools.sample_film import Sample, SampleCaption
 
 CAPTIONS = (SampleCaption(3, 20, "first\nin two lines"), SampleCaption(30, 41, "second"))
 COMPLETED = {

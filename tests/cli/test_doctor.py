@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.settings import KafkaSettings, TopicSettings, WasabiSettings
-from inference.builtin import builtin_model_version
+from inference.models.builtin import builtin_model_version
 from storage.connect import open_store
-from streams.topics import Topics, TopicSpec, ensure_topics
+from streams.kafka.topic_admin import ensure_topics
+from streams.topics import Topics, TopicSpec
 from tests.cli.conftest import RunCommand
 from tests.cli.processes import clean_environment
 
@@ -145,7 +146,7 @@ def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatc
 def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for a GPU that torch does not see, the doctor does not fall back."""
     monkeypatch.setenv("EXTENTS_DEVICE", "cuda")
-    monkeypatch.setattr("inference.device.pick_device", lambda: "cpu")
+    monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cpu")
     assert "EXTENTS_DEVICE is cuda" in found(extents, 1)["device"]["found"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.sample import Sample, make_sample
+from tools.sample_film import Sample, make_sample
 
 
 @pytest.fixture(scope="module")

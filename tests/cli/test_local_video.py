@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cli.local_video import find_frame_count, open_folder
+from cli.film.local_video import find_frame_count, open_folder
 from core.errors import CorruptInputError, MissingObjectError
 from core.frames import plan_chunks
 

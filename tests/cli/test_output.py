@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.output import clock, program, size
-from cli.subtitles import to_srt, to_vtt
+from cli.film.subtitles import to_srt, to_vtt
+from cli.shared.output import clock, program, size
 from core.captions import CaptionExtent
 
 CAPTIONS = [CaptionExtent(0, 12, None, 0.9), CaptionExtent(36_005, 36_019, 0.8, 0.7)]

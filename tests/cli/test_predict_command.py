@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.weights import build_content
 from core.types import LABELS
-from inference.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
+from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from storage.run_db import read_run_db
 
 SPANS = Path(__file__).parents[1] / "data" / "conformance" / "spans-center"  # 530 frames, so two spans

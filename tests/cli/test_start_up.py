@@ -32,23 +32,23 @@ def loaded(code: str, folder: Path, *arguments: str) -> set[str]:
 
 def test_the_coordinator_needs_no_torch(tmp_path: Path) -> None:
     """All that the coordinator is made of is there without torch or PyAV."""
-    modules = loaded("import streams.coordinator", tmp_path)
+    modules = loaded("import streams.apps.coordinator", tmp_path)
     assert "streams.agents.admit" in modules
     assert not modules & {"torch", "av"}
 
 
 def test_no_command_loads_torch_before_it_needs_it(tmp_path: Path) -> None:
     """Importing every command but those that do nothing else than predict leaves torch alone."""
-    names = [name.replace("-", "_") for name in COMMANDS if name not in LOADS_TORCH]
-    modules = loaded(f"import {', '.join(f'cli.{name}' for name in names)}", tmp_path)
-    assert {"cli.encode", "cli.models", "cli.doctor"} <= modules
+    names = [module for name, (module, _) in COMMANDS.items() if name not in LOADS_TORCH]
+    modules = loaded(f"import {', '.join(names)}", tmp_path)
+    assert {"cli.film.encode", "cli.operations.models", "cli.service.doctor"} <= modules
     assert "torch" not in modules
 
 
 def test_the_listing_loads_no_command(tmp_path: Path) -> None:
     """``extents --help`` names every command and imports none, nor their libraries."""
     modules = loaded("from cli.main import main; sys.argv = ['extents', '--help']; main()", tmp_path)
-    assert not modules & {"torch", "av", "faust", "aioboto3", "supabase", *(f"cli.{name}" for name in COMMANDS)}
+    assert not modules & {"torch", "av", "faust", "aioboto3", "supabase", *(module for module, _ in COMMANDS.values())}
 
 
 def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
     arguments = ["encode", str(film), "--crop", "10,200,311,240", "--out", "video"]
     modules = loaded("from cli.main import main; sys.argv[0] = 'extents'; main()", tmp_path, *arguments)
     assert (tmp_path / "video" / "layout.db").exists()
-    assert "inference.encode" in modules
+    assert "inference.media.encode" in modules
     assert "torch" not in modules
 
 

@@ -15,9 +15,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from core.identity import request_id
 from core.settings import KafkaSettings, KeySettings, TopicSettings, WasabiSettings
 from devstack.workers import Role, worker
-from inference.builtin import builtin_model_version
+from inference.models.builtin import builtin_model_version
 from storage.connect import object_keys, open_store
-from streams.topics import Topics, ensure_topics
+from streams.kafka.topic_admin import ensure_topics
+from streams.topics import Topics
 from tests.cli.processes import clean_environment
 
 CROP = "10,200,311,240"

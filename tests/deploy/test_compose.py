@@ -18,7 +18,7 @@ from core.errors import ConfigurationError
 from core.settings import GPU_WORKER_SECTIONS, ProcessSettings, Settings, WorkerSettings, variable
 from devstack.fetch import KAFKA
 from devstack.paths import postgres_programs
-from streams.span_log import RESULT_SECONDS
+from streams.gpu_worker.span_log import RESULT_SECONDS
 
 SETTINGS = {variable(section, name) for section in Settings.SECTIONS for name in section.model_fields}
 WORKERS = ("coordinator", "worker", "worker-gpu")

@@ -18,7 +18,7 @@ from devstack.paths import postgres_programs, postgrest
 from devstack.ports import HOST, choose_ports
 from devstack.postgres import postgres_part, prepare_postgres
 from storage.connect import open_rows
-from streams.health import Health, HealthServer
+from streams.runtime.health import Health, HealthServer
 
 PORTS = ("postgrest", "gateway", "healthz")
 

@@ -130,7 +130,15 @@ def test_packages_are_those_of_the_lock(dockerfile):
 
 def test_coordinator_runs_without_torch():
     """With nothing but the base dependencies, the coordinator, the gateway and the operators' commands can be imported."""
-    modules = ["cli.main", "cli.worker", "cli.topics", "cli.doctor", "cli.dead_letters", "streams.coordinator", "devstack.gateway"]
+    modules = [
+        "cli.main",
+        "cli.service.worker",
+        "cli.service.topics",
+        "cli.service.doctor",
+        "cli.operations.dead_letters",
+        "streams.apps.coordinator",
+        "devstack.gateway",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", ONLY_BASE_PACKAGES, *modules], capture_output=True, text=True, check=False, timeout=120, env={**os.environ}
     )
@@ -145,5 +153,5 @@ def test_wheel_holds_the_weights(root, tmp_path):
     packages = ("core", "inference", "storage", "streams", "cli", "devstack")
     modules = {str(path.relative_to(root)) for package in packages for path in (root / package).rglob("*.py")}
     assert modules <= names
-    assert "inference/weights/builtin.safetensors" in names
-    assert not any(name.startswith(("tests/", "docs/", "deploy/")) for name in names)
+    assert "inference/models/weights/builtin.safetensors" in names
+    assert not any(name.startswith(("tests/", "docs/", "deploy/", "training/", "tools/")) for name in names)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli.dev import command
+from cli.developing.dev import command
 from core.errors import ConfigurationError
 from devstack import paths
 

@@ -8,14 +8,14 @@ from jsonschema import Draft7Validator, FormatChecker
 
 from core.settings import TopicSettings
 from streams import records
-from streams.contracts import FOLDER, documents
-from streams.contracts.asyncapi import asyncapi
-from streams.contracts.channels import CHANNELS
-from streams.contracts.examples import EXAMPLES, event_headers
-from streams.contracts.schemas import LOG_RECORDS, OUTCOMES, SCHEMAS, schema
-from streams.outcomes import SOURCE
+from streams.policy.outcomes import SOURCE
 from streams.records import Record
 from streams.topics import RUNS_TABLE, Topics
+from tools.contracts import FOLDER, documents
+from tools.contracts.asyncapi import asyncapi
+from tools.contracts.channels import CHANNELS
+from tools.contracts.examples import EXAMPLES, event_headers
+from tools.contracts.schemas import LOG_RECORDS, OUTCOMES, SCHEMAS, schema
 
 KINDS = [(name, kind) for name, kinds in SCHEMAS.items() for kind in kinds]
 
@@ -25,7 +25,7 @@ def validator(name: str) -> Draft7Validator:
 
 
 def test_files_are_up_to_date():
-    """docs/contracts holds what the types say and nothing else; `python -m streams.contracts` makes it so."""
+    """docs/contracts holds what the types say and nothing else; `python -m tools.contracts` makes it so."""
     found = {str(path.relative_to(FOLDER)): path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
     assert found == documents()
 
@@ -91,7 +91,7 @@ def test_every_record_is_in_the_contract():
         below = kind.__subclasses__()
         return set().union(*map(leaves, below)) if below else {kind}
 
-    sent = {kind for kind in leaves(Record) if kind.__module__ in ("streams.records", "streams.suspects")}
+    sent = {kind for kind in leaves(Record) if kind.__module__ in ("streams.records", "streams.policy.quarantine")}
     parts_of_others = {records.RequestRef, records.Origin}
     assert sent - parts_of_others == {kind for kinds in SCHEMAS.values() for kind in kinds}
 

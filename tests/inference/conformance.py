@@ -10,8 +10,8 @@ import numpy as np
 
 from core.frames import plan_spans
 from core.types import Anchor, Layout
-from inference.predictor import Frames, Predictor, Probabilities
-from inference.span import decode_span
+from inference.engine.predictor import Frames, Predictor, Probabilities
+from inference.media.span import decode_span
 
 DATA: Final = Path(__file__).parents[1] / "data" / "conformance"
 CASES: Final = ("crop-right", "spans-center", "tile-left", "tile-right")

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.weights import build_content
 from inference.architectures.channel_fusion_lora_spatial import Engine
-from inference.checkpoint import read_checkpoint
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions
+from inference.engine.predictor import Checkpoint, EngineOptions
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,14 @@ import sys
 TOUCH_TWICE = """
 import resource
 import numpy as np
-from inference.allocation import keep_freed_memory
+from inference.engine.allocation import disable_heap_trimming
 
 def faults_of_a_large_block():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     np.ones(100 << 20, np.uint8)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-keep_freed_memory()
+disable_heap_trimming()
 print(faults_of_a_large_block(), faults_of_a_large_block())
 """
 

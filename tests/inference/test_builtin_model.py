@@ -13,13 +13,13 @@ from core.captions import find_captions
 from core.errors import CheckpointError, PermanentError
 from core.types import LABELS, Precision
 from inference.architectures import find_architecture
-from inference.architectures.builtin import NAME, SiameseStrip, to_canvas
-from inference.builtin import builtin_checkpoint_path, builtin_model_version
-from inference.checkpoint import read_checkpoint
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions, Frames, Predictor
-from inference.training.evaluate import extents
+from inference.architectures.siamese_strip import NAME, SiameseStrip, to_canvas
+from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Predictor
+from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
 from tests.inference.conformance import DATA, load_case
+from training.evaluate import extents
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,14 @@ from torch import nn
 
 from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from core.types import LABELS
-from inference.architectures.builtin import SiameseStrip
-from inference.builtin import builtin_checkpoint_path
-from inference.checkpoint import read_checkpoint
-from inference.predictor import Probabilities
-from inference.synthetic.kinds import Kind
-from inference.training.batches import Lottery, label_pairs
-from inference.training.evaluate import KnownClip, extents, judge
-from inference.training.folding import fold, unfold
+from inference.architectures.siamese_strip import SiameseStrip
+from inference.engine.predictor import Probabilities
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.checkpoint import read_checkpoint
+from training.batches import HardExampleSampler, label_pairs
+from training.evaluate import KnownClip, extents, judge
+from training.folding import fold, unfold
+from training.synthetic.kinds import Kind
 
 
 def test_labels_follow_from_the_captions_of_two_frames() -> None:
@@ -125,7 +125,7 @@ def test_unfolded_norms_are_those_of_the_frames_given() -> None:
 def test_clips_are_drawn_once_each_and_then_by_how_wrong_the_network_was() -> None:
     """No clip is left out at first; later a clip the network is wrong about comes more often than the others, which still come."""
     clips = np.arange(5, 405, 5)
-    lottery = Lottery(clips, np.random.default_rng(0))
+    lottery = HardExampleSampler(clips, np.random.default_rng(0))
     first = np.concatenate([lottery.draw(8) for _ in range(10)])
     np.testing.assert_array_equal(np.sort(first), clips)
     lottery.tell(clips, np.where(clips == 100, 1.0, 0.0))

@@ -12,9 +12,9 @@ import torch
 
 from core.errors import CheckpointError
 from inference.architectures import architectures, find_architecture
-from inference.checkpoint import read_checkpoint
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
+from inference.engine.predictor import EngineOptions
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
 
 CONFIG = {"architecture_name": "some_network", "rank": 4}
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.count": torch.tensor(7)}

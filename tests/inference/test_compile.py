@@ -18,10 +18,10 @@ import torch._dynamo
 import torch._inductor.config
 from torch._dynamo.utils import counters
 
-from inference.builtin import builtin_checkpoint_path
-from inference.compilation import compiled
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions, Predictor
+from inference.engine.compilation import compiled
+from inference.engine.predictor import Checkpoint, EngineOptions, Predictor
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
 from tests.inference.compiler import needs_compiler
 from tests.inference.conformance import TOLERANCE, load_case
 
@@ -110,8 +110,8 @@ def test_who_compiles_nothing_does_without_the_compiler() -> None:
     """Importing it takes longer than all else that a worker does before it is at work."""
     program = f"""
 import sys
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
+from inference.models.loading import load_predictor
+from inference.engine.predictor import EngineOptions
 load_predictor({str(builtin_checkpoint_path())!r}, EngineOptions())
 sys.exit("torch._inductor" in sys.modules)
 """

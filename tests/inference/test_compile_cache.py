@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.compile_cache import keep_compiled
+from inference.engine.compile_cache import keep_compiled
 from tests.inference.compiler import needs_compiler
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
@@ -27,10 +27,10 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
     """Another process finds every kernel of the first."""
     program = (
         "from pathlib import Path\n"
-        "from inference.builtin import builtin_checkpoint_path\n"
-        "from inference.compile_cache import keep_compiled\n"
-        "from inference.loading import load_predictor\n"
-        "from inference.predictor import EngineOptions\n"
+        "from inference.models.builtin import builtin_checkpoint_path\n"
+        "from inference.engine.compile_cache import keep_compiled\n"
+        "from inference.models.loading import load_predictor\n"
+        "from inference.engine.predictor import EngineOptions\n"
         f"keep_compiled(Path({str(tmp_path)!r}))\n"
         "assert load_predictor(builtin_checkpoint_path(), EngineOptions(compile=True, batch_size=2)).options.compile\n"
     )

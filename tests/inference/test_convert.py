@@ -10,11 +10,11 @@ import torch
 
 from core.errors import CheckpointError
 from core.types import Anchor, Layout
-from inference.builtin import builtin_checkpoint_path
-from inference.checkpoint import read_checkpoint
-from inference.convert import convert_checkpoint
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions, Probabilities
+from inference.engine.predictor import EngineOptions, Probabilities
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.checkpoint import read_checkpoint
+from inference.models.convert import convert_checkpoint
+from inference.models.loading import load_predictor
 
 
 @pytest.fixture

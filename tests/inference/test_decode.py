@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import CorruptInputError
-from inference.decode import MAX_HEIGHT, MAX_WIDTH
-from inference.predictor import Frames
+from inference.engine.predictor import Frames
+from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
 from tests.inference.conformance import DATA, chunk_bytes
 from tests.inference.webm import claim_size, decode_chunk, encode, encoded_packets, mux, random_frames
 
@@ -130,7 +130,7 @@ def test_memory_is_bounded_whatever_a_frame_claims(side: int) -> None:
     program = (
         "import sys\n"
         "from core.errors import CorruptInputError\n"
-        "from inference.decode import decode_frames\n"
+        "from inference.media.decode import decode_frames\n"
         "def peak(): return int(next(l for l in open('/proc/self/status') if l.startswith('VmPeak')).split()[1])\n"
         "data, before = sys.stdin.buffer.read(), peak()\n"
         "try:\n"

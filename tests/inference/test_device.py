@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.errors import ConfigurationError
-from inference.device import choose_device, cpu_has_bfloat16, describe_device, pick_device, software_versions
+from inference.engine.device import choose_device, cpu_has_bfloat16, describe_device, pick_device, software_versions
 
 
 def test_the_cpu_is_described_by_its_model_and_threads() -> None:
@@ -22,11 +22,11 @@ def test_cuda_is_picked_where_there_is_one() -> None:
 
 def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sets cuda is not served by a CPU without a word; auto takes what there is."""
-    monkeypatch.setattr("inference.device.pick_device", lambda: "cpu")
+    monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cpu")
     assert (choose_device("auto"), choose_device("cpu")) == ("cpu", "cpu")
     with pytest.raises(ConfigurationError, match=r"EXTENTS_DEVICE is cuda, and torch .* finds no CUDA device"):
         choose_device("cuda")
-    monkeypatch.setattr("inference.device.pick_device", lambda: "cuda")
+    monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cuda")
     assert (choose_device("auto"), choose_device("cpu"), choose_device("cuda")) == ("cuda", "cpu", "cuda")
 
 
@@ -41,7 +41,7 @@ def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.Monke
 )
 def test_bfloat16_is_told_by_the_processors_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, has: bool) -> None:
     """Whole flags count, and no other lines; where there is no list of them it is as if there were none."""
-    monkeypatch.setattr("inference.device._CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("inference.engine.device._CPUINFO", tmp_path / "cpuinfo")
     assert not cpu_has_bfloat16.__wrapped__()
     (tmp_path / "cpuinfo").write_text(cpuinfo)
     assert cpu_has_bfloat16.__wrapped__() is has

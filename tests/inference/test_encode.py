@@ -12,7 +12,7 @@ from PIL import Image
 from core.errors import CorruptInputError, PermanentError
 from core.frames import plan_chunks
 from core.types import Anchor
-from inference.encode import CropBox, encode_film
+from inference.media.encode import CropBox, encode_film
 from tests.inference.webm import decode_chunk
 
 WIDTH, HEIGHT = 320, 240

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import CorruptInputError
 from core.frames import plan_chunks
-from inference.chunk_length import count_frames
+from inference.media.chunk_length import count_frames
 
 CHUNKS = Path(__file__).parents[1] / "data" / "conformance" / "spans-center" / "cropped_frames_v1"
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CorruptInputError
-from inference.source import Timed, open_film, sample
+from inference.media.film import Timed, open_film, sample
 
 MS = Fraction(1, 1000)
 GREY_STEP = 8  # codecs move a grey by less than half of this

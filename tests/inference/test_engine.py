@@ -17,10 +17,10 @@ from PIL import Image
 
 from benchmarks.reference import Reference
 from core.errors import CheckpointError, CorruptInputError, PermanentError, TransientError
-from inference.architectures.channel_fusion_lora_spatial.engine import Engine
-from inference.builtin import builtin_checkpoint_path
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions
+from inference.architectures.channel_fusion_lora_spatial.predictor import Engine
+from inference.engine.predictor import Checkpoint, EngineOptions
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
 from tests.inference.conformance import TOLERANCE, load_case
 from tests.inference.webm import random_frames
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from core.errors import TransientError
-from inference.decode import decode_frames
-from inference.memory import memory_for
+from inference.engine.memory import memory_for
+from inference.media.decode import decode_frames
 
 FAR_TOO_MANY = 2**50
 

@@ -10,9 +10,9 @@ from torch._dynamo.utils import counters
 
 from core.types import Anchor, Precision
 from inference.architectures.channel_fusion_lora_spatial.strips import fit_on_device, fit_with_pillow
-from inference.builtin import builtin_checkpoint_path
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions, Predictor
+from inference.engine.predictor import Checkpoint, EngineOptions, Predictor
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
 from tests.inference.conformance import CASES, TOLERANCE, load_case
 
 pytestmark = pytest.mark.gpu

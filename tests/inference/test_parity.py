@@ -9,8 +9,8 @@ import pytest
 from benchmarks.reference import Reference
 from core.types import Precision
 from inference.architectures.channel_fusion_lora_spatial import Engine
-from inference.loading import load_predictor
-from inference.predictor import Checkpoint, EngineOptions
+from inference.engine.predictor import Checkpoint, EngineOptions
+from inference.models.loading import load_predictor
 from tests.inference.conformance import CASES, TOLERANCE, load_case
 
 stored = cache(load_case)

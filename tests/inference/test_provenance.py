@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from inference.builtin import builtin_checkpoint_path
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
-from inference.provenance import describe_engine
+from inference.engine.predictor import EngineOptions
+from inference.engine.provenance import describe_engine
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
 
 
 def test_it_names_versions_and_every_option() -> None:

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from inference.predictor import Frames
-from inference.resample import Resampler
+from inference.engine.predictor import Frames
+from inference.engine.resample import Resampler
 from tests.inference.conformance import CASES, load_case
 from tests.inference.webm import random_frames
 

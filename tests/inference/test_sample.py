@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from inference import sample
-from inference.sample import Sample, make_sample
-from inference.source import open_film
+from inference.media.film import open_film
+from tools import sample_film as sample
+from tools.sample_film import Sample, make_sample
 
 
 @pytest.fixture(scope="module")

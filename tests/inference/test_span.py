@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import CorruptInputError, MissingObjectError
 from core.frames import plan_chunks, plan_span, plan_spans
-from inference.span import SpanAssembly, decode_span
+from inference.media.span import SpanAssembly, decode_span
 from tests.inference.conformance import chunk_bytes
 from tests.inference.webm import encode, random_frames
 

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.captions import DIFFERENT, EMPTY_VALID, VALID_EMPTY
-from inference.synthetic.boxes import Boxes
-from inference.synthetic.clip import Clip, Stage, legible, make_clip
-from inference.synthetic.codec import readable, store, through_chunks
-from inference.synthetic.fonts import FontShelf
-from inference.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
-from inference.synthetic.kinds import PLAIN, RECIPES, Kind
-from inference.synthetic.lettering import Lettering
-from inference.synthetic.scenery import put_sign
-from inference.synthetic.timeline import Caption, write_timeline
-from inference.synthetic.words import Line, Script, vocabulary
-from inference.training.batches import label_pairs
+from training.batches import label_pairs
+from training.synthetic.boxes import Boxes
+from training.synthetic.clip import Clip, Stage, legible, make_clip
+from training.synthetic.codec import readable, store, through_chunks
+from training.synthetic.fonts import FontShelf
+from training.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
+from training.synthetic.kinds import PLAIN, RECIPES, Kind
+from training.synthetic.lettering import Lettering
+from training.synthetic.scenery import put_sign
+from training.synthetic.timeline import Caption, write_timeline
+from training.synthetic.words import Line, Script, vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_a_camera_says_where_things_went(motion: Motion) -> None:
 
 def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not move by itself stands still in the scene, whatever the camera does."""
-    monkeypatch.setattr("inference.synthetic.scenery._DRIVEN_SHARE", 0.0)
+    monkeypatch.setattr("training.synthetic.scenery._DRIVEN_SHARE", 0.0)
     n = 8
     shift = np.stack([np.linspace(0, 21, n), np.zeros(n)], 1)
     take = Take(np.zeros((n, 60, 600, 3), np.uint8), shift, np.ones(n))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from core.errors import CheckpointError
-from inference.builtin import builtin_checkpoint_path
-from inference.loading import load_predictor
-from inference.predictor import EngineOptions
-from inference.trial import try_predictor
+from inference.engine.predictor import EngineOptions
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
+from inference.models.smoke_test import try_predictor
 
 
 class Predicts:

@@ -7,8 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from inference.decode import decode_frames
-from inference.predictor import Frames
+from inference.engine.predictor import Frames
+from inference.media.decode import decode_frames
 
 
 def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Frames:

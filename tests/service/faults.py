@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from cli.worker import command
+from cli.service.worker import command
 from devstack.part import die_with_parent
 
 PAUSE_SECONDS: Final = 2.0

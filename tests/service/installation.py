@@ -12,10 +12,11 @@ from core.settings import KafkaSettings, KeySettings, TopicSettings
 from devstack.stack import OwnedStack
 from storage.keys import Keys
 from storage.objects import ObjectStore, ObjectStoreConfig
-from streams.client import Outcome, Published, publish
-from streams.connection import client_options
+from streams.kafka.client import Outcome, Published, publish
+from streams.kafka.connection import client_options
+from streams.kafka.topic_admin import ensure_topics
 from streams.records import VideoEncoded
-from streams.topics import Topics, ensure_topics
+from streams.topics import Topics
 from tests.service.ledger import Ledger
 from tests.service.processes import Processes
 from tests.service.verifier import Evidence, Verifier

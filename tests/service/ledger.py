@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from core.settings import KafkaSettings
-from streams.client import Outcome, Published
-from streams.connection import client_options
+from streams.kafka.client import Outcome, Published
+from streams.kafka.connection import client_options
 from streams.records import LogRecord, SpanDone, SpanTaken, decode_log
 from streams.topics import Topics
 from tests.service.processes import WAIT_SECONDS

@@ -6,9 +6,9 @@ from functools import cache
 
 import torch
 
-from inference.builtin import builtin_checkpoint_path
-from inference.checkpoint import read_checkpoint
-from storage.models import ModelManifest, ModelStore
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.checkpoint import read_checkpoint
+from storage.model_store import ModelManifest, ModelStore
 from tests.service.installation import Installation
 
 FILE = "weights.pt"

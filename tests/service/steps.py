@@ -14,36 +14,36 @@ _ACK: Final = "faust.streams:Stream.ack"
 
 ADMITTING: Final = (
     Fault("storage.rows:Rows.admit", "after"),
-    Fault("streams.announcer:Announcer.log_run", "after", ("run_started",)),
-    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=1),
-    Fault("streams.producer:Producer.send", "after", ("inference.work.high",), nth=2),
+    Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_started",)),
+    Fault("streams.processing.producer:Producer.send", "after", ("inference.work.high",), nth=1),
+    Fault("streams.processing.producer:Producer.send", "after", ("inference.work.high",), nth=2),
 )
-JOINING: Final = (Fault("streams.announcer:Announcer.log_run", "after", ("run_joined",)),)
+JOINING: Final = (Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_joined",)),)
 AGGREGATING: Final = (
-    Fault("streams.run_table:Runs.put_span", "after"),
-    Fault("streams.run_table:Runs.put", "after", ("done=[0]",)),
-    Fault("streams.run_table:ConfirmedTable.confirmed", "after", nth=3),
+    Fault("streams.coordinator.run_table:Runs.put_span", "after"),
+    Fault("streams.coordinator.run_table:Runs.put", "after", ("done=[0]",)),
+    Fault("streams.coordinator.run_table:ConfirmedTable.confirmed", "after", nth=3),
 )
 FINISHING: Final = (
-    Fault("streams.finisher:_build", "after"),
+    Fault("streams.coordinator.finisher:_build", "after"),
     Fault("storage.objects:ObjectStore.put", "after"),
-    Fault("streams.finisher:publish_run", "after"),
+    Fault("streams.coordinator.finisher:publish_run", "after"),
     Fault("storage.rows:Rows.complete_run", "after"),
-    Fault("streams.announcer:Announcer.announce", "after", ("inference.completed",)),
-    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished", "completed")),
-    Fault("streams.run_table:Runs.remove_span", "after"),
+    Fault("streams.publisher:Publisher.announce", "after", ("inference.completed",)),
+    Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_finished", "completed")),
+    Fault("streams.coordinator.run_table:Runs.remove_span", "after"),
 )
 LOSING_A_RESULT: Final = (
-    Fault("streams.transport:PatientBuffer._send_pending", "before", ("/1/0'",), how="lose"),
+    Fault("streams.processing.transport:RetryingProducerBuffer._send_pending", "before", ("/1/0'",), how="lose"),
     Fault("storage.rows:Rows.complete_run", "before"),
 )
 """Of the two changes that a result makes the brokers get the second alone, which is the state; and then the end."""
 FAILING: Final = (
-    Fault("streams.producer:Producer.send", "after", ("inference.cancelled",)),
-    Fault("streams.announcer:Announcer.bury", "after"),
-    Fault("streams.announcer:Announcer.announce", "after", ("inference.failed",)),
+    Fault("streams.processing.producer:Producer.send", "after", ("inference.cancelled",)),
+    Fault("streams.publisher:Publisher.bury", "after"),
+    Fault("streams.publisher:Publisher.announce", "after", ("inference.failed",)),
     Fault("storage.rows:Rows.fail_run", "after"),
-    Fault("streams.announcer:Announcer.log_run", "after", ("run_finished", "failed")),
+    Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_finished", "failed")),
 )
 
 READING_BACK: Final = (Fault("storage.publish:_read_present", "after", since=Fault("storage.objects:ObjectStore.put", "after")),)
@@ -59,9 +59,9 @@ ACKNOWLEDGING: Final = (
 """In this process, and with the brokers: of a request, and of the record that ends its run."""
 
 INFERRING: Final = (
-    Fault("streams.announcer:Announcer.log_run", "after", ("span_taken",), nth=2),
-    Fault("streams.engine:Engine.predict", "after"),
-    Fault("streams.announcer:Announcer.log_run", "after", ("span_done",)),
+    Fault("streams.publisher:Publisher.append_to_run_log", "after", ("span_taken",), nth=2),
+    Fault("streams.gpu_worker.predictor:Engine.predict", "after"),
+    Fault("streams.publisher:Publisher.append_to_run_log", "after", ("span_done",)),
 )
 ACKNOWLEDGING_WORK: Final = (Fault(_ACK, "after"), Fault(_COMMIT, "after", ("inference.work.high",)))
 

@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord
 
 from core.types import Priority
 from storage.layout_writer import pack_layout
-from streams.client import Published
+from streams.kafka.client import Published
 from tests.service.installation import Installation
 from tests.service.ledger import place
 from tests.service.videos import LAYOUT, chunk, video

@@ -15,7 +15,7 @@ async def test_fausts_own_command(service: Installation) -> None:
     processes = service.processes
     fausts = [
         processes.command("coordinator", "faust", "-A", "streams.apps.coordinator", "worker", "--without-web"),
-        processes.command("gpu", "faust", "-A", "streams.apps.gpu", "worker", "--without-web"),
+        processes.command("gpu", "faust", "-A", "streams.apps.gpu_worker", "worker", "--without-web"),
     ]
     await service.ledger.until_members("coordinator", 1)
     await service.ledger.until_members("gpu-worker", 1)

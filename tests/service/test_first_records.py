@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from streams.connection import client_options
+from streams.kafka.connection import client_options
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.videos import video

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from streams.client import Published
+from streams.kafka.client import Published
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.steps import ADMITTING, AGGREGATING, FAILING, FINISHING, JOINING, LOSING_A_RESULT

@@ -6,7 +6,7 @@ import signal
 import pytest
 import pytest_asyncio
 
-from streams.client import Published
+from streams.kafka.client import Published
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.processes import Worker
@@ -120,9 +120,9 @@ async def test_workers_join_and_leave(service: Installation, workers, undisturbe
 RAISING = [
     ("coordinator", Fault("streams.agents.admit:Admission._handle", "before", how="raise")),
     ("coordinator", Fault("streams.agents.aggregate:Aggregation._fold", "before", ("span_done",), how="raise")),
-    ("coordinator", Fault("streams.finisher:publish_run", "after", how="raise")),
+    ("coordinator", Fault("streams.coordinator.finisher:publish_run", "after", how="raise")),
     ("gpu", Fault("streams.agents.infer:Inference._settle", "before", how="raise")),
-    ("gpu", Fault("streams.engine:Engine.predict", "after", how="raise")),
+    ("gpu", Fault("streams.gpu_worker.predictor:Engine.predict", "after", how="raise")),
 ]
 
 

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from core.identity import run_id
 from core.types import Priority
-from inference.builtin import builtin_model_version
-from streams.client import Published
+from inference.models.builtin import builtin_model_version
+from streams.kafka.client import Published
 from streams.records import SpanFailed
 from tests.service.installation import Installation
 from tests.service.models import push_model
@@ -86,7 +86,7 @@ async def test_low_priority_waits_for_the_model(service: Installation, sound: Wo
     await push_model(service, "v1")
     assert {(await service.ledger.outcome(request)).name for request in requests.values()} == {"inference.completed"}
     log = sick.log.read_text()
-    assert log.index("model.left_alone") < log.index("model.loads_again")
+    assert log.index("model.suspended") < log.index("model.loads_again")
     await service.verify_at_rest()
 
 

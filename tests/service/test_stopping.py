@@ -16,7 +16,7 @@ from tests.service.videos import video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-COMPUTING = "streams.engine:_predict"
+COMPUTING = "streams.gpu_worker.predictor:_predict"
 FOUR_SPANS = 1538
 
 

@@ -23,8 +23,8 @@ from core.identity import parse_uuid, request_id
 from storage.keys import Keys
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
-from streams.client import Outcome
-from streams.dead_letter_box import MARK_HEADER
+from streams.kafka.client import Outcome
+from streams.kafka.dead_letter_reader import MARK_HEADER
 from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode, decode_log
 from tests.service.last_straw import failed_by_a_span
 from tests.service.ledger import Ledger, place

@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.frames import plan_chunks
 from core.types import Anchor, Layout
-from inference.predictor import Frames
+from inference.engine.predictor import Frames
 from storage.keys import Keys
 from storage.layout_writer import pack_layout
 from storage.objects import ObjectStore

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from core.errors import CorruptInputError, MissingObjectError, PermanentError, UnknownModelError
-from storage.models import MANIFEST, ModelManifest, ModelStore
+from storage.model_store import MANIFEST, ModelManifest, ModelStore
 
 WEIGHTS = b"weights of a model"
 

@@ -7,9 +7,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from core.settings import KafkaSettings, TopicSettings
-from streams.app import ExtentsApp
-from streams.connection import client_options
-from streams.topics import Topics, TopicSpec, ensure_topics
+from streams.kafka.connection import client_options
+from streams.kafka.topic_admin import ensure_topics
+from streams.processing.app import ExtentsApp
+from streams.topics import Topics, TopicSpec
 from tests.streams.waiting import until
 
 

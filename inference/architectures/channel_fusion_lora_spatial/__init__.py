@@ -10,10 +10,10 @@ import torch
 from core.errors import CheckpointError
 from core.types import Precision
 from inference.architectures.channel_fusion_lora_spatial.classifier import Classifier, SharedStemClassifier, StackedClassifier
-from inference.architectures.channel_fusion_lora_spatial.engine import Engine
 from inference.architectures.channel_fusion_lora_spatial.merge import merge_
 from inference.architectures.channel_fusion_lora_spatial.network import build_network
-from inference.predictor import Checkpoint, EngineOptions
+from inference.architectures.channel_fusion_lora_spatial.predictor import Engine
+from inference.engine.predictor import Checkpoint, EngineOptions
 
 _DTYPES: Final = {
     Precision.FLOAT32: torch.float32,
@@ -23,7 +23,7 @@ _DTYPES: Final = {
 
 
 class ChannelFusionLoraSpatial:
-    """The ``inference.predictor.Architecture`` of this name."""
+    """The ``inference.engine.predictor.Architecture`` of this name."""
 
     name = "channel_fusion_lora_spatial"
 

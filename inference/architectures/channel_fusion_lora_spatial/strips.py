@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.types import Anchor, Layout
-from inference.resample import Resampler
+from inference.engine.resample import Resampler
 
 HEIGHT: Final = 48
 WIDTH: Final = 480

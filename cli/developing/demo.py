@@ -1,0 +1,127 @@
+"""``extents demo``: the main job, from a film to its run database, over real servers on this machine."""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from cli.developing.demo_check import Finding, compare, print_comparison
+from cli.developing.demo_run import DemoRun, run_demo
+from cli.film.caption_table import captions_as_json
+from cli.service.submit import outcome_facts
+from cli.shared.output import print_facts, print_heading, print_json, program, remark
+from cli.shared.parameters import json_option
+from core.files import make_parent
+from core.types import FRAMES_PER_SECOND
+from devstack.leash import StackError
+from devstack.paths import STACKS, stack_folder
+from devstack.stack import ENV_FILE, owned
+from tools.sample_film import make_sample
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents demo
+  extents demo --out somewhere --json | jq .comparison
+\b
+Exit status 1 when anything is not as it should be: a caption that is not exact, a row or an object that is missing.
+\b
+Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    default=Path("demo"),
+    show_default=True,
+    help="Where the film and its run database are left.",
+)
+@click.option("--keep-stack", is_flag=True, help="Keep the servers' data and logs; extents dev up --name demo starts them again.")
+@json_option
+def command(out: Path, keep_stack: bool, as_json: bool) -> None:
+    """Run the main job on this machine: make a captioned film, encode it, run it through the service, check what was found.
+
+    Starts Apache Kafka, an S3 server, PostgreSQL and PostgREST for itself, and a coordinator and a GPU worker as
+    processes of their own; all of them end with the command, whatever ends it.
+    """
+    began = time.monotonic()
+    kept = _kept_folder() if keep_stack else None
+    film, run_db = out / "film.mp4", out / "run.db"
+    make_parent(film)
+    run_db.unlink(missing_ok=True)  # of an earlier demo
+    _say(began, "making a minute of captioned film")
+    sample = make_sample(film.resolve())
+    seconds = sample.frame_count / FRAMES_PER_SECOND
+    _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
+    with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
+        run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text))
+    findings = compare(sample, run.database.track.captions) if run.database else []
+    good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
+    if as_json:
+        _print_json(run, findings, run_db, good)
+    else:
+        _print(run, findings, film, run_db)
+        said = f"{time.monotonic() - began:.0f} s in all"
+        remark(f"\neverything as it should be; {said}" if good else f"\nNOT as it should be, see above; {said}")
+    sys.exit(0 if good else 1)
+
+
+def _kept_folder() -> Path:
+    """Where a stack stays that is kept; there may be one already, which is not ours to throw away."""
+    folder = stack_folder("demo")
+    if folder.exists():
+        raise StackError(f"{folder} holds the stack of an earlier demo; throw it away first: extents dev down --name demo --purge")
+    return folder
+
+
+def _own_folder() -> Path:
+    """A folder for one demo's stack, so that two may run at once."""
+    STACKS.mkdir(exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
+
+
+def _say(began: float, text: str) -> None:
+    remark(f"{time.monotonic() - began:5.1f} s  {text}")
+
+
+def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> None:
+    print_heading("The run")
+    print_facts(outcome_facts(run.outcome))
+    if run.database is None:
+        return
+    print_heading("Captions found, against the truth")
+    print_comparison(findings)
+    click.echo(f"{sum(finding.exact for finding in findings)} of {len(findings)} exact")
+    print_heading("Rows in Supabase")
+    print_facts([(row.table, row.found if row.good else f"{row.found}: NOT what inference.completed says") for row in run.rows])
+    print_heading("What to try next")
+    extents = program()
+    print_facts(
+        [
+            ("film", str(film)),
+            ("run database", str(run_db)),
+            ("look into it", f"{extents} show {run_db}"),
+            ("your own film", f"{extents} find FILM --crop LEFT,TOP,RIGHT,BOTTOM --srt"),
+            ("the service", f"{extents} dev up && . {os.path.relpath(stack_folder('dev') / ENV_FILE)}"),
+            ("", f"{extents} worker coordinator &"),
+            ("", f"EXTENTS_HTTP_PORT=9465 {extents} worker gpu &"),
+            ("", f"{extents} submit --help"),
+        ]
+    )
+
+
+def _print_json(run: DemoRun, findings: list[Finding], run_db: Path, good: bool) -> None:
+    print_json(
+        {
+            "good": good,
+            "event": {"name": run.outcome.name, "body": run.outcome.body},
+            "captions": captions_as_json(run.database.track.captions) if run.database else [],
+            "comparison": [finding.as_json() for finding in findings],
+            "rows": [{"table": row.table, "found": row.found, "good": row.good} for row in run.rows],
+            "run_db": str(run_db) if run.database else None,
+        }
+    )

@@ -1,0 +1,140 @@
+"""The main job over a stack of its own: what ``extents demo`` does between making a film and printing what was found."""
+
+import asyncio
+import hashlib
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from cli.developing.demo_check import Row, read_rows
+from cli.developing.dev import create_topics
+from cli.film.encode_targets import Target, encode_to_store
+from cli.service.following import follow
+from cli.shared.output import progress
+from core.errors import PermanentError, TransientError
+from core.files import write_whole
+from core.settings import ProcessSettings, Settings, WorkerSettings, variable
+from devstack.part import Part, PartFailedError
+from devstack.stack import OwnedStack
+from devstack.workers import worker
+from storage.connect import open_rows, open_store
+from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from streams.kafka.client import Outcome, Outcomes, publish
+from streams.records import VideoEncoded
+from streams.topics import Topics
+from tools.sample_film import Sample
+
+TIMEOUT_SECONDS: Final = 600.0
+"""Far above what a minute of film takes on two busy cores; a demo that hangs must end."""
+
+_KEPT: Final = (WorkerSettings, ProcessSettings)
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRun:
+    """What came of the run; rows and database only where it was completed.
+
+    Attributes:
+        database: as read back from the store, where it has the SHA-256 that the event tells.
+    """
+
+    outcome: Outcome
+    rows: Sequence[Row] = ()
+    database: RunDatabase | None = None
+
+
+def run_demo(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> DemoRun:
+    """Encode the film, run it through a coordinator and a GPU worker, and write its run database.
+
+    Raises:
+        TransientError: a worker ended, or there was no outcome in time; the message holds the end of its log.
+    """
+    with chdir(stack.folder):  # a .env of the working directory is of another installation
+        _settle_environment(stack.env)
+        return asyncio.run(_run(stack, sample, run_db, say))
+
+
+def _settle_environment(env: Mapping[str, str]) -> None:
+    """Have the stack's settings and the defaults, but for how a worker computes and logs."""
+    for section in Settings.SECTIONS:
+        if section not in _KEPT:
+            for field in section.model_fields:
+                os.environ.pop(variable(section, field), None)
+    os.environ.update(env)
+
+
+async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> DemoRun:
+    settings = Settings()
+    topics = Topics(settings.topics)
+    await asyncio.to_thread(create_topics, stack)
+    workers = [worker(role, f"worker-{role}", stack.folder, {"EXTENTS_LOG_FORMAT": "text"}) for role in ("coordinator", "gpu")]
+    tenant, video = uuid.uuid4(), uuid.uuid4()
+    try:
+        say("encoding the film into the store; starting a coordinator and a GPU worker")
+        target, _ = await asyncio.gather(_encode(sample, settings, tenant, video), _start(workers))
+        say(f"{target.chunks} chunks in the store, both workers ready; publishing video.encoded")
+        async with Outcomes(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
+            event = VideoEncoded(
+                tenant_id=tenant, video_id=video, cropped_frames_version=1, frame_count=target.frame_count, event_id="demo"
+            )
+            published = await publish(settings.kafka, topics, event)
+            outcome = await _while_alive(workers, follow(outcomes, rows, published.request_id, TIMEOUT_SECONDS))
+            if outcome is None:
+                raise TransientError(f"no outcome within {TIMEOUT_SECONDS:.0f} s\n{_tails(workers)}")
+            say(outcome.name)
+            if outcome.name != "inference.completed":
+                return DemoRun(outcome)
+            found = await read_rows(rows, outcome)
+        return DemoRun(outcome, found, await _fetch(settings, outcome, run_db))
+    finally:
+        await asyncio.gather(*(part.stop() for part in workers))
+
+
+async def _encode(sample: Sample, settings: Settings, tenant: uuid.UUID, video: uuid.UUID) -> Target:
+    with progress("encoding", "frames") as report:
+        return await asyncio.to_thread(encode_to_store, sample.path, sample.crop, sample.anchor, settings, tenant, video, 1, report)
+
+
+async def _start(workers: Iterable[Part]) -> None:
+    try:
+        await asyncio.gather(*(part.start() for part in workers))
+    except PartFailedError as error:
+        raise TransientError(str(error)) from error
+
+
+async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T]) -> T:
+    """Await something that comes of the workers, but no longer than all of them live."""
+    task = asyncio.ensure_future(awaitable)
+    ends = [asyncio.ensure_future(part.process.wait()) for part in workers if part.process is not None]
+    try:
+        await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        gone = [part for part in workers if not part.running]
+        raise TransientError(f"{' and '.join(part.name for part in gone)} ended in the middle of the run\n{_tails(gone)}")
+    finally:
+        for pending in (task, *ends):
+            pending.cancel()
+        await asyncio.gather(task, *ends, return_exceptions=True)
+
+
+async def _fetch(settings: Settings, outcome: Outcome, run_db: Path) -> RunDatabase:
+    key, expected = outcome.body["storage_key"], outcome.body["sha256"]
+    async with open_store(settings.wasabi) as store:
+        data = await store.get(key, MAX_RUN_DB_BYTES)
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise PermanentError(f"{key} has SHA-256 {found}, inference.completed says {expected}")
+    write_whole(run_db, data)
+    return read_run_db(data, key)
+
+
+def _tails(workers: Iterable[Part]) -> str:
+    return "\n".join(part.tail() for part in workers)

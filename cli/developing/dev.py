@@ -1,0 +1,181 @@
+"""``extents dev``: the embedded stack from the command line."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+from devstack import stack
+from devstack.part import log_path
+from devstack.paths import stack_folder
+from devstack.stack import ENV_FILE, Stack
+
+_name = click.option("--name", default="dev", show_default=True, help="Which stack; each has a folder, and ports, of its own.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Start and stop the embedded stack: Kafka, S3, PostgreSQL and Supabase's REST interface on 127.0.0.1.
+
+    \b
+    extents dev up                      start it (again: print its addresses)
+    . .stack/dev/env                    let the service find it
+    extents dev logs kafka-1 -f         follow a server's log
+    extents dev down                    stop it, keep its data
+    extents dev down --purge            stop it, throw its data away
+    """
+
+
+@command.command()
+@_name
+@click.option("--brokers", type=click.Choice(["1", "3"]), help="Kafka nodes of a new stack (3: replicated, as in production).")
+@_json
+def up(name: str, brokers: str | None, as_json: bool) -> None:
+    """Start the stack and wait until every part of it works.
+
+    \b
+    extents dev up
+    extents dev up --name cluster --brokers 3
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way a half-started stack is taken down again
+    began = time.monotonic()
+    progress = Console(stderr=True)
+    found = stack.up(stack_folder(name), brokers=int(brokers) if brokers else None, progress=lambda line: progress.print(line, style="dim"))
+    _check_processes(found)
+    for topic in create_topics(found):
+        progress.print(f"topic {topic} created", style="dim")
+    progress.print(f"up after {time.monotonic() - began:.1f} s", style="dim")
+    _print(found, as_json)
+
+
+@command.command()
+@_name
+@click.option("--purge", is_flag=True, help="Also delete its data and logs.")
+@_json
+def down(name: str, purge: bool, as_json: bool) -> None:
+    """Stop the stack.
+
+    \b
+    extents dev down
+    extents dev down --purge
+    """
+    folder = stack_folder(name)
+    known = folder.exists()
+    running = stack.down(folder, purge=purge)
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "was_running": running, "purged": purge and known}))
+        return
+    said = "stopped" if running else "was not running"
+    click.echo(f"stack {name} {said}" + (f"; {folder} deleted" if purge and known else ""))
+
+
+@command.command()
+@_name
+@_json
+def status(name: str, as_json: bool) -> None:
+    """Show each part's address and process. Status 1 when one does not run.
+
+    \b
+    extents dev status
+    extents dev status --json
+    """
+    found = stack.find(stack_folder(name))
+    _print(found, as_json)
+    _check_processes(found)
+
+
+@command.command()
+@click.argument("part", required=False)
+@_name
+@click.option("-n", "--lines", default=40, show_default=True, help="How many lines from the end.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
+    """Print the end of a part's log, or of every part's.
+
+    \b
+    extents dev logs
+    extents dev logs s3 -n 200
+    extents dev logs kafka-1 -f
+    """
+    found = stack.find(stack_folder(name))
+    names = [*found.addresses(), "supervisor"]
+    if part is not None and part not in names:
+        raise ConfigurationError(f"no part {part!r}; there are {', '.join(names)}")
+    files = [path for one in ([part] if part else names) if (path := log_path(found.folder, one)).exists()]
+    subprocess.run(["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)], check=False)
+
+
+@command.command()
+@_name
+@_json
+def env(name: str, as_json: bool) -> None:
+    """Print the environment by which the service finds the stack.
+
+    \b
+    eval "$(extents dev env)"
+    extents dev env > .env
+    """
+    variables = stack.find(stack_folder(name)).env
+    click.echo(json.dumps(variables, indent=2) + "\n" if as_json else stack.environment_script(variables), nl=False)
+
+
+def create_topics(found: Stack) -> list[str]:
+    """Create the service's topics on a stack, and return the names of those that were missing."""
+    from streams.kafka.topic_admin import ensure_topics
+    from streams.topics import Topics  # loads Faust, which nothing else here needs
+
+    os.environ |= found.env  # the settings have no other source
+    settings = Settings()
+    return asyncio.run(ensure_topics(Topics(settings.topics).specs(), settings.kafka))
+
+
+def _check_processes(found: Stack) -> None:
+    gone = [part for part in found.status() if part.pid is None]
+    if stack.is_starting(found.folder):
+        raise ConfigurationError(f"the stack is being started; wait for it: extents dev up --name {found.folder.name}")
+    if stack.is_running(found.folder) and gone:
+        logs = ", ".join(_short(part.log) for part in gone)
+        raise ConfigurationError(
+            f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); "
+            f"start anew: extents dev down --name {found.folder.name}, then up"
+        )
+    if gone:
+        raise ConfigurationError(f"the stack is not running; start it: extents dev up --name {found.folder.name}")
+
+
+def _print(found: Stack, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_as_json(found), indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("part", "address", "process"):
+        table.add_column(heading, no_wrap=True)
+    for part in found.status():
+        table.add_row(part.name, part.address, str(part.pid) if part.pid else "[red]not running[/red]")
+    console = Console(width=None)
+    console.print(table)
+    console.print(f"data and logs: {_short(found.folder)}", highlight=False)
+    console.print(f"environment:   . {_short(found.folder / ENV_FILE)}", highlight=False)
+
+
+def _as_json(found: Stack) -> dict[str, Any]:
+    parts = [{"name": part.name, "address": part.address, "pid": part.pid, "log": str(part.log)} for part in found.status()]
+    return {"folder": str(found.folder), "brokers": found.config.brokers, "parts": parts, "env": found.env}
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

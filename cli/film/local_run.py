@@ -1,0 +1,160 @@
+"""A run on this machine alone, without broker, store or database: what ``find`` and ``predict`` share."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid5
+
+import numpy as np
+import numpy.typing as npt
+
+from cli.film.local_video import LocalVideo
+from cli.shared.output import Report
+from core.frames import Span, plan_spans, span_chunks
+from core.identity import NAMESPACE, request_id, run_id
+from core.runs import FinishedRun
+from core.settings import Settings, WorkerSettings
+from core.types import Precision
+from inference.engine.allocation import disable_heap_trimming
+from inference.engine.compile_cache import keep_compiled
+from inference.engine.device import choose_device, describe_device
+from inference.engine.predictor import Checkpoint, EngineOptions, Frames
+from inference.engine.provenance import describe_engine
+from inference.media.span import decode_span
+from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
+from storage.connect import object_keys, open_store
+from storage.model_store import ModelStore
+from streams.gpu_worker.model_cache import ModelCache
+from streams.model_catalog import ModelCatalog
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A checkpoint, the version it runs under, and the path that the run database records."""
+
+    version: str
+    checkpoint: Checkpoint
+    recorded_path: str
+
+
+def choose_model(settings: Settings, checkpoint: Path | None = None, model_version: str | None = None) -> Model:
+    """The model of a file, else that of a version, else the built-in one.
+
+    Args:
+        checkpoint: a weights file; it runs under ``model_version``, or without one under a version that contains its hash.
+        model_version: without a file: the built-in model's, or one in the store, from where its weights are fetched.
+
+    Raises:
+        CheckpointError: the file cannot be read as a checkpoint.
+        UnknownModelError: no model of that version is in the store.
+        ConfigurationError: it is not the built-in one's, and the store's settings are missing.
+    """
+    if checkpoint is not None:
+        read = read_checkpoint(checkpoint)
+        stem = re.sub(r"[^A-Za-z0-9._-]", "-", checkpoint.stem).lstrip("._-")[:48] or "file"
+        return Model(model_version or f"{stem}-{read.sha256[:12]}", read, str(checkpoint))
+    if model_version not in (None, builtin_model_version()):
+        path, recorded = asyncio.run(_stored_weights(settings, str(model_version)))
+        return Model(str(model_version), read_checkpoint(path), recorded)
+    path = builtin_checkpoint_path()
+    return Model(builtin_model_version(), read_checkpoint(path), f"builtin/{path.name}")
+
+
+async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
+    async with open_store(settings.wasabi) as store:
+        stored = ModelStore(store, object_keys(settings.keys))
+        model = await ModelCatalog(stored).resolve(version)
+        return await ModelCache(stored, settings.worker.model_cache).weights(version, model.checkpoint_sha256), model.path
+
+
+def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
+    """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
+    keep_compiled(settings.compile_cache)
+    device = choose_device(settings.device)
+    if device == "cpu":
+        disable_heap_trimming()
+    return EngineOptions(
+        device=device,
+        precision=precision,
+        batch_size=batch_size or settings.batch_size,
+        compile=settings.compile,
+    )
+
+
+def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report: Report) -> FinishedRun:
+    """Predict every pair of a video; the next span is read and decoded while the present one is computed.
+
+    The run's ids follow from the video's content and the model, so the same run has the same id on every machine.
+
+    Raises:
+        CheckpointError: the checkpoint is not its architecture's.
+        CorruptInputError: a chunk cannot be decoded, or frames have two sizes.
+    """
+    predictor = load_predictor(model.checkpoint, options)
+    opened = predictor.open_video(video.layout)
+    started_at = datetime.now(UTC)
+    pairs = video.frame_count - 1
+    probabilities: list[npt.NDArray[np.float32]] = []  # a span each, (pairs, 2, 5)
+    milliseconds: list[npt.NDArray[np.float64]] = []
+    seconds = 0.0
+    height = width = done = 0
+    report(0, pairs)
+    for span, frames in _decoded_spans(video):
+        began = time.perf_counter()
+        probabilities.append(predictor.predict(opened, frames))
+        took = time.perf_counter() - began
+        seconds += took
+        milliseconds.append(np.full(span.pair_count, 1000 * took / span.pair_count))
+        height, width = frames.shape[1:3]
+        done += span.pair_count
+        report(done, pairs)
+    completed_at = datetime.now(UTC)
+
+    tenant_id = uuid5(NAMESPACE, "local")
+    video_id = uuid5(NAMESPACE, f"local/{video.sha256}")
+    return FinishedRun(
+        run_id=run_id(tenant_id, video_id, video.version, model.version),
+        attempt=1,
+        request_id=request_id(tenant_id, video_id, video.version, "local"),
+        tenant_id=tenant_id,
+        video_id=video_id,
+        cropped_frames_version=video.version,
+        model_version=model.version,
+        model_checkpoint_path=model.recorded_path,
+        started_at=started_at,
+        completed_at=completed_at,
+        processing_time_seconds=(completed_at - started_at).total_seconds(),
+        gpu_seconds=seconds,
+        provenance={
+            **describe_engine(predictor.options),
+            "checkpoint_sha256": model.checkpoint.sha256,
+            "device": describe_device(options.device),
+            "frame_size": f"{width}x{height}",
+            "layout_sha256": video.layout_sha256,
+            "precision": options.precision.value,
+        },
+        probabilities=np.concatenate(probabilities),
+        pair_milliseconds=np.concatenate(milliseconds),
+    )
+
+
+def _decoded_spans(video: LocalVideo) -> Iterator[tuple[Span, Frames]]:
+    def decode(span: Span) -> Frames:
+        chunks = {chunk.name: video.read_chunk(chunk.name) for chunk in span_chunks(span, video.frame_count)}
+        return decode_span(span, video.frame_count, chunks)
+
+    spans = plan_spans(video.frame_count)
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+        following = ahead.submit(decode, spans[0])
+        for span, after in zip(spans, [*spans[1:], None], strict=True):
+            frames = following.result()
+            if after is not None:
+                following = ahead.submit(decode, after)
+            yield span, frames

@@ -1,0 +1,186 @@
+"""``extents dead-letters``: what was set aside for good, and what to do about it."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from aiokafka import AIOKafkaProducer
+
+from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
+from cli.shared.parameters import json_option
+from core.settings import Settings
+from streams.kafka.brokers import require_topics
+from streams.kafka.connection import client_options
+from streams.kafka.dead_letter_reader import REDRIVEN, DeadLetterReader
+from streams.policy.redrive import Step, plan
+from streams.policy.stored_letters import Selection, StoredLetter
+from streams.topics import Topics
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class _Moment(click.ParamType):
+    """A moment (ISO 8601, in UTC unless it names a zone), or an age such as 90m, 12h, 7d."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value)
+        try:
+            if text[-1:] in _UNITS and text[:-1].isdigit():
+                return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither a moment, as 2026-05-01T12:00, nor an age, as 90m, 12h or 7d", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _selecting(command: Callable[..., None]) -> Callable[..., None]:
+    """The options by which every subcommand chooses letters."""
+    for option in reversed(
+        (
+            click.argument("places", nargs=-1, metavar="[PLACE]..."),
+            click.option("--topic", help="Only records of this topic, as inference.work.high."),
+            click.option("--reason", help="Only those set aside for this reason, as span_failed, poison, undecodable."),
+            click.option("--since", type=_Moment(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
+            click.option("--until", type=_Moment(), help="Only those set aside before it."),
+            click.option("--handled", is_flag=True, help="Also those that were redriven or discarded already."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def command() -> None:
+    """Look at records that were set aside for good, and have them handled again or discard them.
+
+    A PLACE is the letter's own, partition/offset, as "list" prints it. Nothing is ever deleted: what was done about a
+    letter is noted beside it, and the topic keeps both for 30 days.
+
+    \b
+      extents dead-letters list --since 12h
+      extents dead-letters show 0/17
+      extents dead-letters redrive --topic inference.work.high --since 12h
+      extents dead-letters discard 0/17 --note "test data"
+    \b
+    Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX.
+    """
+
+
+@command.command("list")
+@_selecting
+@json_option
+def list_letters(as_json: bool, **chosen: Any) -> None:
+    """List dead letters, oldest first."""
+    letters = _read(_selection(chosen))
+    if as_json:
+        print_json([_as_json(letter) for letter in letters])
+        return
+    rows = [
+        (one.id, f"{one.buried_at:%Y-%m-%d %H:%M:%S}", one.topic, one.reason, one.run_id or "", one.handled or "", one.error[:80])
+        for one in letters
+    ]
+    print_table(("place", "set aside (UTC)", "topic", "reason", "run", "handled", "error"), rows)
+    remark(f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
+
+
+@command.command()
+@_selecting
+@json_option
+def show(as_json: bool, **chosen: Any) -> None:
+    """Show dead letters whole: headers, error and the original bytes."""
+    letters = _read(_selection(chosen))
+    if as_json:
+        print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
+        return
+    for letter in letters:
+        print_heading(f"{letter.id}, set aside {letter.buried_at:%Y-%m-%d %H:%M:%S} UTC")
+        print_facts(
+            [("handled", letter.handled or "no"), ("key", repr(letter.key)), *((name, letter.header(name)) for name in letter.headers)]
+        )
+        click.echo(letter.value.decode(errors="replace"))
+    if not letters:
+        remark("no such dead letter")
+
+
+@command.command()
+@_selecting
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
+    """Have dead letters handled again: shows what will be sent, asks, sends it, and notes it beside the letters.
+
+    Of a failed run one request is sent, however many of its work records are chosen: it becomes the run's next attempt.
+    Other records are sent to their topic again as they were.
+    """
+    steps = plan(_read(_selection(chosen)), Topics(Settings().topics))
+    if not as_json:
+        print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.does) for step in steps])
+    if steps and not yes:
+        click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
+    asyncio.run(_carry_out(steps))
+    if as_json:
+        print_json([{"letters": [letter.id for letter in step.letters], "topic": step.topic, "does": step.does} for step in steps])
+    else:
+        remark(f"{len(steps)} sent")
+
+
+@command.command()
+@_selecting
+@click.option("--note", default="", help="Why; kept beside the letters.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(note: str, yes: bool, **chosen: Any) -> None:
+    """Note that dead letters need nothing more; "list" leaves them out from then on."""
+    letters = _read(_selection(chosen))
+    print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
+    if letters and not yes:
+        click.confirm(f"discard {len(letters)}?", abort=True, err=True)
+    settings = Settings()
+    asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, "discarded", note))
+    remark(f"{len(letters)} discarded")
+
+
+def _selection(chosen: dict[str, Any]) -> Selection:
+    return Selection(**chosen)
+
+
+def _read(selection: Selection) -> list[StoredLetter]:
+    settings = Settings()
+    topics = Topics(settings.topics)
+
+    async def read() -> list[StoredLetter]:
+        await require_topics(settings.kafka, [topics.dead_letter])
+        return await DeadLetterReader(settings.kafka, topics).read(selection)
+
+    return asyncio.run(read())
+
+
+async def _carry_out(steps: list[Step]) -> None:
+    """Each record is confirmed before its letters are marked.
+
+    Of a command that dies in between the next may send it again. A request's name is then the same, so that it is no other; what was
+    no request can come back as a second dead letter.
+    """
+    settings = Settings()
+    box = DeadLetterReader(settings.kafka, Topics(settings.topics))
+    async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:
+        for step in steps:
+            await producer.send_and_wait(step.topic, step.value, key=step.key, headers=list(step.headers.items()))
+            await box.acknowledge(list(step.letters), REDRIVEN, step.does)
+
+
+def _as_json(letter: StoredLetter) -> dict[str, Any]:
+    return {
+        "place": letter.id,
+        "set_aside_at": letter.buried_at,
+        "origin": letter.origin,
+        "reason": letter.reason,
+        "error": letter.error,
+        "run_id": letter.run_id,
+        "handled": letter.handled,
+        "key": None if letter.key is None else letter.key.decode(errors="replace"),
+        "headers": {name: letter.header(name) for name in letter.headers},
+    }

@@ -1,0 +1,250 @@
+"""``extents models``: the models in the object store."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cli.shared.output import print_facts, print_json, print_table, remark, size
+from cli.shared.parameters import ModelVersionParameter, json_option
+from core.errors import CorruptInputError, MissingObjectError, UnknownModelError
+from core.files import make_parent, write_whole
+from core.settings import Settings
+from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
+from storage.connect import object_keys, open_store
+from storage.model_store import ModelManifest, ModelStore
+
+# What reads weights is imported where it is used: it loads torch, and listing or removing needs none.
+
+T = TypeVar("T")
+
+_SETTINGS: Final = "\n\b\nSettings: WASABI_*, EXTENTS_KEY_MODEL."
+
+_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_version = click.argument("version", type=ModelVersionParameter())
+
+
+@click.group(
+    epilog=f"""\b
+Examples:
+  extents models push weights.pt --version mrn0fkfd
+  extents models list
+  extents submit --tenant-id UUID --video-id UUID --model-version mrn0fkfd
+{_SETTINGS}"""
+)
+def command() -> None:
+    """Keep the models that runs may name: in the object store, each under a version that never changes its weights."""
+
+
+def _with_store(action: Callable[[ModelStore], Coroutine[Any, Any, T]]) -> T:
+    async def run() -> T:
+        settings = Settings()
+        async with open_store(settings.wasabi) as store:
+            return await action(ModelStore(store, object_keys(settings.keys)))
+
+    return asyncio.run(run())
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents models push weights.pt --version mrn0fkfd
+  extents models push weights.safetensors --version mrn0fkfd-2 --json
+{_SETTINGS}"""
+)
+@_file
+@click.option("--version", type=ModelVersionParameter(), required=True, metavar="V", help="Version under which runs name it.")
+@json_option
+def push(file: Path, version: str, as_json: bool) -> None:
+    """Store FILE (.pt or .safetensors) as a model, once it has been loaded and has predicted something.
+
+    A version never changes its weights: another file under the same version is refused. The same file again changes
+    nothing, or mends weights that were damaged in the store.
+    """
+    from inference.engine.predictor import EngineOptions
+    from inference.models.checkpoint import read_checkpoint
+    from inference.models.loading import load_predictor
+    from inference.models.smoke_test import try_predictor
+
+    if version == builtin_model_version():
+        raise click.UsageError(f"{version} is the built-in model's own version; choose another")
+    checkpoint = read_checkpoint(file)
+    try_predictor(load_predictor(checkpoint, EngineOptions()))  # what does not load here would fail every run that names it
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
+        raise click.ClickException(f"{file} has changed while it was tried; push it again")
+    suffix = ".safetensors" if file.suffix == ".safetensors" else ".pt"
+    # Named by its content, so that of two who push other weights as one version neither replaces the other's.
+    manifest = ModelManifest(
+        version, f"weights-{checkpoint.sha256[:12]}{suffix}", checkpoint.sha256, len(data), checkpoint.architecture_name
+    )
+    stored = _with_store(lambda models: models.push(manifest, data))
+    if as_json:
+        print_json({**_as_json(manifest), "stored": stored})
+        return
+    print_facts(
+        [
+            ("version", manifest.model_version),
+            ("architecture", manifest.architecture_name),
+            ("size", size(manifest.size_bytes)),
+            ("SHA-256", manifest.sha256),
+            ("state", "stored and read back" if stored else "was there already, the same"),
+        ]
+    )
+
+
+@command.command(
+    "list",
+    epilog=f"""\b
+Examples:
+  extents models list
+  extents models list --json | jq -r '.[].model_version'
+{_SETTINGS}""",
+)
+@json_option
+def list_models(as_json: bool) -> None:
+    """List the built-in model and the stored ones. One whose manifest cannot be read is told on standard error."""
+
+    async def run(models: ModelStore) -> list[ModelManifest]:
+        found = []
+        for version in await models.versions():
+            try:
+                found.append(await models.manifest(version))
+            except CorruptInputError as error:
+                remark(str(error))
+            except UnknownModelError:
+                continue  # removed meanwhile
+        return found
+
+    path = builtin_checkpoint_path()
+    builtin = ModelManifest(builtin_model_version(), path.name, builtin_checkpoint_sha256(), path.stat().st_size, "built in")
+    found = [builtin, *_with_store(run)]
+    if as_json:
+        print_json([_as_json(manifest) for manifest in found])
+        return
+    rows = [(one.model_version, one.architecture_name, size(one.size_bytes), one.sha256[:12]) for one in found]
+    print_table(("version", "architecture", "size", "SHA-256"), rows, right=("size",))
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents models pull mrn0fkfd
+  extents models pull mrn0fkfd -o weights.pt
+{_SETTINGS}"""
+)
+@_version
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The file to write.  [default: VERSION with the ending it was pushed with]",
+)
+def pull(version: str, output: Path | None) -> None:
+    """Fetch a model's weights, checked against its manifest. The file takes the place of one already there."""
+    if output is not None:
+        make_parent(output)
+
+    async def run(models: ModelStore) -> Path:
+        manifest = await models.manifest(version)
+        target = output or Path(f"{version}{Path(manifest.file).suffix}")
+        write_whole(target, await models.fetch(manifest))
+        return target
+
+    click.echo(str(_with_store(run)))
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents models verify
+  extents models verify mrn0fkfd --json
+\b
+Exit status 1 when a model is not what its manifest says.
+{_SETTINGS}"""
+)
+@click.argument("versions", type=ModelVersionParameter(), nargs=-1)
+@json_option
+def verify(versions: tuple[str, ...], as_json: bool) -> None:
+    """Fetch models, all unless VERSIONS are named, and check that their weights are what the manifests say."""
+
+    async def run(models: ModelStore) -> list[tuple[str, str | None]]:
+        return [(version, await _fault(models, version)) for version in versions or await models.versions()]
+
+    found = _with_store(run)
+    if as_json:
+        print_json([{"model_version": version, "fault": fault} for version, fault in found])
+    else:
+        for version, fault in found:
+            click.echo(f"{version}  {fault or 'ok'}")
+    if any(fault for _, fault in found):
+        raise click.exceptions.Exit(1)
+
+
+async def _fault(models: ModelStore, version: str) -> str | None:
+    try:
+        await models.fetch(await models.manifest(version))
+    except (UnknownModelError, MissingObjectError, CorruptInputError) as error:
+        return str(error)
+    return None
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  extents models convert old.pt --trust
+  extents models convert old.pt --trust -o weights.safetensors"""
+)
+@_file
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The file to write.  [default: FILE with the ending .safetensors]",
+)
+@click.option("--trust", is_flag=True, help="Load FILE even if that runs code from it.")
+def convert(file: Path, output: Path | None, trust: bool) -> None:
+    """Write FILE's weights and config as safetensors, which hold no code.
+
+    A checkpoint that only loads by running code from it is converted with --trust alone: do so only where you trust its
+    source as you would trust a program. The result takes the place of a file already there.
+    """
+    from inference.models.convert import convert_checkpoint
+
+    target = output or file.with_suffix(".safetensors")
+    if target.resolve() == file.resolve():
+        raise click.UsageError(f"{target} would take the place of the file it is made from; choose another with -o")
+    make_parent(target)
+    write_whole(target, convert_checkpoint(file, trust=trust))
+    click.echo(str(target))
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents models rm mrn0fkfd
+  extents models rm mrn0fkfd --yes
+{_SETTINGS}"""
+)
+@_version
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rm(version: str, yes: bool) -> None:
+    """Delete a model. Requests that name it are rejected from then on; runs that are finished stay as they are."""
+    try:
+        manifest = _with_store(lambda models: models.manifest(version))
+        what = f"{size(manifest.size_bytes)}, SHA-256 {manifest.sha256[:12]}…"
+    except CorruptInputError as error:
+        what = str(error)
+    if not yes:
+        click.confirm(f"delete model {version} ({what})?", abort=True, err=True)
+    _with_store(lambda models: models.remove(version))
+    remark(f"model {version} deleted")
+
+
+def _as_json(manifest: ModelManifest) -> dict[str, Any]:
+    return {name: getattr(manifest, name) for name in ModelManifest.__dataclass_fields__}

@@ -1,0 +1,193 @@
+"""What ``extents doctor`` checks. A check returns what it found, or raises what is wrong; ``run_check`` turns both into a row."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from importlib.util import find_spec
+from typing import Final
+
+from core.errors import ConfigurationError, ExtentsError, MissingObjectError
+from core.settings import ALL_SECTIONS, ROLE_SECTIONS, Settings, SettingsError
+from storage.connect import object_keys, open_rows, open_store
+from storage.model_store import ModelStore
+from streams.gpu_worker.model_cache import ModelCache
+from streams.kafka.brokers import brokers
+from streams.kafka.topic_state import look_at_topics
+from streams.model_catalog import ModelCatalog
+from streams.topics import Topics
+
+SETTINGS: Final = "settings"
+DATABASE: Final = "database"
+DEVICE: Final = "device"
+_NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
+"""What a kind of worker has nothing to do with."""
+
+LIMIT_SECONDS: Final = 60.0
+"""Of one check; a dependency that does not answer by then is down for whoever waits."""
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+    SKIPPED = "skipped"
+    """Not checked, because of a fault that another check tells."""
+
+
+class Warned(Exception):
+    """Something that works, but not as it should."""
+
+
+class Skipped(Exception):
+    """There is nothing to try: says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at; ``advice`` is what to do about it when it is not as it should be."""
+
+    name: str
+    run: Callable[[Settings], Awaitable[str]]
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    name: str
+    state: State
+    found: str
+    mend: str | None = None
+
+
+async def run_check(check: Check, settings: Settings) -> Found:
+    try:
+        return Found(check.name, State.OK, await asyncio.wait_for(check.run(settings), LIMIT_SECONDS))
+    except Warned as warning:
+        return Found(check.name, State.WARNING, str(warning), check.advice)
+    except Skipped as skipped:
+        return Found(check.name, State.SKIPPED, str(skipped))
+    except SettingsError as error:
+        if check.name == SETTINGS:
+            return Found(check.name, State.FAULT, "; ".join(error.faults), check.advice)
+        return Found(check.name, State.SKIPPED, "not checked: its settings are not complete")
+    except TimeoutError:  # an OSError too, so before those
+        return Found(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
+    except (ExtentsError, RuntimeError, OSError) as error:  # RuntimeError: of torch
+        return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
+
+
+async def _settings(settings: Settings, sections: Sequence[str]) -> str:
+    settings.check(sections)
+    object_keys(settings.keys)
+    return "complete"
+
+
+async def _brokers(settings: Settings) -> str:
+    async with brokers(settings.kafka) as admin:
+        count = len((await admin.describe_cluster())["brokers"])
+    if count < settings.kafka.replication_factor:
+        raise ConfigurationError(
+            f"{count} of them, KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}: topics cannot be created"
+        )
+    return f"{count} at {settings.kafka.bootstrap_servers}, {settings.kafka.security_protocol}"
+
+
+async def _topics(settings: Settings) -> str:
+    specs, kafka = Topics(settings.topics).specs(), settings.kafka
+    try:
+        async with brokers(kafka):
+            states = await look_at_topics(specs, kafka)
+    except ExtentsError as error:
+        raise Skipped("not checked: no brokers") from error
+    wrong = [f"{state.spec.name} {fault}" for state in states for fault in state.faults]
+    if len(wrong) == len(specs) and all(state.partitions is None for state in states):
+        raise ConfigurationError(f"none of the {len(specs)} is there; the first is {specs[0].name}")
+    if wrong:
+        raise ConfigurationError("; ".join(wrong))
+    return f"{len(specs)}, {sum(spec.partitions for spec in specs)} partitions"
+
+
+async def _store(settings: Settings) -> str:
+    """Log in, write, read back, list and delete."""
+    async with open_store(settings.wasabi) as store:
+        await store.check()
+        key, data = f"extents-doctor/{uuid.uuid4()}", b"written by extents doctor; may be deleted"
+        await store.put(key, data)
+        try:
+            if await store.get(key, len(data)) != data:
+                raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")
+            if [found async for found in store.list_keys(key)] != [key]:
+                raise ConfigurationError(f"s3://{store.bucket}/{key} was written and is not listed")
+        finally:
+            await store.delete(key)
+        try:
+            await store.head(key)
+        except MissingObjectError:
+            return f"s3://{store.bucket} at {settings.wasabi.endpoint_url}: written, read, listed, deleted"
+    raise ConfigurationError(f"s3://{store.bucket}/{key} was deleted and is still there")
+
+
+async def _database(settings: Settings) -> str:
+    async with open_rows(settings.supabase) as rows:
+        await rows.check()
+    return f"schema {settings.supabase.schema_name} at {settings.supabase.url}"
+
+
+async def _model(settings: Settings) -> str:
+    """Find the model that new runs get, and where there is torch, load it and predict with it."""
+    async with open_store(settings.wasabi) as store:
+        stored = ModelStore(store, object_keys(settings.keys))
+        catalog = ModelCatalog(stored)
+        model = await catalog.resolve(settings.admission.model_version or catalog.default_version)
+        if not _has_torch():
+            return f"{model.version}: is there"
+        path = await ModelCache(stored, settings.worker.model_cache).weights(model.version, model.checkpoint_sha256)
+
+    def predict() -> None:
+        from inference.engine.device import pick_device
+        from inference.engine.predictor import EngineOptions
+        from inference.models.loading import load_predictor
+        from inference.models.smoke_test import try_predictor
+
+        device = "cpu" if settings.worker.device == "cpu" else pick_device()
+        try_predictor(load_predictor(path, EngineOptions(device, settings.admission.precision)))
+
+    await asyncio.to_thread(predict)
+    return f"{model.version}: loads and predicts in {settings.admission.precision}"
+
+
+async def _device(settings: Settings) -> str:
+    if not _has_torch():
+        raise Warned("torch is not installed: a coordinator runs here, but no GPU worker")
+    from inference.engine.device import choose_device, describe_device
+
+    device = await asyncio.to_thread(choose_device, settings.worker.device)
+    if device == "cpu":
+        raise Warned(f"no GPU is used: a GPU worker here runs on {describe_device('cpu')}")
+    return describe_device(device)
+
+
+def _has_torch() -> bool:
+    return find_spec("torch") is not None
+
+
+CHECKS: Final = (
+    Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
+    Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
+    Check("object store", _store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
+    Check(DATABASE, _database, "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
+    Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
+    Check(DEVICE, _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
+)
+"""In the order in which they make sense: what comes later mostly fails when what comes before does. First come the settings."""
+
+
+def checks_of(role: str | None) -> list[Check]:
+    """The checks that a kind of worker needs; all of them for None."""
+    sections = ALL_SECTIONS if role is None else ROLE_SECTIONS[role]
+    advice = "set the variables named, in the environment or in .env; docs/configuration.md lists them all"
+    settings = Check(SETTINGS, partial(_settings, sections=sections), advice)
+    return [settings, *(check for check in CHECKS if role is None or check.name != _NOT_FOR[role])]

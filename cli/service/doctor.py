@@ -1,0 +1,53 @@
+"""``extents doctor``: check each dependency for real, and say how to mend what is wrong."""
+
+import asyncio
+import sys
+from typing import Final
+
+import click
+
+from cli.service.checks import Found, State, checks_of, run_check
+from cli.shared.output import print_json
+from cli.shared.parameters import json_option
+from core.settings import ROLE_SECTIONS, Settings
+
+_MARKS: Final = {State.OK: "ok", State.WARNING: "warning", State.FAULT: "FAULT", State.SKIPPED: "skipped"}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents doctor
+  extents doctor --role gpu
+  extents doctor --json | jq '.[] | select(.state == "fault")'
+\b
+Exit status 1 when something is wrong; a warning is not.
+\b
+Settings: all of docs/configuration.md."""
+)
+@click.option("--role", type=click.Choice(tuple(ROLE_SECTIONS)), help="Check only what this kind of worker needs.  [default: all]")
+@json_option
+def command(role: str | None, as_json: bool) -> None:
+    """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to mend it.
+
+    Each check is the real thing: it logs in, writes an object and deletes it again, asks the database for what only the
+    service may ask, loads the model and predicts with it. Nothing is left behind.
+    """
+    found = asyncio.run(_run(Settings(), role))
+    if as_json:
+        print_json([{"check": one.name, "state": one.state, "found": one.found, "mend": one.mend} for one in found])
+    else:
+        for one in found:
+            _print(one)
+    sys.exit(1 if any(one.state is State.FAULT for one in found) else 0)
+
+
+def _print(one: Found) -> None:
+    """A line of its own for what was found and for what to do, uncut: a terminal wraps them."""
+    click.echo(f"{_MARKS[one.state]:<8} {one.name:<13} {one.found}")
+    if one.mend:
+        click.echo(f"{'':<22} {one.mend}")
+
+
+async def _run(settings: Settings, role: str | None) -> list[Found]:
+    return [await run_check(check, settings) for check in checks_of(role)]

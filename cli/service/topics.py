@@ -1,0 +1,115 @@
+"""``extents topics``: create the service's topics, and compare them with what they must be."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli.shared.output import print_json, print_table, remark
+from cli.shared.parameters import json_option
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.kafka.topic_state import TopicState
+
+_SETTINGS: Final = "\n\b\nSettings: KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_*_PARTITIONS."
+
+
+@click.group(
+    epilog=f"""\b
+Examples:
+  extents topics create
+  extents topics check
+{_SETTINGS}"""
+)
+def command() -> None:
+    """Create the service's topics, or check those there are.
+
+    Workers never create topics; in production this is done once, before they start, and again after an update.
+    """
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents topics create
+  KAFKA_REPLICATION_FACTOR=1 extents topics create     (a single broker)
+{_SETTINGS}"""
+)
+@json_option
+def create(as_json: bool) -> None:
+    """Create the topics that are missing. Those that are there stay as they are."""
+    from streams.kafka.brokers import brokers  # loads Faust
+    from streams.kafka.topic_admin import ensure_topics
+    from streams.topics import Topics
+
+    settings = Settings()
+    specs = Topics(settings.topics).specs()
+
+    async def run() -> list[str]:
+        async with brokers(settings.kafka):
+            return await ensure_topics(specs, settings.kafka)
+
+    created = asyncio.run(run())
+    if as_json:
+        print_json({"created": created, "present": [spec.name for spec in specs if spec.name not in created]})
+        return
+    for name in created:
+        click.echo(f"created {name}")
+    remark(f"{len(created)} topics created, {len(specs) - len(created)} were there")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents topics check
+  extents topics check --json | jq '.[] | select(.faults != [])'
+\b
+Exit status 1 when a topic is missing or differs.
+{_SETTINGS}"""
+)
+@json_option
+def check(as_json: bool) -> None:
+    """Compare partitions, retention and replication of each topic with what they must be. Changes nothing."""
+    from streams.kafka.brokers import brokers  # loads Faust
+    from streams.kafka.topic_state import look_at_topics
+    from streams.topics import Topics
+
+    settings = Settings()
+
+    async def run() -> "list[TopicState]":
+        async with brokers(settings.kafka):
+            return await look_at_topics(Topics(settings.topics).specs(), settings.kafka)
+
+    states = asyncio.run(run())
+    if as_json:
+        print_json([_as_json(state) for state in states])
+    else:
+        _print(states)
+    sys.exit(1 if any(state.faults for state in states) else 0)
+
+
+def _print(states: "list[TopicState]") -> None:
+    rows = [
+        (state.spec.name, str(state.partitions or "-"), str(state.replication or "-"), _kept(state), "; ".join(state.faults) or "ok")
+        for state in states
+    ]
+    print_table(("topic", "partitions", "copies", "kept", "state"), rows, right=("partitions", "copies"))
+
+
+def _kept(state: "TopicState") -> str:
+    from streams.topics import DAY_MS
+
+    retention = state.spec.config.get("retention.ms")
+    return "compacted" if retention is None else f"{int(retention) // DAY_MS} days"
+
+
+def _as_json(state: "TopicState") -> dict[str, object]:
+    return {
+        "topic": state.spec.name,
+        "partitions": state.partitions,
+        "replication": state.replication,
+        "expected": {"partitions": state.spec.partitions, **state.spec.config},
+        "faults": list(state.faults),
+    }

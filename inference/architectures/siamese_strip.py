@@ -1,0 +1,192 @@
+"""The built-in model: a small siamese network over caption strips, each stretched to one fixed canvas.
+
+Every frame is encoded once. A pair's logits come from both frames' features and their difference; the first layer of the
+comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from core.errors import CheckpointError
+from core.types import LABELS, Layout, Precision
+from inference.engine.batching import checked, in_batches
+from inference.engine.compilation import compiled
+from inference.engine.device import compute_reproducibly
+from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Probabilities
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+NAME: Final = "siamese_strip"
+CANVAS: Final = (32, 512)  # height, width; strips are stretched to it whatever their shape
+_AUTOCAST: Final = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float16}
+
+
+class Block(nn.Module):
+    """A 3×3 convolution, a batch norm while training (later folded into it), ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int | tuple[int, int] = 1, *, norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.norm(self.conv(x)))
+
+
+class SiameseStrip(nn.Module):
+    """Canvases to features, features of two frames to logits.
+
+    Args:
+        norm: with batch norms, as it is trained; without, as it is stored and run.
+    """
+
+    def __init__(self, *, norm: bool = False) -> None:
+        super().__init__()
+        self.shrink = nn.Sequential(
+            Block(3, 24, 2, norm=norm),
+            Block(24, 32, 2, norm=norm),
+            Block(32, 64, norm=norm),
+        )
+        self.detail = Block(64, 64, norm=norm)
+        self.halve = Block(64, 64, 2, norm=norm)
+        self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(3))
+        self.first = nn.Conv2d(64, 80, 3, (1, 2), 1)
+        self.second = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
+        self.distance = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
+        self.compare = nn.ModuleList(Block(80, 80, norm=norm) for _ in range(3))
+        self.gather = Block(80, 96, 2, norm=norm)
+        self.classify = nn.Linear(2 * 96, len(LABELS))
+
+    def encode(self, canvases: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 32, 512) in -1..1 to features (n, 64, 4, 64)."""
+        x: torch.Tensor = self.shrink(canvases)
+        x = self.halve(x + self.detail(x))
+        for block in self.refine:
+            x = x + block(x)
+        return x
+
+    def contrast(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
+        """What differs between the frames of each pair (t, t + stride) of one or many runs of n frames.
+
+        Args:
+            features: (runs, n, 64, 4, 64).
+
+        Returns:
+            (2 · runs · Σ (n − stride), 80, 4, 32): stride by stride all pairs forward, run by run, then all backward.
+        """
+        runs = features.shape[:2]
+        first, second = (part(features.flatten(0, 1)).unflatten(0, runs) for part in (self.first, self.second))
+        pairs = []
+        for stride in strides:
+            apart = self.distance((features[:, :-stride] - features[:, stride:]).abs().flatten(0, 1))
+            pairs += [(first[:, :-stride] + second[:, stride:]).flatten(0, 1) + apart]
+            pairs += [(first[:, stride:] + second[:, :-stride]).flatten(0, 1) + apart]
+        x = functional.relu(torch.cat(pairs))
+        for block in self.compare:
+            x = x + block(x)
+        return x
+
+    def decide(self, contrasts: torch.Tensor) -> torch.Tensor:
+        """(n, 80, 4, 32) to logits (n, 5), in the order of core.types.Label."""
+        x = self.gather(contrasts)
+        logits: torch.Tensor = self.classify(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+        return logits
+
+    def forward(self, canvases: torch.Tensor) -> torch.Tensor:
+        """n consecutive canvases to probabilities (2, n − 1, 5): forward, backward."""
+        logits = self.decide(self.contrast(self.encode(canvases)[None]))
+        return logits.float().softmax(1).reshape(2, len(canvases) - 1, len(LABELS))
+
+
+def to_canvas(strips: torch.Tensor) -> torch.Tensor:
+    """Strips (n, height, width, 3) uint8 to canvases (n, 3, 32, 512) float32 in -1..1, channels last in memory."""
+    pictures = strips.permute(0, 3, 1, 2).float()
+    return functional.interpolate(pictures, CANVAS, mode="bilinear", antialias=True) / 127.5 - 1
+
+
+class SiameseStripPredictor:
+    """The network on one device. Every forward pass has the same shape: the last is filled up with copies of its last frame."""
+
+    def __init__(self, network: SiameseStrip, options: EngineOptions) -> None:
+        self.options = options
+        self._device = torch.device(options.device)
+        compute_reproducibly(self._device)
+        self._plain: Network = network.to(self._device).to(memory_format=torch.channels_last).eval()
+        self._compiled = self._plain
+        if options.compile:
+            forward = compiled(self._plain, self._device, self._run_blank)
+            self.options = replace(options, compile=forward is not None)
+            self._compiled = self._plain if forward is None else forward
+        if self._device.type == "cuda" and not self.options.compile:
+            self._run_blank(self._plain)
+
+    def open_video(self, layout: Layout) -> None:
+        """Nothing: the model looks at the strips alone."""
+
+    def predict(self, video: None, frames: Frames) -> Probabilities:
+        """Classify each frame against the next: (n − 1, 2, 5).
+
+        Raises:
+            TransientError: not enough device memory for a single pair.
+            PermanentError: a probability is not finite: the network overflows in this precision.
+        """
+
+        def predict(first: int, stop: int, options: EngineOptions) -> torch.Tensor:
+            strips = torch.from_numpy(np.ascontiguousarray(frames[first : stop + 1])).to(self._device)
+            network = self._compiled if options.compile else self._plain
+            return self._probabilities(network, strips, options.batch_size)[:, : stop - first].transpose(0, 1)
+
+        results, self.options = in_batches(len(frames) - 1, self.options, predict)
+        found = torch.cat(results) if results else torch.empty((0, 2, len(LABELS)))
+        return checked(found.cpu().numpy(), self.options)
+
+    @torch.inference_mode()
+    def _probabilities(self, network: Network, strips: torch.Tensor, batch_size: int) -> torch.Tensor:
+        canvases = to_canvas(strips)
+        missing = batch_size + 1 - len(canvases)
+        if missing:
+            canvases = torch.cat([canvases, canvases[-1:].expand(missing, -1, -1, -1)])
+        canvases = canvases.contiguous(memory_format=torch.channels_last)
+        dtype = _AUTOCAST.get(self.options.precision)
+        with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
+            return network(canvases)
+
+    def _run_blank(self, network: Network) -> None:
+        """One batch of black strips, so that the first span meets neither compiler nor a device's lazy start."""
+        strips = torch.zeros((1, *CANVAS, 3), dtype=torch.uint8, device=self._device)
+        self._probabilities(network, strips, self.options.batch_size).cpu()
+
+
+class SiameseStripArchitecture:
+    """Builds predictors from checkpoints of the built-in model."""
+
+    name = NAME
+
+    def load(self, checkpoint: Checkpoint, options: EngineOptions) -> SiameseStripPredictor:
+        with torch.device("meta"):
+            network = SiameseStrip()
+        _check(checkpoint.path, network.state_dict(), checkpoint.state)
+        network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.state.items()}, assign=True)
+        return SiameseStripPredictor(network, options)
+
+
+def _check(path: str, expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a state that is not the network's, naming the entry."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise CheckpointError(f"{path}: entry {name} is missing; {NAME} needs {len(expected)} entries, found {len(found)}")
+        if name not in expected:
+            raise CheckpointError(f"{path}: entry {name} is not one of {NAME}'s {len(expected)}")
+        if found[name].shape != expected[name].shape:
+            raise CheckpointError(f"{path}: entry {name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}")
+        if not torch.isfinite(found[name]).all():
+            raise CheckpointError(f"{path}: entry {name} holds values that are not finite; the file is damaged or its training diverged")
+
+
+ARCHITECTURE: Final = SiameseStripArchitecture()

@@ -1,0 +1,196 @@
+"""Turns a film into cropped strips in chunks: the layout that ``core.frames`` describes, written through a sink."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import OutputContainer
+from PIL import Image
+
+from core.errors import CorruptInputError, PermanentError
+from core.frames import FRAMES_PER_CHUNK, LEVELS, chunk_name, level_of
+from core.types import FRAMES_PER_SECOND, Anchor, Layout
+from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
+from inference.media.film import Picture, open_film
+
+_VP9_OPTIONS: Final = {
+    "crf": "20",  # of 63: letters keep their edges, and a 400x28 strip takes about 500 bytes
+    "b": "0",  # constant quality needs the rate limit off
+    "deadline": "realtime",
+    "cpu-used": "5",
+    "lag-in-frames": "0",  # no invisible reference frames: every packet is one frame
+    "threads": "1",  # the bytes must not depend on the machine's cores
+}
+_WEBM_OPTIONS: Final = {"fflags": "+bitexact"}  # without it the muxer writes random ids
+_TIME_BASE: Final = Fraction(1, FRAMES_PER_SECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class CropBox:
+    """A box in pixels of the full frame; right and bottom are the first column and row outside it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.right},{self.bottom}"
+
+    def check_within(self, width: int, height: int) -> None:
+        """
+        Raises:
+            PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
+        """
+        if self.left >= self.right or self.top >= self.bottom:
+            raise PermanentError(f"crop {self} holds no pixel: it is left,top,right,bottom, with left < right and top < bottom")
+        if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
+            raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
+        if self.right - self.left > MAX_WIDTH or self.bottom - self.top > MAX_HEIGHT:
+            raise PermanentError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
+
+
+class ChunkSink(Protocol):
+    """Where chunks go."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a chunk. ``name`` is its path below ``cropped_frames_v{version}/``; each comes once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What has been written: the number of strips, and the layout that belongs beside them."""
+
+    frame_count: int
+    layout: Layout
+
+
+def encode_film(
+    path: Path,
+    crop: CropBox,
+    anchor: Anchor,
+    sink: ChunkSink,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Encoded:
+    """Sample a film at 10 Hz, cut out the crop box and write the strips as VP9 chunks.
+
+    Memory does not grow with the film: one chunk of each level is open at a time. The same film and box give the same
+    bytes.
+
+    Args:
+        on_progress: called with the strips so far and about how many there will be (None: the container does not say).
+
+    Raises:
+        CorruptInputError: the film cannot be read, or is shorter than two strips.
+        PermanentError: the box reaches outside the frame.
+    """
+    with open_film(path) as film:
+        crop.check_within(film.width, film.height)
+        total = None if film.duration_seconds is None else round(film.duration_seconds * FRAMES_PER_SECOND)
+        levels = {level: _LevelWriter(level, sink) for level in LEVELS}
+        edges = _EdgeMap()
+        count = 0
+        for picture in film.pictures():
+            strip = np.ascontiguousarray(picture[crop.top : crop.bottom, crop.left : crop.right])
+            levels[level_of(count)].add(count, strip)
+            if count % LEVELS[0] == 0:  # edges recur: a sample of them draws the same map
+                edges.add(strip)
+            count += 1
+            on_progress(count, total)
+        if count < 2:
+            raise CorruptInputError(f"{path}: {count} frame at {FRAMES_PER_SECOND} Hz; comparing frames takes at least 2")
+        for writer in levels.values():
+            writer.close()
+        layout = Layout(
+            anchor=anchor,
+            crop_left=crop.left,
+            crop_top=crop.top,
+            crop_right=crop.right,
+            crop_bottom=crop.bottom,
+            frame_width=film.width,
+            frame_height=film.height,
+            ocr_image=edges.png(),
+        )
+        return Encoded(count, layout)
+
+
+class _LevelWriter:
+    """Fills the chunks of one level, one after the other."""
+
+    def __init__(self, level: int, sink: ChunkSink) -> None:
+        self._level = level
+        self._sink = sink
+        self._chunk: _ChunkEncoder | None = None
+        self._first_frame = 0
+
+    def add(self, frame: int, strip: Picture) -> None:
+        if self._chunk is None:
+            self._first_frame = frame
+            self._chunk = _ChunkEncoder(strip.shape[1], strip.shape[0])
+        self._chunk.add(strip)
+        if self._chunk.frame_count == FRAMES_PER_CHUNK:
+            self.close()
+
+    def close(self) -> None:
+        if self._chunk is not None:
+            self._sink.write(chunk_name(self._level, self._first_frame), self._chunk.finish())
+            self._chunk = None
+
+
+class _ChunkEncoder:
+    """One WebM file in memory."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._file = io.BytesIO()
+        self._container: OutputContainer = av.open(self._file, "w", format="webm", options=_WEBM_OPTIONS)
+        self._stream = self._container.add_stream("libvpx-vp9", rate=FRAMES_PER_SECOND, options=_VP9_OPTIONS)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = (
+            width,
+            height,
+            "yuv420p",
+        )
+        self._stream.codec_context.flags |= av.codec.context.Flags.bitexact  # leave the library's version out of the file
+        self.frame_count = 0
+
+    def add(self, strip: Picture) -> None:
+        frame = av.VideoFrame.from_ndarray(strip, format="rgb24")
+        frame.pts, frame.time_base = self.frame_count, _TIME_BASE
+        self._container.mux(self._stream.encode(frame))
+        self.frame_count += 1
+
+    def finish(self) -> bytes:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._file.getvalue()
+
+
+class _EdgeMap:
+    """Stands in for the OCR visualisation: where in the strip edges recur, bright as letters' are.
+
+    In production that image is drawn from the boxes an OCR engine found. There is none here, so this draws what the
+    boxes would surround; the built-in model does not look at it.
+    """
+
+    def __init__(self) -> None:
+        self._sum: npt.NDArray[np.int64] | None = None
+
+    def add(self, strip: Picture) -> None:
+        luma = strip.astype(np.int64).sum(axis=2)
+        across = np.abs(np.diff(luma, axis=1, prepend=luma[:, :1]))
+        down = np.abs(np.diff(luma, axis=0, prepend=luma[:1]))
+        self._sum = across + down if self._sum is None else self._sum + across + down
+
+    def png(self) -> bytes:
+        """RGB, of the strip's size, scaled so that the strongest edge is white."""
+        if self._sum is None:
+            raise ValueError("no strip was added")
+        grey = (self._sum * 255 // max(1, int(self._sum.max()))).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(grey).convert("RGB").save(file, format="PNG")
+        return file.getvalue()

@@ -1,0 +1,26 @@
+"""Whether a network that has been loaded also computes: one pair of black strips."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from core.errors import CheckpointError
+from core.types import Anchor, Layout
+from inference.engine.predictor import Predictor
+
+_WIDTH, _HEIGHT = 64, 32  # of no meaning: any strip does
+
+
+def try_predictor(predictor: Predictor) -> None:
+    """Predict a pair.
+
+    Raises:
+        CheckpointError: what comes out are no probabilities.
+    """
+    image = io.BytesIO()
+    Image.new("RGB", (_WIDTH, _HEIGHT)).save(image, "PNG")
+    layout = Layout(Anchor.CENTER, 0, 0, _WIDTH, _HEIGHT, _WIDTH, _HEIGHT, image.getvalue())
+    found = predictor.predict(predictor.open_video(layout), np.zeros((2, _HEIGHT, _WIDTH, 3), np.uint8))
+    if not np.allclose(found.sum(axis=-1), 1.0, atol=1e-2):  # NaN is not close either; half precision rounds the sum
+        raise CheckpointError(f"the model predicts {found.tolist()} for a pair of black strips; expected probabilities")

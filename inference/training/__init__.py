@@ -1,1 +1,0 @@
-"""Making the built-in model: fonts, clips, training and measuring. Run as ``python -m inference.training``."""

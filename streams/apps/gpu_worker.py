@@ -1,0 +1,107 @@
+"""The GPU worker: predicts spans. Knows the brokers and the store, no database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from faust.types import StreamT
+
+from core.errors import ConfigurationError, ExtentsError
+from core.logging import configure_logging, get_logger
+from core.settings import GPU_WORKER_SECTIONS, AdmissionSettings, Settings
+from core.types import Priority
+from storage.connect import object_keys, open_store
+from storage.model_store import ModelStore
+from streams.agents.infer import Inference
+from streams.apps.observability import serve_health
+from streams.gpu_worker.cancellations import Cancellations
+from streams.gpu_worker.model_cache import ModelCache
+from streams.gpu_worker.predictor import SpanPredictor
+from streams.gpu_worker.span_frames import SpanFrames
+from streams.gpu_worker.span_slots import SpanSlots
+from streams.model_catalog import ModelCatalog
+from streams.processing.app import ExtentsApp, make_app
+from streams.processing.ordered_processor import OrderedProcessor
+from streams.processing.producer import Producer
+from streams.publisher import Publisher
+from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.topics import GPU_WORKER, Topics
+
+log = get_logger(__name__)
+
+READ_AHEAD = 64
+"""Records read of each topic: enough that spans set aside do not keep others waiting, and no more to read again after a kill."""
+
+
+def create_gpu_worker(settings: Settings) -> ExtentsApp:
+    """Wire the worker up; nothing is connected, and no model loaded, before it starts."""
+    topics, worker = Topics(settings.topics), settings.worker
+    app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
+    store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
+    away = CircuitBreaker("object_store", store.probe)
+    health = serve_health(app, settings, GPU_WORKER, (away,))
+    keys = object_keys(settings.keys)
+    predictor = SpanPredictor(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
+    models = ModelStore(store, keys)
+    cache = ModelCache(models, worker.model_cache)
+    app.manage_resource(
+        store, cancellations, predictor.running(), default_model_loaded(predictor, ModelCatalog(models), cache, settings.admission)
+    )
+    app.run_in_background(cancellations.followed)
+    inference = Inference(
+        settings=worker,
+        publisher=Publisher(topics, Producer(app)),
+        cancellations=cancellations,
+        slots=SpanSlots(worker.spans_in_flight, worker.spans_in_flight_bytes),
+        frames=SpanFrames(store, keys, away, health, worker),
+        predictor=predictor,
+        models=cache,
+        store_breaker=away,
+        partitions=app.partitions_of,
+    )
+    high = OrderedProcessor(
+        app, topics.work_high, lambda record, assignment: inference.handle(record, assignment, Priority.HIGH), READ_AHEAD
+    )
+    low = OrderedProcessor(app, topics.work_low, lambda record, assignment: inference.handle(record, assignment, Priority.LOW), READ_AHEAD)
+
+    @app.agent(app.raw_topic(topics.work_high), name="infer_high")
+    async def infer_high(stream: StreamT[bytes]) -> None:
+        await high.consume(stream)
+
+    @app.agent(app.raw_topic(topics.work_low), name="infer_low")
+    async def infer_low(stream: StreamT[bytes]) -> None:
+        await low.consume(stream)
+
+    return app
+
+
+@asynccontextmanager
+async def default_model_loaded(
+    predictor: SpanPredictor, catalog: ModelCatalog, cache: ModelCache, settings: AdmissionSettings
+) -> AsyncIterator[None]:
+    """Load and warm up the model that runs get by default, before the worker joins its group.
+
+    Where that fails the worker joins without: whatever a run names is loaded when its first span comes.
+
+    Raises:
+        ConfigurationError: a setting of this machine is wrong.
+    """
+    if settings.model_version is not None:
+        try:
+            model = await catalog.resolve(settings.model_version)
+            name = (model.version, model.checkpoint_sha256)
+            await predictor.load(*name, settings.precision, lambda: cache.weights(*name))
+        except ConfigurationError:
+            raise
+        except ExtentsError as error:
+            log.warning("model.not_loaded_ahead", model_version=settings.model_version, error=str(error))
+    yield
+
+
+def __getattr__(name: str) -> ExtentsApp:
+    """Build ``app`` from the environment, once, when ``faust -A streams.apps.gpu_worker`` asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    settings = Settings().check(GPU_WORKER_SECTIONS)
+    configure_logging(settings.process)
+    globals()["app"] = app = create_gpu_worker(settings)
+    return app

@@ -1,0 +1,61 @@
+"""What every worker process has: its health and metrics server, and the lag of its group as the broker tells it."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from aiokafka.errors import KafkaError
+
+from core.logging import get_logger
+from core.metrics import BUILD, CONSUMER_LAG
+from core.settings import Settings
+from streams.processing.app import ExtentsApp
+from streams.processing.group_watch import GroupWatch
+from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.runtime.health import Health, HealthServer
+
+log = get_logger(__name__)
+
+LAG_EVERY_SECONDS = 15.0
+
+
+def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: Iterable[CircuitBreaker]) -> Health:
+    """Add the server to an app, with what is common to both roles; the role adds its own steps."""
+    health = Health()
+    group = GroupWatch(app, settings.kafka)
+    health.add_wait("group", group.waited_for)
+    health.add_fault("group", group.fault)
+    for dependency in dependencies:
+        health.add_wait(dependency.name, dependency.waited_for)
+    app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port), group)
+    BUILD.labels(version("extents"), role).set(1)
+
+    app.run_in_background(lambda: measure_lag(app))
+    return health
+
+
+async def measure_lag(app: ExtentsApp) -> None:
+    """Refresh the lag from time to time; ends by being cancelled."""
+    while True:
+        await asyncio.sleep(LAG_EVERY_SECONDS)
+        try:
+            await _measure_lag(app)
+        except KafkaError as error:
+            log.info("lag.unknown", error=repr(error))
+
+
+async def _measure_lag(app: ExtentsApp) -> None:
+    """Faust's own figure is stale under load, so the broker is asked for the ends of the assigned partitions."""
+    acking = app.topics.acking_topics
+    assigned = {tp for tp in app.consumer.assignment() if tp.topic in acking}
+    known = app.consumer._committed_offset  # type: ignore[attr-defined]  # by whichever member of the group; Faust has no accessor
+    committed = {tp: known[tp] for tp in assigned}
+    untouched = [tp for tp, offset in committed.items() if offset is None]
+    begins = await app.consumer.earliest_offsets(*untouched) if untouched else {}
+    ends = await app.consumer.highwaters(*assigned) if assigned else {}
+    lag: dict[str, int] = defaultdict(int)
+    for tp, end in ends.items():
+        lag[tp.topic] += max(0, end - (committed[tp] or begins.get(tp, 0)))
+    for topic in acking:
+        CONSUMER_LAG.labels(topic).set(lag[topic])

@@ -1,0 +1,75 @@
+"""Sends ``deadline_passed`` for runs whose time is over. The record decides, not this clock: it is one more entry in the run's log.
+
+Time in which the object store is away is nobody's fault and does not count, as far as this process has seen it.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from aiokafka.errors import KafkaError
+
+from core.logging import get_logger
+from streams.coordinator.run_table import Runs
+from streams.policy.run_log import RunState, deadline_ms
+from streams.processing.app import ExtentsApp
+from streams.publisher import Publisher
+from streams.records import DeadlinePassed
+from streams.runtime.assignment import AssignmentRevoked
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+log = get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 1.0
+
+
+class Deadlines:
+    """A run is only given up when its log has been read to where it ended after the time was over: its last span may lie there.
+
+    ``handled_to`` tells up to which offset the records of a partition have been folded.
+    """
+
+    def __init__(
+        self, app: ExtentsApp, runs: Runs, publisher: Publisher, handled_to: Callable[[int], Awaitable[int]], store: CircuitBreaker
+    ) -> None:
+        self._app, self._runs, self._publisher, self._handled_to, self._store = app, runs, publisher, handled_to, store
+        self._away_before: dict[tuple[str, int], float] = {}
+        self._ends: dict[tuple[str, int], int] = {}
+        self._sent: set[tuple[str, int]] = set()
+
+    async def run(self) -> None:
+        """Look at the runs of the assigned partitions once a second; ends by being cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            now_ms = int(1000 * time.time())
+            try:
+                for state in self._due(now_ms):
+                    await self._consider(state, now_ms)
+            except AssignmentRevoked:
+                self._ends.clear()
+            except KafkaError as error:
+                log.info("deadlines.postponed", error=repr(error))
+
+    def _due(self, now_ms: int) -> list[RunState]:
+        away = self._store.away_seconds
+        timed = {(state.run_id, state.attempt): (state, when) for state in self._runs.active.values() if (when := deadline_ms(state))}
+        self._away_before = {name: self._away_before.get(name, away) for name in timed}
+        return [state for name, (state, when) in timed.items() if when + 1000 * (away - self._away_before[name]) <= now_ms]
+
+    async def _consider(self, state: RunState, now_ms: int) -> None:
+        name, assignment = (state.run_id, state.attempt), self._app.assignment
+        assignment.check()
+        if name in self._sent:
+            return
+        topics = self._publisher.topics
+        partition = topics.results_partition(state.run_id)
+        if name not in self._ends:
+            self._ends[name] = await assignment.until_revoked(self._app.end_offset(topics.results, partition))
+        if await assignment.until_revoked(self._handled_to(partition)) < self._ends[name]:
+            return
+        log.warning("run.deadline_passed", **state.log_fields, spans_done=len(state.done), spans=state.spans)
+        passed = DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=datetime.fromtimestamp(now_ms / 1000, UTC))
+        await self._publisher.append_to_run_log(assignment, state.run_id, passed.to_bytes())
+        self._sent.add(name)

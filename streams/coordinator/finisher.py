@@ -1,0 +1,219 @@
+"""Finishes runs that have an outcome: file, object, rows, event, ``run_finished``. A bounded pool beside the streams.
+
+No record waits for it: at a rebalance Faust waits for records in flight without a limit, and a record that waited for a
+database would block every join. All steps may be repeated by anybody, with the same bytes; work ends with the assignment,
+and the new owner of the partition begins again.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from core.captions import find_captions
+from core.errors import ConfigurationError, PermanentError
+from core.logging import get_logger
+from core.metrics import FINISH_DURATION, RUN_DURATION, RUNS
+from core.runs import FinishedRun, StoredRun
+from core.types import Outcome
+from storage.keys import Keys
+from storage.objects import ObjectStore
+from storage.publish import publish_run
+from storage.rows import Rows
+from storage.run_db import build_run_db
+from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.run_table import Runs
+from streams.policy import outcomes
+from streams.policy.dead_letters import DeadLetter, dead_letter
+from streams.policy.outcomes import OutcomeEvent, RunIdentity
+from streams.policy.results import assemble
+from streams.policy.run_log import RunState
+from streams.processing.app import ExtentsApp
+from streams.publisher import Publisher
+from streams.records import Cancelled, RunFinished
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Finisher:
+    """Owned by the coordinator's event loop; ``notice`` is called whenever a state has changed, and after every recovery."""
+
+    app: ExtentsApp
+    runs: Runs
+    publisher: Publisher
+    store: ObjectStore
+    keys: Keys
+    rows: Rows
+    late: LateAnswers
+    concurrency: int
+    store_breaker: CircuitBreaker
+    database_breaker: CircuitBreaker
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
+    """By run, the attempt whose end was sent last, and whom that answers; forgotten when its fold leaves a marker."""
+    _room: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._room = asyncio.Semaphore(self.concurrency)
+
+    def notice(self, state: RunState) -> None:
+        """Begin to finish a run that needs it, unless that is under way."""
+        if state.is_marker:
+            self._answered.pop(state.run_id, None)
+        if state.run_id in self._tasks or not self._is_due(state):
+            return
+        task = asyncio.create_task(self._finish(state, self.app.assignment))
+        self._tasks[state.run_id] = task
+        task.add_done_callback(lambda _: self._after(state.run_id))
+
+    def after_recovery(self) -> None:
+        """Take up what the partitions' former owners have left."""
+        self._answered.clear()
+        for state in list(self.runs.active.values()):
+            self.notice(state)
+
+    def _is_due(self, state: RunState) -> bool:
+        return self._unanswered(state) and self._at_hand(state)
+
+    def _unanswered(self, state: RunState) -> bool:
+        """Has nobody told some of its requests the outcome? What was sent is known here before the log says so."""
+        attempt, answered = self._answered.get(state.run_id, (0, set()))
+        if not state.needs_finishing or attempt != state.attempt:
+            return state.needs_finishing
+        if state.finished_at_ms is None:  # its end was sent, and is folded next: then whoever joined meanwhile is answered
+            return False
+        return any(request.request_id not in answered for request in state.requests)
+
+    def _at_hand(self, state: RunState) -> bool:
+        """Are all results there, where they are needed?
+
+        Of what a record changed, a coordinator that lost its brokers may have stored the state and not the result, or the results'
+        removal and not the marker. The record is not acknowledged then, and comes again: with it the rest, and a notice.
+        """
+        if state.outcome is not Outcome.COMPLETED or state.finished_at_ms is not None:
+            return True
+        missing = [span for span in range(state.spans) if not self.runs.has_span(state.run_id, state.attempt, span)]
+        if missing:
+            log.warning("run.awaits_results", **state.log_fields, spans=missing)
+        return not missing
+
+    def _after(self, run_id: str) -> None:
+        del self._tasks[run_id]
+        state = self.runs.active.get(run_id)
+        if state is not None and not self.app.assignment.revoked:
+            self.notice(state)
+
+    async def _finish(self, state: RunState, assignment: Assignment) -> None:
+        bound = log.bind(**state.log_fields, outcome=state.outcome)
+        try:
+            async with self._room:
+                assignment.check()
+                now = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
+                if now is None or not self._is_due(now):
+                    return
+                state = now
+                started = time.monotonic()
+                finished = await self._announce(state, assignment)
+                await self.publisher.append_to_run_log(assignment, state.run_id, finished.to_bytes())
+            if state.run_id in self.runs.active:  # else its end is folded already, and nobody would forget this again
+                attempt, answered = self._answered.get(state.run_id, (0, set()))
+                before = answered if attempt == state.attempt else set()
+                self._answered[state.run_id] = (state.attempt, before.union(finished.answered))
+            FINISH_DURATION.observe(time.monotonic() - started)
+            bound.info(
+                "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
+            )
+        except AssignmentRevoked:
+            bound.info("run.handed_over")
+        except Exception as error:
+            bound.exception("finisher.crashed")
+            await self.app.crash(error)
+
+    async def _announce(self, state: RunState, assignment: Assignment) -> RunFinished:
+        answered = [request.request_id for request in state.requests]
+        if state.finished_at_ms is not None:
+            await self.late.answer(state, assignment)
+            return RunFinished(
+                run_id=UUID(state.run_id), attempt=state.attempt, outcome=_outcome(state), reason=state.reason, answered=answered
+            )
+        outcome, reason = _outcome(state), state.reason
+        if outcome is Outcome.COMPLETED:
+            try:
+                await self._complete(state, assignment)
+            except ConfigurationError:
+                raise
+            except PermanentError as error:
+                outcome, reason = Outcome.FAILED, f"the result could not be stored: {error}"
+        if outcome is not Outcome.COMPLETED:
+            await self._fail(state, assignment, reason or outcome.value)
+        RUNS.labels(outcome).inc()
+        if state.started_at_ms is not None and state.outcome_at_ms is not None:
+            RUN_DURATION.labels(outcome).observe(max(0, state.outcome_at_ms - state.started_at_ms) / 1000)
+        return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=outcome, reason=reason, answered=answered)
+
+    async def _complete(self, state: RunState, assignment: Assignment) -> None:
+        """The event follows the rows, and the rows follow the object as it was read back."""
+        spans = [self.runs.get_span(state.run_id, state.attempt, span) for span in range(state.spans)]
+        run, data, event_of = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
+        stored = await self.store_breaker.call(assignment, lambda: publish_run(self.store, self.keys, run, data))
+        completion = await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
+        if completion.outcome != "owner":
+            log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
+        await self.publisher.publish_outcome(assignment, event_of(stored))
+
+    async def _fail(self, state: RunState, assignment: Assignment, reason: str) -> None:
+        """The row comes last: it lets the next attempt begin, whose records replace this state."""
+        cancelled = Cancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason)
+        await self.publisher.notify_workers(assignment, cancelled)
+        letter = _letter(state)
+        if letter is not None:
+            await self.publisher.dead_letter(assignment, letter)
+        await self.publisher.publish_outcome(assignment, outcomes.failed(await self._identity(state, assignment), state, reason))
+        ended_at = datetime.fromtimestamp((state.outcome_at_ms or 0) / 1000, UTC)
+        await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
+
+    async def _identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
+        """From its log; of a run that was given up before it was started, from its job."""
+        started = state.started
+        if started is None:
+            return await self.late.identity(state, assignment)
+        return RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
+
+
+class _EventOf:
+    """The completed event of a run, once it is known where it is stored."""
+
+    def __init__(self, state: RunState, run: FinishedRun) -> None:
+        track = find_captions(run.probabilities)
+        self.track = track
+        self._state, self._run = state, run
+        self._counts = {label.value: count for label, count in track.label_counts.items()}
+
+    def __call__(self, stored: StoredRun) -> OutcomeEvent:
+        return outcomes.completed(self._state, self._run, stored, self._counts, len(self.track.captions))
+
+
+def _build(state: RunState, spans: list[bytes]) -> tuple[FinishedRun, bytes, _EventOf]:
+    """In a thread: the run, the bytes of its database, and its event."""
+    run = assemble(state, spans)
+    event_of = _EventOf(state, run)
+    return run, build_run_db(run, event_of.track), event_of
+
+
+def _letter(state: RunState) -> DeadLetter | None:
+    failure = state.failure
+    if failure is None or failure.origin is None or failure.work_value is None:
+        return None
+    key = None if failure.work_key is None else failure.work_key.encode()
+    headers = {name: value.encode() for name, value in failure.work_headers.items()}
+    return dead_letter(key, failure.work_value.encode(), headers, failure.origin, "span_failed", failure.error, failure.tries, state.run_id)
+
+
+def _outcome(state: RunState) -> Outcome:
+    if state.outcome is None:
+        raise AssertionError(f"run {state.run_id} has no outcome")
+    return state.outcome

@@ -1,0 +1,49 @@
+"""Answers requests that joined a run after its outcome was announced: the log has kept only how it ended."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.errors import RefusedObjectError
+from core.types import Outcome
+from storage.rows import Rows
+from streams.coordinator.found_runs import FoundRuns
+from streams.policy import outcomes
+from streams.policy.outcomes import RunIdentity
+from streams.policy.run_log import RunState
+from streams.publisher import Publisher
+from streams.runtime.assignment import Assignment
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+
+@dataclass(slots=True)
+class LateAnswers:
+    publisher: Publisher
+    rows: Rows
+    database_breaker: CircuitBreaker
+    found_runs: FoundRuns
+
+    async def answer(self, state: RunState, assignment: Assignment) -> None:
+        """Tell each waiting request the outcome: of a completed run as if it had been found, of a failed one its reason."""
+        run = await self.identity(state, assignment)
+        summary, reason = None, state.reason or "the run's object is not in the store any more"
+        if state.outcome is Outcome.COMPLETED:
+            try:
+                _, summary = await self.found_runs.look(
+                    assignment, run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version
+                )
+            except RefusedObjectError as error:
+                reason = f"the run's object cannot be read any more: {error}"
+        for request in state.requests:
+            moment = state.outcome_at_ms or 0
+            if summary is not None:
+                event = outcomes.found(summary, request, moment)
+            else:
+                event = outcomes.failed_late(run, state, reason, request, moment)
+            await self.publisher.publish_outcome(assignment, event)
+
+    async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
+        """Of a run whose log holds no ``run_started``, any more or at all: its job tells."""
+        job = await self.database_breaker.call(assignment, lambda: self.rows.find_job(UUID(state.run_id)))
+        if job is None:
+            raise AssertionError(f"run {state.run_id} has an outcome and no job")
+        return RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)

@@ -1,0 +1,49 @@
+"""Keeps ``pairs_done`` of running jobs up to date: at most one write a run in an interval, and best effort.
+
+What falls into an outage of the database is left out: a finished run is written with all of its pairs.
+"""
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+from core.errors import ExtentsError
+from core.logging import get_logger
+from storage.rows import Rows
+from streams.policy.run_log import RunState
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+log = get_logger(__name__)
+
+
+class Progress:
+    def __init__(self, rows: Rows, database_breaker: CircuitBreaker, interval_seconds: float) -> None:
+        self._rows, self._rows_away, self._interval_seconds = rows, database_breaker, interval_seconds
+        self._latest: dict[str, RunState] = {}
+        self._pending = asyncio.Event()
+
+    def note(self, state: RunState) -> None:
+        """Remember how far a run is; only the latest state of each is written. Finished runs are the finisher's."""
+        if state.started is None or state.started_working_at is None or state.outcome is not None:
+            self._latest.pop(state.run_id, None)
+        else:
+            self._latest[state.run_id] = state
+            self._pending.set()
+
+    async def run(self) -> None:
+        """Write, then rest for the interval; ends by being cancelled."""
+        while True:
+            await self._pending.wait()
+            self._pending.clear()
+            states, self._latest = self._latest, {}
+            for state in states.values():
+                if not self._rows_away.away:
+                    await self._write(state)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def _write(self, state: RunState) -> None:
+        started_at = datetime.fromisoformat(state.started_working_at or "")
+        try:
+            await self._rows.record_progress(UUID(state.run_id), state.attempt, state.pairs_done, started_at)
+        except ExtentsError as error:
+            log.info("progress.skipped", **state.log_fields, error=str(error))

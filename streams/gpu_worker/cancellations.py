@@ -1,0 +1,79 @@
+"""Follows ``inference.cancelled`` without a group: what nobody waits for any more, and what must be worked on alone."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Self
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from core.errors import PoisonError
+from core.logging import get_logger
+from core.settings import KafkaSettings
+from streams.kafka.brokers import require_topics
+from streams.kafka.connection import client_options
+from streams.policy.quarantine import QuarantineNotice, decode_notice
+from streams.records import Work
+
+log = get_logger(__name__)
+
+
+class Cancellations:
+    """The cancelled attempts. Entering it reads the topic whole; then it follows until it is left."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._kafka, self._topic = kafka, topic
+        self._attempts: dict[UUID, int] = {}
+        self._quarantined: set[tuple[UUID, int, int]] = set()
+        self._following: asyncio.Task[None] | None = None
+        self._opened = AsyncExitStack()
+
+    async def followed(self) -> None:
+        """Ends only with the error that ends the following: who does not know of cancellations any more must not go on."""
+        assert self._following is not None
+        await asyncio.shield(self._following)
+
+    def covers(self, work: Work) -> bool:
+        """Whether this span's attempt, or a later one of its run, has been cancelled."""
+        return self._attempts.get(work.run_id, 0) >= work.attempt
+
+    def is_quarantined(self, work: Work) -> bool:
+        """Whether this span may have ended those who took it before."""
+        return (work.run_id, work.attempt, work.span) in self._quarantined
+
+    async def __aenter__(self) -> Self:
+        options = {**client_options(self._kafka), "auto_offset_reset": "earliest", "enable_auto_commit": False}
+        async with AsyncExitStack() as opened:
+            await require_topics(self._kafka, [self._topic])
+            consumer = await opened.enter_async_context(AIOKafkaConsumer(self._topic, **options))
+            ends = await consumer.end_offsets(consumer.assignment())
+            for tp, end in ends.items():
+                while await consumer.position(tp) < end:
+                    for records in (await consumer.getmany(tp, timeout_ms=1000)).values():
+                        self._note(records)
+            log.info("cancellations.read", runs=len(self._attempts))
+            self._following = following = asyncio.create_task(self._follow(consumer))
+            opened.push_async_callback(lambda: asyncio.gather(following, return_exceptions=True))
+            opened.callback(following.cancel)
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._opened.aclose()
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        while True:  # aiokafka itself waits for brokers that are away
+            for records in (await consumer.getmany(timeout_ms=60_000)).values():
+                self._note(records)
+
+    def _note(self, records: list[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                notice = decode_notice(record.value)
+            except PoisonError as error:
+                log.warning("cancellation.undecodable", offset=record.offset, error=str(error))
+                continue
+            if isinstance(notice, QuarantineNotice):
+                self._quarantined.add((notice.run_id, notice.attempt, notice.span))
+            else:
+                self._attempts[notice.run_id] = max(notice.attempt, self._attempts.get(notice.run_id, 0))

@@ -1,0 +1,78 @@
+"""Models that do not load on this worker: each is left alone for a while, and then tried again by one span for all."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from core.errors import ExtentsError, TransientError
+from core.logging import get_logger
+from core.metrics import MODELS_SUSPENDED
+
+log = get_logger(__name__)
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+"""Less than a span sent again is set aside, so that its next try is a try here as well, where there is no other worker."""
+MAX_PAUSE_SECONDS: Final = 60.0
+
+
+class ModelLoadError(TransientError):
+    """A model does not load on this worker, for now: its object is gone or damaged, or memory is short. Another may load it.
+
+    Attributes:
+        retry_seconds: until it is tried here again.
+    """
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    model_version: str
+    error: str
+    pause_seconds: float
+    retry_at: float
+
+    @property
+    def retry_seconds(self) -> float:
+        return max(0.0, self.retry_at - time.monotonic())
+
+    def to_error(self) -> ModelLoadError:
+        return ModelLoadError(f"model {self.model_version} does not load: {self.error}", self.retry_seconds)
+
+
+class ModelLoadBreaker:
+    """A circuit for each model that has failed to load. Owned by the event loop; whoever loads calls it one at a time."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, _Trouble] = {}
+        MODELS_SUSPENDED.set_function(lambda: len(self._suspended()))
+
+    def check(self, checkpoint_sha256: str) -> None:
+        """Raises: ModelLoadError: it has failed, and is not to be tried again yet."""
+        trouble = self._troubles.get(checkpoint_sha256)
+        if trouble is not None and trouble.retry_seconds > 0:
+            raise trouble.to_error()
+
+    def failed(self, checkpoint_sha256: str, model_version: str, error: ExtentsError) -> ModelLoadError:
+        """Leave the model alone from now on, longer each time; returns what to raise."""
+        before = self._troubles.get(checkpoint_sha256)
+        pause = min(2 * before.pause_seconds, MAX_PAUSE_SECONDS) if before else FIRST_PAUSE_SECONDS
+        trouble = _Trouble(model_version, str(error), pause, time.monotonic() + pause)
+        self._troubles[checkpoint_sha256] = trouble
+        log.warning("model.suspended", model_version=model_version, error=str(error), pause_seconds=pause)
+        return trouble.to_error()
+
+    def loaded(self, checkpoint_sha256: str) -> None:
+        """It loads, again or for the first time."""
+        trouble = self._troubles.pop(checkpoint_sha256, None)
+        if trouble is not None:
+            log.info("model.loads_again", model_version=trouble.model_version)
+
+    def waited_for(self) -> str | None:
+        """What to say of them in readiness; one that nobody asks for any more is not waited for."""
+        return "; ".join(f"{trouble.to_error()}; retried in {trouble.retry_seconds:.0f} s" for trouble in self._suspended()) or None
+
+    def _suspended(self) -> list[_Trouble]:
+        return [trouble for trouble in self._troubles.values() if trouble.retry_seconds > 0]

@@ -1,0 +1,176 @@
+"""The networks of this process, and the one thread that runs them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from core.errors import CheckpointError, ConfigurationError, ExtentsError
+from core.logging import get_logger
+from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
+from core.settings import WorkerSettings
+from core.types import Layout, Precision
+from inference.engine.allocation import disable_heap_trimming
+from inference.engine.compile_cache import keep_compiled
+from inference.engine.device import choose_device, describe_device
+from inference.engine.memory import memory_for
+from inference.engine.predictor import EngineOptions, Frames, Predictor, Probabilities
+from inference.engine.provenance import describe_engine
+from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
+from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
+from streams.gpu_worker.model_load_breaker import ModelLoadBreaker
+from streams.records import Work
+from streams.runtime.health import Health
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+MODELS_LOADED_AT_ONCE = 3
+"""In the device's memory: the present version, the one before it, and one under trial."""
+
+VIDEOS_KEPT = 16
+"""As many as layouts are kept; the production network keeps 1.5 MB of each on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A span's result; ``engine`` says how it was computed, as the run's provenance records it."""
+
+    probabilities: Probabilities
+    gpu_seconds: float
+    engine: dict[str, str]
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A network on the device, and what it keeps of the videos whose spans come one after the other."""
+
+    predictor: Predictor
+    videos: dict[tuple[UUID, str], Any] = field(default_factory=dict)
+
+    def video(self, name: tuple[UUID, str], layout: Layout) -> Any:
+        if name not in self.videos:
+            while len(self.videos) >= VIDEOS_KEPT:
+                del self.videos[next(iter(self.videos))]
+            self.videos[name] = self.predictor.open_video(layout)
+        return self.videos[name]
+
+
+class SpanPredictor:
+    """Loads models and predicts, in a thread of its own: calls never overlap there."""
+
+    def __init__(self, settings: WorkerSettings, health: Health, default_precision: Precision, usd_per_hour: float) -> None:
+        self._settings, self._health = settings, health
+        self._default_precision, self._usd_per_hour = default_precision, usd_per_hour
+        self.device = choose_device(settings.device)
+        self.description = describe_device(self.device)
+        keep_compiled(settings.compile_cache)
+        if self.device == "cpu":
+            disable_heap_trimming()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._models: dict[tuple[str, Precision], LoadedModel] = {}
+        self._loading = asyncio.Lock()
+        self.load_breaker = ModelLoadBreaker()
+        health.add_wait("model", self.load_breaker.waited_for)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the thread, with the built-in model loaded and warm before the worker joins its group."""
+        try:
+            path = builtin_checkpoint_path()
+            await self.load(builtin_model_version(), builtin_checkpoint_sha256(), self._default_precision, lambda: _at_hand(path))
+            yield
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def load(
+        self, version: str, checkpoint_sha256: str, precision: Precision, weights: Callable[[], Awaitable[Path]]
+    ) -> "LoadedModel":
+        """A model, loaded if it is not yet: a step of its own, before a span starts. Several versions live side by side.
+
+        Args:
+            weights: brings the file, where it is needed.
+
+        Raises:
+            ModelLoadError: it does not load here, whatever the reason, or has not shortly before.
+            ConfigurationError: as ``weights`` raises it.
+        """
+        name = (checkpoint_sha256, precision)
+        if name not in self._models:  # those that are loaded do not wait for one that is being fetched
+            async with self._loading:
+                if name not in self._models:
+                    await self._add(name, version, weights)
+        self._models[name] = self._models.pop(name)  # the least recently used goes first
+        return self._models[name]
+
+    async def _add(self, name: tuple[str, Precision], version: str, weights: Callable[[], Awaitable[Path]]) -> None:
+        checkpoint_sha256, precision = name
+        self.load_breaker.check(checkpoint_sha256)
+        limit_seconds = self._settings.model_load_limit_seconds
+        try:
+            path = await weights()
+            loaded = await self._run("load", limit_seconds, version, lambda: self._load(version, path, checkpoint_sha256, precision))
+        except ConfigurationError:
+            raise
+        except ExtentsError as error:
+            raise self.load_breaker.failed(checkpoint_sha256, version, error) from error
+        self.load_breaker.loaded(checkpoint_sha256)
+        while len(self._models) >= MODELS_LOADED_AT_ONCE:
+            del self._models[next(iter(self._models))]
+        self._models[name] = loaded
+        MODELS_LOADED.set(len(self._models))
+
+    async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
+        """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.
+
+        Raises:
+            TransientError: memory is short.
+        """
+        detail = f"{work.run_id}:{work.span}"
+        limit_seconds = self._settings.predict_limit_seconds
+
+        def predict() -> Prediction:
+            with memory_for(f"span {work.span} of run {work.run_id}"):
+                return _predict(model, work, layout, frames)
+
+        prediction = await self._run("predict", limit_seconds, detail, predict)
+        PAIRS.labels(work.precision).inc(len(prediction.probabilities))
+        GPU_SECONDS.inc(prediction.gpu_seconds)
+        GPU_COST.inc(prediction.gpu_seconds / 3600 * self._usd_per_hour)
+        return prediction
+
+    async def _run(self, name: str, limit_seconds: float, detail: str, action: Callable[[], T]) -> T:
+        def step() -> T:
+            with self._health.step(name, limit_seconds, detail, fatal=True):
+                return action()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
+    def _load(self, version: str, path: Path, checkpoint_sha256: str, precision: Precision) -> "LoadedModel":
+        started = time.monotonic()
+        options = EngineOptions(self.device, precision, self._settings.batch_size, self._settings.compile)
+        with memory_for(f"model {version}"):
+            checkpoint = read_checkpoint(path)
+            if checkpoint.sha256 != checkpoint_sha256:
+                raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, the run was admitted with {checkpoint_sha256}")
+            loaded = LoadedModel(load_predictor(checkpoint, options))
+        seconds = round(time.monotonic() - started, 2)
+        log.info("model.loaded", model_version=version, device=self.description, precision=precision, seconds=seconds)
+        return loaded
+
+
+def _predict(model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
+    started = time.perf_counter()
+    probabilities = model.predictor.predict(model.video((work.video_id, work.layout_sha256), layout), frames)
+    return Prediction(probabilities, time.perf_counter() - started, describe_engine(model.predictor.options))
+
+
+async def _at_hand(path: Path) -> Path:
+    return path

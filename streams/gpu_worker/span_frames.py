@@ -1,0 +1,118 @@
+"""From a work record to the span's frames: fetch its chunks at once, decode each in a thread, within the room that is left."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from core.errors import CorruptInputError
+from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
+from core.metrics import STAGE_DURATION
+from core.settings import WorkerSettings
+from core.types import Layout
+from inference.engine.memory import memory_for
+from inference.engine.predictor import Frames
+from inference.media.span import SpanAssembly
+from storage.keys import Keys
+from storage.layouts import fetch_layout
+from storage.objects import ObjectStore
+from streams.gpu_worker.span_slots import Slot
+from streams.records import Work
+from streams.runtime.assignment import Assignment
+from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.runtime.concurrently import concurrently
+from streams.runtime.health import Health
+
+T = TypeVar("T")
+
+LAYOUTS_KEPT = 16
+"""Layouts of as many videos are kept, since the spans of one video come one after the other."""
+
+LAYOUT_BYTES_KEPT = 64_000_000
+"""And no more than these; an image in a layout takes a megabyte or two."""
+
+
+class SpanFrames:
+    """Brings spans into memory. Its calls may overlap.
+
+    Everything raises TransientError for what the store may still mend, and PermanentError for what it will not.
+    """
+
+    def __init__(self, store: ObjectStore, keys: Keys, away: CircuitBreaker, health: Health, settings: WorkerSettings) -> None:
+        self._store, self._keys, self._away, self._health, self._settings = store, keys, away, health, settings
+        self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._fetching = asyncio.Semaphore(settings.fetch_concurrency)
+        self._layouts: dict[tuple[UUID, str], Layout] = {}
+
+    async def layout(self, work: Work, assignment: Assignment) -> Layout:
+        """The video's layout, as it was when the run was admitted.
+
+        Raises:
+            CorruptInputError: it is another by now, so that spans of one run would not be alike.
+        """
+        name = (work.video_id, work.layout_sha256)
+        if name not in self._layouts:
+            stored = await self._fetch(assignment, "layout", lambda: fetch_layout(self._store, self._keys, work.tenant_id, work.video_id))
+            if stored.sha256 != work.layout_sha256:
+                raise CorruptInputError(
+                    f"{stored.key} has SHA-256 {stored.sha256}, the run was admitted with {work.layout_sha256}; submit the video again"
+                )
+            self._layouts[name] = stored.layout
+            while len(self._layouts) > LAYOUTS_KEPT or sum(len(layout.ocr_image) for layout in self._layouts.values()) > LAYOUT_BYTES_KEPT:
+                del self._layouts[next(iter(self._layouts))]
+            return stored.layout
+        return self._layouts[name]
+
+    async def fetch(self, work: Work, slot: Slot, assignment: Assignment) -> dict[Chunk, bytes]:
+        """The bytes of the span's chunks, counted as they come."""
+        started = time.monotonic()
+        chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
+        keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
+
+        async def get(key: str) -> bytes:
+            async with self._fetching:
+                data = await self._fetch(assignment, key, lambda: self._store.get(key, MAX_CHUNK_BYTES))
+                slot.count_fetched(len(data))
+                return data
+
+        fetched = await concurrently(get(key) for key in keys.values())
+        STAGE_DURATION.labels("fetch").observe(time.monotonic() - started)
+        return dict(zip(keys, fetched, strict=True))
+
+    async def decode(self, work: Work, chunks: dict[Chunk, bytes], slot: Slot, assignment: Assignment) -> Frames:
+        """The span's frames. The first of them tells how much room they take; all else waits until there is so much."""
+        started = time.monotonic()
+        assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
+        first = assembly.chunks[0]
+        size_bytes = await self._step(work, first, lambda: assembly.measure(chunks[first]))
+        await slot.take_frames(size_bytes, assignment)
+        await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
+        STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
+        return assembly.frames()
+
+    async def _step(self, work: Work, chunk: Chunk, action: Callable[[], T]) -> T:
+        """Do something with a chunk in one of the threads that decode."""
+
+        def step() -> T:
+            what = f"{work.run_id}:{work.span} {chunk.name}"
+            with self._health.step("decode", self._settings.decode_limit_seconds, what, fatal=True), memory_for(what):
+                return action()
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, step)
+
+    async def _fetch(self, assignment: Assignment, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        async def step() -> T:
+            with self._health.step("fetch", self._settings.fetch_limit_seconds, what):
+                return await action()
+
+        return await self._away.call(assignment, step, limit_seconds=self._settings.retry_in_place_seconds)
+
+
+async def _all(*coroutines: Awaitable[None]) -> None:
+    """Wait for all, also when one fails: a thread that decodes cannot be stopped. Raises the first error."""
+    for result in await asyncio.gather(*coroutines, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

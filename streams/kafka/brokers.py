@@ -1,0 +1,46 @@
+"""Are the brokers there, and the topics? For commands, which end with a line that says so where workers would wait."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from core.errors import ConfigurationError, TransientError
+from core.settings import KafkaSettings
+from streams.kafka.connection import client_options
+
+
+@asynccontextmanager
+async def brokers(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Log in to the brokers.
+
+    Raises:
+        TransientError: they cannot be reached, or fail while this is entered. aiokafka tells why in its log alone, and
+            of a refused login no more than of a wrong address.
+    """
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    try:
+        await admin.start()
+        yield admin
+    except KafkaError as error:
+        raise TransientError(
+            f"brokers at {kafka.bootstrap_servers} ({kafka.security_protocol}): {error}; check the KAFKA_* settings, and that they run"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def require_topics(kafka: KafkaSettings, names: Sequence[str]) -> None:
+    """See that topics exist: a client that uses one that does not waits for it without a word.
+
+    Raises:
+        TransientError: the brokers cannot be reached.
+        ConfigurationError: a topic is missing.
+    """
+    async with brokers(kafka) as admin:
+        missing = sorted(set(names) - set(await admin.list_topics()))
+    if missing:
+        raise ConfigurationError(
+            f"no topic {missing[0]} on the brokers at {kafka.bootstrap_servers}; check EXTENTS_TOPIC_PREFIX, or run: extents topics create"
+        )

@@ -1,0 +1,86 @@
+"""The dead letters of an installation: reading them, and marking those that have been dealt with.
+
+A record of a topic cannot be taken out, so what was done about a dead letter is one more record in the same topic: a mark
+that names the letter's place.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from core.settings import KafkaSettings
+from streams.kafka.connection import client_options
+from streams.policy.stored_letters import Selection, StoredLetter
+from streams.topics import Topics
+
+REDRIVEN: Final = "redriven"
+MARK_HEADER: Final = "handled"
+"""Of a mark: ``partition/offset`` of the letter that it is about."""
+
+
+class DeadLetterReader:
+    """Reads the topic without a group, from its beginning or from a time on."""
+
+    def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
+        self._kafka, self._topics = kafka, topics
+
+    async def read(self, selection: Selection) -> list[StoredLetter]:
+        """The letters selected, oldest first, each with what was done about it so far."""
+        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a reset still under way must not undo the seek
+        async with AIOKafkaConsumer(self._topics.dead_letter, **client_options(self._kafka), **options) as consumer:
+            partitions = list(consumer.assignment())
+            await self._seek(consumer, partitions, selection.since)
+            records = await _read_to_end(consumer, partitions)
+        marks: dict[str, list[str]] = {}
+        for record in records:
+            if mark := _mark(record):
+                marks.setdefault(mark, []).append(_header(record, "action").decode())
+        letters = [_letter(record, marks) for record in records if not _mark(record)]
+        return [letter for letter in letters if selection.covers(letter, self._topics)]
+
+    async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
+        """Note what was done about letters, confirmed."""
+        async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
+            for letter in letters:
+                headers = [(MARK_HEADER, letter.id.encode()), ("action", action.encode()), ("note", note.encode())]
+                await producer.send_and_wait(self._topics.dead_letter, b"", key=letter.key, headers=headers)
+
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: datetime | None) -> None:
+        if since is None:
+            await consumer.seek_to_beginning(*partitions)
+            return
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
+        for partition in partitions:
+            place = found.get(partition)
+            if place is None:
+                await consumer.seek_to_end(partition)
+            else:
+                consumer.seek(partition, place.offset)
+
+
+async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[ConsumerRecord]:
+    ends = await consumer.end_offsets(partitions)
+    records: list[ConsumerRecord] = []
+    while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+        for batch in (await consumer.getmany(timeout_ms=1000)).values():
+            records += batch
+    return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
+
+
+def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLetter:
+    place = f"{record.partition}/{record.offset}"
+    buried_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    done = marks.get(place, [])
+    handled = done[-1] if done else None
+    return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), handled, done.count(REDRIVEN))
+
+
+def _mark(record: ConsumerRecord) -> str:
+    """The letter that a mark is about; empty for a letter, which may have a header of that name from whoever wrote the record."""
+    return "" if _header(record, "origin") else _header(record, MARK_HEADER).decode(errors="replace")
+
+
+def _header(record: ConsumerRecord, name: str) -> bytes:
+    return next((value for key, value in record.headers if key == name), b"")

@@ -1,0 +1,69 @@
+"""What is sent to ``inference.dead-letter``: the original bytes, key and headers, where they came from, and why. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from streams.received import ReceivedRecord
+from streams.records import Origin
+
+MAX_ERROR_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    key: bytes | None
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+def dead_letter_of(record: ReceivedRecord, reason: str, error: str) -> DeadLetter:
+    """The dead letter of a record that this process has just read; see ``dead_letter``."""
+    return dead_letter(record.key, record.value, record.headers, record.origin, reason, error, tries=0)
+
+
+def dead_letter(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Mapping[str, bytes],
+    origin: Origin,
+    reason: str,
+    error: str,
+    tries: int,
+    run_id: str | None = None,
+) -> DeadLetter:
+    """A record set aside for good.
+
+    Args:
+        headers: the record's own, kept as they are.
+        origin: where it was first read, before any try again.
+        reason: a bounded word, for metrics and for choosing (``undecodable``, ``span_failed``, ...).
+        error: what happened, for people; cut at 1 KB.
+        tries: how often it was sent to the end of its topic before.
+    """
+    ours = {
+        "origin": origin_header(origin),
+        "reason": reason.encode(),
+        "error": error.encode()[:MAX_ERROR_BYTES].decode(errors="ignore").encode(),  # not cut within a character
+        "tries": str(tries).encode(),
+    }
+    if run_id is not None:
+        ours["run_id"] = run_id.encode()
+    return DeadLetter(key, value if value is not None else b"", {**headers, **ours})
+
+
+def origin_header(origin: Origin) -> bytes:
+    return f"{origin.topic}/{origin.partition}/{origin.offset}".encode()
+
+
+def parse_origin(text: bytes) -> Origin:
+    """The inverse of ``origin_header``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        topic, partition, offset = text.decode().rsplit("/", 2)
+        return Origin(topic=topic, partition=int(partition), offset=int(offset))
+    except ValueError:
+        raise ValueError(f"{text[:100]!r} is not written as topic/partition/offset") from None

@@ -1,0 +1,176 @@
+"""The events that tell how a request ended, with CloudEvents headers. Pure: times come from the records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from core.identity import outcome_event_id, request_event_id
+from core.runs import FinishedRun, RunRow, StoredRun
+from core.types import Outcome
+from streams.policy.run_log import RunState
+from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
+
+SOURCE: Final = "/extents/coordinator"
+
+MAX_KEY_BYTES: Final = 1024
+"""A key may be as large as a record: an event that carries all of one could not be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeEvent:
+    """An event ready to be sent: the same outcome makes the same bytes, key and ``ce_id``, whoever makes it."""
+
+    name: str
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts: Mapping[str, int], caption_count: int) -> OutcomeEvent:
+    started = _started(state)
+    body = InferenceCompleted(
+        run_id=str(run.run_id),
+        attempt=run.attempt,
+        tenant_id=run.tenant_id,
+        video_id=run.video_id,
+        cropped_frames_version=run.cropped_frames_version,
+        model_version=run.model_version,
+        deduplicated=False,
+        storage_key=stored.storage_key,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+        pairs=run.pairs,
+        label_counts=dict(label_counts),
+        caption_count=caption_count,
+        queue_seconds=_seconds(state.started_at_ms, state.first_taken_ms),
+        gpu_seconds=run.gpu_seconds,
+        total_seconds=_seconds(state.started_at_ms, state.outcome_at_ms),
+        estimated_cost_usd=run.gpu_seconds / 3600 * started.gpu_usd_per_hour,
+        requests=state.requests,
+    )
+    event_id = outcome_event_id(run.run_id, run.attempt, Outcome.COMPLETED)
+    return _event("inference.completed", run.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
+
+
+def found(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+    """The answer to a request whose run exists already: no GPU was used for it."""
+    body = template.model_copy(update={"deduplicated": True, "requests": [request]})
+    event_id = request_event_id(request.request_id, Outcome.COMPLETED)
+    return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
+
+
+def found_summary(
+    row: RunRow, attempt: int, label_counts: Mapping[str, int], caption_count: int, gpu_seconds: float, cost_usd: float
+) -> InferenceCompleted:
+    """What can be told of a run that finished earlier, from its row and its database."""
+    return InferenceCompleted(
+        run_id=row.run_id,
+        attempt=attempt,
+        tenant_id=row.tenant_id,
+        video_id=row.video_id,
+        cropped_frames_version=row.cropped_frames_version,
+        model_version=row.model_version,
+        deduplicated=True,
+        storage_key=row.storage_key,
+        size_bytes=row.size_bytes,
+        sha256=row.sha256,
+        pairs=row.total_pairs,
+        label_counts=dict(label_counts),
+        caption_count=caption_count,
+        queue_seconds=0.0,
+        gpu_seconds=gpu_seconds,
+        total_seconds=row.processing_time_seconds or 0.0,
+        estimated_cost_usd=cost_usd,
+        requests=[],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Whose failure it is."""
+
+    run_id: UUID
+    tenant_id: UUID
+    video_id: UUID
+    cropped_frames_version: int
+    model_version: str
+
+
+def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
+    """The failure or cancellation of a run, told to all that wait for it.
+
+    Raises:
+        ValueError: it was told before; who joined since is answered by ``failed_late``.
+    """
+    if state.finished_at_ms is not None:
+        raise ValueError(f"the end of run {state.run_id} has been announced")
+    return _failed(run, state, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
+
+
+def failed_late(run: RunIdentity, state: RunState, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+    """The answer to a request that joined a failed run after its failure was announced."""
+    return _failed(run, state, reason, [request], timestamp_ms, request_event_id(request.request_id, Outcome.FAILED))
+
+
+def _failed(
+    run: RunIdentity, state: RunState, reason: str, requests: Sequence[RequestRef], timestamp_ms: int | None, event_id: UUID
+) -> OutcomeEvent:
+    body = InferenceFailed(
+        run_id=run.run_id,
+        attempt=state.attempt,
+        tenant_id=run.tenant_id,
+        video_id=run.video_id,
+        cropped_frames_version=run.cropped_frames_version,
+        model_version=run.model_version,
+        outcome=Outcome.CANCELLED if state.outcome is Outcome.CANCELLED else Outcome.FAILED,
+        reason=reason,
+        spans_done=len(state.done),
+        spans_total=state.spans,
+        requests=list(requests),
+    )
+    return _event("inference.failed", run.video_id, body, event_id, timestamp_ms, _trace(requests))
+
+
+def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
+    """A rejection; one whose record held no ids is named by where it was read, and keeps its key as far as an event has room for it."""
+    source = UUID(int=0) if body.request_id is None else body.request_id
+    place = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
+    key = (received_key or b"")[:MAX_KEY_BYTES] if body.video_id is None else str(body.video_id).encode()
+    return OutcomeEvent(
+        "inference.rejected",
+        key,
+        body.to_bytes(),
+        _headers("inference.rejected", request_event_id(source, place), timestamp_ms, traceparent),
+    )
+
+
+def _started(state: RunState) -> RunStarted:
+    if state.started is None:
+        raise ValueError(f"run {state.run_id} has an outcome but was never started")
+    return state.started
+
+
+def _event(name: str, video_id: UUID, body: Record, event_id: UUID, timestamp_ms: int | None, traceparent: str | None) -> OutcomeEvent:
+    return OutcomeEvent(name, str(video_id).encode(), body.to_bytes(), _headers(name, event_id, timestamp_ms or 0, traceparent))
+
+
+def _headers(name: str, event_id: UUID, timestamp_ms: int, traceparent: str | None) -> dict[str, bytes]:
+    headers = {
+        "ce_specversion": b"1.0",
+        "ce_id": str(event_id).encode(),
+        "ce_type": f"extents.{name}.v1".encode(),
+        "ce_source": SOURCE.encode(),
+        "ce_time": datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds").encode(),
+        "content-type": b"application/json",
+    }
+    return headers if traceparent is None else {**headers, "traceparent": traceparent.encode()}
+
+
+def _trace(requests: Sequence[RequestRef]) -> str | None:
+    return next((request.traceparent for request in requests if request.traceparent), None)
+
+
+def _seconds(start_ms: int | None, end_ms: int | None) -> float:
+    return 0.0 if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000

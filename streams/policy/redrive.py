@@ -1,0 +1,97 @@
+"""What it takes to have dead letters handled again: a plan first, which can be shown, then the records to send. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid5
+
+from core.errors import PoisonError
+from core.identity import NAMESPACE, run_id
+from core.types import Priority
+from streams.policy.stored_letters import StoredLetter
+from streams.records import VideoEncoded, Work, decode
+from streams.topics import Topics
+
+HISTORY_HEADER: Final = "redriven_from"
+"""The places of the dead letters that a record was made from, oldest first, with spaces between them. A run's goes with its work."""
+
+MAX_PLACES: Final = 500
+MAX_HISTORY_BYTES: Final = 16 * 1024
+
+_OURS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
+"""Headers that were added when the record was set aside, or tried again: they tell of its past, not of what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record to send, in the place of one or more dead letters.
+
+    Attributes:
+        does: for people, what comes of it.
+    """
+
+    does: str
+    letters: tuple[StoredLetter, ...]
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
+    """A step for each run whose work records are among the letters, however many they are, and one for every other letter."""
+    by_run: dict[UUID, list[StoredLetter]] = {}
+    steps: list[Step] = []
+    for letter in letters:
+        work = _work(letter, topics)
+        if work is None:
+            steps.append(_again(letter))
+        else:
+            by_run.setdefault(work.run_id, []).append(letter)
+    return steps + [_run_again(found, topics) for found in by_run.values()]
+
+
+def _again(letter: StoredLetter) -> Step:
+    """The same bytes to the topic that they were first read from."""
+    headers = {name: value for name, value in letter.headers.items() if name not in _OURS}
+    return Step(f"send the record to {letter.topic} again", (letter,), letter.topic, letter.key, letter.value, headers | _history([letter]))
+
+
+def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
+    """A request for the run of these work records.
+
+    Its name follows from run, last attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
+    once; after that it is asking anew, since the request before may have been rejected.
+    """
+    work = max((decode(Work, letter.value) for letter in letters), key=lambda work: work.attempt)
+    forced = work.run_id != run_id(work.tenant_id, work.video_id, work.cropped_frames_version, work.model_version)
+    before = max(letter.redriven for letter in letters)
+    event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}" + (f"/{before}" if before else "")))
+    request = VideoEncoded(
+        tenant_id=work.tenant_id,
+        video_id=work.video_id,
+        cropped_frames_version=work.cropped_frames_version,
+        frame_count=work.frame_count,
+        model_version=work.model_version,
+        priority=work.priority,
+        force=forced,
+        event_id=event_id,
+    )
+    topic = topics.encoded_low if work.priority is Priority.LOW else topics.encoded
+    does = f"request run {work.run_id} again, after attempt {work.attempt}"
+    return Step(does, tuple(letters), topic, str(work.video_id).encode(), request.to_bytes(), _history(letters))
+
+
+def _work(letter: StoredLetter, topics: Topics) -> Work | None:
+    if letter.topic not in (topics.work_high, topics.work_low):
+        return None
+    try:
+        return decode(Work, letter.value)
+    except PoisonError:
+        return None
+
+
+def _history(letters: list[StoredLetter]) -> dict[str, bytes]:
+    before = [place for letter in letters for place in letter.header(HISTORY_HEADER).split()]
+    places = dict.fromkeys([*before, *(letter.id for letter in letters)])  # the letters of a run may have some in common
+    return {HISTORY_HEADER: " ".join(list(places)[-MAX_PLACES:]).encode()}

@@ -1,0 +1,294 @@
+"""The state of a run is a fold over its records in ``inference.results``: a pure function of one partition's order.
+
+The outcome is the first of: the last missing span done, a span failed for good, the deadline, a cancellation. Nothing
+here reads a clock; times come from the records. Folding a record again (Kafka delivers at least once) changes nothing,
+because the state holds the offset up to which it is folded.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from pydantic import AliasChoices, Field
+
+from core.frames import plan_span, span_count
+from core.types import Outcome
+from streams.records import (
+    DeadlinePassed,
+    LogRecord,
+    ReadWork,
+    Record,
+    RequestRef,
+    RunCancelled,
+    RunFinished,
+    RunJoined,
+    RunKey,
+    RunStarted,
+    SpanDone,
+    SpanFailed,
+    SpanTaken,
+)
+
+MAX_SPAN_TAKES: Final = 10
+"""A span taken so often without a result, hand-backs deducted, kills its workers: the run fails."""
+
+
+class Disposition(StrEnum):
+    """What became of a record; the label of a metric."""
+
+    COUNTED = "counted"
+    REPEATED = "repeated"
+    LATE = "late"
+    REFUSED = "refused"
+
+
+class RunState(Record):
+    """What is known of a run after the records up to ``offset``.
+
+    ``started`` is None while only a ``run_joined`` has been seen, and again once the run is finished: then what is left
+    is a marker (run, attempt, outcome, whom it answered) for requests and results that come late.
+    """
+
+    run_id: str
+    attempt: int
+    offset: int
+    started: RunStarted | None = None
+    started_at_ms: int | None = None
+    requests: list[RequestRef] = Field(default_factory=list)
+    """Requests that no announced outcome has answered yet."""
+    notified_count: int = Field(default=0, validation_alias=AliasChoices("notified_count", "told"))  # older states say told
+    """Number of leading requests that will have been notified of the outcome before the next attempt can begin."""
+    answered: list[str] = Field(default_factory=list)
+    takes: dict[int, int] = Field(default_factory=dict)
+    first_taken_ms: int | None = None
+    started_working_at: str | None = None
+    done: list[int] = Field(default_factory=list)
+    frame_size: list[int] | None = None
+    outcome: Outcome | None = None
+    outcome_at_ms: int | None = None
+    reason: str | None = None
+    failure: SpanFailed | None = None
+    finished_at_ms: int | None = None
+
+    @property
+    def spans(self) -> int:
+        return span_count(self.started.frame_count) if self.started else 0
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What all that is logged of this run can be found by."""
+        return {"run_id": self.run_id, "attempt": self.attempt, "video_id": str(self.started.video_id) if self.started else None}
+
+    @property
+    def needs_finishing(self) -> bool:
+        """The outcome stands and has yet to be announced, to all or to those who joined since."""
+        return self.outcome is not None and (self.finished_at_ms is None or bool(self.requests))
+
+    @property
+    def is_marker(self) -> bool:
+        """Finished, and nothing left to do."""
+        return self.finished_at_ms is not None and not self.requests
+
+    @property
+    def pairs_done(self) -> int:
+        if self.started is None:
+            return 0
+        return sum(plan_span(span, self.started.frame_count).pair_count for span in self.done)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The state after a record; ``stored`` is the span whose probabilities now count, ``dropped`` those that no longer do."""
+
+    state: RunState | None
+    disposition: Disposition
+    stored: int | None = None
+    dropped: tuple[int, ...] = ()
+
+
+def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: int) -> Folded:
+    """The state of a run after one more record of its log.
+
+    Args:
+        state: the state after the records before, None for an unknown run.
+        record: the record.
+        offset: its offset in its partition.
+        timestamp_ms: the time that Kafka keeps with it, in milliseconds since the epoch.
+    """
+    if state is not None and offset <= state.offset:
+        return Folded(state, Disposition.REPEATED)
+    match record:
+        case RunStarted():
+            return _started(state, record, offset, timestamp_ms)
+        case RunJoined():
+            return _joined(state, record, offset)
+    if state is None:
+        return Folded(None, Disposition.LATE)
+    state = state.model_copy(update={"offset": offset})
+    if isinstance(record, RunFinished):
+        return _finished(state, record, timestamp_ms)
+    if record.attempt != state.attempt or state.outcome is not None:
+        return Folded(state, Disposition.LATE)
+    if isinstance(record, RunCancelled):  # started or not
+        return Folded(_with_outcome(state, Outcome.CANCELLED, record.reason, timestamp_ms), Disposition.COUNTED)
+    if state.started is None:
+        return Folded(state, Disposition.LATE)
+    match record:
+        case SpanTaken():
+            return _taken(state, record, timestamp_ms)
+        case SpanDone():
+            return _done(state, record, timestamp_ms)
+        case SpanFailed():
+            return _failed(state, record, timestamp_ms)
+        case DeadlinePassed():
+            reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
+            return Folded(_with_outcome(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
+        case _:
+            assert_never(record)
+
+
+def deadline_ms(state: RunState) -> int | None:
+    """When the run's time is over, or None while the clock does not run: before the first span is taken, and after the outcome."""
+    if state.started is None or state.first_taken_ms is None or state.outcome is not None:
+        return None
+    return state.first_taken_ms + 1000 * state.started.deadline_seconds
+
+
+def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_ms: int) -> Folded:
+    if (
+        state is not None
+        and record.attempt == state.attempt
+        and state.outcome is None
+        and state.started
+        and record.pins() != state.started.pins()
+    ):
+        return _restarted(state, record, offset)
+    if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
+        return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
+    fresh = _attempt(state, record, offset)
+    update = {"started": record, "started_at_ms": timestamp_ms, "requests": _add_request(fresh, record.request)}
+    return Folded(fresh.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+
+
+def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
+    """Its admission was repeated under other pins (another precision, a layout replaced): all its spans are sent again with these."""
+    update = {
+        "offset": offset,
+        "started": record,
+        "takes": {},
+        "done": [],
+        "frame_size": None,
+        "requests": _add_request(state, record.request),
+    }
+    return Folded(state.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done))
+
+
+def _attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
+    """An attempt of which nothing is known yet, with the requests that the one before leaves to it.
+
+    They joined when its outcome stood already, and nobody may have told them.
+    """
+    fresh = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
+    if state is None:
+        return fresh
+    notified = (str(request.request_id) for request in state.requests[: state.notified_count])
+    return fresh.model_copy(update={"requests": state.requests[state.notified_count :], "answered": sorted({*state.answered, *notified})})
+
+
+def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
+    if state is None or record.attempt > state.attempt:
+        # Its run_started is still on the way, from another coordinator.
+        waiting = _attempt(state, record, offset)
+        waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request)})
+        return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+    requests = _add_request(state, record.request)
+    if requests == state.requests:
+        return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
+    return Folded(state.model_copy(update={"offset": offset, "requests": requests}), Disposition.COUNTED)
+
+
+def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
+    if record.span in state.done or record.span >= state.spans:
+        return Folded(state, Disposition.LATE)
+    takes = {**state.takes, record.span: state.takes.get(record.span, 0) + 1}
+    update: dict[str, object] = {"takes": takes}
+    if state.first_taken_ms is None:
+        update |= {"first_taken_ms": timestamp_ms, "started_working_at": record.taken_at.isoformat()}
+    state = state.model_copy(update=update)
+    if takes[record.span] > MAX_SPAN_TAKES:
+        reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
+        state = _with_outcome(state.model_copy(update={"failure": _given_up(record, reason)}), Outcome.FAILED, reason, timestamp_ms)
+    return Folded(state, Disposition.COUNTED)
+
+
+def _given_up(record: SpanTaken, reason: str) -> SpanFailed:
+    """What the worker would have said that took the span once too often."""
+    read = {name: getattr(record, name) for name in ReadWork.model_fields}
+    return SpanFailed(**read, span=record.span, worker=record.worker, failed_at=record.taken_at, final=True, error=reason)
+
+
+def _done(state: RunState, record: SpanDone, timestamp_ms: int) -> Folded:
+    assert state.started is not None
+    if record.span >= state.spans or record.pins() != state.started.pins():
+        return Folded(state, Disposition.REFUSED)
+    if record.span in state.done:
+        return Folded(state, Disposition.REPEATED)
+    size = [record.frame_width, record.frame_height]
+    if state.frame_size is not None and size != state.frame_size:
+        width, height = state.frame_size
+        reason = f"span {record.span} has frames of {size[0]}×{size[1]} pixels, the spans before it {width}×{height}"
+        return Folded(_with_outcome(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
+    takes = {span: count for span, count in state.takes.items() if span != record.span}
+    state = state.model_copy(update={"done": sorted([*state.done, record.span]), "takes": takes, "frame_size": size})
+    if len(state.done) == state.spans:
+        state = _with_outcome(state, Outcome.COMPLETED, None, timestamp_ms)
+    return Folded(state, Disposition.COUNTED, stored=record.span)
+
+
+def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
+    if record.span in state.done or record.span >= state.spans:
+        return Folded(state, Disposition.LATE)
+    if record.final:
+        state = _with_outcome(
+            state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms
+        )
+    else:
+        # Its own take alone: those of others stand, or a span that ends its workers would begin anew with each rebalance.
+        left = max(0, state.takes.get(record.span, 0) - 1)
+        state = state.model_copy(update={"takes": {**state.takes, record.span: left}})
+    return Folded(state, Disposition.COUNTED)
+
+
+def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded:
+    answered = [str(request) for request in record.answered]
+    waiting = [request for request in state.requests if str(request.request_id) not in answered]
+    if record.attempt < state.attempt and waiting != state.requests:
+        notified = sum(str(request.request_id) not in answered for request in state.requests[: state.notified_count])
+        update = {"requests": waiting, "notified_count": notified, "answered": sorted({*state.answered, *answered})}
+        return Folded(state.model_copy(update=update), Disposition.COUNTED)
+    if record.attempt != state.attempt or state.outcome is None:
+        return Folded(state, Disposition.LATE)
+    marker = RunState(
+        run_id=state.run_id,
+        attempt=state.attempt,
+        offset=state.offset,
+        requests=waiting,
+        answered=sorted({*state.answered, *answered}),
+        outcome=record.outcome,  # a result that could not be stored is announced as a failure
+        outcome_at_ms=state.outcome_at_ms,
+        reason=record.reason,
+        finished_at_ms=state.finished_at_ms or timestamp_ms,
+    )
+    return Folded(marker, Disposition.COUNTED, dropped=tuple(state.done))
+
+
+def _with_outcome(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> RunState:
+    # A failure's row, which lets the next attempt begin, follows its announcement.
+    update = {"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms, "notified_count": len(state.requests)}
+    return state.model_copy(update=update)
+
+
+def _add_request(state: RunState, request: RequestRef) -> list[RequestRef]:
+    """Those who wait, and one more, unless it waits or has been answered already."""
+    known = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
+    return state.requests if str(request.request_id) in known else [*state.requests, request]

@@ -1,0 +1,166 @@
+"""The Faust app as Extents runs it: settings that survived trials, and hooks for rebalances and lost acknowledgements."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import faust
+from faust.types import TP, EventT, TopicT, TransportT
+from mode.supervisors import CrashingSupervisor
+
+from core.settings import KafkaSettings
+from streams.processing.credentials import faust_credentials
+from streams.processing.transport import ExtentsTransport
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.topics import MAX_RECORD_BYTES, Topics
+
+POLL_RECORDS = 8
+TEN_YEARS = 10 * 365 * 86_400.0
+"""With full queues Faust stops polling; past the poll interval the client would leave its group and never come back.
+Our own watchdog looks after hangs."""
+
+
+class AcknowledgedEvent(faust.Event):
+    """An event that only its agent acknowledges.
+
+    Where Faust 0.15.3 runs without its compiled streams, a record that is taken off a queue while a rebalance is under way
+    is skipped *and acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
+    It came with faust-streaming/faust#223.
+    """
+
+    def ack(self) -> bool:
+        return self.message.tracked and super().ack()
+
+
+class ExtentsApp(faust.App):
+    """A Faust app whose assignment can be waited for; ``assignment`` is the present one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._current_assignment: Assignment | None = None
+        self._generation_over: int | None = None
+        self._beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._resources: list[AbstractAsyncContextManager[Any]] = []
+
+    def manage_resource(self, *resources: AbstractAsyncContextManager[Any]) -> None:
+        """Open these when the app starts, before any record is read, and close them when it has stopped."""
+        self._resources.extend(resources)
+
+    def run_in_background(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run this beside the agents, from the first recovery until the app stops. If it raises, the process ends."""
+        self._beside.append(main)
+
+    async def on_started_init_extra_tasks(self) -> None:
+        await super().on_started_init_extra_tasks()
+        for main in self._beside:
+            self.add_future(main())
+
+    async def on_start(self) -> None:
+        for resource in self._resources:
+            await self.async_exit_stack.enter_async_context(resource)
+        await super().on_start()
+
+    def _new_transport(self) -> TransportT:
+        return ExtentsTransport(self.conf.broker_consumer, self)
+
+    @property
+    def assignment(self) -> Assignment:
+        generation = self.consumer_generation_id
+        if self._current_assignment is None or self._current_assignment.generation != generation:
+            if self._current_assignment is not None:
+                self._current_assignment.revoke(self.loop)
+            self._current_assignment = Assignment(generation)
+            if self.should_stop or generation == self._generation_over:
+                self._current_assignment.revoke(self.loop)
+        return self._current_assignment
+
+    def partitions_of(self, topic: str) -> frozenset[int]:
+        """Those of a topic that are assigned to this worker."""
+        return frozenset(tp.partition for tp in self.consumer.assignment() if tp.topic == topic)
+
+    async def end_offset(self, topic: str, partition: int) -> int:
+        """The offset that the next record of an assigned partition will get."""
+        tp = TP(topic, partition)
+        return int((await self.consumer.highwaters(tp))[tp])
+
+    def assignment_of(self, event: EventT[bytes]) -> Assignment:
+        """The assignment in which a record was read.
+
+        Raises:
+            AssignmentRevoked: it is over.
+        """
+        assignment = self.assignment
+        if event.message.generation_id != assignment.generation:
+            raise AssignmentRevoked
+        assignment.check()
+        return assignment
+
+    def on_rebalance_start(self) -> None:
+        self._generation_over = self.consumer_generation_id  # also for who asks for its assignment for the first time now
+        if self._current_assignment is not None:
+            self._current_assignment.revoke(self.loop)
+        super().on_rebalance_start()
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self._generation_over = None  # a group that is made anew counts from 1 again
+        if self._current_assignment is not None and self._current_assignment.revoked:
+            self._current_assignment = None
+        await super()._on_partitions_assigned(assigned, generation_id)
+
+    async def _stop_consumer(self) -> None:
+        # Faust waits here for records in flight: those that only wait let go first.
+        if self._current_assignment is not None:
+            self._current_assignment.revoke(self.loop)
+        await super()._stop_consumer()
+
+    def _on_rebalance_when_stopped(self) -> None:
+        """Nothing. Faust closes the client here, with which what is finished last has yet to be acknowledged, and waits for that."""
+
+    def _create_directories(self) -> None:
+        """Make none: tables are kept in memory, and nothing else of Faust's lies on disk."""
+
+    def raw_topic(self, name: str) -> TopicT:
+        """A topic of bytes. Typed topics drop and acknowledge what they cannot decode."""
+        return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw", allow_empty=True)
+
+
+def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int, **options: Any) -> ExtentsApp:
+    """Build the app of one role.
+
+    Args:
+        partitions: how many partitions one worker may be assigned at most; one full queue blocks every topic, so the
+            queues must hold all that the fetcher may have read for them.
+    """
+    return ExtentsApp(
+        topics.group(role),
+        broker=[f"kafka://{server}" for server in kafka.servers],
+        broker_credentials=faust_credentials(kafka),
+        processing_guarantee="at_least_once",
+        broker_max_poll_records=POLL_RECORDS,
+        stream_buffer_maxsize=max(4096, 5 * partitions * POLL_RECORDS),
+        broker_max_poll_interval=TEN_YEARS,
+        broker_session_timeout=kafka.session_timeout_seconds,
+        broker_heartbeat_interval=kafka.heartbeat_interval_seconds,
+        broker_rebalance_timeout=kafka.rebalance_timeout_seconds,
+        broker_request_timeout=kafka.request_timeout_seconds,
+        broker_commit_interval=1.0,
+        producer_acks=-1,
+        producer_request_timeout=min(60.0, kafka.request_timeout_seconds),
+        producer_max_request_size=MAX_RECORD_BYTES,
+        producer_partitioner=None,
+        consumer_auto_offset_reset="earliest",
+        store="memory://",
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=topics.settings.results_partitions,
+        stream_wait_empty=True,
+        agent_supervisor=CrashingSupervisor,
+        Event=AcknowledgedEvent,
+        Table="streams.processing.confirmed_table:ConfirmedTable",
+        TableManager="streams.processing.recovery:UnboundedTableManager",
+        web_enabled=False,
+        loghandlers=[],
+        logging_config=None,
+        **options,
+    )

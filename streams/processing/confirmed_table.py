@@ -1,0 +1,93 @@
+"""A Faust table whose changes are confirmed by the brokers before a record is acknowledged."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import faust
+import orjson
+from aiokafka.errors import KafkaError
+from faust.types import EventT, FutureMessage
+
+from core.logging import get_logger
+
+log = get_logger(__name__)
+
+
+class ConfirmedTable(faust.Table[bytes, bytes]):
+    """A table that can wait until the brokers have every change made so far.
+
+    Plain Faust sends changes without waiting, so that offsets can be committed before the changes they stand for are stored.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._unconfirmed: dict[bytes, FutureMessage] = {}
+        self.outdated: set[bytes] = set()
+        """Keys whose last record in the changelog may be an older state than ours: compaction would leave that one alone."""
+
+    def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
+        # A partition keeps its order, so a key's last change confirms those before it.
+        self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
+        return future
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
+        """As Faust's, but a state never goes back to an older one of its run.
+
+        A process that is superseded may send a change when it wakes, after all that its successor has written.
+        """
+        for event in batch:
+            key, value = cast(bytes, event.key), cast(bytes | None, event.value)
+            if b"/" in key or not _is_older(value, self.data.get(key)):
+                super().apply_changelog_batch([event])
+                self.outdated.discard(key)
+            else:
+                self.outdated.add(key)
+
+    def write_again(self, partition_of: Callable[[bytes], int]) -> None:
+        """Put what is current behind what is outdated."""
+        for key in self.outdated & self.data.keys():
+            self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")
+        self.outdated.clear()
+
+    def forget(self, lost: Callable[[bytes], bool]) -> None:
+        """Drop the keys of partitions that are another's now, without a word to their changelog.
+
+        They are removed from the store itself, for the table would write tombstones over what the new owner writes; and
+        what failed of them is not sent again.
+        """
+        for keys in (cast(dict[bytes, Any], cast(Any, self.data).data), self._unconfirmed):
+            for key in list(filter(lost, keys)):
+                del keys[key]
+
+    async def confirmed(self) -> None:
+        """Wait until the changes made so far are with the brokers."""
+        for key, future in list(self._unconfirmed.items()):
+            await self._confirm(key, future)
+
+    async def _confirm(self, key: bytes, future: FutureMessage) -> None:
+        """Wait for one change, or a later one of its key; what failed is sent again, as often as it takes."""
+        while True:
+            try:
+                await asyncio.shield(future)
+            except KafkaError as error:
+                log.warning("changelog.retried", error=repr(error))
+                await asyncio.sleep(1.0)
+                latest = self._unconfirmed.get(key)
+                if latest is None:
+                    return
+                if latest is future:
+                    value = self.data.get(key)
+                    latest = self.send_changelog(future.message.partition, key, value, value_serializer="raw")
+                future = latest
+            else:
+                if self._unconfirmed.get(key) is future:
+                    del self._unconfirmed[key]
+                return
+
+
+def _is_older(state: bytes | None, stored: bytes | None) -> bool:
+    """Whether a state is folded to an earlier record than the one that is stored."""
+    if state is None or stored is None:
+        return False
+    return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])

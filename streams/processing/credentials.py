@@ -1,0 +1,16 @@
+"""How Faust logs in to the brokers."""
+
+from faust import SASLCredentials, SSLCredentials
+from faust.types.auth import CredentialsT
+
+from core.settings import KafkaSettings
+from streams.kafka.connection import login, ssl_context
+
+
+def faust_credentials(kafka: KafkaSettings) -> CredentialsT | None:
+    """The settings' credentials. Faust takes SASL without an SSL context for plaintext."""
+    context = ssl_context(kafka)
+    if kafka.security_protocol.startswith("SASL"):
+        username, password = login(kafka)
+        return SASLCredentials(username=username, password=password, ssl_context=context, mechanism=kafka.sasl_mechanism)
+    return None if context is None else SSLCredentials(context)

@@ -1,0 +1,160 @@
+"""Many records in flight, acknowledged in the order in which they were read, partition by partition.
+
+Faust commits past work in flight when acknowledgements come out of order (its issue #606), so an agent hands its
+records to a processor: each is handled in a task of its own, and acknowledged when it and all before it in its partition are done.
+"""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import cast
+
+import faust
+from faust.types import TP, ChannelT, EventT, Message, StreamT
+
+from core.logging import get_logger
+from core.metrics import IN_FLIGHT, OLDEST_RECORD
+from streams.processing.app import ExtentsApp
+from streams.received import ReceivedRecord
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+
+log = get_logger(__name__)
+
+Handler = Callable[[ReceivedRecord, Assignment], Awaitable[None]]
+"""Called in the order of the records; the awaitable that it returns runs beside the others."""
+
+
+class _State(Enum):
+    WORKING = auto()
+    DONE = auto()
+    RELEASED = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    event: EventT[bytes]
+    read_at: float
+    state: _State = _State.WORKING
+    abandoned: bool = False
+    """A record before it was let go: it is not to be acknowledged, and comes again."""
+
+
+class OrderedProcessor:
+    """The records of one stream in flight.
+
+    A handler returns when what the record caused is durable, raises ``AssignmentRevoked`` to let the record go (it comes
+    again), and must not raise anything else: that ends the process, with the offset held.
+    """
+
+    def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int) -> None:
+        self._app, self._topic, self._handle, self._limit = app, topic, handle, limit
+        self._partitions: dict[TP, deque[_Item]] = defaultdict(deque)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Condition()
+        self._queue_empty: Callable[[], bool] = lambda: True
+        self._entering = False
+        IN_FLIGHT.labels(topic).set_function(lambda: self.in_flight)
+        OLDEST_RECORD.labels(topic).set_function(self._oldest_seconds)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(map(len, self._partitions.values()))
+
+    @property
+    def drained(self) -> bool:
+        """Nothing in flight, and nothing read ahead."""
+        return self.in_flight == 0 and self._queue_empty()
+
+    async def handled_to(self, partition: int) -> int:
+        """The offset up to which the records of a partition have been handled; -1 while that is unknown."""
+        tp = TP(self._topic, partition)
+        items = self._partitions.get(tp)
+        if items:
+            return items[0].event.message.offset
+        if self._entering or not self._queue_empty():
+            return -1
+        return await self._app.consumer.position(tp) or 0
+
+    async def wait_drained(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self.drained)
+
+    async def consume(self, source: StreamT[bytes]) -> None:
+        """Handle the records of a stream until it ends. The body of an agent."""
+        stream = cast("faust.Stream[bytes]", cast("faust.Stream[bytes]", source).noack())
+        self._queue_empty = cast(ChannelT[bytes], stream.channel).queue.empty
+        async for event in stream.events():
+            self._entering = True
+            try:
+                assignment = self._app.assignment_of(event)
+                await assignment.until_revoked(self._wait_for_room())
+                assignment.check()
+            except AssignmentRevoked:
+                self._app.consumer.unacked.discard(event.message)
+                continue
+            finally:
+                self._entering = False
+            item = _Item(event, time.monotonic())
+            self._partitions[event.message.tp].append(item)
+            task = asyncio.create_task(self._work(stream, item, self._handle(received_record(event.message), assignment)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _wait_for_room(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self.in_flight < self._limit)
+
+    async def _work(self, stream: "faust.Stream[bytes]", item: _Item, handled: Awaitable[None]) -> None:
+        try:
+            await handled
+            item.state = _State.DONE
+        except AssignmentRevoked:
+            item.state = _State.RELEASED
+        except Exception as error:
+            message = item.event.message
+            log.exception("record.crashed", topic=message.topic, partition=message.partition, offset=message.offset)
+            await self._app.crash(error)
+            return
+        if item.abandoned:
+            self._app.consumer.unacked.discard(item.event.message)
+            return
+        await self._advance(stream, item.event.message.tp)
+        async with self._room:
+            self._room.notify_all()
+
+    async def _advance(self, stream: "faust.Stream[bytes]", tp: TP) -> None:
+        items = self._partitions[tp]
+        while items and items[0].state is not _State.WORKING:
+            item = items.popleft()
+            if item.state is _State.DONE:
+                await stream.ack(item.event)
+                continue
+            # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
+            # What is worked on is waited for all the same, since it ends by itself, or finishes what it would be a pity to lose.
+            for after in (item, *items):
+                after.abandoned = True
+                if after.state is not _State.WORKING:
+                    self._app.consumer.unacked.discard(after.event.message)
+            items.clear()
+
+    def _oldest_seconds(self) -> float:
+        heads = [items[0].read_at for items in self._partitions.values() if items]
+        return time.monotonic() - min(heads) if heads else 0.0
+
+
+def received_record(message: Message) -> ReceivedRecord:
+    """A Faust message as plain values. The last header counts where a name is repeated; one without a value is empty."""
+    headers = message.headers or {}
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return ReceivedRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=int(1000 * message.timestamp),
+        key=message.key,
+        value=message.value,
+        headers={name: value or b"" for name, value in pairs},
+    )

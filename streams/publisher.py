@@ -1,0 +1,61 @@
+"""Sends what the service writes to its topics, confirmed and counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.metrics import DEAD_LETTERS, EVENTS
+from core.types import Priority
+from streams.policy.dead_letters import DeadLetter
+from streams.policy.outcomes import OutcomeEvent
+from streams.policy.quarantine import QuarantineNotice
+from streams.processing.producer import Producer
+from streams.records import Cancelled
+from streams.runtime.assignment import Assignment
+from streams.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Every method returns when the brokers have the record.
+
+    Raises:
+        AssignmentRevoked: a rebalance or a stop began before the record was confirmed; it may have been sent.
+    """
+
+    topics: Topics
+    producer: Producer
+
+    async def publish_outcome(self, assignment: Assignment, event: OutcomeEvent) -> None:
+        await self.producer.send(assignment, self.topics.name(event.name), event.key, event.value, headers=event.headers)
+        EVENTS.labels(event.name).inc()
+
+    async def dead_letter(self, assignment: Assignment, letter: DeadLetter) -> None:
+        await self.producer.send(assignment, self.topics.dead_letter, letter.key, letter.value, headers=letter.headers)
+        topic = letter.headers["origin"].decode().rsplit("/", 2)[0]
+        DEAD_LETTERS.labels(topic, letter.headers["reason"].decode()).inc()
+
+    async def append_to_run_log(self, assignment: Assignment, run_id: str, value: bytes, grace_seconds: float = 0.0) -> None:
+        """Append a record to the log of a run.
+
+        Args:
+            grace_seconds: how long the send may still take after the assignment was revoked.
+        """
+        partition = self.topics.results_partition(run_id)
+        await self.producer.send(assignment, self.topics.results, run_id.encode(), value, partition=partition, grace_seconds=grace_seconds)
+
+    async def send_work(
+        self,
+        assignment: Assignment,
+        priority: Priority,
+        key: bytes | None,
+        value: bytes,
+        *,
+        partition: int | None = None,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Send one span to the GPU workers."""
+        await self.producer.send(assignment, self.topics.work(priority), key, value, partition=partition, headers=headers)
+
+    async def notify_workers(self, assignment: Assignment, notice: Cancelled | QuarantineNotice) -> None:
+        """Send a notice that every GPU worker reads: a cancelled attempt, or a span to compute alone."""
+        await self.producer.send(assignment, self.topics.cancelled, str(notice.run_id).encode(), notice.to_bytes())

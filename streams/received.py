@@ -1,0 +1,38 @@
+"""A record as a worker reads it from a topic: plain bytes, and where they were."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streams.records import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRecord:
+    """One record of a partition.
+
+    Attributes:
+        timestamp_ms: the time that Kafka keeps with the record, in milliseconds since the epoch.
+        headers: by name; the last one counts where a name is repeated.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(topic=self.topic, partition=self.partition, offset=self.offset)
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What a log line names the record by."""
+        return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+
+    def header(self, name: str) -> str | None:
+        """A header as text for people and rows, cut at 500 characters; None where there is none."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode(errors="replace")[:500]

@@ -1,0 +1,31 @@
+"""A work record goes whole into the log of its run, when it is taken and when it fails: it must fit there."""
+
+from types import SimpleNamespace
+
+import orjson
+import pytest
+
+from core.errors import PoisonError
+from streams.agents.infer import MAX_WORK_BYTES, check_size
+from streams.policy.redrive import MAX_HISTORY_BYTES
+from streams.records import Work, decode
+from tests.streams.run_logs import work
+
+
+def record(value: bytes, **headers: bytes) -> SimpleNamespace:
+    return SimpleNamespace(value=value, headers=headers)
+
+
+def test_ours_are_far_smaller():
+    """With the longest history that a run can bring along, too."""
+    check_size(record(work().to_bytes(), redriven_from=b"x" * MAX_HISTORY_BYTES, traceparent=b"00-" + b"1" * 500))
+    assert len(work().to_bytes()) < MAX_WORK_BYTES / 20
+
+
+@pytest.mark.parametrize("headers", [False, True])
+def test_a_large_one_is_poison(headers: bool):
+    """It would be read as a span, unknown fields and all, and the worker could not even say that it failed."""
+    large = orjson.dumps({**orjson.loads(work().to_bytes()), "note": "x" * MAX_WORK_BYTES})
+    assert decode(Work, large) == work()
+    with pytest.raises(PoisonError, match=rf"a work record of \d+ bytes; ours have at most {MAX_WORK_BYTES}"):
+        check_size(record(work().to_bytes(), note=large) if headers else record(large))

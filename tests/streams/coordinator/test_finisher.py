@@ -1,0 +1,140 @@
+"""The finisher works on what a run is when its turn comes, and tells an outcome once."""
+
+import asyncio
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+
+from core.types import Outcome
+from streams.coordinator.finisher import Finisher
+from streams.policy.run_log import RunState
+from streams.records import RunFinished
+from streams.runtime.assignment import Assignment
+from tests.streams.run_logs import request, started
+from tests.streams.waiting import until
+
+MS = 1_700_000_000_000
+
+
+def failed_run(number: int, *requests: int, **changes: object) -> RunState:
+    state = RunState(
+        run_id=str(UUID(int=number)),
+        attempt=1,
+        offset=number,
+        started=started().model_copy(update={"run_id": UUID(int=number)}),
+        requests=[request(one) for one in requests],
+        outcome=Outcome.FAILED,
+        reason="it broke",
+    )
+    return state.model_copy(update=changes)
+
+
+class Coordinator:
+    """What a finisher stands beside: states of runs, and a log that takes what it writes. Announcing waits to be let through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
+        self.active: dict[str, RunState] = {}
+        self.announced: list[RunState] = []
+        self.logged: list[str] = []
+        self.through = asyncio.Event()
+        announce = self._announce
+
+        async def announced(finisher, state, assignment):
+            return await announce(state)
+
+        monkeypatch.setattr(Finisher, "_announce", announced)
+        app = SimpleNamespace(assignment=Assignment(1), crash=self._crash)
+        publisher = SimpleNamespace(append_to_run_log=self._log)
+        nothing = SimpleNamespace()
+        self.spans: set[tuple[str, int, int]] = set()
+        runs = SimpleNamespace(active=self.active, has_span=lambda *key: key in self.spans)
+        self.finisher = Finisher(app, runs, publisher, nothing, nothing, nothing, nothing, concurrency, nothing, nothing)
+
+    async def _announce(self, state: RunState) -> RunFinished:
+        self.announced.append(state)
+        await self.through.wait()
+        answered = [one.request_id for one in state.requests]
+        return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=Outcome.FAILED, reason="it broke", answered=answered)
+
+    async def _log(self, assignment, run_id, data) -> None:
+        self.logged.append(run_id)
+
+    async def _crash(self, error) -> None:
+        raise AssertionError("crashed") from error
+
+    def put(self, state: RunState) -> None:
+        """What the fold does: the state is kept while there is something to do, and the finisher told."""
+        if state.is_marker:
+            self.active.pop(state.run_id, None)
+        else:
+            self.active[state.run_id] = state
+        self.finisher.notice(state)
+
+
+async def test_a_run_that_is_finished_while_it_waits_for_room_is_left_alone(monkeypatch):
+    """Its spans are gone by then: whoever began would crash."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    first, second = failed_run(1, 1), failed_run(2, 2)
+    beside.put(first)
+    beside.put(second)
+    await until(lambda: beside.announced)
+    beside.put(second.model_copy(update={"finished_at_ms": MS, "requests": []}))
+    beside.through.set()
+    await until(lambda: not beside.finisher._tasks)
+    assert beside.announced == [first]
+
+
+async def test_who_joined_while_it_waited_for_room_is_told_with_the_others(monkeypatch):
+    """The state is taken anew when its turn comes."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    beside.put(failed_run(1, 1))
+    beside.put(failed_run(2, 2))
+    await until(lambda: beside.announced)
+    beside.put(failed_run(2, 2, 3))
+    beside.through.set()
+    await until(lambda: len(beside.logged) == 2 and not beside.finisher._tasks)
+    assert [len(state.requests) for state in beside.announced] == [1, 2]
+
+
+async def test_the_outcome_is_told_once_whoever_joins_before_its_end_is_folded(monkeypatch):
+    """Who joins after it was sent is answered when the end is folded, not by telling all of it again: no second dead letter."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    beside.through.set()
+    beside.put(failed_run(1, 1))
+    await until(lambda: beside.logged and not beside.finisher._tasks)
+    beside.put(failed_run(1, 1, 2))
+    await asyncio.sleep(0.05)
+    assert len(beside.announced) == 1
+    beside.put(failed_run(1, 2, finished_at_ms=MS))
+    await until(lambda: len(beside.logged) == 2 and not beside.finisher._tasks)
+    assert [one.request_id for one in beside.announced[-1].requests] == [request(2).request_id]
+    beside.put(failed_run(1, finished_at_ms=MS))
+    assert beside.finisher._answered == {}
+
+
+async def test_the_next_attempt_is_told_for_itself(monkeypatch):
+    """What was sent of one attempt holds back nothing of the next."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    beside.through.set()
+    beside.put(failed_run(1, 1))
+    await until(lambda: beside.logged and not beside.finisher._tasks)
+    beside.put(failed_run(1, 1, attempt=2))
+    await until(lambda: len(beside.logged) == 2)
+    assert [state.attempt for state in beside.announced] == [1, 2]
+
+
+async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypatch):
+    """Its state was stored and a result was not: the run is left alone until the result's record has come again."""
+    beside = Coordinator(monkeypatch, concurrency=1)
+    beside.through.set()
+    state = failed_run(1, 1, outcome=Outcome.COMPLETED, reason=None)
+    beside.spans = {(state.run_id, 1, span) for span in range(1, state.spans)}
+    beside.active[state.run_id] = state
+    beside.finisher.after_recovery()
+    await asyncio.sleep(0.05)
+    assert not beside.announced
+    beside.spans.add((state.run_id, 1, 0))
+    beside.finisher.notice(state)
+    await until(lambda: beside.logged)
+    assert beside.announced == [state]

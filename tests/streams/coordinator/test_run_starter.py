@@ -1,0 +1,116 @@
+"""A request that is delivered again, when what is limited, found or stored has changed since it was decided."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+
+from core.admission import AdmissionAnswer, Decision
+from core.errors import MissingObjectError
+from core.settings import AdmissionSettings
+from streams.agents import admit
+from streams.agents.admit import Admission
+from streams.coordinator.candidate import Candidate, PinnedRun
+from streams.coordinator.run_starter import RunStarter
+from streams.records import Pins, decode_log
+from streams.runtime.assignment import Assignment
+from tests.storage import admission_requests
+from tests.streams.run_logs import RUN, pins, request
+
+ANSWER = AdmissionAnswer(decision=Decision.RUN, run_id=str(RUN), attempt=1, rejection=None, found_run=None, repeated=True)
+PINNED = PinnedRun(Pins(**pins()), "builtin/builtin.safetensors")
+REQUEST = admission_requests.request()
+
+
+class Starting(RunStarter):
+    """With a job of this status, data that is there or not, and a note of what it sent."""
+
+    __slots__ = ("looked_up", "sent")
+
+    @classmethod
+    def beside(cls, status: str, pinned: PinnedRun | Exception) -> "Starting":
+        async def find_job(run_id: UUID) -> SimpleNamespace:
+            return SimpleNamespace(attempt=1, status=status, model_version="decided")
+
+        async def call(assignment, action):
+            return await action()
+
+        async def pin(candidate: Candidate) -> PinnedRun:
+            made.looked_up = candidate.request
+            if isinstance(pinned, Exception):
+                raise pinned
+            return pinned
+
+        async def append_to_run_log(assignment, run_id, value):
+            record = decode_log(value)
+            made.sent.append((record.kind, record.attempt))
+
+        publisher = SimpleNamespace(append_to_run_log=append_to_run_log)
+        made = cls(None, publisher, SimpleNamespace(find_job=find_job), SimpleNamespace(pin=pin), SimpleNamespace(call=call))
+        made.sent = []
+        return made
+
+    async def _send(self, candidate: Candidate, promised: PinnedRun) -> None:
+        self.sent.append(("run", promised.pins.attempt))
+
+    async def start_again(self, pinned: PinnedRun | None = None) -> list[tuple[str, object]]:
+        record = SimpleNamespace(timestamp_ms=0)
+        await self.start(Candidate(record, Assignment(1), REQUEST, SimpleNamespace(), request(1), pinned, ANSWER))
+        return self.sent
+
+
+GONE = MissingObjectError("modulo_1/chunk_0000000001.webm is missing")
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+async def test_what_was_decided_is_sent_again_whatever_is_limited_or_found_now(status):
+    """A lower limit, or another run that is finished by now, cancels nothing: the steps are repeated."""
+    assert await Starting.beside(status, PINNED).start_again() == [("run", 1)]
+
+
+async def test_a_run_that_is_under_way_is_not_given_up():
+    """Its chunks have gone meanwhile: its spans tell, or its deadline does. It is not cancelled behind their back."""
+    assert await Starting.beside("running", GONE).start_again() == []
+
+
+async def test_a_run_that_was_never_under_way_is_given_up():
+    """Its data went away before anything of it was taken. Its log is told who waits, and then to end, unless it has ended."""
+    assert await Starting.beside("queued", GONE).start_again() == [("run_joined", 1), ("run_cancelled", 1)]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+async def test_a_run_that_is_over_is_left_alone(status):
+    """It was answered by its outcome."""
+    assert await Starting.beside(status, GONE).start_again() == []
+
+
+async def test_another_default_model_changes_nothing_about_what_was_decided():
+    """The event names no model, and the default is another by now: the run is sent with the model it was decided with."""
+    other = replace(PINNED, pins=PINNED.pins.model_copy(update={"run_id": UUID(int=9), "model_version": "other"}))
+    starting = Starting.beside("queued", PINNED)
+    assert await starting.start_again(pinned=other) == [("run", 1)]
+    assert (starting.looked_up.run_id, starting.looked_up.model_version) == (RUN, "decided")
+
+
+@pytest.mark.parametrize("decided", [True, False])
+async def test_a_low_request_that_was_decided_does_not_wait_for_itself(monkeypatch, decided):
+    """The limit is reached by jobs decided before a kill: theirs are sent, or nothing would ever make room; new ones wait."""
+    looked = []
+
+    async def count_unfinished(priority):
+        looked.append(priority)
+        return 1 if len(looked) < 3 else 0
+
+    async def find_answer(request_id):
+        return SimpleNamespace() if decided else None
+
+    async def call(assignment, action):
+        return await action()
+
+    settings, nothing = AdmissionSettings(_env_file=None, low_jobs_limit=1), SimpleNamespace()
+    rows = SimpleNamespace(count_unfinished=count_unfinished, find_answer=find_answer)
+    admission = Admission(settings, nothing, rows, nothing, nothing, SimpleNamespace(call=call))
+    monkeypatch.setattr(admit, "LOW_JOBS_PAUSE_SECONDS", 0.0)
+    await admission._wait_for_low(Candidate(nothing, Assignment(1), REQUEST, None, request(1)))
+    assert len(looked) == (1 if decided else 3)

@@ -1,0 +1,59 @@
+"""Cancelled attempts, read from a real topic."""
+
+from uuid import UUID
+
+import pytest
+
+from core.errors import ConfigurationError
+from streams.gpu_worker.cancellations import Cancellations
+from streams.kafka.topic_admin import ensure_topics
+from streams.policy.quarantine import QuarantineNotice
+from streams.records import Cancelled
+from tests.streams.run_logs import RUN, work
+from tests.streams.waiting import until
+
+
+@pytest.fixture
+async def topic(topics, kafka) -> str:
+    await ensure_topics([spec for spec in topics.specs() if spec.name == topics.cancelled], kafka)
+    return topics.cancelled
+
+
+def cancelled(attempt: int, run_id: UUID = RUN) -> bytes:
+    return Cancelled(run_id=run_id, attempt=attempt, reason="failed").to_bytes()
+
+
+async def test_what_was_cancelled_before_is_known_at_once(topic, kafka, send):
+    """Entering reads the topic whole: attempts up to the cancelled one are covered, later ones and other runs are not."""
+    await send(topic, cancelled(2))
+    await send(topic, b"no record")
+    await send(topic, cancelled(1))
+    async with Cancellations(kafka, topic) as cancellations:
+        assert [cancellations.covers(work(attempt=attempt)) for attempt in (1, 2, 3)] == [True, True, False]
+        assert not cancellations.covers(work(run_id=UUID(int=99)))
+
+
+async def test_what_is_cancelled_later_is_followed(topic, kafka, send):
+    """Without a group, and past records that cannot be read."""
+    async with Cancellations(kafka, topic) as cancellations:
+        assert not cancellations.covers(work())
+        await send(topic, b"\xff")
+        await send(topic, cancelled(1))
+        await until(lambda: cancellations.covers(work()))
+
+
+async def test_a_missing_topic_is_named(kafka):
+    """A worker that starts before the topics are there ends with a line that says how to make them."""
+    with pytest.raises(ConfigurationError, match=r"^no topic nowhere\.cancelled on the brokers .* extents topics create"):
+        async with Cancellations(kafka, "nowhere.cancelled"):
+            pass
+
+
+async def test_suspects_are_known_by_run_attempt_and_span(topic, kafka, send):
+    """A span that is to be worked on alone is that one, of that attempt, and is not cancelled."""
+    await send(topic, QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes())
+    async with Cancellations(kafka, topic) as cancellations:
+        assert cancellations.is_quarantined(work(span=1))
+        assert not cancellations.covers(work(span=1))
+        others = [work(span=0), work(span=1, attempt=2), work(span=1, run_id=UUID(int=99))]
+        assert not any(cancellations.is_quarantined(other) for other in others)

@@ -1,0 +1,37 @@
+"""Which spans are suspected of ending their workers."""
+
+from core.types import Outcome
+from streams.policy.quarantine import SUSPECT_TAKES, QuarantineNotice, decode_notice, quarantine_notice
+from streams.policy.run_log import MAX_SPAN_TAKES, RunState, fold
+from streams.records import LogRecord
+from tests.streams.run_logs import RUN, done, failed, started, taken
+
+
+def suspicions(log: list[LogRecord]) -> list[int]:
+    """The places in the log at which a span becomes, or is still, suspect."""
+    state: RunState | None = None
+    found = []
+    for offset, record in enumerate(log):
+        state = fold(state, record, offset, 1000 * offset).state
+        assert state is not None
+        suspected = quarantine_notice(state, record)
+        if suspected is not None:
+            assert (suspected.run_id, suspected.attempt, suspected.span) == (RUN, 1, 0)
+            assert decode_notice(suspected.to_bytes()) == QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=0)
+            found.append(offset)
+    assert state is None or state.outcome in (None, Outcome.FAILED)
+    return found
+
+
+def test_half_of_the_takes_make_a_suspect() -> None:
+    """From the take on that is half of what is granted, each take says so; the last, which fails the run, need not."""
+    log = [started(), *[taken(0)] * (MAX_SPAN_TAKES + 1)]
+    assert suspicions(log) == list(range(SUSPECT_TAKES, MAX_SPAN_TAKES + 1))
+
+
+def test_a_span_that_was_handed_back_or_done_is_none() -> None:
+    """A take that was handed back does not count, and none of those before a result."""
+    few = [taken(0)] * (SUSPECT_TAKES - 1)
+    assert suspicions([started(), *few, *[failed(0, final=False), taken(0)] * MAX_SPAN_TAKES]) == []
+    assert suspicions([started(), *few, done(0), *few]) == []
+    assert suspicions([started(), *few, taken(1), taken(1)]) == []

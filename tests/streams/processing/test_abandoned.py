@@ -1,0 +1,51 @@
+"""A record that is worked on when an earlier one of its partition is let go: waited for, and never acknowledged."""
+
+import asyncio
+from types import SimpleNamespace
+
+from faust.types import TP
+
+from streams.processing.ordered_processor import OrderedProcessor, _Item, _State
+from streams.runtime.assignment import AssignmentRevoked
+
+
+async def test_what_is_worked_on_is_waited_for_and_not_acknowledged():
+    """Faust waits for what is not acknowledged: a GPU call that has begun must be among it until its result is sent."""
+    acked, computed = list[object](), asyncio.Event()
+
+    async def ack(event) -> None:
+        acked.append(event)
+
+    async def release() -> None:
+        raise AssignmentRevoked
+
+    tp = TP("t", 0)
+    messages = [SimpleNamespace(tp=tp, topic="t", partition=0, offset=offset) for offset in range(3)]
+    unacked = Unacked(messages)
+    processor = OrderedProcessor(
+        SimpleNamespace(consumer=SimpleNamespace(unacked=unacked)), "abandoned", lambda record, assignment: release(), 10
+    )
+    items = [_Item(SimpleNamespace(message=message), 0.0) for message in messages]
+    processor._partitions[tp].extend(items)
+    stream, outcomes = SimpleNamespace(ack=ack), (release(), computed.wait(), release())
+    tasks = [asyncio.create_task(processor._work(stream, *one)) for one in zip(items, outcomes, strict=True)]
+    await asyncio.gather(tasks[0], tasks[2])
+    assert unacked.left() == [1]
+    assert processor.in_flight == 0
+    computed.set()
+    await tasks[1]
+    assert (unacked.left(), acked) == ([], [])
+    assert items[1].state is _State.DONE
+
+
+class Unacked:
+    """Faust's set of messages in flight, by identity: these have no hash."""
+
+    def __init__(self, messages: list[SimpleNamespace]) -> None:
+        self._messages = messages
+
+    def discard(self, message: SimpleNamespace) -> None:
+        self._messages = [one for one in self._messages if one is not message]
+
+    def left(self) -> list[int]:
+        return [message.offset for message in self._messages]

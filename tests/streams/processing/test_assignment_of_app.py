@@ -1,0 +1,39 @@
+"""The assignment of an app, whoever asks for it when."""
+
+import faust
+import pytest
+
+from core.settings import KafkaSettings, TopicSettings
+from streams.processing.app import ExtentsApp, make_app
+from streams.topics import COORDINATOR, Topics
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> ExtentsApp:
+    async def assigned(app, assigned, generation_id=0) -> None:
+        """Faust's part, which needs brokers."""
+
+    monkeypatch.setattr(faust.App, "_on_partitions_assigned", assigned)
+    topics = Topics(TopicSettings(_env_file=None))
+    return make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
+
+
+async def test_one_asked_for_after_a_rebalance_has_begun_is_over(app: ExtentsApp) -> None:
+    """A worker that was idle for a whole generation begins nothing in the moments before its partitions are taken."""
+    app.consumer_generation_id = 5
+    app.on_rebalance_start()
+    assert app.assignment.revoked
+    app.consumer_generation_id = 6
+    await app._on_partitions_assigned(set(), 6)
+    assert not app.assignment.revoked
+
+
+async def test_a_group_that_is_made_anew_counts_from_the_beginning(app: ExtentsApp) -> None:
+    """The same generation again, after a rebalance, is another assignment."""
+    app.consumer_generation_id = 1
+    first = app.assignment
+    app.on_rebalance_start()
+    assert first.revoked
+    await app._on_partitions_assigned(set(), 1)
+    assert app.assignment is not first
+    assert not app.assignment.revoked

@@ -1,0 +1,45 @@
+"""What a table has changed is sent again when the brokers did not take it in time."""
+
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError
+from faust.exceptions import ProducerSendError
+from faust.transport.producer import ProducerBuffer
+from faust.types.tuples import FutureMessage
+
+from core.settings import KafkaSettings, TopicSettings
+from streams.processing.app import make_app
+from streams.processing.transport import RetryingProducerBuffer
+from streams.topics import COORDINATOR, Topics
+
+
+@pytest.fixture
+async def change() -> FutureMessage:
+    """A change whose topic has no room for it within a request's limit, as aiokafka and Faust tell it."""
+
+    async def publish(change, *, wait):
+        raise ProducerSendError("error sending") from KafkaTimeoutError()
+
+    return FutureMessage(SimpleNamespace(channel=SimpleNamespace(publish_message=publish)))
+
+
+async def test_faust_still_ends_with_it(change):
+    """Once this fails, ``RetryingProducerBuffer`` can go."""
+    with pytest.raises(ProducerSendError):
+        await ProducerBuffer()._send_pending(change)
+
+
+async def test_with_ours_whoever_waits_is_told(change):
+    """The change fails, with the error that ``ConfirmedTable`` sends it again for, and the process goes on."""
+    await RetryingProducerBuffer()._send_pending(change)
+    with pytest.raises(KafkaTimeoutError):
+        await change
+
+
+async def test_the_app_sends_by_it():
+    """Faust makes a buffer of its own for every producer."""
+    topics = Topics(TopicSettings(_env_file=None))
+    app = make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
+    assert isinstance(app.producer.buffer, RetryingProducerBuffer)
+    assert app.producer.buffer.app is app

@@ -1,0 +1,39 @@
+"""What the app's consumer mends in Faust's."""
+
+from types import SimpleNamespace
+
+import pytest
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.processing.consumer import SeekSafeConsumer
+
+TAKEN_OVER = TP("t", 0)
+
+
+@pytest.fixture
+async def thread() -> SimpleNamespace:
+    """As much of Faust's thread as looks after a partition that is assigned, and whose position no broker has told yet."""
+    state = TopicPartitionState(None)
+    state.highwater = 3
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    subscriptions = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+    app = SimpleNamespace(monitor=SimpleNamespace(), topics=SimpleNamespace(acks_enabled_for=lambda _: True))
+    return SimpleNamespace(
+        consumer=SimpleNamespace(app=app),
+        time_started=0.0,
+        _verify_aiokafka_event_path=lambda now, tp: False,
+        _ensure_consumer=lambda: SimpleNamespace(_fetcher=SimpleNamespace(_subscriptions=subscriptions)),
+    )
+
+
+async def test_faust_still_fails_over_a_position_that_is_not_known(thread: SimpleNamespace) -> None:
+    """Once this passes, ``SeekSafeConsumer.verify_event_path`` can go."""
+    with pytest.raises(AssertionError):
+        driver.AIOKafkaConsumerThread.verify_event_path(thread, 1.0, TAKEN_OVER)
+
+
+async def test_ours_does_not(thread: SimpleNamespace) -> None:
+    """A worker whose brokers are slow after a rebalance goes on."""
+    SeekSafeConsumer.verify_event_path(SimpleNamespace(_thread=thread), 1.0, TAKEN_OVER)

@@ -1,0 +1,94 @@
+"""What is mended in Faust for brokers that are away while a rebalance is under way."""
+
+import asyncio
+
+import pytest
+from aiokafka.errors import IllegalStateError, KafkaTimeoutError
+from faust.tables.recovery import Recovery, ServiceStopped
+from faust.types import TP
+
+from core.settings import KafkaSettings, TopicSettings
+from streams.processing import consumer
+from streams.processing.app import ExtentsApp, make_app
+from streams.processing.consumer import SeekSafeConsumer
+from streams.topics import COORDINATOR, Topics
+
+PARTITION = TP("t", 0)
+
+
+@pytest.fixture
+def app() -> ExtentsApp:
+    topics = Topics(TopicSettings(_env_file=None))
+    return make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
+
+
+async def test_faust_still_takes_a_limit_for_its_end(app: ExtentsApp) -> None:
+    """Once this fails, ``UnboundedRecovery`` can go."""
+    with pytest.raises(ServiceStopped):
+        await Recovery(app, app.tables)._wait(asyncio.Event().wait(), timeout=0.01)
+
+
+async def test_ours_waits_on(app: ExtentsApp) -> None:
+    """A step of recovery that takes longer than a request may is waited for."""
+    recovery, answered = app.tables.recovery, asyncio.Event()
+    waiting = asyncio.create_task(recovery._wait(answered.wait(), timeout=0.01))
+    await asyncio.wait({waiting}, timeout=0.1)
+    assert not waiting.done()
+    answered.set()
+    await waiting
+
+
+class Thread:
+    """The thread of a consumer whose brokers answer late, or not at all since the partition is another's."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    async def highwaters(self, *partitions: TP) -> dict[TP, int]:
+        return dict.fromkeys(partitions, self._answer())
+
+    earliest_offsets = highwaters
+
+    async def seek_wait(self, partitions: dict[TP, int]) -> None:
+        self._answer()
+
+    def _answer(self) -> int:
+        if self.errors:
+            raise self.errors.pop(0)
+        return 7
+
+
+async def _at_once() -> None:
+    """No call for records is in flight."""
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch) -> None:
+    monkeypatch.setattr(consumer, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def held():
+    """A consumer with a thread of ours; of Faust's own it needs nothing here."""
+
+    def build(*errors: Exception) -> SeekSafeConsumer:
+        made = SeekSafeConsumer.__new__(SeekSafeConsumer)
+        made._thread = Thread(*errors)
+        made._hold = _at_once
+        return made
+
+    return build
+
+
+async def test_brokers_are_asked_until_they_answer(held) -> None:
+    """Ends, beginnings and positions are asked for again when a request takes too long, instead of ending the process."""
+    late = (KafkaTimeoutError("10000 ms"), TimeoutError(), KafkaTimeoutError("10000 ms"))
+    assert await held(*late).highwaters(PARTITION) == {PARTITION: 7}
+    assert await held(*late).earliest_offsets(PARTITION) == {PARTITION: 7}
+    await held(*late).seek_wait({PARTITION: 3})
+
+
+async def test_a_partition_that_is_lost_is_not_asked_for(held) -> None:
+    """That a rebalance has taken the partition away is told at once."""
+    with pytest.raises(IllegalStateError):
+        await held(IllegalStateError("no assignment")).highwaters(PARTITION)

@@ -1,0 +1,76 @@
+"""A step asked for by several is taken by one of them."""
+
+import asyncio
+
+import pytest
+
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.run_once import RunOnce
+
+
+@pytest.fixture
+def assignment():
+    return Assignment(1)
+
+
+class Step:
+    """Counts how often it is taken; waits until it is let on, and fails as often as told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.taken, self.failures = 0, failures
+        self.begun, self.let_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.begun.set()
+        await self.let_on.wait()
+        self.taken += 1
+        if self.taken <= self.failures:
+            raise ValueError("not this time")
+
+
+async def test_taken_once(assignment):
+    """Those who ask while it is being taken return when it has been, those who ask later at once; other steps go their own way."""
+    once, step, other = RunOnce(10), Step(), Step()
+    asking = [asyncio.create_task(once.run("a", assignment, step)) for _ in range(3)]
+    await step.begun.wait()
+    other.let_on.set()
+    await once.run("b", assignment, other)
+    assert not any(task.done() for task in asking)
+    step.let_on.set()
+    await asyncio.gather(*asking)
+    await once.run("a", assignment, step)
+    assert (step.taken, other.taken) == (1, 1)
+
+
+async def test_a_step_that_fails_is_left_to_the_next(assignment):
+    """The first who asks is told what went wrong, the second takes the step."""
+    once, step = RunOnce(10), Step(failures=1)
+    asking = [asyncio.create_task(once.run("a", assignment, step)) for _ in range(2)]
+    step.let_on.set()
+    with pytest.raises(ValueError, match="not this time"):
+        await asking[0]
+    await asking[1]
+    assert step.taken == 2
+
+
+async def test_waiting_ends_with_the_tenure(assignment):
+    """Who waits for somebody else's step lets go when the assignment ends, and the step can still be taken afterwards."""
+    once, step = RunOnce(10), Step()
+    first, second = (asyncio.create_task(once.run("a", assignment, step)) for _ in range(2))
+    await step.begun.wait()
+    assignment.revoke(asyncio.get_running_loop())
+    with pytest.raises(AssignmentRevoked):
+        await second
+    step.let_on.set()
+    await first
+    await once.run("a", Assignment(2), step)
+    assert step.taken == 1
+
+
+async def test_only_the_latest_are_remembered(assignment):
+    """A step that many others came after is taken again."""
+    once, step = RunOnce(2), Step()
+    step.let_on.set()
+    for name in ("a", "b", "c", "c", "a"):
+        await once.run(name, assignment, step)
+    assert step.taken == 4

@@ -1,0 +1,158 @@
+"""``python -m training``: make the built-in model, or measure one."""
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import torch
+from safetensors.torch import save
+
+from core.types import Precision
+from inference.architectures.siamese_strip import NAME, SiameseStrip
+from inference.engine.device import describe_device
+from inference.engine.predictor import EngineOptions
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.loading import load_predictor
+from training.data import make_training_set
+from training.evaluate import CLIPS_PER_KIND, SEED, evaluate, make_test_clips
+from training.fonts import install_fonts
+from training.report import format_table, measure_speed, summarise, write_model_card
+from training.train import TrainingOptions, train
+
+_DEFAULTS = TrainingOptions()
+_WORK = Path(".stack") / "training"
+_CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
+
+work_option = click.option(
+    "--work", type=click.Path(path_type=Path), default=_WORK, show_default=True, help="Folder for fonts, clips and states."
+)
+workers_option = click.option(
+    "--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that make clips and share batches."
+)
+test_seed_option = click.option(
+    "--test-seed", default=SEED, show_default=True, help="Of the test clips; choose among weights by another than the one reported."
+)
+clips_per_kind_option = click.option("--clips-per-kind", default=CLIPS_PER_KIND, show_default=True, help="Test clips, of 65 frames each.")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Train the built-in model and measure it; without a command, all of it."""
+    if context.invoked_subcommand is None:
+        context.invoke(train_command)
+
+
+@main.command("fonts")
+@work_option
+def fonts_command(work: Path) -> None:
+    """Install the fonts captions are written in (npm packages, 770 MB)."""
+    click.echo(install_fonts(work / "fonts"))
+
+
+@main.command("train")
+@work_option
+@workers_option
+@clips_per_kind_option
+@test_seed_option
+@click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each: 0.6 MB of disk a clip.")
+@click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
+@click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option(
+    "--start-from", type=click.Path(path_type=Path, exists=True), help="A kept state (state.pt) or weights (.safetensors) to go on from."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=builtin_checkpoint_path, help="Weights file; the package's by default."
+)
+def train_command(
+    work: Path,
+    workers: int,
+    clips_per_kind: int,
+    test_seed: int,
+    clips: int,
+    steps: int,
+    peak_rate: float,
+    seed: int,
+    start_from: Path | None,
+    output: Path,
+) -> None:
+    """Make clips, train, write the weights, measure them and write the figures beside."""
+    began = time.monotonic()
+    fonts = install_fonts(work / "fonts")
+    folder = work / f"clips-{seed}"
+    make_training_set(folder, fonts, clips, seed, workers, click.echo)
+    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed)
+    training_began = time.monotonic()
+    network = train(folder, options, work / "state.pt", start_from)
+    how = {
+        **asdict(options),
+        "clips": clips,
+        "clip_seconds": round(training_began - began),
+        "training_seconds": round(time.monotonic() - training_began),
+        "torch": torch.__version__,
+        "machine": describe_device("cpu"),
+    }
+    _save(network, output)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+    _measure(output, work, workers, clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
+
+
+@main.command("evaluate")
+@work_option
+@workers_option
+@clips_per_kind_option
+@test_seed_option
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path, exists=True), default=builtin_checkpoint_path, help="The package's by default."
+)
+@click.option("--precision", type=click.Choice(Precision), default=Precision.FLOAT32, show_default=True)
+@click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures here, as JSON.")
+def evaluate_command(
+    work: Path, workers: int, clips_per_kind: int, test_seed: int, checkpoint: Path, precision: Precision, figures: Path | None
+) -> None:
+    """Measure a checkpoint on fonts and footage not used in training, and print the table."""
+    _measure(checkpoint, work, workers, clips_per_kind, test_seed, precision, figures, None)
+
+
+@main.command("card")
+@click.option("--figures", type=click.Path(path_type=Path, exists=True), default=lambda: builtin_checkpoint_path().with_suffix(".json"))
+def card_command(figures: Path) -> None:
+    """Write the measured tables into docs/model-card.md."""
+    write_model_card(_CARD, json.loads(figures.read_text()))
+
+
+def _save(network: SiameseStrip, output: Path) -> None:
+    """In half precision: half the bytes for the package to carry. What is measured is what is stored."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
+    output.write_bytes(save(state, {"architecture_name": NAME, "config": "{}"}))
+
+
+def _measure(
+    checkpoint: Path,
+    work: Path,
+    workers: int,
+    clips_per_kind: int,
+    test_seed: int,
+    precision: Precision,
+    figures: Path | None,
+    how: dict[str, object] | None,
+) -> None:
+    fonts = install_fonts(work / "fonts")
+    clips = make_test_clips(fonts, clips_per_kind, workers, test_seed)
+    predictor = load_predictor(checkpoint, EngineOptions(precision=precision))
+    tallies = evaluate(predictor, clips)
+    click.echo(format_table(tallies))
+    if figures is not None:
+        kept = json.loads(figures.read_text()) if figures.is_file() else {}
+        summary = summarise(tallies, checkpoint, clips_per_kind, test_seed) | {"speed": measure_speed(checkpoint)}
+        summary["training"] = how if how is not None else kept.get("training", {})
+        figures.write_text(json.dumps(summary, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Batches for training: short runs of frames from many clips, with the truth of pairs near and farther apart."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
+from training.data import CLIP_FRAMES, TrainingSet
+
+RUN_FRAMES: Final = 5
+STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the ground has moved more
+_UNSURE: Final = (0.4, 0.6)  # visibility between which presence is a matter of definition
+_UNSURE_WEIGHT: Final = 0.5
+_BOUNDARY_WEIGHT: Final = 1.5  # boundaries are rarer than what lies between and matter more
+_BOUNDARY_SHARE: Final = 0.5  # of the runs are laid over a boundary, where the clip has one
+_HARD_SHARE: Final = 0.3  # of the clips are drawn by how wrong the network last was
+_WORST: Final = 2.0  # a loss beyond it, of a clip that is perhaps beyond reading, makes it no likelier
+_MIRRORED_SHARE: Final = 0.3  # of the runs: other grounds for little, and strokes are strokes either way round
+_AHEAD: Final = 3  # batches
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Runs of frames; labels and weights of their pairs stride by stride, in each forward first, as ``contrast`` orders them."""
+
+    clips: npt.NDArray[np.int_]  # (runs,) their numbers
+    canvases: torch.Tensor  # (runs, frames, 3, 32, 512) in about -1..1
+    cover: torch.Tensor  # (runs, frames, 8, 128), 0..1
+    labels: torch.Tensor  # (pairs of both directions,)
+    weights: torch.Tensor  # (pairs of both directions,)
+    runs: torch.Tensor  # (pairs of both directions,) which run each is of
+
+
+def label_pairs(before: npt.NDArray[np.int_], after: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
+    """The label of each pair, from the numbers of the captions in its two frames (0 for none)."""
+    both = np.where(before == after, SAME, DIFFERENT)
+    present = np.where(after > 0, both, VALID_EMPTY)
+    absent = np.where(after > 0, EMPTY_VALID, EMPTY_EMPTY)
+    return np.where(before > 0, present, absent).astype(np.int64)
+
+
+def to_canvases(strips: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Runs of stored strips (runs, frames, 32, 512, 3) to canvases (runs, frames, 3, 32, 512) in -1..1, channels last in memory."""
+    return (torch.from_numpy(strips).float() / 127.5 - 1).permute(0, 1, 4, 2, 3)
+
+
+class HardExampleSampler:
+    """Draws numbers of clips: at first each once, then most by chance and the others by how wrong the network last was."""
+
+    def __init__(self, clips: npt.NDArray[np.int_], rng: np.random.Generator) -> None:
+        self._clips, self._rng = clips, rng
+        self._fresh = rng.permutation(len(clips))
+        self._wrongness = np.ones(int(clips.max()) + 1)
+
+    def draw(self, count: int) -> npt.NDArray[np.int_]:
+        if len(self._fresh) >= count:
+            drawn, self._fresh = self._fresh[:count], self._fresh[count:]
+        else:
+            wrongness = self._wrongness[self._clips]
+            chances = (1 - _HARD_SHARE) / len(self._clips) + _HARD_SHARE * wrongness / wrongness.sum()
+            drawn = self._rng.choice(len(self._clips), count, replace=False, p=chances)
+        return np.sort(self._clips[drawn])
+
+    def tell(self, clips: npt.NDArray[np.int_], losses: npt.NDArray[np.float64]) -> None:
+        """How wrong the network was about runs of these clips."""
+        self._wrongness[clips] = np.minimum(losses, _WORST) + 1e-3
+
+
+class Batches:
+    """One process's share of every batch, made ahead in a thread while the network works on those before.
+
+    Args:
+        share: clips of each batch, of each of which one run is taken.
+        part: which of ``parts`` equal shares of the clips these are.
+    """
+
+    def __init__(self, data: TrainingSet, share: int, seed: int, part: int, parts: int) -> None:
+        self._data, self._share = data, share
+        clips = np.random.default_rng(seed).permutation(len(data))[part::parts]
+        self._lottery = HardExampleSampler(clips, np.random.default_rng([seed, part, 0]))
+        self._rng = np.random.default_rng([seed, part, 1])
+        self._thread = ThreadPoolExecutor(1)
+        self._coming: deque[Future[Batch]] = deque()
+
+    def take(self) -> Batch:
+        while len(self._coming) <= _AHEAD:
+            self._coming.append(self._thread.submit(_batch, self._data, self._lottery.draw(self._share), self._rng))
+        return self._coming.popleft().result()
+
+    def tell(self, batch: Batch, losses: torch.Tensor) -> None:
+        """How wrong the network was about each run of a batch that was taken, so that what is hard comes more often."""
+        self._lottery.tell(batch.clips, losses.double().numpy())
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
+def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Generator) -> Batch:
+    runs = []
+    for clip in clips:
+        begin = _begin(data.caption[clip], rng)
+        runs.append((clip, slice(begin, begin + RUN_FRAMES)))
+    caption = np.stack([data.caption[run] for run in runs]).astype(np.int_)
+    visibility = np.stack([data.visibility[run] for run in runs])
+    unsure = (visibility > _UNSURE[0]) & (visibility < _UNSURE[1])
+    labels, doubts, numbers = [], [], []
+    for stride in STRIDES:
+        before, after = caption[:, :-stride].ravel(), caption[:, stride:].ravel()
+        labels += [label_pairs(before, after), label_pairs(after, before)]
+        doubts += 2 * [(unsure[:, :-stride] | unsure[:, stride:]).ravel()]
+        numbers += 2 * [np.arange(len(runs)).repeat(RUN_FRAMES - stride)]
+    weights = np.where(np.concatenate(doubts), _UNSURE_WEIGHT, 1.0)
+    weights *= np.where(np.isin(np.concatenate(labels), (SAME, EMPTY_EMPTY)), 1.0, _BOUNDARY_WEIGHT)
+    canvases = _augment(to_canvases(np.stack([data.strips[run] for run in runs])), rng)
+    cover = torch.from_numpy(np.stack([data.cover[run] for run in runs])).float() / 255
+    for run in np.flatnonzero(rng.random(len(runs)) < _MIRRORED_SHARE).tolist():
+        canvases[run], cover[run] = canvases[run].flip(-1), cover[run].flip(-1)
+    return Batch(
+        clips,
+        canvases,
+        cover,
+        torch.from_numpy(np.concatenate(labels)),
+        torch.from_numpy(weights).float(),
+        torch.from_numpy(np.concatenate(numbers)),
+    )
+
+
+def _begin(caption: npt.NDArray[np.uint8], rng: np.random.Generator) -> int:
+    """The first frame of a run."""
+    boundaries = np.flatnonzero(np.diff(caption.astype(np.int_)))
+    if len(boundaries) and rng.random() < _BOUNDARY_SHARE:
+        begin = int(rng.choice(boundaries)) - int(rng.integers(RUN_FRAMES - 1))
+    else:
+        begin = int(rng.integers(CLIP_FRAMES - RUN_FRAMES + 1))
+    return min(max(0, begin), CLIP_FRAMES - RUN_FRAMES)
+
+
+def _augment(canvases: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Other colours, brightness and contrast for each run, in place."""
+    runs = len(canvases)
+    gain = rng.uniform(0.75, 1.15, (runs, 1, 1, 1, 1)) * rng.uniform(0.93, 1.07, (runs, 1, 3, 1, 1))
+    negative = rng.random((runs, 1, 1, 1, 1)) < 0.08
+    shift = rng.uniform(-0.1, 0.1, (runs, 1, 1, 1, 1))
+    canvases.mul_(torch.from_numpy(np.where(negative, -gain, gain)).float()).add_(torch.from_numpy(shift).float()).clamp_(-1, 1)
+    for run in np.flatnonzero(rng.random(runs) < 0.3).tolist():
+        canvases[run] = canvases[run][:, torch.from_numpy(rng.permutation(3))]
+    return canvases

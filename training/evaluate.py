@@ -1,0 +1,148 @@
+"""Measures a checkpoint on clips it was not trained on: other fonts, other footage, the whole way through VP9 chunks.
+
+Pairs are counted by their own likeliest label (both directions' mean), before they are made consistent with each other;
+captions and boundaries after, as the run database has them. A pair with a frame in which a caption is between 20 and
+80 % visible has no label that is right beyond doubt and is left out of ``pairs``; ``pairs_strict`` counts it too. A caption that the
+clip's first or last frame cuts off before it is ever more than 80 % visible is not counted as one that must be found.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core.captions import find_captions, mean_probabilities
+from inference.engine.predictor import Frames, Predictor
+from training.batches import label_pairs
+from training.synthetic.clip import Stage, make_clip
+from training.synthetic.codec import store
+from training.synthetic.fonts import HELD_OUT_FAMILIES, FontShelf
+from training.synthetic.ground import HELD_OUT_SHOTS
+from training.synthetic.kinds import RECIPES, Kind
+
+CLIP_FRAMES: Final = 65  # one more than four frames of level 16
+CLIPS_PER_KIND: Final = 144
+FOOTAGE_SHARE: Final = 0.8
+SEED: Final = 95_001
+TOLERANCE_FRAMES: Final = 1
+_DOUBTFUL: Final = (0.2, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClip:
+    """Strips as a worker decodes them, and the truth."""
+
+    kind: Kind
+    strips: Frames
+    caption: npt.NDArray[np.int64]
+    visibility: npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the clips of one kind. ``matched`` boundaries and ``found`` captions are within one frame of the truth."""
+
+    clips: int = 0
+    pairs: int = 0
+    pairs_right: int = 0
+    pairs_strict: int = 0
+    pairs_strict_right: int = 0
+    captions: int = 0
+    captions_found: int = 0
+    captions_exact: int = 0
+    boundaries_true: int = 0
+    boundaries_said: int = 0
+    boundaries_matched: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(*(mine + its for mine, its in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+    def shares(self) -> dict[str, float]:
+        """The table's figures, 0..1."""
+        return {
+            "pairs": self.pairs_right / max(1, self.pairs),
+            "pairs_strict": self.pairs_strict_right / max(1, self.pairs_strict),
+            "captions": self.captions_found / max(1, self.captions),
+            "captions_exact": self.captions_exact / max(1, self.captions),
+            "precision": self.boundaries_matched / max(1, self.boundaries_said),
+            "recall": self.boundaries_matched / max(1, self.boundaries_true),
+        }
+
+
+def evaluate(predictor: Predictor, clips: Iterable[KnownClip]) -> dict[Kind, Tally]:
+    """Measure a predictor on each kind."""
+    tallies = {kind: Tally() for kind in Kind}
+    for clip in clips:
+        tallies[clip.kind] = tallies[clip.kind] + judge(clip, predictor.predict(None, clip.strips))
+    return tallies
+
+
+def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> Iterator[KnownClip]:
+    """The test clips, kind by kind, made by other processes while those before are measured."""
+    jobs = [(fonts, kind, number, seed) for kind in Kind for number in range(clips_per_kind)]
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(_make, jobs, chunksize=4)
+
+
+def _make(job: tuple[Path, Kind, int, int]) -> KnownClip:
+    fonts, kind, number, seed = job
+    rng = np.random.default_rng([seed, list(Kind).index(kind), number])
+    clip = make_clip(rng, RECIPES[kind], Stage(FontShelf(fonts, HELD_OUT_FAMILIES), HELD_OUT_SHOTS, FOOTAGE_SHARE), CLIP_FRAMES)
+    strips = store(clip, 16 * int(rng.integers(4)))
+    return KnownClip(kind, strips, clip.caption, clip.visibility)
+
+
+def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
+    """Compare what was predicted for one clip with the truth."""
+    truth = label_pairs(clip.caption[:-1], clip.caption[1:])
+    right = mean_probabilities(probabilities).argmax(1) == truth
+    doubtful = (clip.visibility > _DOUBTFUL[0]) & (clip.visibility < _DOUBTFUL[1])
+    counted = ~(doubtful[:-1] | doubtful[1:])
+    said = [(caption.first_frame, caption.last_frame) for caption in find_captions(probabilities).captions]
+    real = extents(clip.caption)
+    shown = [(first, end) for first, end in real if clip.visibility[first : end + 1].max() >= _DOUBTFUL[1]]
+    last = len(clip.caption) - 1
+    return Tally(
+        clips=1,
+        pairs=int(counted.sum()),
+        pairs_right=int(right[counted].sum()),
+        pairs_strict=len(right),
+        pairs_strict_right=int(right.sum()),
+        captions=len(shown),
+        captions_found=sum(any(_near(one, other) for other in said) for one in shown),
+        captions_exact=len(set(shown) & set(said)),
+        boundaries_true=len(_boundaries(real, last)),
+        boundaries_said=len(_boundaries(said, last)),
+        boundaries_matched=_matches(_boundaries(real, last), _boundaries(said, last)),
+    )
+
+
+def extents(caption: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """First and last frame of each caption, from the captions' numbers in each frame."""
+    edges = np.flatnonzero(np.diff(caption, prepend=-1, append=-1))
+    return [(a, b - 1) for a, b in pairwise(edges.tolist()) if caption[a]]
+
+
+def _near(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return all(abs(a - b) <= TOLERANCE_FRAMES for a, b in zip(one, other, strict=True))
+
+
+def _boundaries(captions: list[tuple[int, int]], last: int) -> set[int]:
+    """First frames after a boundary; where the video itself begins or ends there is none."""
+    return {first for first, _ in captions if first > 0} | {end + 1 for _, end in captions if end < last}
+
+
+def _matches(real: set[int], said: set[int]) -> int:
+    """Boundaries that can be matched one to one within the tolerance, taken in order."""
+    count, free = 0, sorted(said)
+    for boundary in sorted(real):
+        near = next((other for other in free if abs(other - boundary) <= TOLERANCE_FRAMES), None)
+        if near is not None:
+            free.remove(near)
+            count += 1
+    return count

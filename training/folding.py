@@ -1,0 +1,56 @@
+"""Batch norms, which training has and the stored network has not: folded into the convolutions, and taken out of them again."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from inference.architectures.siamese_strip import Block, SiameseStrip
+
+
+def fold(network: SiameseStrip) -> SiameseStrip:
+    """The same function without batch norms."""
+    folded = SiameseStrip()
+    source = copy.deepcopy(network).eval()
+    for block in _blocks(source):
+        if isinstance(block.norm, nn.BatchNorm2d):
+            block.conv, block.norm = fuse_conv_bn_eval(block.conv, block.norm), nn.Identity()
+    folded.load_state_dict(source.state_dict())
+    return folded
+
+
+@torch.no_grad()
+def unfold(folded: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
+    """The same function with batch norms, to train on from weights as they are stored.
+
+    Each norm takes the mean and the deviation that its convolution's outputs have on ``runs`` and gives them back.
+
+    Args:
+        runs: canvases like those to be trained on, (runs, frames, 3, 32, 512).
+    """
+    network = SiameseStrip(norm=True)
+    network.load_state_dict(folded.state_dict(), strict=False)  # all but the norms
+    measured = copy.deepcopy(folded)
+    for before, after in zip(_blocks(measured), _blocks(network), strict=True):
+        before.conv.register_forward_hook(_adopt(after.norm))
+    features = measured.encode(runs.flatten(0, 1))
+    measured.decide(measured.contrast(features.view(*runs.shape[:2], *features.shape[1:])))
+    return network
+
+
+def _adopt(norm: Any) -> Any:
+    def hook(_conv: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        variance, mean = torch.var_mean(output, (0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean)
+
+    return hook
+
+
+def _blocks(network: SiameseStrip) -> Iterator[Block]:
+    return (module for module in network.modules() if isinstance(module, Block))

@@ -1,0 +1,192 @@
+"""One clip: captions written over a moving ground, with the truth of every frame.
+
+A caption that fades is there from the first frame in which it is at least half visible to the last one: so a fade is
+one ``empty_valid``, however many frames it takes. A caption whose words change colour stays the same caption.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from training.synthetic.boxes import Boxes, draw_boxes
+from training.synthetic.fonts import FontShelf, vocabulary_of
+from training.synthetic.ground import Motion, ShotSource, Strips, film, footage, photo, texture
+from training.synthetic.kinds import Recipe
+from training.synthetic.lettering import Lettering, Picture, Style, draw, lay
+from training.synthetic.scenery import put_logo, put_sign
+from training.synthetic.styles import Colours, pick_style
+from training.synthetic.timeline import Caption, write_timeline
+from training.synthetic.words import Script
+
+VISIBLE: Final = 0.5
+_LEAST_CONTRAST: Final = 42.0  # levels of luma, of 255: what can be read at a glance
+_LEAST_CONTRAST_IF_FAINT: Final = 22.0
+_LEAST_OVER_DETAIL: Final = 2.0  # times as strong as the ground's own detail, without which letters drown in it
+_ATTEMPTS: Final = 6  # at a style that can be read; the last is white with a black outline
+_MEASURE_EVERY: Final = 4  # frames
+_PARTS: Final = 4
+_LEAST_HEIGHT_OF_TWO_ROWS: Final = 32
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What clips are made from: the fonts, footage and photographs of one side of the split.
+
+    Attributes:
+        footage_share, photo_share: of the grounds; the rest are made textures.
+    """
+
+    shelf: FontShelf
+    shots: tuple[ShotSource, ...]
+    footage_share: float
+    photos: tuple[str, ...] = ()
+    photo_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Strips before compression, and the truth.
+
+    Attributes:
+        caption: (n,) number of the caption in each frame from 1, 0 for none.
+        visibility: (n,) of the most visible caption, 0..1.
+        bare: the strips without letters.
+        cover: (n, height, width) share of each pixel that captions cover, as 0..1.
+        quality: libvpx's constant rate factor this clip is to be stored with.
+    """
+
+    strips: Strips
+    bare: Strips
+    caption: npt.NDArray[np.int64]
+    visibility: npt.NDArray[np.float32]
+    cover: npt.NDArray[np.float32]
+    script: Script
+    quality: int
+
+
+def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) -> Clip:
+    """Draw a clip of ``n`` frames whose captions a person could read."""
+    height = int(rng.integers(recipe.height[0], recipe.height[1] + 1)) // 2 * 2
+    width = min(1440, int(height * rng.uniform(*recipe.aspect))) // 2 * 2
+    script = recipe.scripts[int(rng.integers(len(recipe.scripts)))]
+    thin, faint = rng.random() < recipe.thin, rng.random() < recipe.low_contrast
+    strips = _ground(rng, recipe, stage, script, n, height, width, faint=faint)
+    if rng.random() < recipe.logo:
+        put_logo(rng, strips, stage.shelf)
+    rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
+    face = stage.shelf.pick(rng, script, thin=thin)
+    captions = write_timeline(rng, recipe, vocabulary_of(face.path, script), rows, n)
+    if rng.random() < recipe.captionless:
+        captions = []
+    grounds = strips.astype(np.float32)
+    boxes = draw_boxes(rng, recipe, width, height, n)
+    least_contrast = _LEAST_CONTRAST_IF_FAINT if faint else _LEAST_CONTRAST
+    for attempt in range(_ATTEMPTS):
+        plain = attempt == _ATTEMPTS - 1
+        style = pick_style(rng, face, strips, rows, thin=thin, faint=faint, plain=plain)
+        scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style, least_contrast)
+        if scene.legible:
+            break
+    quality = int(rng.integers(recipe.quality[0], recipe.quality[1] + 1))
+    strips, bare = (np.clip(pictures, 0, 255).astype(np.uint8) for pictures in (scene.pictures, scene.bare))
+    return Clip(strips, bare, scene.caption, scene.visibility, scene.cover, script, quality)
+
+
+@dataclass(slots=True)
+class _Scene:
+    pictures: npt.NDArray[np.float32]
+    bare: npt.NDArray[np.float32]
+    caption: npt.NDArray[np.int64]
+    visibility: npt.NDArray[np.float32]
+    cover: npt.NDArray[np.float32]
+    legible: bool = True
+
+
+def _compose(
+    rng: np.random.Generator,
+    recipe: Recipe,
+    pictures: npt.NDArray[np.float32],
+    boxes: Boxes,
+    captions: list[Caption],
+    style: Style,
+    least_contrast: float,
+) -> _Scene:
+    """Lay boxes and captions over the grounds, in place."""
+    n, height, width = pictures.shape[:3]
+    letterings = [draw(caption.lines, style, width, height) for caption in captions]
+    boxes.put(pictures, captions, letterings)
+    bare = pictures.copy()
+    scene = _Scene(pictures, bare, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
+    for number, (caption, lettering) in enumerate(zip(captions, letterings, strict=True), start=1):
+        colours = Colours(rng, style.fill, lettering, caption, recolour=rng.random() < recipe.recolour)
+        first = max(0, caption.start + caption.fade_in)  # in which it is wholly visible
+        for t in caption.frames(n):
+            visible = caption.visibility(t)
+            measured = visible == 1.0 and (t == first or t % _MEASURE_EVERY == 0)
+            lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
+            lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)
+            if measured and scene.legible:
+                scene.legible = legible(bare[t], pictures[t], lettering, least_contrast)
+            scene.cover[t] = np.maximum(scene.cover[t], lettering.cover * visible)
+            if visible > scene.visibility[t]:
+                scene.visibility[t] = visible
+                scene.caption[t] = number if visible >= VISIBLE else 0
+    return scene
+
+
+def legible(before: Picture, after: Picture, lettering: Lettering, least_contrast: float) -> bool:
+    """Whether each quarter of a caption stands out from what it covers: by so many levels of luma, and from the ground's own detail."""
+    written = np.flatnonzero(lettering.cover.any(1))
+    if not len(written):
+        return False
+    box = slice(written[0], written[-1] + 1), slice(lettering.left, lettering.right)
+    ground = before @ LUMA
+    change, weight, detail = (levels[box] for levels in (np.abs(after @ LUMA - ground), lettering.cover, _detail(ground)))
+    quarters = zip(*(np.array_split(levels, _PARTS, axis=1) for levels in (change, weight, detail)), strict=True)
+    seen = [
+        change.sum() >= least_contrast * weight.sum()
+        and np.square(change).sum() / weight.sum() >= _LEAST_OVER_DETAIL**2 * np.square(detail).mean()
+        for change, weight, detail in quarters
+        if weight.sum() >= 1
+    ]
+    return bool(seen) and all(seen)
+
+
+def _detail(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """What of a ground is as fine as strokes are: its difference from its mean over a square of a quarter of its height."""
+    coarse = Image.fromarray(np.clip(luma, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(len(luma) / 8))
+    return luma - np.asarray(coarse, np.float32)
+
+
+def _ground(
+    rng: np.random.Generator, recipe: Recipe, stage: Stage, script: Script, n: int, height: int, width: int, *, faint: bool
+) -> Strips:
+    """The ground with the signs in it, cut where the recipe says so; a faint caption gets a ground calm enough to be read on."""
+    cuts = sorted({int(c) for c in rng.integers(1, n, max(1, n // 12))}) if rng.random() < recipe.cut else []
+    parts = []
+    for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
+        motion = Motion.SHAKE if rng.random() < recipe.shake else Motion(str(rng.choice(["rest", "pan", "pan", "zoom"])))
+        source, step = rng.random(), 0.0
+        if source < stage.footage_share:
+            shot, step = footage(rng, stage.shots)
+        elif source < stage.footage_share + stage.photo_share:
+            shot = photo(rng, stage.photos)
+        else:
+            shot = texture(rng, height, width, busy=rng.random() < recipe.busy and not faint)
+        take = film(rng, shot, step, motion, stop - start, height, width)
+        if rng.random() < recipe.sign:
+            put_sign(rng, take, stage.shelf, Script.LATIN if rng.random() < 0.5 else script)
+        parts.append(take.strips)
+    strips = np.concatenate(parts)
+    if faint:  # flattened towards its own mean
+        pictures = strips.astype(np.float32)
+        middle = pictures.mean((0, 1, 2))
+        strips = np.clip(middle + (pictures - middle) * min(1.0, 9.0 / (pictures.std() + 1e-6)), 0, 255).astype(np.uint8)
+    if rng.random() < 0.25:
+        grain = rng.normal(0, rng.uniform(2, 9), strips.shape)
+        strips = np.clip(strips + grain, 0, 255).astype(np.uint8)
+    return strips

@@ -1,0 +1,92 @@
+"""The kinds of material that films show: how likely each trait is in a clip of each kind.
+
+Training and measuring draw from the same recipes, with other fonts and other footage; training draws the hard ones more often,
+and has two of its own.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from training.synthetic.words import WORDS_OF_A_LINE, Script
+
+
+class Kind(StrEnum):
+    LATIN = "latin"
+    CYRILLIC = "cyrillic"
+    CHINESE = "chinese"
+    JAPANESE = "japanese"
+    KOREAN = "korean"
+    ARABIC = "arabic"
+    ONE_WORD = "one word changed"
+    TWO_LINES = "one of two lines changed"
+    BOXES = "boxes that stay"
+    FADES = "fades"
+    THIN = "thin letters, busy or shaking ground"
+    LOW_CONTRAST = "low contrast"
+    RECOLOUR = "words change colour"
+    SIGNS = "signs and logos"
+    CUTS = "cuts under a caption"
+    COMPRESSION = "heavy compression"
+    SMALL = "strips of 20 pixels"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Chances (0..1) of the traits of one clip, and ranges of its measures.
+
+    Attributes:
+        words: of a line, the fewest and the most.
+        captionless: the clip has none at all, as most of a film.
+        follow: one caption follows the other without a gap.
+        one_word, one_line: of followers, how the text changes; otherwise it is all new.
+        ending: of the words that change so, only the ending does.
+        extend: of followers, words are added to those that stand; so they are where one line would change and there is only one.
+        busy: the ground is footage in motion or a rough texture, never flat.
+        standing_bar: a box stays while captions come and go.
+        quality: libvpx's constant rate factor.
+        aspect: width over height.
+    """
+
+    scripts: tuple[Script, ...] = tuple(Script)
+    words: tuple[int, int] = WORDS_OF_A_LINE
+    captionless: float = 0.2
+    follow: float = 0.45
+    one_word: float = 0.15
+    one_line: float = 0.15
+    ending: float = 0.0
+    extend: float = 0.05
+    two_lines: float = 0.35
+    fade: float = 0.12
+    own_box: float = 0.25
+    standing_bar: float = 0.05
+    thin: float = 0.1
+    low_contrast: float = 0.06
+    recolour: float = 0.08
+    sign: float = 0.12
+    logo: float = 0.08
+    cut: float = 0.15
+    shake: float = 0.15
+    busy: float = 0.3
+    quality: tuple[int, int] = (18, 46)
+    height: tuple[int, int] = (20, 60)
+    aspect: tuple[float, float] = (7.0, 18.0)
+    caption_frames: tuple[int, int] = field(default=(4, 26))
+
+
+PLAIN: Final = Recipe()
+
+RECIPES: Final = {
+    **{Kind(script.value): replace(PLAIN, scripts=(script,)) for script in Script},
+    Kind.ONE_WORD: replace(PLAIN, one_word=0.95, one_line=0.0, extend=0.05, follow=0.85, fade=0.02),
+    Kind.TWO_LINES: replace(PLAIN, two_lines=1.0, one_line=0.9, one_word=0.05, follow=0.85, height=(32, 80), aspect=(6.0, 12.0), fade=0.02),
+    Kind.BOXES: replace(PLAIN, standing_bar=1.0, own_box=0.0, follow=0.25),
+    Kind.FADES: replace(PLAIN, fade=1.0, follow=0.2, caption_frames=(10, 30)),
+    Kind.THIN: replace(PLAIN, thin=1.0, busy=1.0, shake=0.5, own_box=0.0, standing_bar=0.0),
+    Kind.LOW_CONTRAST: replace(PLAIN, low_contrast=1.0, own_box=0.0, standing_bar=0.0, quality=(18, 36)),
+    Kind.RECOLOUR: replace(PLAIN, recolour=1.0, caption_frames=(8, 30), fade=0.02),
+    Kind.SIGNS: replace(PLAIN, sign=0.75, logo=0.6, follow=0.25),
+    Kind.CUTS: replace(PLAIN, cut=1.0, caption_frames=(10, 30)),
+    Kind.COMPRESSION: replace(PLAIN, quality=(48, 60)),
+    Kind.SMALL: replace(PLAIN, height=(20, 20), two_lines=0.0),
+}

@@ -1,0 +1,90 @@
+"""Writing that belongs to the picture and is no caption: signs that move with the scene, logos that stay."""
+
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from training.synthetic.fonts import FontShelf, load_font, vocabulary_of
+from training.synthetic.ground import Strips, Take
+from training.synthetic.words import Script
+
+_DRIVEN_SHARE: Final = 0.4  # of the signs: on cars, or the film's own camera moves; the others stay where the scene is
+
+
+def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:
+    """Paint a sign into a take's strips, in place: writing on a board, tilted, blurred or cut off, where the scene goes or by itself.
+
+    One that stands still is no taller than the strips: its board shows that it is no caption.
+    """
+    n, height, width = take.strips.shape[:3]
+    speed = rng.uniform(-7, 7) * np.array([1, rng.uniform(-0.15, 0.15)]) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
+    still = not speed.any() and float(np.ptp(take.shift, 0).max()) < 1
+    face = shelf.pick(rng, script)
+    text = " ".join(vocabulary_of(face.path, script).line(rng).words[:2])
+    size = max(8, round(height * rng.uniform(0.35, 0.65 if still else 1.6)))
+    font = load_font(face.path, size)
+    board = Image.new("RGBA", (int(font.getlength(text)) + size, round(size * 1.5)), _colour(rng, 255))
+    ImageDraw.Draw(board).text((size / 2, size * 1.1), text, fill=_colour(rng, 255), font=font, anchor="ls")
+    board = _tilt(rng, board)
+    if rng.random() < 0.6:
+        board = board.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.06 * size + 0.5)))
+    if rng.random() < 0.3:
+        board.putalpha(board.getchannel("A").point(lambda a: a * 0.75))
+    middle = n // 2
+    x = rng.uniform(*sorted((-0.3 * board.width, width - 0.7 * board.width)))
+    y = rng.uniform(-0.45 * board.height, height - 0.55 * board.height)
+    zoom = take.zoom / take.zoom[middle]
+    at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
+    for t in range(n):
+        image = Image.fromarray(take.strips[t])
+        near = board.resize((max(1, round(board.width * zoom[t])), max(1, round(board.height * zoom[t])))) if zoom[t] != 1 else board
+        image.paste(near, (round(at[t, 0]), round(at[t, 1])), near)
+        take.strips[t] = np.asarray(image)
+
+
+def put_logo(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None:
+    """Paint a broadcaster's mark near a side of the strips, in place: a shape with a letter or three, half transparent."""
+    n, height, width = strips.shape[:3]
+    size = round(height * rng.uniform(0.5, 0.95))
+    side = Image.new("RGBA", (round(size * rng.uniform(1, 2.2)), size))
+    pen = ImageDraw.Draw(side)
+    frame = (0, 0, side.width - 1, side.height - 1)
+    strength = int(rng.uniform(110, 256))
+    shape = rng.integers(3)
+    if shape == 0:
+        pen.ellipse(frame, fill=_colour(rng, strength))
+    elif shape == 1:
+        pen.rounded_rectangle(frame, size // 4, fill=_colour(rng, strength))
+    else:
+        pen.rectangle(frame, outline=_colour(rng, strength), width=max(1, size // 9))
+    face = shelf.pick(rng, Script.LATIN)
+    name = "".join(rng.choice(list("ABCDEFGHKLMNOPRSTVXZ123"), int(rng.integers(1, 4))))
+    font = load_font(face.path, max(7, round(size * 0.5)))
+    pen.text((side.width / 2, side.height / 2), name, fill=_colour(rng, strength), font=font, anchor="mm")
+    inset = int(rng.uniform(0.0, 0.05) * width)
+    x = inset if rng.random() < 0.5 else width - inset - side.width
+    y = int(rng.uniform(0, height - side.height))
+    for t in range(n):
+        image = Image.fromarray(strips[t])
+        image.paste(side, (x, y), side)
+        strips[t] = np.asarray(image)
+
+
+def _colour(rng: np.random.Generator, strength: int) -> tuple[int, int, int, int]:
+    red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
+    return (red, green, blue, strength) if rng.random() < 0.7 else (245, 245, 245, strength)
+
+
+def _tilt(rng: np.random.Generator, board: Image.Image) -> Image.Image:
+    """Turn by 7 to 25 degrees, or lean and grow to one side as things seen aslant do: no slanted letters do either."""
+    if rng.random() < 0.5:
+        angle = rng.uniform(7, 25) * rng.choice([-1, 1])
+        return board.rotate(float(angle), Image.Resampling.BILINEAR, expand=True)
+    lean, shrink = rng.uniform(0.2, 0.6) * rng.choice([-1, 1]), rng.uniform(0.15, 0.4)
+    width, height = board.size
+    corners = (0, 0, 0, height, width, height * (1 + shrink), width, -height * shrink)
+    leaned = board.transform((width, height), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    grow = round(abs(lean) * height)
+    shear = (1, float(lean), -grow if lean > 0 else 0.0, 0, 1, 0)
+    return leaned.transform((width + grow, height), Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR)
