@@ -29,7 +29,7 @@ FINISHING: Final = (
     Fault("storage.objects:ObjectStore.put", "after"),
     Fault("streams.coordinator.finisher:publish_run", "after"),
     Fault("storage.rows:Rows.complete_run", "after"),
-    Fault("streams.publisher:Publisher.announce", "after", ("inference.completed",)),
+    Fault("streams.publisher:Publisher.publish_outcome", "after", ("inference.completed",)),
     Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_finished", "completed")),
     Fault("streams.coordinator.run_table:Runs.remove_span", "after"),
 )
@@ -40,8 +40,8 @@ LOSING_A_RESULT: Final = (
 """Of the two changes that a result makes the brokers get the second alone, which is the state; and then the end."""
 FAILING: Final = (
     Fault("streams.processing.producer:Producer.send", "after", ("inference.cancelled",)),
-    Fault("streams.publisher:Publisher.bury", "after"),
-    Fault("streams.publisher:Publisher.announce", "after", ("inference.failed",)),
+    Fault("streams.publisher:Publisher.dead_letter", "after"),
+    Fault("streams.publisher:Publisher.publish_outcome", "after", ("inference.failed",)),
     Fault("storage.rows:Rows.fail_run", "after"),
     Fault("streams.publisher:Publisher.append_to_run_log", "after", ("run_finished", "failed")),
 )
@@ -60,7 +60,7 @@ ACKNOWLEDGING: Final = (
 
 INFERRING: Final = (
     Fault("streams.publisher:Publisher.append_to_run_log", "after", ("span_taken",), nth=2),
-    Fault("streams.gpu_worker.predictor:Engine.predict", "after"),
+    Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "after"),
     Fault("streams.publisher:Publisher.append_to_run_log", "after", ("span_done",)),
 )
 ACKNOWLEDGING_WORK: Final = (Fault(_ACK, "after"), Fault(_COMMIT, "after", ("inference.work.high",)))

@@ -122,7 +122,7 @@ RAISING = [
     ("coordinator", Fault("streams.agents.aggregate:Aggregation._fold", "before", ("span_done",), how="raise")),
     ("coordinator", Fault("streams.coordinator.finisher:publish_run", "after", how="raise")),
     ("gpu", Fault("streams.agents.infer:Inference._settle", "before", how="raise")),
-    ("gpu", Fault("streams.gpu_worker.predictor:Engine.predict", "after", how="raise")),
+    ("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "after", how="raise")),
 ]
 
 

@@ -113,7 +113,7 @@ async def test_what_waits_while_a_span_is_computed(
     """The next span is fetched and decoded meanwhile; lag, depth and age of what is unfinished show in both workers."""
     coordinator, healthy = workers
     assert await healthy.stopped() == 0
-    busy = service.processes.start("gpu", Fault("streams.gpu_worker.predictor:Engine.predict", "before", how="hang"))
+    busy = service.processes.start("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "before", how="hang"))
     await service.submit(await service.add(video(TWO_SPANS)), TWO_SPANS)
     async with asyncio.timeout(WAIT_SECONDS):
         await busy.ready()
