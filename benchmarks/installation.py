@@ -27,7 +27,7 @@ from storage.keys import Keys
 from storage.layout_writer import pack_layout
 from storage.model_store import ModelManifest, ModelStore
 from storage.objects import ObjectStore
-from streams.kafka.client import Outcomes, publish
+from streams.kafka.client import OutcomeReader, publish
 from streams.kafka.connection import client_options
 from streams.records import LogRecord, SpanDone, SpanTaken, VideoEncoded, decode_log
 from streams.topics import Topics
@@ -86,7 +86,7 @@ def throwaway_stack() -> Iterator[OwnedStack]:
 class Service:
     """The running service, from outside. Enter ``process`` for a coordinator and a worker before ``run``."""
 
-    def __init__(self, folder: Path, settings: Settings, store: ObjectStore, keys: Keys, outcomes: Outcomes) -> None:
+    def __init__(self, folder: Path, settings: Settings, store: ObjectStore, keys: Keys, outcomes: OutcomeReader) -> None:
         self._folder, self._settings = folder, settings
         self._store, self._keys, self._outcomes = store, keys, outcomes
         self._topics = Topics(settings.topics)
@@ -154,7 +154,7 @@ class Service:
 async def open_service(stack: OwnedStack) -> AsyncIterator[Service]:
     """The service's outside on a ``throwaway_stack``; no process of it is running yet."""
     settings = Settings()
-    async with open_store(settings.wasabi) as store, Outcomes(settings.kafka, Topics(settings.topics)) as outcomes:
+    async with open_store(settings.wasabi) as store, OutcomeReader(settings.kafka, Topics(settings.topics)) as outcomes:
         yield Service(stack.folder, settings, store, object_keys(settings.keys), outcomes)
 
 

@@ -18,8 +18,8 @@ def parse_uuid(text: str) -> UUID:
     except ValueError:
         parsed = None
     if parsed is None or str(parsed) != text.lower():
-        found = repr(text) if len(text) <= 50 else f"{text[:50]!r}…"  # it may come from anybody, and be of any size
-        raise ValueError(f"{found} is not written as 8-4-4-4-12 hexadecimal digits")
+        shown = repr(text) if len(text) <= 50 else f"{text[:50]!r}…"  # it may come from anybody, and be of any size
+        raise ValueError(f"{shown} is not written as 8-4-4-4-12 hexadecimal digits")
     return parsed
 
 

@@ -47,9 +47,9 @@ class FinishedRun:
     def __post_init__(self) -> None:
         shape = self.probabilities.shape
         if shape[0] < 1 or shape[1:] != (2, len(LABELS)) or self.probabilities.dtype != np.float32:
-            found = f"{self.probabilities.dtype} {shape}"
+            actual = f"{self.probabilities.dtype} {shape}"
             raise ValueError(
-                f"run {self.run_id}: probabilities are {found}; expected float32 (pairs, 2, {len(LABELS)}) of at least one pair"
+                f"run {self.run_id}: probabilities are {actual}; expected float32 (pairs, 2, {len(LABELS)}) of at least one pair"
             )
         if not bool(((self.probabilities >= 0) & (self.probabilities <= 1)).all()):  # also false for NaN
             raise ValueError(f"run {self.run_id}: a probability is not finite or not within 0..1")

@@ -284,10 +284,10 @@ def read_section(section: type[Section]) -> Section:
     try:
         return section()
     except ValidationError as error:
-        known = {name.lower(): variable(section, name) for name in section.model_fields}
+        variables = {name.lower(): variable(section, name) for name in section.model_fields}
         faults = []
         for fault in error.errors(include_input=False, include_url=False):
-            place = str(fault["loc"][0]) if fault["loc"] else ""
-            name = known.get(place.lower(), place)
+            field = str(fault["loc"][0]) if fault["loc"] else ""
+            name = variables.get(field.lower(), field)
             faults.append(f"{name} is not set" if fault["type"] == "missing" else f"{name}: {fault['msg']}")
         raise SettingsError(faults) from None

@@ -50,14 +50,14 @@ class Keys:
         return self.layout_template.format(tenant_id=tenant_id, video_id=video_id)
 
     def run_db(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str, run_id: UUID) -> str:
-        model = _checked(MODEL_VERSION, "model version", model_version)[:8]
+        model = _matching(MODEL_VERSION, "model version", model_version)[:8]
         return self.run_db_template.format(
             tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), model_version_8=model, run_id=run_id
         )
 
     def model(self, model_version: str, file: str) -> str:
         return self.model_template.format(
-            model_version=_checked(MODEL_VERSION, "model version", model_version), file=_checked(FILE_NAME, "model file", file)
+            model_version=_matching(MODEL_VERSION, "model version", model_version), file=_matching(FILE_NAME, "model file", file)
         )
 
     def model_prefix(self) -> str:
@@ -73,8 +73,8 @@ def _check_template(kind: str, template: str, fields: frozenset[str]) -> None:
         raise ConfigurationError(f"{setting} is {template!r}: {error}; expected a key with {expected}") from error
     if any(field is not None and (form or conversion) for _, field, form, conversion in parts):
         raise ConfigurationError(f"{setting} is {template!r}; its fields take no format or conversion, only {expected}")
-    found = [field for _, field, _, _ in parts if field is not None]
-    if sorted(found) != sorted(fields):
+    field_names = [field for _, field, _, _ in parts if field is not None]
+    if sorted(field_names) != sorted(fields):
         raise ConfigurationError(f"{setting} is {template!r}; expected each of {expected} once and no other field")
     if template.startswith("/"):
         raise ConfigurationError(f"{setting} is {template!r}; a key does not begin with a slash")
@@ -86,7 +86,7 @@ def _checked_version(version: int) -> int:
     return version
 
 
-def _checked(pattern: re.Pattern[str], what: str, text: str) -> str:
+def _matching(pattern: re.Pattern[str], kind: str, text: str) -> str:
     if pattern.fullmatch(text) is None:
-        raise ValueError(f"{what} {text!r}; expected {pattern.pattern}")
+        raise ValueError(f"{kind} {text!r}; expected {pattern.pattern}")
     return text

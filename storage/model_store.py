@@ -79,12 +79,12 @@ class ModelStore:
 
     async def versions(self) -> list[str]:
         """Versions of all stored models, ascending."""
-        prefix, found = self._keys.model_prefix(), []
+        prefix, versions = self._keys.model_prefix(), []
         async for key in self._store.list_keys(prefix):
             version, _, file = key.removeprefix(prefix).partition("/")
             if file == MANIFEST and MODEL_VERSION.fullmatch(version):
-                found.append(version)
-        return sorted(found)
+                versions.append(version)
+        return sorted(versions)
 
     async def manifest(self, model_version: str) -> ModelManifest:
         """What is stored under a version.
@@ -92,10 +92,10 @@ class ModelStore:
         Raises:
             UnknownModelError: nothing; the message lists what there is.
         """
-        found = await self._find(model_version)
-        if found is None:
+        manifest = await self._find(model_version)
+        if manifest is None:
             raise UnknownModelError(f"model {model_version} is not in the store; there are: {', '.join(await self.versions()) or 'none'}")
-        return found
+        return manifest
 
     async def fetch(self, manifest: ModelManifest) -> bytes:
         """A model's weights, whose hash is the manifest's.
@@ -106,10 +106,10 @@ class ModelStore:
         """
         key = self._keys.model(manifest.model_version, manifest.file)
         data = await self._store.get(key, MAX_WEIGHTS_BYTES)
-        found = await asyncio.to_thread(_sha256, data)
-        if found != manifest.sha256:
+        actual = await asyncio.to_thread(_sha256, data)
+        if actual != manifest.sha256:
             raise CorruptInputError(
-                f"{key} has SHA-256 {found}, its manifest says {manifest.sha256}; push the same file again, or remove the model"
+                f"{key} has SHA-256 {actual}, its manifest says {manifest.sha256}; push the same file again, or remove the model"
             )
         return data
 

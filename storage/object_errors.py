@@ -131,33 +131,33 @@ _SETTINGS: Final = {
 
 
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
+def mapped(subject: str) -> Iterator[None]:
     """Raise our error for a vendor's, its message beginning with ``what``."""
     try:
         yield
     except ExtentsError:
         raise
     except boto.ClientError as error:
-        raise _answered(what, error) from error
+        raise _error_of_response(subject, error) from error
     except Exception as error:
-        for ours, theirs in TABLE:
-            if isinstance(error, theirs):
-                raise ours(f"{what}: {type(error).__name__}: {error}") from error
+        for error_class, vendor_classes in TABLE:
+            if isinstance(error, vendor_classes):
+                raise error_class(f"{subject}: {type(error).__name__}: {error}") from error
         if isinstance(error, boto.BotoCoreError):
-            raise PermanentError(f"{what}: {type(error).__name__}: {error}") from error
+            raise PermanentError(f"{subject}: {type(error).__name__}: {error}") from error
         raise
 
 
-def _answered(what: str, error: boto.ClientError) -> ExtentsError:
+def _error_of_response(subject: str, error: boto.ClientError) -> ExtentsError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    text = f"{what}: {error}"
+    text = f"{subject}: {error}"
     if status >= 500 or status in TRANSIENT_STATUSES or code in TRANSIENT_CODES or isinstance(error, boto.EventStreamError):
         return TransientError(text)
     if code in MISSING_CODES:
-        return MissingObjectError(f"{what} is not there")
+        return MissingObjectError(f"{subject} is not there")
     if code == "PreconditionFailed":
-        return ExistingObjectError(f"{what} is there already")
+        return ExistingObjectError(f"{subject} is there already")
     if code in _SETTINGS:
         return ConfigurationError(f"{text}; check {_SETTINGS[code]}")
     return PermanentError(text)

@@ -94,10 +94,10 @@ class ObjectStore:
             MissingObjectError: there is none under this key.
             CorruptInputError: it is larger than ``max_bytes``; nothing of it was read.
         """
-        async with self._one_object(key):
-            answer = await self._client.get_object(Bucket=self.bucket, Key=key)
-            async with answer["Body"] as body:
-                size = int(answer["ContentLength"])
+        async with self._single_object(key):
+            response = await self._client.get_object(Bucket=self.bucket, Key=key)
+            async with response["Body"] as body:
+                size = int(response["ContentLength"])
                 if size > max_bytes:
                     raise CorruptInputError(f"{self._name(key)} has {size} bytes; expected at most {max_bytes}")
                 data: bytes = await body.read()
@@ -111,9 +111,9 @@ class ObjectStore:
         Raises:
             MissingObjectError: there is none under this key.
         """
-        async with self._one_object(key):
-            answer = await self._client.head_object(Bucket=self.bucket, Key=key)
-        return ObjectInfo(key, int(answer["ContentLength"]), dict(answer.get("Metadata", {})))
+        async with self._single_object(key):
+            response = await self._client.head_object(Bucket=self.bucket, Key=key)
+        return ObjectInfo(key, int(response["ContentLength"]), dict(response.get("Metadata", {})))
 
     async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, replace: bool = True) -> None:
         """Write an object. It is there whole or not at all, also when this process is killed meanwhile or the call is cancelled.
@@ -177,12 +177,12 @@ class ObjectStore:
         with mapped(f"bucket {self.bucket}"):
             page = await self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
             for entry in page.get("Contents", ()):
-                answer = await self._client.get_object(Bucket=self.bucket, Key=entry["Key"], Range="bytes=0-0")
-                async with answer["Body"] as body:
+                response = await self._client.get_object(Bucket=self.bucket, Key=entry["Key"], Range="bytes=0-0")
+                async with response["Body"] as body:
                     await body.read()
 
     @asynccontextmanager
-    async def _one_object(self, key: str) -> AsyncIterator[None]:
+    async def _single_object(self, key: str) -> AsyncIterator[None]:
         """Where others are served, a refusal is about this object, whoever may mend it, and not about the settings.
 
         Raises:

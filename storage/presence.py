@@ -37,9 +37,9 @@ async def missing_chunks(
         prefix = keys.chunk_prefix(tenant_id, video_id, version, f"modulo_{level}/")
         return {key async for key in store.list_keys(prefix)}
 
-    found = set().union(*await asyncio.gather(*(present(level) for level in LEVELS)))
+    present_keys = set().union(*await asyncio.gather(*(present(level) for level in LEVELS)))
     planned = [chunk.name for chunk in plan_chunks(frame_count)]
-    missing = [name for name in planned if keys.chunk(tenant_id, video_id, version, name) not in found]
+    missing = [name for name in planned if keys.chunk(tenant_id, video_id, version, name) not in present_keys]
     if not missing:
         return None
-    return MissingChunks(missing[0], len(missing), len(planned), version_exists=bool(found))
+    return MissingChunks(missing[0], len(missing), len(planned), version_exists=bool(present_keys))

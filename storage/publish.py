@@ -24,15 +24,15 @@ async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: by
     if present == data:
         return await _stored(key, present, run.attempt, adopted=True)
     if present is not None:
-        found = await asyncio.to_thread(_complete, present, key, run)
-        if found is not None and found.attempt >= run.attempt:
-            return await _stored(key, present, found.attempt, adopted=True)
+        existing = await asyncio.to_thread(_complete, present, key, run)
+        if existing is not None and existing.attempt >= run.attempt:
+            return await _stored(key, present, existing.attempt, adopted=True)
     await store.put(key, data, {"run-id": str(run.run_id), "attempt": str(run.attempt)})
     read_back = await _read_present(store, key)
     if read_back != data:
-        found_bytes = "nothing" if read_back is None else f"{len(read_back)} bytes, SHA-256 {await _sha256(read_back)}"
+        actual = "nothing" if read_back is None else f"{len(read_back)} bytes, SHA-256 {await _sha256(read_back)}"
         expected = f"{len(data)} bytes, SHA-256 {await _sha256(data)}"
-        raise TransientError(f"run {run.run_id}: read {found_bytes} back from {key}; expected {expected}; not published")
+        raise TransientError(f"run {run.run_id}: read {actual} back from {key}; expected {expected}; not published")
     return await _stored(key, read_back, run.attempt, adopted=False)
 
 
@@ -61,10 +61,10 @@ async def _read_present(store: ObjectStore, key: str) -> bytes | None:
 
 def _complete(data: bytes, key: str, run: FinishedRun) -> RunDatabase | None:
     try:
-        found = read_run_db(data, key)
+        existing = read_run_db(data, key)
     except CorruptInputError:
         return None
-    return found if found.run_id == str(run.run_id) and found.pairs == run.pairs else None
+    return existing if existing.run_id == str(run.run_id) and existing.pairs == run.pairs else None
 
 
 async def _stored(key: str, data: bytes, attempt: int, *, adopted: bool) -> StoredRun:

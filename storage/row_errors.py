@@ -39,31 +39,31 @@ async def judge_status(response: httpx.Response) -> None:
     Done here because postgrest keeps only the code inside a body, not the status, and a gateway's body has none.
     """
     if response.status_code >= 500 or response.status_code in TRANSIENT_STATUSES:
-        raise TransientError(f"the database's API answered {await _told(response)}")
+        raise TransientError(f"the database's API answered {await _response_text(response)}")
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        raise ConfigurationError(f"the database's API answered {await _told(response)}; check SUPABASE_SERVICE_ROLE_KEY")
+        raise ConfigurationError(f"the database's API answered {await _response_text(response)}; check SUPABASE_SERVICE_ROLE_KEY")
 
 
-async def _told(response: httpx.Response) -> str:
+async def _response_text(response: httpx.Response) -> str:
     return f"{response.status_code}: {(await response.aread()).decode(errors='replace')[:500]}"
 
 
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
+def mapped(subject: str) -> Iterator[None]:
     """Raise our error for a vendor's, its message beginning with ``what``."""
     try:
         yield
     except (TransientError, ConfigurationError) as error:  # of ``judge_status``, which does not know what was asked
-        raise type(error)(f"{what}: {error}") from error
+        raise type(error)(f"{subject}: {error}") from error
     except APIError as error:
         if error.code in TRANSIENT_CODES:
-            raise TransientError(f"{what}: {error.code} {error.message}") from error
+            raise TransientError(f"{subject}: {error.code} {error.message}") from error
         hint = _SETTINGS.get(error.code or "")
         if hint is not None:
-            raise ConfigurationError(f"{what}: {error.code} {error.message}; check {hint}") from error
-        raise PermanentError(f"{what}: {error.code} {error.message} {error.details or ''}".rstrip()) from error
+            raise ConfigurationError(f"{subject}: {error.code} {error.message}; check {hint}") from error
+        raise PermanentError(f"{subject}: {error.code} {error.message} {error.details or ''}".rstrip()) from error
     except Exception as error:
-        for ours, theirs in TABLE:
-            if isinstance(error, theirs):
-                raise ours(f"{what}: {type(error).__name__}: {error}") from error
+        for error_class, vendor_classes in TABLE:
+            if isinstance(error, vendor_classes):
+                raise error_class(f"{subject}: {type(error).__name__}: {error}") from error
         raise

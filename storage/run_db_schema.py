@@ -7,7 +7,9 @@ from core.types import LABELS
 DIRECTIONS: Final = ("forward", "backward")
 
 RESULT_COLUMNS: Final = tuple(
-    f"{direction}_{what}" for direction in DIRECTIONS for what in ("predicted_label", "confidence", *(f"prob_{label}" for label in LABELS))
+    f"{direction}_{value}"
+    for direction in DIRECTIONS
+    for value in ("predicted_label", "confidence", *(f"prob_{label}" for label in LABELS))
 )
 """Columns of ``pair_results`` between the frames' indices and the time."""
 

@@ -295,5 +295,5 @@ def decode_log(value: bytes | None) -> LogRecord:
 def describe(error: ValidationError) -> str:
     """The first faults of a record, each with its field. Values are left out, and what quotes one is cut: they may be of any size."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    told = (f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:MAX_FAULTS])
-    return "; ".join(fault if len(fault) <= MAX_FAULT_LENGTH else f"{fault[:MAX_FAULT_LENGTH]}…" for fault in told)
+    messages = (f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:MAX_FAULTS])
+    return "; ".join(fault if len(fault) <= MAX_FAULT_LENGTH else f"{fault[:MAX_FAULT_LENGTH]}…" for fault in messages)

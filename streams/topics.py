@@ -90,16 +90,16 @@ class Topics:
     def specs(self) -> list[TopicSpec]:
         requests, work, results = self.settings.request_partitions, self.settings.work_partitions, self.settings.results_partitions
         return [
-            TopicSpec(self.encoded, requests, _kept(400)),
-            TopicSpec(self.encoded_low, requests, _kept(400)),
-            TopicSpec(self.work_high, work, _kept(14)),
-            TopicSpec(self.work_low, work, _kept(14)),
-            TopicSpec(self.results, results, _kept(14)),
-            TopicSpec(self.cancelled, 1, _kept(7)),
-            TopicSpec(self.completed, requests, _kept(30)),
-            TopicSpec(self.rejected, requests, _kept(30)),
-            TopicSpec(self.failed, requests, _kept(30)),
-            TopicSpec(self.dead_letter, 1, {**_kept(30), "max.message.bytes": str(MAX_RECORD_BYTES)}),
+            TopicSpec(self.encoded, requests, _deleted_after(400)),
+            TopicSpec(self.encoded_low, requests, _deleted_after(400)),
+            TopicSpec(self.work_high, work, _deleted_after(14)),
+            TopicSpec(self.work_low, work, _deleted_after(14)),
+            TopicSpec(self.results, results, _deleted_after(14)),
+            TopicSpec(self.cancelled, 1, _deleted_after(7)),
+            TopicSpec(self.completed, requests, _deleted_after(30)),
+            TopicSpec(self.rejected, requests, _deleted_after(30)),
+            TopicSpec(self.failed, requests, _deleted_after(30)),
+            TopicSpec(self.dead_letter, 1, {**_deleted_after(30), "max.message.bytes": str(MAX_RECORD_BYTES)}),
             # Compacted alone, in small segments: a restart reads what is left of it, not everything ever written.
             TopicSpec(
                 self.runs_changelog,
@@ -109,5 +109,5 @@ class Topics:
         ]
 
 
-def _kept(days: int) -> dict[str, str]:
+def _deleted_after(days: int) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(days * DAY_MS)}

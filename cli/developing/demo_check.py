@@ -9,7 +9,7 @@ from cli.shared.output import clock, print_table
 from core.captions import CaptionExtent
 from core.types import FRAMES_PER_SECOND
 from storage.rows import TABLE_PREFIX, Rows
-from streams.kafka.client import Outcome
+from streams.kafka.client import ReceivedOutcome
 from tools.sample_film import Sample
 
 
@@ -59,7 +59,7 @@ class Row:
     good: bool
 
 
-async def read_rows(rows: Rows, outcome: Outcome) -> list[Row]:
+async def read_rows(rows: Rows, outcome: ReceivedOutcome) -> list[Row]:
     """The run's row and its job's, as they stand in the database, against the event that followed them."""
     body = outcome.body
     run = await rows.find_run(UUID(body["tenant_id"]), UUID(body["video_id"]), body["cropped_frames_version"], body["model_version"])

@@ -23,7 +23,7 @@ from devstack.stack import OwnedStack
 from devstack.workers import worker
 from storage.connect import open_rows, open_store
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
-from streams.kafka.client import Outcome, Outcomes, publish
+from streams.kafka.client import OutcomeReader, ReceivedOutcome, publish
 from streams.records import VideoEncoded
 from streams.topics import Topics
 from tools.sample_film import Sample
@@ -45,7 +45,7 @@ class DemoRun:
         database: as read back from the store, where it has the SHA-256 that the event tells.
     """
 
-    outcome: Outcome
+    outcome: ReceivedOutcome
     rows: Sequence[Row] = ()
     database: RunDatabase | None = None
 
@@ -80,7 +80,7 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> Dem
         say("encoding the film into the store; starting a coordinator and a GPU worker")
         target, _ = await asyncio.gather(_encode(sample, settings, tenant, video), _start(workers))
         say(f"{target.chunks} chunks in the store, both workers ready; publishing video.encoded")
-        async with Outcomes(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
+        async with OutcomeReader(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
             event = VideoEncoded(
                 tenant_id=tenant, video_id=video, cropped_frames_version=1, frame_count=target.frame_count, event_id="demo"
             )
@@ -125,7 +125,7 @@ async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T]) -> T:
         await asyncio.gather(task, *ends, return_exceptions=True)
 
 
-async def _fetch(settings: Settings, outcome: Outcome, run_db: Path) -> RunDatabase:
+async def _fetch(settings: Settings, outcome: ReceivedOutcome, run_db: Path) -> RunDatabase:
     key, expected = outcome.body["storage_key"], outcome.body["sha256"]
     async with open_store(settings.wasabi) as store:
         data = await store.get(key, MAX_RUN_DB_BYTES)

@@ -80,7 +80,7 @@ def list_letters(as_json: bool, **chosen: Any) -> None:
         print_json([_as_json(letter) for letter in letters])
         return
     rows = [
-        (one.id, f"{one.buried_at:%Y-%m-%d %H:%M:%S}", one.topic, one.reason, one.run_id or "", one.handled or "", one.error[:80])
+        (one.id, f"{one.dead_lettered_at:%Y-%m-%d %H:%M:%S}", one.topic, one.reason, one.run_id or "", one.handled or "", one.error[:80])
         for one in letters
     ]
     print_table(("place", "set aside (UTC)", "topic", "reason", "run", "handled", "error"), rows)
@@ -97,7 +97,7 @@ def show(as_json: bool, **chosen: Any) -> None:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
         return
     for letter in letters:
-        print_heading(f"{letter.id}, set aside {letter.buried_at:%Y-%m-%d %H:%M:%S} UTC")
+        print_heading(f"{letter.id}, set aside {letter.dead_lettered_at:%Y-%m-%d %H:%M:%S} UTC")
         print_facts(
             [("handled", letter.handled or "no"), ("key", repr(letter.key)), *((name, letter.header(name)) for name in letter.headers)]
         )
@@ -118,12 +118,12 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
     """
     steps = plan(_read(_selection(chosen)), Topics(Settings().topics))
     if not as_json:
-        print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.does) for step in steps])
+        print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
     if steps and not yes:
         click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
     asyncio.run(_carry_out(steps))
     if as_json:
-        print_json([{"letters": [letter.id for letter in step.letters], "topic": step.topic, "does": step.does} for step in steps])
+        print_json([{"letters": [letter.id for letter in step.letters], "topic": step.topic, "does": step.action} for step in steps])
     else:
         remark(f"{len(steps)} sent")
 
@@ -169,13 +169,13 @@ async def _carry_out(steps: list[Step]) -> None:
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:
         for step in steps:
             await producer.send_and_wait(step.topic, step.value, key=step.key, headers=list(step.headers.items()))
-            await box.acknowledge(list(step.letters), REDRIVEN, step.does)
+            await box.acknowledge(list(step.letters), REDRIVEN, step.action)
 
 
 def _as_json(letter: StoredLetter) -> dict[str, Any]:
     return {
         "place": letter.id,
-        "set_aside_at": letter.buried_at,
+        "set_aside_at": letter.dead_lettered_at,
         "origin": letter.origin,
         "reason": letter.reason,
         "error": letter.error,

@@ -15,7 +15,7 @@ from storage.connect import object_keys, open_rows, open_store
 from storage.model_store import ModelStore
 from streams.gpu_worker.model_cache import ModelCache
 from streams.kafka.brokers import brokers
-from streams.kafka.topic_state import look_at_topics
+from streams.kafka.topic_state import read_topic_states
 from streams.model_catalog import ModelCatalog
 from streams.topics import Topics
 
@@ -99,7 +99,7 @@ async def _topics(settings: Settings) -> str:
     specs, kafka = Topics(settings.topics).specs(), settings.kafka
     try:
         async with brokers(kafka):
-            states = await look_at_topics(specs, kafka)
+            states = await read_topic_states(specs, kafka)
     except ExtentsError as error:
         raise Skipped("not checked: no brokers") from error
     wrong = [f"{state.spec.name} {fault}" for state in states for fault in state.faults]

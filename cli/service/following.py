@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from core.errors import TransientError
 from storage.row_values import JobRow
 from storage.rows import Rows
-from streams.kafka.client import Outcome, Outcomes
+from streams.kafka.client import OutcomeReader, ReceivedOutcome
 
 LOOK_EVERY_SECONDS: Final = 0.5
 
 
-async def follow(outcomes: Outcomes, rows: Rows, request: UUID, timeout_seconds: float) -> Outcome | None:
+async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float) -> ReceivedOutcome | None:
     """Wait for a request's outcome, with a line on standard error that shows its progress; nothing where that is no terminal.
 
     Returns:

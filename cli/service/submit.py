@@ -18,7 +18,7 @@ from core.types import Priority
 from inference.media.chunk_length import count_frames
 from storage.connect import object_keys, open_rows, open_store
 from streams.kafka.brokers import require_topics
-from streams.kafka.client import Outcome, Outcomes, Published, publish
+from streams.kafka.client import OutcomeReader, Published, ReceivedOutcome, publish
 from streams.records import VideoEncoded
 from streams.topics import Topics
 
@@ -98,13 +98,13 @@ def command(
             force=force,
             event_id=event_id or str(uuid4()),
         )
-        watched = [topics.name(name) for name in Outcomes.NAMES] if watch else []
+        watched = [topics.name(name) for name in OutcomeReader.NAMES] if watch else []
         await require_topics(settings.kafka, [topics.encoded, topics.encoded_low, *watched])
         if not watch:
             _print_published(await publish(settings.kafka, topics, video), video, as_json)
             return 0
         # A request that was named may have been answered before now, and is not answered twice.
-        reading = Outcomes(settings.kafka, topics, from_beginning=event_id is not None)
+        reading = OutcomeReader(settings.kafka, topics, from_beginning=event_id is not None)
         async with reading as outcomes, open_rows(settings.supabase) as rows:
             published = await publish(settings.kafka, topics, video)
             remark(f"request {published.request_id}: {count} frames, at {_place(published)}")
@@ -143,14 +143,14 @@ def _print_published(published: Published, video: VideoEncoded, as_json: bool) -
         print_facts([("request", str(published.request_id)), ("frames", str(video.frame_count)), ("record", _place(published))])
 
 
-def _print_outcome(outcome: Outcome, published: Published, as_json: bool) -> None:
+def _print_outcome(outcome: ReceivedOutcome, published: Published, as_json: bool) -> None:
     if as_json:
         print_json({"request_id": published.request_id, "event": outcome.name, "headers": outcome.headers, "body": outcome.body})
     else:
         print_facts(outcome_facts(outcome))
 
 
-def outcome_facts(outcome: Outcome) -> list[tuple[str, str]]:
+def outcome_facts(outcome: ReceivedOutcome) -> list[tuple[str, str]]:
     """An outcome as names and values for people."""
     body = outcome.body
     if outcome.name == "inference.rejected":

@@ -73,14 +73,14 @@ Exit status 1 when a topic is missing or differs.
 def check(as_json: bool) -> None:
     """Compare partitions, retention and replication of each topic with what they must be. Changes nothing."""
     from streams.kafka.brokers import brokers  # loads Faust
-    from streams.kafka.topic_state import look_at_topics
+    from streams.kafka.topic_state import read_topic_states
     from streams.topics import Topics
 
     settings = Settings()
 
     async def run() -> "list[TopicState]":
         async with brokers(settings.kafka):
-            return await look_at_topics(Topics(settings.topics).specs(), settings.kafka)
+            return await read_topic_states(Topics(settings.topics).specs(), settings.kafka)
 
     states = asyncio.run(run())
     if as_json:

@@ -15,7 +15,7 @@ from streams.coordinator.candidate import Candidate
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
 from streams.policy.dead_letters import dead_letter_of
-from streams.policy.outcomes import found, rejected
+from streams.policy.outcomes import deduplicated, rejected
 from streams.policy.requests import UnidentifiedRequest, admission_limits, read_request
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
@@ -113,7 +113,7 @@ class Admission:
     async def _answer(self, candidate: Candidate, answer: AdmissionAnswer) -> None:
         assert answer.found_run is not None
         summary = InferenceCompleted.model_validate_json(answer.found_run["event"])
-        await self.publisher.publish_outcome(candidate.assignment, found(summary, candidate.ref, candidate.record.timestamp_ms))
+        await self.publisher.publish_outcome(candidate.assignment, deduplicated(summary, candidate.ref, candidate.record.timestamp_ms))
 
     async def _reject(self, candidate: Candidate, rejection: Rejection) -> None:
         REJECTIONS.labels(rejection.type).inc()

@@ -92,19 +92,19 @@ class Inference:
         except TransientError as error:
             if tries < self.settings.span_resends:
                 bound.warning("span.sent_again", error=str(error))
-                await self._send_again(span, error)
+                await self._resend(span, error)
                 return "sent_again"
             bound.error("span.failed", error=str(error))
             await span.fail(f"{error}; given up after {tries + 1} tries")
         except ConfigurationError as error:
-            await span.give_back(str(error))
+            await span.release(str(error))
             raise
         except PermanentError as error:
             bound.error("span.failed", error=str(error))
             await span.fail(str(error))
         except AssignmentRevoked:
             if span.taken:
-                await span.give_back("a rebalance or a stop began")
+                await span.release("a rebalance or a stop began")
             raise
         return "failed"
 
@@ -146,7 +146,7 @@ class Inference:
                 if span.delivery.priority is Priority.HIGH:
                     raise
                 if span.taken:
-                    await span.give_back(str(error))
+                    await span.release(str(error))
                 await span.assignment.until_revoked(asyncio.sleep(error.retry_seconds * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
 
     async def _load(self, span: SpanLog) -> LoadedModel:
@@ -166,7 +166,7 @@ class Inference:
     async def _through_stages(self, model: LoadedModel, span: SpanLog, slot: Slot, started: float) -> SpanDone | None:
         """What was sent as its result; None when its run was cancelled before it was computed."""
         work, assignment = span.work, span.assignment
-        await self.store_breaker.back(assignment)  # what is taken and not done when a worker dies counts against the span
+        await self.store_breaker.until_closed(assignment)  # what is taken and not done when a worker dies counts against the span
         _, layout, chunks = await concurrently(
             [span.take(), self.frames.layout(work, assignment), self.frames.fetch(work, slot, assignment)]
         )
@@ -196,9 +196,9 @@ class Inference:
         STAGE_DURATION.labels("send").observe(time.monotonic() - sending)
         return done
 
-    async def _send_again(self, span: SpanLog, error: TransientError) -> None:
+    async def _resend(self, span: SpanLog, error: TransientError) -> None:
         """The same bytes and key to the end of the same topic, confirmed, before the original is acknowledged."""
-        await span.give_back(str(error))
+        await span.release(str(error))
         delivery, record, tries = span.delivery, span.delivery.record, span.delivery.tries + 1
         pause = min(MAX_PAUSE_SECONDS, 2.0**tries)
         headers = {
@@ -211,15 +211,15 @@ class Inference:
         if isinstance(error, ModelLoadError):
             avoid = delivery.avoid | self.partitions(record.topic)
             headers["avoid"] = ",".join(map(str, sorted(avoid))).encode()
-            partition = self._elsewhere(span.work, avoid)
+            partition = self._other_partition(span.work, avoid)
         await self.publisher.send_work(
             span.assignment, delivery.priority, record.key, record.value or b"", partition=partition, headers=headers
         )
 
-    def _elsewhere(self, work: Work, avoid: frozenset[int]) -> int | None:
+    def _other_partition(self, work: Work, avoid: frozenset[int]) -> int | None:
         """A partition of another worker; None where there is no other."""
-        others = sorted(set(range(self.publisher.topics.settings.work_partitions)) - avoid)
-        return others[work.span % len(others)] if others else None
+        partitions = sorted(set(range(self.publisher.topics.settings.work_partitions)) - avoid)
+        return partitions[work.span % len(partitions)] if partitions else None
 
     async def _wait_until(self, moment: float, assignment: Assignment) -> None:
         """Set the record aside: it holds no place while it waits, never longer than a pause can be."""

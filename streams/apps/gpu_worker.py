@@ -37,8 +37,8 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     topics, worker = Topics(settings.topics), settings.worker
     app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
     store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
-    away = CircuitBreaker("object_store", store.probe)
-    health = serve_health(app, settings, GPU_WORKER, (away,))
+    store_breaker = CircuitBreaker("object_store", store.probe)
+    health = serve_health(app, settings, GPU_WORKER, (store_breaker,))
     keys = object_keys(settings.keys)
     predictor = SpanPredictor(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
     models = ModelStore(store, keys)
@@ -46,16 +46,16 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     app.manage_resource(
         store, cancellations, predictor.running(), default_model_loaded(predictor, ModelCatalog(models), cache, settings.admission)
     )
-    app.run_in_background(cancellations.followed)
+    app.run_in_background(cancellations.until_failed)
     inference = Inference(
         settings=worker,
         publisher=Publisher(topics, Producer(app)),
         cancellations=cancellations,
         slots=SpanSlots(worker.spans_in_flight, worker.spans_in_flight_bytes),
-        frames=SpanFrames(store, keys, away, health, worker),
+        frames=SpanFrames(store, keys, store_breaker, health, worker),
         predictor=predictor,
         models=cache,
-        store_breaker=away,
+        store_breaker=store_breaker,
         partitions=app.partitions_of,
     )
     high = OrderedProcessor(
@@ -93,7 +93,7 @@ async def default_model_loaded(
         except ConfigurationError:
             raise
         except ExtentsError as error:
-            log.warning("model.not_loaded_ahead", model_version=settings.model_version, error=str(error))
+            log.warning("model.preload_failed", model_version=settings.model_version, error=str(error))
     yield
 
 

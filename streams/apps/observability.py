@@ -20,14 +20,14 @@ log = get_logger(__name__)
 LAG_EVERY_SECONDS = 15.0
 
 
-def serve_health(app: ExtentsApp, settings: Settings, role: str, dependencies: Iterable[CircuitBreaker]) -> Health:
+def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Iterable[CircuitBreaker]) -> Health:
     """Add the server to an app, with what is common to both roles; the role adds its own steps."""
     health = Health()
     group = GroupWatch(app, settings.kafka)
-    health.add_wait("group", group.waited_for)
+    health.add_wait("group", group.wait_reason)
     health.add_fault("group", group.fault)
-    for dependency in dependencies:
-        health.add_wait(dependency.name, dependency.waited_for)
+    for breaker in breakers:
+        health.add_wait(breaker.name, breaker.wait_reason)
     app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port), group)
     BUILD.labels(version("extents"), role).set(1)
 
@@ -49,13 +49,13 @@ async def _measure_lag(app: ExtentsApp) -> None:
     """Faust's own figure is stale under load, so the broker is asked for the ends of the assigned partitions."""
     acking = app.topics.acking_topics
     assigned = {tp for tp in app.consumer.assignment() if tp.topic in acking}
-    known = app.consumer._committed_offset  # type: ignore[attr-defined]  # by whichever member of the group; Faust has no accessor
-    committed = {tp: known[tp] for tp in assigned}
+    committed_offsets = app.consumer._committed_offset  # type: ignore[attr-defined]  # by whichever member of the group; Faust has no accessor
+    committed = {tp: committed_offsets[tp] for tp in assigned}
     untouched = [tp for tp, offset in committed.items() if offset is None]
-    begins = await app.consumer.earliest_offsets(*untouched) if untouched else {}
+    starts = await app.consumer.earliest_offsets(*untouched) if untouched else {}
     ends = await app.consumer.highwaters(*assigned) if assigned else {}
     lag: dict[str, int] = defaultdict(int)
     for tp, end in ends.items():
-        lag[tp.topic] += max(0, end - (committed[tp] or begins.get(tp, 0)))
+        lag[tp.topic] += max(0, end - (committed[tp] or starts.get(tp, 0)))
     for topic in acking:
         CONSUMER_LAG.labels(topic).set(lag[topic])

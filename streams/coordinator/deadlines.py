@@ -32,10 +32,10 @@ class Deadlines:
     """
 
     def __init__(
-        self, app: ExtentsApp, runs: Runs, publisher: Publisher, handled_to: Callable[[int], Awaitable[int]], store: CircuitBreaker
+        self, app: ExtentsApp, runs: Runs, publisher: Publisher, handled_to: Callable[[int], Awaitable[int]], store_breaker: CircuitBreaker
     ) -> None:
-        self._app, self._runs, self._publisher, self._handled_to, self._store = app, runs, publisher, handled_to, store
-        self._away_before: dict[tuple[str, int], float] = {}
+        self._app, self._runs, self._publisher, self._handled_to, self._store_breaker = app, runs, publisher, handled_to, store_breaker
+        self._open_seconds_before: dict[tuple[str, int], float] = {}
         self._ends: dict[tuple[str, int], int] = {}
         self._sent: set[tuple[str, int]] = set()
 
@@ -53,10 +53,12 @@ class Deadlines:
                 log.info("deadlines.postponed", error=repr(error))
 
     def _due(self, now_ms: int) -> list[RunState]:
-        away = self._store.away_seconds
-        timed = {(state.run_id, state.attempt): (state, when) for state in self._runs.active.values() if (when := deadline_ms(state))}
-        self._away_before = {name: self._away_before.get(name, away) for name in timed}
-        return [state for name, (state, when) in timed.items() if when + 1000 * (away - self._away_before[name]) <= now_ms]
+        open_seconds = self._store_breaker.open_seconds
+        timed = {(state.run_id, state.attempt): (state, due_ms) for state in self._runs.active.values() if (due_ms := deadline_ms(state))}
+        self._open_seconds_before = {name: self._open_seconds_before.get(name, open_seconds) for name in timed}
+        return [
+            state for name, (state, due_ms) in timed.items() if due_ms + 1000 * (open_seconds - self._open_seconds_before[name]) <= now_ms
+        ]
 
     async def _consider(self, state: RunState, now_ms: int) -> None:
         name, assignment = (state.run_id, state.attempt), self._app.assignment

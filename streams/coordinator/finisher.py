@@ -55,10 +55,10 @@ class Finisher:
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
     """By run, the attempt whose end was sent last, and whom that answers; forgotten when its fold leaves a marker."""
-    _room: asyncio.Semaphore = field(init=False)
+    _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._room = asyncio.Semaphore(self.concurrency)
+        self._slots = asyncio.Semaphore(self.concurrency)
 
     def notice(self, state: RunState) -> None:
         """Begin to finish a run that needs it, unless that is under way."""
@@ -68,7 +68,7 @@ class Finisher:
             return
         task = asyncio.create_task(self._finish(state, self.app.assignment))
         self._tasks[state.run_id] = task
-        task.add_done_callback(lambda _: self._after(state.run_id))
+        task.add_done_callback(lambda _: self._finished(state.run_id))
 
     def after_recovery(self) -> None:
         """Take up what the partitions' former owners have left."""
@@ -77,9 +77,9 @@ class Finisher:
             self.notice(state)
 
     def _is_due(self, state: RunState) -> bool:
-        return self._unanswered(state) and self._at_hand(state)
+        return self._needs_notification(state) and self._has_results(state)
 
-    def _unanswered(self, state: RunState) -> bool:
+    def _needs_notification(self, state: RunState) -> bool:
         """Has nobody told some of its requests the outcome? What was sent is known here before the log says so."""
         attempt, answered = self._answered.get(state.run_id, (0, set()))
         if not state.needs_finishing or attempt != state.attempt:
@@ -88,7 +88,7 @@ class Finisher:
             return False
         return any(request.request_id not in answered for request in state.requests)
 
-    def _at_hand(self, state: RunState) -> bool:
+    def _has_results(self, state: RunState) -> bool:
         """Are all results there, where they are needed?
 
         Of what a record changed, a coordinator that lost its brokers may have stored the state and not the result, or the results'
@@ -98,24 +98,24 @@ class Finisher:
             return True
         missing = [span for span in range(state.spans) if not self.runs.has_span(state.run_id, state.attempt, span)]
         if missing:
-            log.warning("run.awaits_results", **state.log_fields, spans=missing)
+            log.warning("run.results_missing", **state.log_fields, spans=missing)
         return not missing
 
-    def _after(self, run_id: str) -> None:
+    def _finished(self, run_id: str) -> None:
         del self._tasks[run_id]
         state = self.runs.active.get(run_id)
         if state is not None and not self.app.assignment.revoked:
             self.notice(state)
 
     async def _finish(self, state: RunState, assignment: Assignment) -> None:
-        bound = log.bind(**state.log_fields, outcome=state.outcome)
+        bound_log = log.bind(**state.log_fields, outcome=state.outcome)
         try:
-            async with self._room:
+            async with self._slots:
                 assignment.check()
-                now = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
-                if now is None or not self._is_due(now):
+                current = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
+                if current is None or not self._is_due(current):
                     return
-                state = now
+                state = current
                 started = time.monotonic()
                 finished = await self._announce(state, assignment)
                 await self.publisher.append_to_run_log(assignment, state.run_id, finished.to_bytes())
@@ -124,13 +124,13 @@ class Finisher:
                 before = answered if attempt == state.attempt else set()
                 self._answered[state.run_id] = (state.attempt, before.union(finished.answered))
             FINISH_DURATION.observe(time.monotonic() - started)
-            bound.info(
+            bound_log.info(
                 "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
             )
         except AssignmentRevoked:
-            bound.info("run.handed_over")
+            bound_log.info("run.handed_over")
         except Exception as error:
-            bound.exception("finisher.crashed")
+            bound_log.exception("finisher.crashed")
             await self.app.crash(error)
 
     async def _announce(self, state: RunState, assignment: Assignment) -> RunFinished:
@@ -158,12 +158,12 @@ class Finisher:
     async def _complete(self, state: RunState, assignment: Assignment) -> None:
         """The event follows the rows, and the rows follow the object as it was read back."""
         spans = [self.runs.get_span(state.run_id, state.attempt, span) for span in range(state.spans)]
-        run, data, event_of = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
+        run, data, make_event = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
         stored = await self.store_breaker.call(assignment, lambda: publish_run(self.store, self.keys, run, data))
         completion = await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
         if completion.outcome != "owner":
             log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
-        await self.publisher.publish_outcome(assignment, event_of(stored))
+        await self.publisher.publish_outcome(assignment, make_event(stored))
 
     async def _fail(self, state: RunState, assignment: Assignment, reason: str) -> None:
         """The row comes last: it lets the next attempt begin, whose records replace this state."""
@@ -184,7 +184,7 @@ class Finisher:
         return RunIdentity(started.run_id, started.tenant_id, started.video_id, started.cropped_frames_version, started.model_version)
 
 
-class _EventOf:
+class _CompletedEvent:
     """The completed event of a run, once it is known where it is stored."""
 
     def __init__(self, state: RunState, run: FinishedRun) -> None:
@@ -197,11 +197,11 @@ class _EventOf:
         return outcomes.completed(self._state, self._run, stored, self._counts, len(self.track.captions))
 
 
-def _build(state: RunState, spans: list[bytes]) -> tuple[FinishedRun, bytes, _EventOf]:
+def _build(state: RunState, spans: list[bytes]) -> tuple[FinishedRun, bytes, _CompletedEvent]:
     """In a thread: the run, the bytes of its database, and its event."""
     run = assemble(state, spans)
-    event_of = _EventOf(state, run)
-    return run, build_run_db(run, event_of.track), event_of
+    make_event = _CompletedEvent(state, run)
+    return run, build_run_db(run, make_event.track), make_event
 
 
 def _letter(state: RunState) -> DeadLetter | None:

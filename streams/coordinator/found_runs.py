@@ -24,7 +24,7 @@ class FoundRuns:
     database_breaker: CircuitBreaker
     gpu_usd_per_hour: float
 
-    async def look(
+    async def find(
         self, assignment: Assignment, tenant: UUID, video: UUID, version: int, model: str
     ) -> tuple[RunRow | None, InferenceCompleted | None]:
         """The run row of a video, and what can be told of it.

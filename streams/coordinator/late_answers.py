@@ -28,17 +28,17 @@ class LateAnswers:
         summary, reason = None, state.reason or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
             try:
-                _, summary = await self.found_runs.look(
+                _, summary = await self.found_runs.find(
                     assignment, run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version
                 )
             except RefusedObjectError as error:
                 reason = f"the run's object cannot be read any more: {error}"
         for request in state.requests:
-            moment = state.outcome_at_ms or 0
+            timestamp_ms = state.outcome_at_ms or 0
             if summary is not None:
-                event = outcomes.found(summary, request, moment)
+                event = outcomes.deduplicated(summary, request, timestamp_ms)
             else:
-                event = outcomes.failed_late(run, state, reason, request, moment)
+                event = outcomes.failed_late(run, state, reason, request, timestamp_ms)
             await self.publisher.publish_outcome(assignment, event)
 
     async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity:

@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 class Progress:
     def __init__(self, rows: Rows, database_breaker: CircuitBreaker, interval_seconds: float) -> None:
-        self._rows, self._rows_away, self._interval_seconds = rows, database_breaker, interval_seconds
+        self._rows, self._breaker, self._interval_seconds = rows, database_breaker, interval_seconds
         self._latest: dict[str, RunState] = {}
         self._pending = asyncio.Event()
 
@@ -37,7 +37,7 @@ class Progress:
             self._pending.clear()
             states, self._latest = self._latest, {}
             for state in states.values():
-                if not self._rows_away.away:
+                if not self._breaker.is_open:
                     await self._write(state)
             await asyncio.sleep(self._interval_seconds)
 

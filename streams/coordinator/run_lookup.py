@@ -50,7 +50,7 @@ class RunLookup:
         assert request.cropped_frames_version is not None
         assert request.model_version is not None
         try:
-            row, summary = await self.found_runs.look(
+            row, summary = await self.found_runs.find(
                 candidate.assignment, request.tenant_id, request.video_id, request.cropped_frames_version, request.model_version
             )
         except RefusedObjectError as error:

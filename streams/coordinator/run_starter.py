@@ -56,10 +56,10 @@ class RunStarter:
                 video_id = str(candidate.request.video_id)
                 log.warning("request.repeated_without_data", run_id=str(run_id), video_id=video_id, attempt=attempt, error=str(error))
             else:
-                await self._give_up(candidate, run_id, attempt, str(error))
+                await self._cancel(candidate, run_id, attempt, str(error))
             return
-        promised = PinnedRun(pinned.pins.model_copy(update={"attempt": attempt}), pinned.model_path)
-        await self.started.run((run_id, attempt), candidate.assignment, lambda: self._send(candidate, promised))
+        admitted_run = PinnedRun(pinned.pins.model_copy(update={"attempt": attempt}), pinned.model_path)
+        await self.started.run((run_id, attempt), candidate.assignment, lambda: self._send(candidate, admitted_run))
 
     async def _pin_again(self, candidate: Candidate) -> PinnedRun:
         """Pin a run that was promised before. Limits that apply now do not matter to it."""
@@ -69,9 +69,9 @@ class RunStarter:
             raise CorruptInputError(rejection.message)
         return await self.lookup.pin(candidate)
 
-    async def _send(self, candidate: Candidate, promised: PinnedRun) -> None:
+    async def _send(self, candidate: Candidate, admitted_run: PinnedRun) -> None:
         """Send ``run_started``, then the spans, each confirmed."""
-        pins, run_id, record = promised.pins, promised.pins.run_id, candidate.record
+        pins, run_id, record = admitted_run.pins, admitted_run.pins.run_id, candidate.record
         high = pins.priority is Priority.HIGH
         started = RunStarted(
             **pins.model_dump(exclude={"schema_version"}),
@@ -80,7 +80,7 @@ class RunStarter:
             deadline_seconds=self.settings.deadline_high_seconds if high else self.settings.deadline_low_seconds,
             estimated_cost_usd=candidate.request.estimated_cost_usd or 0.0,
             gpu_usd_per_hour=self.settings.gpu_usd_per_hour,
-            model_checkpoint_path=promised.model_path,
+            model_checkpoint_path=admitted_run.model_path,
         )
         await self.publisher.append_to_run_log(candidate.assignment, str(run_id), started.to_bytes())
         headers = {"traceparent": candidate.ref.traceparent.encode()} if candidate.ref.traceparent else {}
@@ -101,7 +101,7 @@ class RunStarter:
             for span in plan_spans(pins.frame_count)
         )
 
-    async def _give_up(self, candidate: Candidate, run_id: UUID, attempt: int, error: str) -> None:
+    async def _cancel(self, candidate: Candidate, run_id: UUID, attempt: int, error: str) -> None:
         """End a promised run whose data or model disappeared before all of it was sent.
 
         Only the log knows whether the run was started. So the log gets the request, and then the cancellation.

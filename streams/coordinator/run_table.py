@@ -85,16 +85,16 @@ class Runs:
         The memory store keeps what this process wrote for partitions it has since lost.
         """
         try:
-            self._take_stock()
+            self._rebuild_active()
         except Exception as error:  # Faust drops what is raised here, and would go on with runs that nobody finishes
             log.exception("runs.unreadable")
             await self._app.crash(error)
 
-    def _take_stock(self) -> None:
+    def _rebuild_active(self) -> None:
         assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
         store = self._table.data
         self._table.forget(lambda key: self._partition_of(key) not in assigned)
-        self._table.write_again(self._partition_of)
+        self._table.rewrite_outdated(self._partition_of)
         self.active = {}
         for key, value in store.items():
             if b"/" not in key:

@@ -28,7 +28,7 @@ class Cancellations:
         self._following: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
 
-    async def followed(self) -> None:
+    async def until_failed(self) -> None:
         """Ends only with the error that ends the following: who does not know of cancellations any more must not go on."""
         assert self._following is not None
         await asyncio.shield(self._following)

@@ -23,7 +23,7 @@ MODELS_KEPT: Final = 4
 ABANDONED_SECONDS: Final = 3600.0
 """A file that has been partial for so long is of a process that was killed; writing one takes seconds."""
 
-_OURS: Final = re.compile(rf"[0-9a-f]{{64}}|(?P<partial>\.[0-9a-f]{{64}}\..*{re.escape(PARTIAL)})")
+_CACHE_FILE: Final = re.compile(rf"[0-9a-f]{{64}}|(?P<partial>\.[0-9a-f]{{64}}\..*{re.escape(PARTIAL)})")
 
 
 class ModelCache:
@@ -46,7 +46,7 @@ class ModelCache:
         if version == builtin_model_version():
             return builtin_checkpoint_path()
         path = self._folder / sha256
-        if await asyncio.to_thread(_holds, path, sha256):
+        if await asyncio.to_thread(_is_intact, path, sha256):
             return path
         manifest = await self._stored.manifest(version)
         if manifest.sha256 != sha256:
@@ -63,24 +63,24 @@ class ModelCache:
             raise ConfigurationError(f"{error}; EXTENTS_MODEL_CACHE must name a folder that this process may write") from error
         kept: list[tuple[float, Path]] = []
         for file in self._folder.iterdir():
-            found = _OURS.fullmatch(file.name)  # the folder may hold anything else
+            match = _CACHE_FILE.fullmatch(file.name)  # the folder may hold anything else
             with contextlib.suppress(FileNotFoundError):  # another process makes room as well
-                if found and found["partial"]:
+                if match and match["partial"]:
                     if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                         file.unlink()
-                elif found:
+                elif match:
                     kept.append((file.stat().st_mtime, file))
         for _, file in sorted(kept)[:-MODELS_KEPT]:
             file.unlink(missing_ok=True)
 
 
-def _holds(path: Path, sha256: str) -> bool:
+def _is_intact(path: Path, sha256: str) -> bool:
     """Whether the file is there and whole, which then counts as used; one that is damaged or cannot be read is fetched again."""
     try:
         with path.open("rb") as file:
-            whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-            if whole:
+            intact = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            if intact:
                 os.utime(file.fileno())  # never by its name: another process may have removed it meanwhile
     except OSError:
         return False
-    return whole
+    return intact

@@ -28,7 +28,7 @@ class ModelLoadError(TransientError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
+class _Suspension:
     model_version: str
     error: str
     pause_seconds: float
@@ -46,33 +46,35 @@ class ModelLoadBreaker:
     """A circuit for each model that has failed to load. Owned by the event loop; whoever loads calls it one at a time."""
 
     def __init__(self) -> None:
-        self._troubles: dict[str, _Trouble] = {}
+        self._suspensions: dict[str, _Suspension] = {}
         MODELS_SUSPENDED.set_function(lambda: len(self._suspended()))
 
     def check(self, checkpoint_sha256: str) -> None:
         """Raises: ModelLoadError: it has failed, and is not to be tried again yet."""
-        trouble = self._troubles.get(checkpoint_sha256)
-        if trouble is not None and trouble.retry_seconds > 0:
-            raise trouble.to_error()
+        suspension = self._suspensions.get(checkpoint_sha256)
+        if suspension is not None and suspension.retry_seconds > 0:
+            raise suspension.to_error()
 
     def failed(self, checkpoint_sha256: str, model_version: str, error: ExtentsError) -> ModelLoadError:
         """Leave the model alone from now on, longer each time; returns what to raise."""
-        before = self._troubles.get(checkpoint_sha256)
-        pause = min(2 * before.pause_seconds, MAX_PAUSE_SECONDS) if before else FIRST_PAUSE_SECONDS
-        trouble = _Trouble(model_version, str(error), pause, time.monotonic() + pause)
-        self._troubles[checkpoint_sha256] = trouble
+        previous = self._suspensions.get(checkpoint_sha256)
+        pause = min(2 * previous.pause_seconds, MAX_PAUSE_SECONDS) if previous else FIRST_PAUSE_SECONDS
+        suspension = _Suspension(model_version, str(error), pause, time.monotonic() + pause)
+        self._suspensions[checkpoint_sha256] = suspension
         log.warning("model.suspended", model_version=model_version, error=str(error), pause_seconds=pause)
-        return trouble.to_error()
+        return suspension.to_error()
 
     def loaded(self, checkpoint_sha256: str) -> None:
         """It loads, again or for the first time."""
-        trouble = self._troubles.pop(checkpoint_sha256, None)
-        if trouble is not None:
-            log.info("model.loads_again", model_version=trouble.model_version)
+        suspension = self._suspensions.pop(checkpoint_sha256, None)
+        if suspension is not None:
+            log.info("model.recovered", model_version=suspension.model_version)
 
-    def waited_for(self) -> str | None:
+    def wait_reason(self) -> str | None:
         """What to say of them in readiness; one that nobody asks for any more is not waited for."""
-        return "; ".join(f"{trouble.to_error()}; retried in {trouble.retry_seconds:.0f} s" for trouble in self._suspended()) or None
+        return (
+            "; ".join(f"{suspension.to_error()}; retried in {suspension.retry_seconds:.0f} s" for suspension in self._suspended()) or None
+        )
 
-    def _suspended(self) -> list[_Trouble]:
-        return [trouble for trouble in self._troubles.values() if trouble.retry_seconds > 0]
+    def _suspended(self) -> list[_Suspension]:
+        return [suspension for suspension in self._suspensions.values() if suspension.retry_seconds > 0]

@@ -78,14 +78,14 @@ class SpanPredictor:
         self._models: dict[tuple[str, Precision], LoadedModel] = {}
         self._loading = asyncio.Lock()
         self.load_breaker = ModelLoadBreaker()
-        health.add_wait("model", self.load_breaker.waited_for)
+        health.add_wait("model", self.load_breaker.wait_reason)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the thread, with the built-in model loaded and warm before the worker joins its group."""
         try:
             path = builtin_checkpoint_path()
-            await self.load(builtin_model_version(), builtin_checkpoint_sha256(), self._default_precision, lambda: _at_hand(path))
+            await self.load(builtin_model_version(), builtin_checkpoint_sha256(), self._default_precision, lambda: _builtin_weights(path))
             yield
         finally:
             self._thread.shutdown(wait=False, cancel_futures=True)
@@ -172,5 +172,5 @@ def _predict(model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -
     return Prediction(probabilities, time.perf_counter() - started, describe_engine(model.predictor.options))
 
 
-async def _at_hand(path: Path) -> Path:
+async def _builtin_weights(path: Path) -> Path:
     return path

@@ -41,8 +41,8 @@ class SpanFrames:
     Everything raises TransientError for what the store may still mend, and PermanentError for what it will not.
     """
 
-    def __init__(self, store: ObjectStore, keys: Keys, away: CircuitBreaker, health: Health, settings: WorkerSettings) -> None:
-        self._store, self._keys, self._away, self._health, self._settings = store, keys, away, health, settings
+    def __init__(self, store: ObjectStore, keys: Keys, store_breaker: CircuitBreaker, health: Health, settings: WorkerSettings) -> None:
+        self._store, self._keys, self._store_breaker, self._health, self._settings = store, keys, store_breaker, health, settings
         self._pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._fetching = asyncio.Semaphore(settings.fetch_concurrency)
         self._layouts: dict[tuple[UUID, str], Layout] = {}
@@ -88,7 +88,7 @@ class SpanFrames:
         assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
         first = assembly.chunks[0]
         size_bytes = await self._step(work, first, lambda: assembly.measure(chunks[first]))
-        await slot.take_frames(size_bytes, assignment)
+        await slot.reserve_frames(size_bytes, assignment)
         await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
         STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
         return assembly.frames()
@@ -97,18 +97,18 @@ class SpanFrames:
         """Do something with a chunk in one of the threads that decode."""
 
         def step() -> T:
-            what = f"{work.run_id}:{work.span} {chunk.name}"
-            with self._health.step("decode", self._settings.decode_limit_seconds, what, fatal=True), memory_for(what):
+            detail = f"{work.run_id}:{work.span} {chunk.name}"
+            with self._health.step("decode", self._settings.decode_limit_seconds, detail, fatal=True), memory_for(detail):
                 return action()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, step)
 
-    async def _fetch(self, assignment: Assignment, what: str, action: Callable[[], Awaitable[T]]) -> T:
+    async def _fetch(self, assignment: Assignment, detail: str, action: Callable[[], Awaitable[T]]) -> T:
         async def step() -> T:
-            with self._health.step("fetch", self._settings.fetch_limit_seconds, what):
+            with self._health.step("fetch", self._settings.fetch_limit_seconds, detail):
                 return await action()
 
-        return await self._away.call(assignment, step, limit_seconds=self._settings.retry_in_place_seconds)
+        return await self._store_breaker.call(assignment, step, limit_seconds=self._settings.retry_in_place_seconds)
 
 
 async def _all(*coroutines: Awaitable[None]) -> None:

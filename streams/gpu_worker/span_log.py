@@ -12,7 +12,7 @@ from streams.received import ReceivedRecord
 from streams.records import Origin, SpanDone, SpanFailed, SpanTaken, Work
 from streams.runtime.assignment import Assignment
 
-HAND_BACK_SECONDS = 5.0
+RELEASE_SECONDS = 5.0
 """A started span that a rebalance interrupts is noted as handed back, if that takes no longer."""
 RESULT_SECONDS = 60.0
 """So long may a computed result still be sent when a rebalance has begun: the join waits for it."""
@@ -66,16 +66,16 @@ class SpanLog:
             return
         self.assignment.check()  # a load that outlives its assignment takes nothing
         self.taken = True
-        await self._log(SpanTaken(**self._about(), **self._as_read(), taken_at=datetime.now(UTC)))
+        await self._log(SpanTaken(**self._span_fields(), **self._read_fields(), taken_at=datetime.now(UTC)))
 
-    async def give_back(self, error: str) -> None:
+    async def release(self, error: str) -> None:
         """Have its take counted no more: it has not ended this worker."""
         self.taken = False
-        await self._log(SpanFailed(**self._about(), failed_at=datetime.now(UTC), final=False, error=error), HAND_BACK_SECONDS)
+        await self._log(SpanFailed(**self._span_fields(), failed_at=datetime.now(UTC), final=False, error=error), RELEASE_SECONDS)
 
     async def fail(self, error: str) -> None:
         """Fail the run. Its dead letter is sent by whoever finishes it: one, however many of its spans fail."""
-        await self._log(SpanFailed(**self._about(), **self._as_read(), failed_at=datetime.now(UTC), final=True, error=error))
+        await self._log(SpanFailed(**self._span_fields(), **self._read_fields(), failed_at=datetime.now(UTC), final=True, error=error))
 
     async def done(self, result: SpanDone) -> None:
         await self._log(result, RESULT_SECONDS)
@@ -83,10 +83,10 @@ class SpanLog:
     async def _log(self, record: SpanTaken | SpanFailed | SpanDone, grace_seconds: float = 0.0) -> None:
         await self.publisher.append_to_run_log(self.assignment, str(self.work.run_id), record.to_bytes(), grace_seconds=grace_seconds)
 
-    def _about(self) -> dict[str, Any]:
+    def _span_fields(self) -> dict[str, Any]:
         return {"run_id": self.work.run_id, "attempt": self.work.attempt, "span": self.work.span, "worker": self.worker}
 
-    def _as_read(self) -> dict[str, Any]:
+    def _read_fields(self) -> dict[str, Any]:
         record = self.delivery.record
         return {
             "tries": self.delivery.tries,

@@ -95,22 +95,24 @@ class SpanSlots:
         slot.fetched_bytes += size_bytes
         self._held_bytes += size_bytes
 
-    async def take_frames(self, slot: "Slot", size_bytes: int, assignment: Assignment) -> None:
+    async def reserve_frames(self, slot: "Slot", size_bytes: int, assignment: Assignment) -> None:
         """Wait until the frames fit, high priority first, else in the order of asking; one span is let in however large it is."""
 
-        def fits() -> bool:
-            fits_beside = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
-            return fits_beside and self._waiting_for_frames[0] is slot  # or small spans would keep a large one out for ever
+        def may_enter() -> bool:
+            fits = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
+            return fits and self._waiting_for_frames[0] is slot  # or small spans would keep a large one out for ever
 
         def claim() -> None:
             slot.frame_bytes = size_bytes
             self._held_bytes += size_bytes
             self._with_frames += 1
 
-        behind = [other for other in self._waiting_for_frames if other.priority is Priority.LOW] if slot.priority is Priority.HIGH else []
-        self._waiting_for_frames.insert(len(self._waiting_for_frames) - len(behind), slot)
+        later = (
+            [waiting for waiting in self._waiting_for_frames if waiting.priority is Priority.LOW] if slot.priority is Priority.HIGH else []
+        )
+        self._waiting_for_frames.insert(len(self._waiting_for_frames) - len(later), slot)
         try:
-            await self._when(assignment, fits, claim)
+            await self._when(assignment, may_enter, claim)
         finally:
             self._waiting_for_frames.remove(slot)
             await self._notify()
@@ -122,8 +124,8 @@ class SpanSlots:
         if alone:
             return not held
         # Whoever must be alone would otherwise wait for ever.
-        kept_out = self._waiting_alone[Priority.HIGH] or (not high and self._waiting_alone[Priority.LOW])
-        return not kept_out and held < self._limit[priority]
+        reserved = self._waiting_alone[Priority.HIGH] or (not high and self._waiting_alone[Priority.LOW])
+        return not reserved and held < self._limit[priority]
 
     async def _when(self, assignment: Assignment, condition: Callable[[], bool], claim: Callable[[], None]) -> None:
         """Wait for a condition, and claim what it promises before anybody else can."""
@@ -153,5 +155,5 @@ class Slot:
     def count_fetched(self, size_bytes: int) -> None:
         self._slots.count_fetched(self, size_bytes)
 
-    async def take_frames(self, size_bytes: int, assignment: Assignment) -> None:
-        await self._slots.take_frames(self, size_bytes, assignment)
+    async def reserve_frames(self, size_bytes: int, assignment: Assignment) -> None:
+        await self._slots.reserve_frames(self, size_bytes, assignment)

@@ -28,7 +28,7 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReceivedOutcome:
     """An outcome event.
 
     Attributes:
@@ -57,7 +57,7 @@ async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, tra
     return Published(request, topic, sent.partition, sent.offset)
 
 
-class Outcomes:
+class OutcomeReader:
     """Reads the outcome topics from the moment it is entered on, without a group."""
 
     NAMES = ("inference.completed", "inference.rejected", "inference.failed")
@@ -78,26 +78,26 @@ class Outcomes:
     async def __aexit__(self, *exception: object) -> None:
         await self._consumer.stop()
 
-    async def __aiter__(self) -> AsyncIterator[Outcome]:
+    async def __aiter__(self) -> AsyncIterator[ReceivedOutcome]:
         async for record in self._consumer:
             yield self._outcome(record)
 
-    async def wait_for(self, request: UUID) -> Outcome:
+    async def wait_for(self, request: UUID) -> ReceivedOutcome:
         """The first outcome that answers this request."""
         async for outcome in self:
             if outcome.answers(request):
                 return outcome
         raise AssertionError("the consumer ended by itself")
 
-    async def read_all(self) -> list[Outcome]:
+    async def read_all(self) -> list[ReceivedOutcome]:
         """Every outcome up to the present end of the topics."""
         ends = await self._consumer.end_offsets(self._consumer.assignment())
-        found: list[Outcome] = []
+        outcomes: list[ReceivedOutcome] = []
         while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
             batch = await self._consumer.getmany(timeout_ms=500)
-            found += [self._outcome(record) for records in batch.values() for record in records]
-        return found
+            outcomes += [self._outcome(record) for records in batch.values() for record in records]
+        return outcomes
 
-    def _outcome(self, record: ConsumerRecord) -> Outcome:
+    def _outcome(self, record: ConsumerRecord) -> ReceivedOutcome:
         headers = {name: value.decode() for name, value in record.headers}
-        return Outcome(self._names[record.topic], orjson.loads(record.value), headers)
+        return ReceivedOutcome(self._names[record.topic], orjson.loads(record.value), headers)

@@ -51,13 +51,13 @@ class DeadLetterReader:
         if since is None:
             await consumer.seek_to_beginning(*partitions)
             return
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
+        positions = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
         for partition in partitions:
-            place = found.get(partition)
-            if place is None:
+            position = positions.get(partition)
+            if position is None:
                 await consumer.seek_to_end(partition)
             else:
-                consumer.seek(partition, place.offset)
+                consumer.seek(partition, position.offset)
 
 
 async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[ConsumerRecord]:
@@ -70,11 +70,13 @@ async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartiti
 
 
 def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLetter:
-    place = f"{record.partition}/{record.offset}"
-    buried_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    done = marks.get(place, [])
-    handled = done[-1] if done else None
-    return StoredLetter(place, buried_at, record.key, record.value or b"", dict(record.headers), handled, done.count(REDRIVEN))
+    letter_id = f"{record.partition}/{record.offset}"
+    dead_lettered_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    actions = marks.get(letter_id, [])
+    handled = actions[-1] if actions else None
+    return StoredLetter(
+        letter_id, dead_lettered_at, record.key, record.value or b"", dict(record.headers), handled, actions.count(REDRIVEN)
+    )
 
 
 def _mark(record: ConsumerRecord) -> str:

@@ -26,18 +26,18 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
         missing = [spec for spec in specs if spec.name not in existing]
         config = {"min.insync.replicas": str(min(kafka.min_insync_replicas, kafka.replication_factor))}
         if missing:
-            answer = await admin.create_topics(
+            response = await admin.create_topics(
                 [
                     NewTopic(spec.name, spec.partitions, kafka.replication_factor, topic_configs={**config, **spec.config})
                     for spec in missing
                 ]
             )
-            for name, code, *reason in answer.topic_errors:
+            for name, code, *reason in response.topic_errors:
                 if code not in (0, TopicAlreadyExistsError.errno):
                     raise ConfigurationError(f"topic {name} could not be created: {reason[0] if reason else code}")
         faults = [
-            f"topic {name} has {found} partitions, expected {expected}"
-            for name, found, expected in await _partition_faults(admin, [spec for spec in specs if spec.name in existing])
+            f"topic {name} has {actual} partitions, expected {expected}"
+            for name, actual, expected in await _partition_faults(admin, [spec for spec in specs if spec.name in existing])
         ]
         if faults:
             raise ConfigurationError(
@@ -57,5 +57,5 @@ async def _partition_faults(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) 
 
 async def topic_config(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
     """The settings of one topic, as the broker tells them."""
-    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-    return {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}

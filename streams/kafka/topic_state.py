@@ -27,7 +27,7 @@ class TopicState:
     faults: Sequence[str]
 
 
-async def look_at_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[TopicState]:
+async def read_topic_states(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[TopicState]:
     """Ask the brokers for each topic; in the order of ``specs``."""
     specs = list(specs)
     admin = AIOKafkaAdminClient(**client_options(kafka))

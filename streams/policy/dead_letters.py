@@ -41,15 +41,15 @@ def dead_letter(
         error: what happened, for people; cut at 1 KB.
         tries: how often it was sent to the end of its topic before.
     """
-    ours = {
+    added = {
         "origin": origin_header(origin),
         "reason": reason.encode(),
         "error": error.encode()[:MAX_ERROR_BYTES].decode(errors="ignore").encode(),  # not cut within a character
         "tries": str(tries).encode(),
     }
     if run_id is not None:
-        ours["run_id"] = run_id.encode()
-    return DeadLetter(key, value if value is not None else b"", {**headers, **ours})
+        added["run_id"] = run_id.encode()
+    return DeadLetter(key, value if value is not None else b"", {**headers, **added})
 
 
 def origin_header(origin: Origin) -> bytes:

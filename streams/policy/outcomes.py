@@ -54,7 +54,7 @@ def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts
     return _event("inference.completed", run.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
 
 
-def found(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
+def deduplicated(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
     """The answer to a request whose run exists already: no GPU was used for it."""
     body = template.model_copy(update={"deduplicated": True, "requests": [request]})
     event_id = request_event_id(request.request_id, Outcome.COMPLETED)
@@ -136,13 +136,13 @@ def _failed(
 def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
     """A rejection; one whose record held no ids is named by where it was read, and keeps its key as far as an event has room for it."""
     source = UUID(int=0) if body.request_id is None else body.request_id
-    place = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
+    source_name = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
     key = (received_key or b"")[:MAX_KEY_BYTES] if body.video_id is None else str(body.video_id).encode()
     return OutcomeEvent(
         "inference.rejected",
         key,
         body.to_bytes(),
-        _headers("inference.rejected", request_event_id(source, place), timestamp_ms, traceparent),
+        _headers("inference.rejected", request_event_id(source, source_name), timestamp_ms, traceparent),
     )
 
 

@@ -6,7 +6,7 @@ from core.errors import PoisonError
 from streams.policy.run_log import MAX_SPAN_TAKES, RunState
 from streams.records import Cancelled, Count, LogRecord, RunKey, SpanTaken, decode
 
-SUSPECT_TAKES: Final = MAX_SPAN_TAKES // 2
+QUARANTINE_TAKES: Final = MAX_SPAN_TAKES // 2
 """Of the takes that a span is granted the first half may be in company, the rest are alone: by then workers know of it."""
 
 
@@ -31,6 +31,6 @@ def decode_notice(value: bytes | None) -> Cancelled | QuarantineNotice:
 
 def quarantine_notice(state: RunState, record: LogRecord) -> QuarantineNotice | None:
     """What to tell all workers after this record, which has just been folded into the state."""
-    if not isinstance(record, SpanTaken) or state.outcome is not None or state.takes.get(record.span, 0) < SUSPECT_TAKES:
+    if not isinstance(record, SpanTaken) or state.outcome is not None or state.takes.get(record.span, 0) < QUARANTINE_TAKES:
         return None
     return QuarantineNotice(kind="span_suspected", run_id=record.run_id, attempt=record.attempt, span=record.span)

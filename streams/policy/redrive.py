@@ -15,10 +15,10 @@ from streams.topics import Topics
 HISTORY_HEADER: Final = "redriven_from"
 """The places of the dead letters that a record was made from, oldest first, with spaces between them. A run's goes with its work."""
 
-MAX_PLACES: Final = 500
+MAX_HISTORY_LETTERS: Final = 500
 MAX_HISTORY_BYTES: Final = 16 * 1024
 
-_OURS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
+_ADDED_HEADERS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
 """Headers that were added when the record was set aside, or tried again: they tell of its past, not of what it is."""
 
 
@@ -30,7 +30,7 @@ class Step:
         does: for people, what comes of it.
     """
 
-    does: str
+    action: str
     letters: tuple[StoredLetter, ...]
     topic: str
     key: bytes | None
@@ -45,19 +45,19 @@ def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
     for letter in letters:
         work = _work(letter, topics)
         if work is None:
-            steps.append(_again(letter))
+            steps.append(_resend_step(letter))
         else:
             by_run.setdefault(work.run_id, []).append(letter)
-    return steps + [_run_again(found, topics) for found in by_run.values()]
+    return steps + [_request_step(run_letters, topics) for run_letters in by_run.values()]
 
 
-def _again(letter: StoredLetter) -> Step:
+def _resend_step(letter: StoredLetter) -> Step:
     """The same bytes to the topic that they were first read from."""
-    headers = {name: value for name, value in letter.headers.items() if name not in _OURS}
+    headers = {name: value for name, value in letter.headers.items() if name not in _ADDED_HEADERS}
     return Step(f"send the record to {letter.topic} again", (letter,), letter.topic, letter.key, letter.value, headers | _history([letter]))
 
 
-def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
+def _request_step(letters: list[StoredLetter], topics: Topics) -> Step:
     """A request for the run of these work records.
 
     Its name follows from run, last attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
@@ -65,8 +65,8 @@ def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
     """
     work = max((decode(Work, letter.value) for letter in letters), key=lambda work: work.attempt)
     forced = work.run_id != run_id(work.tenant_id, work.video_id, work.cropped_frames_version, work.model_version)
-    before = max(letter.redriven for letter in letters)
-    event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}" + (f"/{before}" if before else "")))
+    redriven = max(letter.redriven for letter in letters)
+    event_id = str(uuid5(NAMESPACE, f"redrive/{work.run_id}/{work.attempt}" + (f"/{redriven}" if redriven else "")))
     request = VideoEncoded(
         tenant_id=work.tenant_id,
         video_id=work.video_id,
@@ -78,8 +78,8 @@ def _run_again(letters: list[StoredLetter], topics: Topics) -> Step:
         event_id=event_id,
     )
     topic = topics.encoded_low if work.priority is Priority.LOW else topics.encoded
-    does = f"request run {work.run_id} again, after attempt {work.attempt}"
-    return Step(does, tuple(letters), topic, str(work.video_id).encode(), request.to_bytes(), _history(letters))
+    action = f"request run {work.run_id} again, after attempt {work.attempt}"
+    return Step(action, tuple(letters), topic, str(work.video_id).encode(), request.to_bytes(), _history(letters))
 
 
 def _work(letter: StoredLetter, topics: Topics) -> Work | None:
@@ -92,6 +92,6 @@ def _work(letter: StoredLetter, topics: Topics) -> Work | None:
 
 
 def _history(letters: list[StoredLetter]) -> dict[str, bytes]:
-    before = [place for letter in letters for place in letter.header(HISTORY_HEADER).split()]
-    places = dict.fromkeys([*before, *(letter.id for letter in letters)])  # the letters of a run may have some in common
-    return {HISTORY_HEADER: " ".join(list(places)[-MAX_PLACES:]).encode()}
+    earlier = [letter_id for letter in letters for letter_id in letter.header(HISTORY_HEADER).split()]
+    letter_ids = dict.fromkeys([*earlier, *(letter.id for letter in letters)])  # the letters of a run may have some in common
+    return {HISTORY_HEADER: " ".join(list(letter_ids)[-MAX_HISTORY_LETTERS:]).encode()}

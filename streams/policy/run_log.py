@@ -165,9 +165,9 @@ def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_
         return _restarted(state, record, offset)
     if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
         return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
-    fresh = _attempt(state, record, offset)
-    update = {"started": record, "started_at_ms": timestamp_ms, "requests": _add_request(fresh, record.request)}
-    return Folded(fresh.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
+    attempt_state = _new_attempt(state, record, offset)
+    update = {"started": record, "started_at_ms": timestamp_ms, "requests": _add_request(attempt_state, record.request)}
+    return Folded(attempt_state.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
 
 
 def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
@@ -183,22 +183,24 @@ def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
     return Folded(state.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done))
 
 
-def _attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
+def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
     """An attempt of which nothing is known yet, with the requests that the one before leaves to it.
 
     They joined when its outcome stood already, and nobody may have told them.
     """
-    fresh = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
+    attempt_state = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
     if state is None:
-        return fresh
+        return attempt_state
     notified = (str(request.request_id) for request in state.requests[: state.notified_count])
-    return fresh.model_copy(update={"requests": state.requests[state.notified_count :], "answered": sorted({*state.answered, *notified})})
+    return attempt_state.model_copy(
+        update={"requests": state.requests[state.notified_count :], "answered": sorted({*state.answered, *notified})}
+    )
 
 
 def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
     if state is None or record.attempt > state.attempt:
         # Its run_started is still on the way, from another coordinator.
-        waiting = _attempt(state, record, offset)
+        waiting = _new_attempt(state, record, offset)
         waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request)})
         return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
     requests = _add_request(state, record.request)
@@ -217,11 +219,13 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
         reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
-        state = _with_outcome(state.model_copy(update={"failure": _given_up(record, reason)}), Outcome.FAILED, reason, timestamp_ms)
+        state = _with_outcome(
+            state.model_copy(update={"failure": _failure_after_takes(record, reason)}), Outcome.FAILED, reason, timestamp_ms
+        )
     return Folded(state, Disposition.COUNTED)
 
 
-def _given_up(record: SpanTaken, reason: str) -> SpanFailed:
+def _failure_after_takes(record: SpanTaken, reason: str) -> SpanFailed:
     """What the worker would have said that took the span once too often."""
     read = {name: getattr(record, name) for name in ReadWork.model_fields}
     return SpanFailed(**read, span=record.span, worker=record.worker, failed_at=record.taken_at, final=True, error=reason)
@@ -254,8 +258,8 @@ def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
         )
     else:
         # Its own take alone: those of others stand, or a span that ends its workers would begin anew with each rebalance.
-        left = max(0, state.takes.get(record.span, 0) - 1)
-        state = state.model_copy(update={"takes": {**state.takes, record.span: left}})
+        remaining = max(0, state.takes.get(record.span, 0) - 1)
+        state = state.model_copy(update={"takes": {**state.takes, record.span: remaining}})
     return Folded(state, Disposition.COUNTED)
 
 
@@ -290,5 +294,5 @@ def _with_outcome(state: RunState, outcome: Outcome, reason: str | None, timesta
 
 def _add_request(state: RunState, request: RequestRef) -> list[RequestRef]:
     """Those who wait, and one more, unless it waits or has been answered already."""
-    known = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
-    return state.requests if str(request.request_id) in known else [*state.requests, request]
+    known_ids = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
+    return state.requests if str(request.request_id) in known_ids else [*state.requests, request]

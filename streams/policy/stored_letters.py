@@ -19,7 +19,7 @@ class StoredLetter:
     """
 
     id: str
-    buried_at: datetime
+    dead_lettered_at: datetime
     key: bytes | None
     value: bytes
     headers: Mapping[str, bytes]
@@ -71,8 +71,8 @@ class Selection:
         return (
             (self.topic is None or letter.topic == topics.name(self.topic))
             and (self.reason is None or letter.reason == self.reason)
-            and (self.since is None or letter.buried_at >= self.since)
-            and (self.until is None or letter.buried_at < self.until)
+            and (self.since is None or letter.dead_lettered_at >= self.since)
+            and (self.until is None or letter.dead_lettered_at < self.until)
             and (not self.ids or letter.id in self.ids)
             and (self.handled or letter.handled is None)
         )

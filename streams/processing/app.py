@@ -38,8 +38,8 @@ class ExtentsApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._current_assignment: Assignment | None = None
-        self._generation_over: int | None = None
-        self._beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._ended_generation: int | None = None
+        self._background_tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._resources: list[AbstractAsyncContextManager[Any]] = []
 
     def manage_resource(self, *resources: AbstractAsyncContextManager[Any]) -> None:
@@ -48,11 +48,11 @@ class ExtentsApp(faust.App):
 
     def run_in_background(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run this beside the agents, from the first recovery until the app stops. If it raises, the process ends."""
-        self._beside.append(main)
+        self._background_tasks.append(main)
 
     async def on_started_init_extra_tasks(self) -> None:
         await super().on_started_init_extra_tasks()
-        for main in self._beside:
+        for main in self._background_tasks:
             self.add_future(main())
 
     async def on_start(self) -> None:
@@ -70,7 +70,7 @@ class ExtentsApp(faust.App):
             if self._current_assignment is not None:
                 self._current_assignment.revoke(self.loop)
             self._current_assignment = Assignment(generation)
-            if self.should_stop or generation == self._generation_over:
+            if self.should_stop or generation == self._ended_generation:
                 self._current_assignment.revoke(self.loop)
         return self._current_assignment
 
@@ -96,13 +96,13 @@ class ExtentsApp(faust.App):
         return assignment
 
     def on_rebalance_start(self) -> None:
-        self._generation_over = self.consumer_generation_id  # also for who asks for its assignment for the first time now
+        self._ended_generation = self.consumer_generation_id  # also for who asks for its assignment for the first time now
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)
         super().on_rebalance_start()
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._generation_over = None  # a group that is made anew counts from 1 again
+        self._ended_generation = None  # a group that is made anew counts from 1 again
         if self._current_assignment is not None and self._current_assignment.revoked:
             self._current_assignment = None
         await super()._on_partitions_assigned(assigned, generation_id)

@@ -44,7 +44,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             else:
                 self.outdated.add(key)
 
-    def write_again(self, partition_of: Callable[[bytes], int]) -> None:
+    def rewrite_outdated(self, partition_of: Callable[[bytes], int]) -> None:
         """Put what is current behind what is outdated."""
         for key in self.outdated & self.data.keys():
             self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")

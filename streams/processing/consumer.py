@@ -33,59 +33,61 @@ class SeekSafeConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._still = asyncio.Event()  # no call for records is in flight, and none of what one brought is being delivered
-        self._still.set()
+        self._idle = asyncio.Event()  # no call for records is in flight, and none of what one brought is being delivered
+        self._idle.set()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's
         while not (self.flow_active or self.should_stop):
             await self.wait(self.can_resume_flow.wait())
-        self._still.clear()
+        self._idle.clear()
         try:
             async for tp, message in super().getmany(min(timeout, FETCH_SECONDS)):
                 yield tp, message
         finally:
-            self._still.set()
+            self._idle.set()
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
         """As Faust's; but what comes while the flow is stopped is nothing, where Faust would seek at a moment of its own."""
-        found: tuple[Any, Any] = await super()._wait_next_records(timeout)
-        return found if self.flow_active else (None, None)
+        records: tuple[Any, Any] = await super()._wait_next_records(timeout)
+        return records if self.flow_active else (None, None)
 
-    async def _hold(self) -> None:
+    async def _stop_fetching(self) -> None:
         self.stop_flow()  # whoever seeks resumes it afterwards
-        await self._still.wait()
+        await self._idle.wait()
 
     async def perform_seek(self) -> None:
-        await self._hold()
+        await self._stop_fetching()
         await super().perform_seek()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """As Faust's; a partition without a committed offset is sought to its beginning, where aiokafka leaves it as it stands."""
-        committed: Mapping[TP, int] = await _patiently(super().seek_to_committed)
+        committed: Mapping[TP, int] = await _retried(super().seek_to_committed)
         changelogs = self.app.tables.changelog_topics
-        fresh = [TopicPartition(tp.topic, tp.partition) for tp, offset in committed.items() if not offset and tp.topic not in changelogs]
-        if fresh:
-            await _patiently(lambda: self._thread.seek_to_beginning(*fresh))
+        uncommitted = [
+            TopicPartition(tp.topic, tp.partition) for tp, offset in committed.items() if not offset and tp.topic not in changelogs
+        ]
+        if uncommitted:
+            await _retried(lambda: self._thread.seek_to_beginning(*uncommitted))
         return committed
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        ask = super().highwaters
-        return await _patiently(lambda: ask(*partitions))
+        request = super().highwaters
+        return await _retried(lambda: request(*partitions))
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        ask = super().earliest_offsets
-        return await _patiently(lambda: ask(*partitions))
+        request = super().earliest_offsets
+        return await _retried(lambda: request(*partitions))
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        await self._hold()
+        await self._stop_fetching()
         seek = super().seek_wait
-        await _patiently(lambda: seek(partitions))
+        await _retried(lambda: seek(partitions))
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: Faust looks for stalled partitions only to log them, and crashes where the brokers have yet to tell a position."""
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def _retried(request: Callable[[], Awaitable[T]]) -> T:
     """Ask the brokers until they answer; in Faust an answer that does not come in time would end the process.
 
     Raises:
@@ -93,9 +95,9 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """
     while True:
         try:
-            return await ask()
+            return await request()
         except IllegalStateError:
             raise
         except (KafkaError, TimeoutError) as error:
-            log.warning("brokers.asked_again", error=repr(error))
+            log.warning("brokers.request_retried", error=repr(error))
             await asyncio.sleep(PAUSE_SECONDS)

@@ -20,7 +20,7 @@ class GroupWatch:
     def __init__(self, app: ExtentsApp, kafka: KafkaSettings) -> None:
         self._app, self._kafka = app, kafka
         self._limit_seconds = REBALANCES * kafka.rebalance_timeout_seconds
-        self._out_seconds = 0.0
+        self._seconds_outside = 0.0
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -31,7 +31,7 @@ class GroupWatch:
         if self._watching is not None:
             self._watching.cancel()
 
-    def waited_for(self) -> str | None:
+    def wait_reason(self) -> str | None:
         if self._app.consumer_generation_id < 1:
             return "has not been joined yet"
         return "a rebalance is under way" if self._app.rebalancing else None
@@ -41,14 +41,15 @@ class GroupWatch:
             return f"it is not watched any more: {self._watching}"
         if self._coordination_ended():
             return "the task that keeps it has ended"
-        if self._out_seconds <= self._limit_seconds:
+        if self._seconds_outside <= self._limit_seconds:
             return None
-        return f"{self.waited_for()}, for {self._out_seconds:.0f} s in which the brokers answered; the limit is {self._limit_seconds:.0f} s"
+        seconds = f"{self._seconds_outside:.0f} s while the brokers answered"
+        return f"{self.wait_reason()}, for {seconds}; the limit is {self._limit_seconds:.0f} s"
 
-    async def look(self, seconds: float) -> None:
+    async def check(self, seconds: float) -> None:
         """Count the seconds since the last look, unless the group is held, or the brokers are away: then begin anew."""
-        out = self.waited_for() is not None and await self._brokers_answer()
-        self._out_seconds = self._out_seconds + seconds if out else 0.0
+        outside = self.wait_reason() is not None and await self._brokers_answer()
+        self._seconds_outside = self._seconds_outside + seconds if outside else 0.0
 
     def _coordination_ended(self) -> bool:
         """Whether aiokafka has given up: it says so in its log alone, and Faust never looks."""
@@ -69,4 +70,4 @@ class GroupWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
-            await self.look(LOOK_EVERY_SECONDS)
+            await self.check(LOOK_EVERY_SECONDS)

@@ -53,7 +53,7 @@ class OrderedProcessor:
         self._app, self._topic, self._handle, self._limit = app, topic, handle, limit
         self._partitions: dict[TP, deque[_Item]] = defaultdict(deque)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Condition()
+        self._space_freed = asyncio.Condition()
         self._queue_empty: Callable[[], bool] = lambda: True
         self._entering = False
         IN_FLIGHT.labels(topic).set_function(lambda: self.in_flight)
@@ -79,8 +79,8 @@ class OrderedProcessor:
         return await self._app.consumer.position(tp) or 0
 
     async def wait_drained(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self.drained)
+        async with self._space_freed:
+            await self._space_freed.wait_for(lambda: self.drained)
 
     async def consume(self, source: StreamT[bytes]) -> None:
         """Handle the records of a stream until it ends. The body of an agent."""
@@ -90,7 +90,7 @@ class OrderedProcessor:
             self._entering = True
             try:
                 assignment = self._app.assignment_of(event)
-                await assignment.until_revoked(self._wait_for_room())
+                await assignment.until_revoked(self._wait_for_space())
                 assignment.check()
             except AssignmentRevoked:
                 self._app.consumer.unacked.discard(event.message)
@@ -103,9 +103,9 @@ class OrderedProcessor:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _wait_for_room(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self.in_flight < self._limit)
+    async def _wait_for_space(self) -> None:
+        async with self._space_freed:
+            await self._space_freed.wait_for(lambda: self.in_flight < self._limit)
 
     async def _work(self, stream: "faust.Stream[bytes]", item: _Item, handled: Awaitable[None]) -> None:
         try:
@@ -122,8 +122,8 @@ class OrderedProcessor:
             self._app.consumer.unacked.discard(item.event.message)
             return
         await self._advance(stream, item.event.message.tp)
-        async with self._room:
-            self._room.notify_all()
+        async with self._space_freed:
+            self._space_freed.notify_all()
 
     async def _advance(self, stream: "faust.Stream[bytes]", tp: TP) -> None:
         items = self._partitions[tp]
@@ -134,10 +134,10 @@ class OrderedProcessor:
                 continue
             # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
             # What is worked on is waited for all the same, since it ends by itself, or finishes what it would be a pity to lose.
-            for after in (item, *items):
-                after.abandoned = True
-                if after.state is not _State.WORKING:
-                    self._app.consumer.unacked.discard(after.event.message)
+            for later in (item, *items):
+                later.abandoned = True
+                if later.state is not _State.WORKING:
+                    self._app.consumer.unacked.discard(later.event.message)
             items.clear()
 
     def _oldest_seconds(self) -> float:

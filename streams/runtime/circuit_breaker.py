@@ -31,39 +31,39 @@ class CircuitBreaker:
 
     def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
         self.name = name
-        self.away = False
+        self.is_open = False
         self._probe = probe
-        self._asking = asyncio.Lock()
-        self._answered_at = self._away_since = self._retry_at = self._past_outages = 0.0
+        self._probing = asyncio.Lock()
+        self._reachable_at = self._opened_at = self._retry_at = self._past_open_seconds = 0.0
         self._pause = FIRST_PAUSE_SECONDS
 
-    def waited_for(self) -> str | None:
+    def wait_reason(self) -> str | None:
         """What to say of it in readiness."""
-        return f"away, tried again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.away else None
+        return f"unreachable, probed again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.is_open else None
 
     @property
-    def away_seconds(self) -> float:
+    def open_seconds(self) -> float:
         """How long it has been away in all, as far as this process knows, the present outage included."""
-        return self._past_outages + (time.monotonic() - self._away_since if self.away else 0.0)
+        return self._past_open_seconds + (time.monotonic() - self._opened_at if self.is_open else 0.0)
 
     async def watch(self) -> None:
         """Probe it now and then, so that an outage is noticed when nobody calls it, too; ends by being cancelled."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self.away:
-                await self._until_back()
+            if self.is_open:
+                await self._probe_until_closed()
             else:
-                async with self._asking:
-                    await self._ask()
+                async with self._probing:
+                    await self._probe_once()
 
-    async def back(self, assignment: Assignment) -> None:
+    async def until_closed(self, assignment: Assignment) -> None:
         """Wait while it is away.
 
         Raises:
             AssignmentRevoked: a rebalance or a stop began before it was back.
         """
-        if self.away:
-            await assignment.until_revoked(self._until_back())
+        if self.is_open:
+            await assignment.until_revoked(self._probe_until_closed())
 
     async def call(self, assignment: Assignment, action: Callable[[], Awaitable[T]], limit_seconds: float | None = None) -> T:
         """Run ``action`` until it does not raise TransientError.
@@ -74,15 +74,15 @@ class CircuitBreaker:
         """
         failing_since, pause = None, FIRST_PAUSE_SECONDS
         while True:
-            await self.back(assignment)
+            await self.until_closed(assignment)
             try:
                 return await assignment.until_revoked(action())
             except TransientError as error:
                 RETRIES.labels(self.name).inc()
-                if not await assignment.until_revoked(self._answers()):
+                if not await assignment.until_revoked(self._is_reachable()):
                     failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage counts against no record
                     continue
-                now = time.monotonic() - self.away_seconds  # stands still while it is away
+                now = time.monotonic() - self.open_seconds  # stands still while it is away
                 failing_since = now if failing_since is None else failing_since
                 if limit_seconds is not None and now - failing_since >= limit_seconds:
                     raise
@@ -90,46 +90,46 @@ class CircuitBreaker:
             await assignment.until_revoked(asyncio.sleep(_with_jitter(pause)))
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
-    async def _answers(self) -> bool:
+    async def _is_reachable(self) -> bool:
         """Whether it answers, now that a call has failed. Calls that fail together share one answer."""
-        if self.away:  # others have noticed already, and one of them is asking
+        if self.is_open:  # others have noticed already, and one of them is asking
             return False
         failed_at = time.monotonic()
-        async with self._asking:
-            if not self.away and self._answered_at < failed_at:
-                await self._ask()
-            return not self.away
+        async with self._probing:
+            if not self.is_open and self._reachable_at < failed_at:
+                await self._probe_once()
+            return not self.is_open
 
-    async def _until_back(self) -> None:
+    async def _probe_until_closed(self) -> None:
         """Ask after each pause until it answers: one for all that wait, and another goes on when that one's assignment ends."""
-        async with self._asking:
-            while self.away:
+        async with self._probing:
+            while self.is_open:
                 await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
-                await self._ask()
+                await self._probe_once()
 
-    async def _ask(self) -> None:
-        began = time.monotonic()
+    async def _probe_once(self) -> None:
+        started = time.monotonic()
         try:
             await self._probe()
         except TransientError as error:
-            self._silent(error)
+            self._probe_failed(error)
             return
         except PermanentError as error:
             log.warning("probe.refused", dependency=self.name, error=str(error))  # an answer, if not the one hoped for
-        self._answered_at = began
-        if self.away:
-            outage = time.monotonic() - self._away_since
-            self.away, self._past_outages = False, self._past_outages + outage
+        self._reachable_at = started
+        if self.is_open:
+            outage = time.monotonic() - self._opened_at
+            self.is_open, self._past_open_seconds = False, self._past_open_seconds + outage
             WAITING.labels(self.name).set(0)
-            log.info("dependency.back", dependency=self.name, away_seconds=round(outage, 1))
+            log.info("dependency.recovered", dependency=self.name, outage_seconds=round(outage, 1))
 
-    def _silent(self, error: TransientError) -> None:
-        if self.away:
+    def _probe_failed(self, error: TransientError) -> None:
+        if self.is_open:
             self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
         else:
-            self.away, self._away_since, self._pause = True, time.monotonic(), FIRST_PAUSE_SECONDS
+            self.is_open, self._opened_at, self._pause = True, time.monotonic(), FIRST_PAUSE_SECONDS
             WAITING.labels(self.name).set(1)
-            log.warning("dependency.away", dependency=self.name, error=str(error))
+            log.warning("dependency.unreachable", dependency=self.name, error=str(error))
         self._retry_at = time.monotonic() + _with_jitter(self._pause)
 
 

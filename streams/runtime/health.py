@@ -50,7 +50,7 @@ class Health:
         self._steps: dict[object, _Step] = {}
         self._faults: dict[str, Callable[[], str | None]] = {}
         self._waits: dict[str, Callable[[], str | None]] = {}
-        self._turned = time.monotonic()
+        self._last_turn = time.monotonic()
 
     @contextlib.contextmanager
     def step(self, name: str, limit_seconds: float, detail: str = "", *, fatal: bool = False) -> Iterator[None]:
@@ -75,24 +75,24 @@ class Health:
         """Register something that may have to be waited for; ``check`` returns what for, or None."""
         self._waits[name] = check
 
-    def turned(self) -> None:
+    def note_loop_turn(self) -> None:
         """The event loop has just run."""
-        self._turned = time.monotonic()
+        self._last_turn = time.monotonic()
 
     def faults(self) -> list[str]:
         overdue = [step for step in list(self._steps.values()) if step.overdue_seconds > 0]
-        found = [
+        messages = [
             f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue
         ]
         blocked = self.blocked()
-        return found + ([blocked] if blocked else []) + _said(self._faults)
+        return messages + ([blocked] if blocked else []) + _reasons(self._faults)
 
     def blocked(self) -> str | None:
-        silent = time.monotonic() - self._turned
-        return f"the event loop has not run for {silent:.0f} s" if silent > LOOP_LIMIT_SECONDS else None
+        stalled_seconds = time.monotonic() - self._last_turn
+        return f"the event loop has not run for {stalled_seconds:.0f} s" if stalled_seconds > LOOP_LIMIT_SECONDS else None
 
     def waits(self) -> list[str]:
-        return _said(self._waits)
+        return _reasons(self._waits)
 
     def running(self) -> list[str]:
         return [f"{step.name} {step.detail}" for step in list(self._steps.values())]
@@ -102,9 +102,9 @@ class Health:
         return next((f"{step.name} {step.detail}" for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0), None)
 
 
-def _said(checks: dict[str, Callable[[], str | None]]) -> list[str]:
-    answers = ((name, check()) for name, check in list(checks.items()))
-    return [f"{name}: {answer}" for name, answer in answers if answer]
+def _reasons(checks: dict[str, Callable[[], str | None]]) -> list[str]:
+    results = ((name, check()) for name, check in list(checks.items()))
+    return [f"{name}: {result}" for name, result in results if result]
 
 
 class HealthServer:
@@ -139,16 +139,16 @@ class HealthServer:
 
     async def _turn(self) -> None:
         while True:
-            self._health.turned()
+            self._health.note_loop_turn()
             await asyncio.sleep(1.0)
 
     def _watch(self) -> None:
-        told = False
+        logged = False
         while not self._closed.wait(0.5):
             blocked = self._health.blocked()  # then nothing answers at /healthz either
-            if blocked and not told:
+            if blocked and not logged:
                 log.critical("process.blocked", reason=blocked, running=self._health.running())
-            told = blocked is not None
+            logged = blocked is not None
             hung = self._health.hung()
             if hung is not None:
                 log.critical("process.hung", step=hung, status=EXIT_HUNG)
@@ -158,11 +158,11 @@ class HealthServer:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _answer(self._health.faults())
+        return _response(self._health.faults())
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _answer(self._health.faults() + self._health.waits())
+        return _response(self._health.faults() + self._health.waits())
 
 
-def _answer(reasons: list[str]) -> web.Response:
+def _response(reasons: list[str]) -> web.Response:
     return web.json_response({"status": "fault" if reasons else "ok", "reasons": reasons}, status=503 if reasons else 200)

@@ -30,14 +30,14 @@ class RunOnce:
         Raises:
             AssignmentRevoked: the assignment ended while somebody else was at it. What the step raises is raised too.
         """
-        known = self._steps.setdefault(name, _Step())
+        entry = self._steps.setdefault(name, _Step())
         self._steps.move_to_end(name)
         while len(self._steps) > self._limit:
             self._steps.popitem(last=False)
-        await assignment.until_revoked(known.lock.acquire())
+        await assignment.until_revoked(entry.lock.acquire())
         try:
-            if not known.done:
+            if not entry.done:
                 await step()
-                known.done = True
+                entry.done = True
         finally:
-            known.lock.release()
+            entry.lock.release()

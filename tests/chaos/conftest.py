@@ -89,7 +89,7 @@ async def undisturbed(service: Installation, _known_results: dict[int, bytes]) -
             evidence = await service.verify_at_rest()
             for role, workers in fleet.workers.items():
                 await fleet.stop(role, workers)
-        runs = {one.frame_count: evidence.outcomes[str(one.published.request_id)].body["run_id"] for one in submitted}
+        runs = {item.frame_count: evidence.outcomes[str(item.published.request_id)].body["run_id"] for item in submitted}
         _known_results.update({frames: evidence.runs[run_id].probabilities.tobytes() for frames, run_id in runs.items()})
     return _known_results
 

@@ -27,7 +27,7 @@ class Disturbance:
     """
 
     role: Role
-    what: Literal["kill", "start", "stop"]
+    kind: Literal["kill", "start", "stop"]
     worker: Worker
     began: float
     ended: float = float("inf")
@@ -57,7 +57,7 @@ class Fleet:
 
     @property
     def kills(self) -> list[Disturbance]:
-        return [disturbance for disturbance in self.disturbances if disturbance.what == "kill"]
+        return [disturbance for disturbance in self.disturbances if disturbance.kind == "kill"]
 
     def start(self, role: Role, count: int = 1) -> list[Worker]:
         started = [self.service.processes.start(role) for _ in range(count)]
@@ -85,7 +85,7 @@ class Fleet:
             status = await worker.ended()
             assert status == 0, f"{worker.name} was stopped and has ended with status {status}.\n{tail(worker.log)}"
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Note who has joined since, and which groups are settled again. None of the workers may have ended by itself."""
         for role, workers in self.workers.items():
             for worker in workers:
@@ -103,23 +103,23 @@ class Fleet:
 
     async def settled(self, meanwhile: Meanwhile | None = None) -> None:
         """Wait until every worker has joined, and no group is being shared out."""
-        await self.look()
+        await self.check()
         await self.until("settled groups", lambda: not self.lasting(), meanwhile)
 
-    async def until(self, what: str, found: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
+    async def until(self, awaited: str, condition: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
         """Read the ledger and look after the workers until ``found``, doing something else again and again.
 
         Raises:
             AssertionError: it does not come to pass; names ``what``. Or a worker has ended by itself.
         """
         deadline = time.monotonic() + WAIT_SECONDS
-        while not found():
-            assert time.monotonic() < deadline, f"waited in vain for {what}\n{self.service.processes.tails()}"
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {awaited}\n{self.service.processes.tails()}"
             if meanwhile is not None:
                 await meanwhile()
             await self.service.ledger.read_on(0.2)
-            await self.look()
+            await self.check()
 
-    def _disturbed(self, role: Role, what: Literal["kill", "start", "stop"], workers: Iterable[Worker]) -> None:
+    def _disturbed(self, role: Role, kind: Literal["kill", "start", "stop"], workers: Iterable[Worker]) -> None:
         began = time.time()
-        self.disturbances += [Disturbance(role, what, worker, began) for worker in workers]
+        self.disturbances += [Disturbance(role, kind, worker, began) for worker in workers]

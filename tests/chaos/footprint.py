@@ -55,31 +55,33 @@ MEASURES: Final[dict[str, tuple[Callable[[Sample], float], Callable[[float], flo
 def take_sample(pid: int, seconds: float) -> Sample:
     """Look at a running process."""
     status = Path(f"/proc/{pid}/status").read_text()
-    memory, threads = (int(found) for found in re.findall(r"^(?:VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
+    memory, threads = (int(number) for number in re.findall(r"^(?:VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
     return Sample(seconds, memory / 1024, sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()), threads)
 
 
 def growth(process: str, samples: Sequence[Sample]) -> list[Growth]:
     """All measures of one process. The first quarter is left out: caches fill, and every path is gone for the first time."""
-    whole = samples[-1].seconds
-    second = [sample for sample in samples if whole / 4 <= sample.seconds < whole / 2]
-    last = [sample for sample in samples if sample.seconds >= whole * 3 / 4]
-    settled = [sample for sample in samples if sample.seconds >= whole / 4]
-    found = []
+    total_seconds = samples[-1].seconds
+    second = [sample for sample in samples if total_seconds / 4 <= sample.seconds < total_seconds / 2]
+    last = [sample for sample in samples if sample.seconds >= total_seconds * 3 / 4]
+    settled = [sample for sample in samples if sample.seconds >= total_seconds / 4]
+    growths = []
     for measure, (value, bound) in MEASURES.items():
         slope = statistics.linear_regression([sample.seconds for sample in settled], [value(sample) for sample in settled]).slope
         before = statistics.median(map(value, second))
         after = statistics.median(map(value, last))
-        found.append(Growth(process, measure, value(samples[0]), before, after, 3600 * slope, bound(before)))
-    return found
+        growths.append(Growth(process, measure, value(samples[0]), before, after, 3600 * slope, bound(before)))
+    return growths
 
 
 def table(growths: Sequence[Growth]) -> str:
     """For people: a row for each process and measure."""
     rows = [["process", "measure", "start", "2nd quarter", "last quarter", "an hour", "bound", ""]]
-    for one in growths:
-        numbers = [f"{value:.1f}" for value in (one.start, one.second_quarter, one.last_quarter)]
-        rows.append([one.process, one.measure, *numbers, f"{one.an_hour:+.1f}", f"+{one.bound:.1f}", "GROWS" if one.too_much else "flat"])
+    for item in growths:
+        numbers = [f"{value:.1f}" for value in (item.start, item.second_quarter, item.last_quarter)]
+        rows.append(
+            [item.process, item.measure, *numbers, f"{item.an_hour:+.1f}", f"+{item.bound:.1f}", "GROWS" if item.too_much else "flat"]
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -87,4 +89,4 @@ def table(growths: Sequence[Growth]) -> str:
 def as_json(growths: Sequence[Growth]) -> list[dict[str, Any]]:
     """For programs: the same."""
     names = ("process", "measure", "start", "second_quarter", "last_quarter", "an_hour", "bound", "too_much")
-    return [{name: getattr(one, name) for name in names} for one in growths]
+    return [{name: getattr(item, name) for name in names} for item in growths]

@@ -99,12 +99,12 @@ class History:
         records = (*self.ledger.records["inference.work.high"], *self.ledger.records["inference.work.low"])
         sent = Counter((work.run_id, work.attempt, work.span) for work in (decode(Work, record.value) for record in records))
         of_workers = [disturbance for disturbance in disturbances if disturbance.role == "gpu"]
-        self._end_holds([disturbance for disturbance in of_workers if disturbance.what == "kill"])
+        self._end_holds([disturbance for disturbance in of_workers if disturbance.kind == "kill"])
         for span, results in self.done.items():
             resent = sent[span] - 1
             in_flight = sum(self._was_in_flight(span, disturbance) for disturbance in of_workers)
-            again = len(results) - 1
-            assert again <= resent + in_flight, f"{span} was done {again} times more, sent {resent} times more, disturbed {in_flight} times"
+            extra = len(results) - 1
+            assert extra <= resent + in_flight, f"{span} was done {extra} times more, sent {resent} times more, disturbed {in_flight} times"
         repeats = [result for results in self.done.values() for result in results[1:]]
         pairs = sum(plan_span(result.span, result.frame_count).pair_count for result in repeats)
         return Rework(len(self.done), len(repeats), pairs, sum(count - 1 for count in sent.values()))

@@ -106,7 +106,7 @@ class HttpProxy:
             self._kinds, self._rate = (), 0.0
 
     @contextlib.asynccontextmanager
-    async def away(self) -> AsyncIterator[None]:
+    async def unreachable(self) -> AsyncIterator[None]:
         """Nobody listens, and those who were connected are cut off."""
         await self._site.stop()
         for connection in list(self._server.connections):
@@ -136,14 +136,14 @@ class HttpProxy:
         if fault is Fault.LATE:
             await asyncio.sleep(self.late_seconds)
         try:
-            answer = await self._forward(request, body)
+            response = await self._forward(request, body)
         except aiohttp.ClientError:  # the server itself is away
             return await self._fail(request, Fault.RESET)
         if fault in _WITHOUT_ANSWER:
             return await self._fail(request, fault)
-        if fault in (Fault.RUBBISH, Fault.WRONG_AFTER_UPLOAD) and answer.status == 200:
-            answer = _Answer(answer.status, answer.reason, answer.headers, bytes(byte ^ 0xFF for byte in answer.body))
-        return await _send(request, answer, cut=fault is Fault.CUT)
+        if fault in (Fault.RUBBISH, Fault.WRONG_AFTER_UPLOAD) and response.status == 200:
+            response = _Answer(response.status, response.reason, response.headers, bytes(byte ^ 0xFF for byte in response.body))
+        return await _send(request, response, cut=fault is Fault.CUT)
 
     def _draw(self, request: web.BaseRequest) -> Fault | None:
         """The fault that a request meets, if any. The first GET after a PUT is that which reads back."""
@@ -162,9 +162,9 @@ class HttpProxy:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS]
         async with self._session.request(
             request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
-        ) as answer:
-            kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS - {"content-length"}}
-            return _Answer(answer.status, answer.reason or "", kept, await answer.read())
+        ) as response:
+            kept = {name: value for name, value in response.headers.items() if name.lower() not in _HOP_HEADERS - {"content-length"}}
+            return _Answer(response.status, response.reason or "", kept, await response.read())
 
     async def _fail(self, request: web.BaseRequest, fault: Fault | None) -> web.StreamResponse:
         if fault in _PAGES:

@@ -52,9 +52,9 @@ class Load:
 
     async def publish(self, frame_counts: Sequence[int]) -> list[Submitted]:
         """Put new videos of these sizes into the store, and ask for each as soon as it is there."""
-        return list(await asyncio.gather(*(self._add_and_ask(frames) for frames in frame_counts)))
+        return list(await asyncio.gather(*(self._add_and_request(frames) for frames in frame_counts)))
 
-    async def ask(self, video_id: UUID, frame_count: int) -> Submitted:
+    async def request(self, video_id: UUID, frame_count: int) -> Submitted:
         """Publish a request of its own for a video that is in the store."""
         tenant_id, event_id = self.service.tenant_id, str(uuid4())
         event = VideoEncoded(
@@ -77,21 +77,21 @@ class Load:
     def unanswered(self) -> list[Submitted]:
         """Requests of which no outcome has been read so far."""
         answered = {ref["request_id"] for outcome in self.service.ledger.outcomes for ref in outcome.body.get("requests", [outcome.body])}
-        return [one for one in self.submitted if str(one.published.request_id) not in answered]
+        return [item for item in self.submitted if str(item.published.request_id) not in answered]
 
-    async def _add_and_ask(self, frame_count: int) -> Submitted:
-        return await self.ask(await self.service.add(video(frame_count)), frame_count)
+    async def _add_and_request(self, frame_count: int) -> Submitted:
+        return await self.request(await self.service.add(video(frame_count)), frame_count)
 
 
 def check_results(evidence: Evidence, submitted: Sequence[Submitted], undisturbed: Mapping[int, bytes]) -> None:
     """Hold that every one of these requests was completed, with the probabilities of a run that nothing happened to."""
-    for one in submitted:
-        check_result(evidence, str(one.published.request_id), undisturbed[one.frame_count])
+    for item in submitted:
+        check_result(evidence, str(item.published.request_id), undisturbed[item.frame_count])
 
 
 def check_result(evidence: Evidence, request: str, undisturbed: bytes) -> None:
     """The same of one request, by its id."""
     outcome = evidence.outcomes[request]
     assert outcome.name == "inference.completed", f"request {request} has ended in {outcome}"
-    found = evidence.runs[outcome.body["run_id"]].probabilities.tobytes()
-    assert found == undisturbed, f"request {request} has other probabilities than a run that nothing happened to"
+    probabilities = evidence.runs[outcome.body["run_id"]].probabilities.tobytes()
+    assert probabilities == undisturbed, f"request {request} has other probabilities than a run that nothing happened to"

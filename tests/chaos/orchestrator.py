@@ -46,8 +46,8 @@ class Orchestrator:
 
     async def _watch(self) -> None:
         while True:
-            for place, worker in enumerate(self.workers):
+            for index, worker in enumerate(self.workers):
                 if worker.status is not None:
                     self.ended[worker.status] += 1
-                    self.workers[place] = self.start()
+                    self.workers[index] = self.start()
             await asyncio.sleep(_EVERY_SECONDS)

@@ -39,8 +39,8 @@ class Case:
     name: str
     request: Published
     outcome: str
-    says: str = ""
-    mended: str | None = None
+    message: str = ""
+    outcome_after_repair: str | None = None
     video_id: UUID | None = None
     frame_count: int = 0
 
@@ -61,17 +61,17 @@ class Publisher:
     cases: list[Case] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     once: list[Fault] = field(default_factory=list)
-    gone: dict[str, bytes | None] = field(default_factory=dict)
+    removed: dict[str, bytes | None] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
     strays: int = 0
 
     async def good(self, frame_count: int, priority: Priority) -> None:
         await self._submit("good", video(frame_count), COMPLETED, priority=priority)
 
-    async def request(self, name: str, value: bytes | None, says: str) -> None:
+    async def request(self, name: str, value: bytes | None, message: str) -> None:
         """Bytes that are no request."""
         published = await self.service.send(value, key=b"some key", headers={"trace": b"\x00\xff"})
-        self.cases.append(Case(name, published, REJECTED, says))
+        self.cases.append(Case(name, published, REJECTED, message))
 
     async def stray(self, topic: str, value: bytes | None) -> None:
         """Bytes that are no record of a topic of ours."""
@@ -83,15 +83,15 @@ class Publisher:
         await self._submit("missing chunk", video(SMALL).with_chunk(CHUNK, None), REJECTED, CHUNK)
 
     async def broken_chunk(self, name: str, data: bytes) -> None:
-        await self._submit(f"chunk: {name}", video(SMALL).with_chunk(CHUNK, data), FAILED, CHUNK, mended=FAILED)
+        await self._submit(f"chunk: {name}", video(SMALL).with_chunk(CHUNK, data), FAILED, CHUNK, outcome_after_repair=FAILED)
 
     async def chunk_that_goes(self) -> None:
-        video_id = await self._submit("chunk: gone after admission", video(SMALL), FAILED, CHUNK, mended=REJECTED)
+        video_id = await self._submit("chunk: gone after admission", video(SMALL), FAILED, CHUNK, outcome_after_repair=REJECTED)
         self.gone[self.service.keys.chunk(self.service.tenant_id, video_id, VERSION, CHUNK)] = None
 
-    async def span(self, how: Harm, says: str) -> None:
+    async def span(self, how: Harm, message: str) -> None:
         """A span that does this to whoever computes it."""
-        video_id = await self._submit(f"span: {how}", video(SMALL), FAILED, says, mended=COMPLETED)
+        video_id = await self._submit(f"span: {how}", video(SMALL), FAILED, message, outcome_after_repair=COMPLETED)
         self.faults.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 
     async def span_once(self, how: Harm) -> None:
@@ -101,19 +101,21 @@ class Publisher:
 
     async def model(self, name: str, data: bytes | None) -> None:
         """A model whose weights are gone (None), or others, by the time that they are needed."""
-        await self._submit(f"model: {name}", video(SMALL), FAILED, "does not load", mended=COMPLETED, model_version=await self._push(data))
+        await self._submit(
+            f"model: {name}", video(SMALL), FAILED, "does not load", outcome_after_repair=COMPLETED, model_version=await self._push(data)
+        )
 
-    async def low_of_no_model(self, says: str) -> None:
+    async def low_of_no_model(self, message: str) -> None:
         """The same for a run that waits for it."""
         version = await self._push(None)
-        await self._submit("model: gone, low priority", video(SMALL), FAILED, says, model_version=version, priority=Priority.LOW)
+        await self._submit("model: gone, low priority", video(SMALL), FAILED, message, model_version=version, priority=Priority.LOW)
 
     async def take_away(self) -> None:
         """Have that go which is to be gone."""
         for key, data in self.gone.items():
             await (self.service.store.delete(key) if data is None else self.service.store.put(key, data))
 
-    async def mend(self) -> None:
+    async def repair(self) -> None:
         """Push the models again."""
         for version in self.models:
             await push_model(self.service, version)
@@ -124,8 +126,10 @@ class Publisher:
         self.models.append(version)
         return version
 
-    async def _submit(self, name: str, film: Video, outcome: str, says: str = "", *, mended: str | None = None, **fields: object) -> UUID:
+    async def _submit(
+        self, name: str, film: Video, outcome: str, message: str = "", *, outcome_after_repair: str | None = None, **fields: object
+    ) -> UUID:
         video_id = await self.service.add(film)
         request = await self.service.submit(video_id, film.frame_count, **fields)
-        self.cases.append(Case(name, request, outcome, says, mended, video_id, film.frame_count))
+        self.cases.append(Case(name, request, outcome, message, outcome_after_repair, video_id, film.frame_count))
         return video_id

@@ -19,9 +19,9 @@ def main() -> None:
     seeds = {content["seed"]: content["scenarios"] for content in map(_read, SEEDS.glob("seed-*.json"))}
     text = PAGE.read_text()
     if seeds:
-        text = _put(text, "seeds", _seeds(dict(sorted(seeds.items()))))
+        text = _replace_table(text, "seeds", _seeds(dict(sorted(seeds.items()))))
     if FIGURES.exists():
-        text = _put(text, "soak", _soak(_read(FIGURES)))
+        text = _replace_table(text, "soak", _soak(_read(FIGURES)))
     PAGE.write_text(text)
     sys.stdout.write(f"{PAGE.relative_to(ROOT)}: seeds {', '.join(map(str, sorted(seeds))) or 'none'}\n")
 
@@ -31,7 +31,7 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _put(text: str, name: str, table: Sequence[Sequence[str]]) -> str:
+def _replace_table(text: str, name: str, table: Sequence[Sequence[str]]) -> str:
     """Replace what stands between the two comments of this name."""
     lines = ["| " + " | ".join(row) + " |" for row in table]
     lines.insert(1, "| " + " | ".join("---" for _ in table[0]) + " |")
@@ -44,8 +44,8 @@ def _put(text: str, name: str, table: Sequence[Sequence[str]]) -> str:
 def _seeds(seeds: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> list[list[str]]:
     """A row for each figure of each scenario, a column for each seed."""
     table = [["scenario", "figure", *(f"seed {seed}" for seed in seeds)]]
-    for scenario in dict.fromkeys(name for found in seeds.values() for name in found):
-        of_seeds = [found.get(scenario, {}) for found in seeds.values()]
+    for scenario in dict.fromkeys(name for scenarios in seeds.values() for name in scenarios):
+        of_seeds = [scenarios.get(scenario, {}) for scenarios in seeds.values()]
         shown = f"`{scenario.replace('::', ' ')}`"
         for figure in dict.fromkeys(name for figures in of_seeds for name in figures):
             table.append([shown, figure.replace("_", " "), *(_cell(figures.get(figure)) for figures in of_seeds)])
@@ -65,9 +65,9 @@ def _soak(content: Mapping[str, Any]) -> list[list[str]]:
     """A row for each measure of each process."""
     order = list(MEASURES)
     table = [["process", "measure", "start", "2nd quarter", "last quarter", "an hour", "bound"]]
-    for one in sorted(content["growth"], key=lambda one: (one["process"], order.index(one["measure"]))):
-        numbers = [f"{one[name]:.1f}" for name in ("start", "second_quarter", "last_quarter")]
-        table.append([one["process"], one["measure"], *numbers, f"{one['an_hour']:+.1f}", f"+{one['bound']:.1f}"])
+    for item in sorted(content["growth"], key=lambda item: (item["process"], order.index(item["measure"]))):
+        numbers = [f"{item[name]:.1f}" for name in ("start", "second_quarter", "last_quarter")]
+        table.append([item["process"], item["measure"], *numbers, f"{item['an_hour']:+.1f}", f"+{item['bound']:.1f}"])
     return table
 
 

@@ -36,7 +36,7 @@ SETTINGS: Final = {
 }
 
 SAMPLE_SECONDS: Final = 5.0
-SAY_SECONDS: Final = 60.0
+REPORT_SECONDS: Final = 60.0
 
 SMALL: Final = video(40)
 TWO_SPANS: Final = video(514)
@@ -49,8 +49,8 @@ class Soak:
     def __init__(self, service: Installation, seconds: float, per_minute: float) -> None:
         self._service = service
         self._seconds, self._pause = seconds, 60 / per_minute
-        self._asked = 0
-        self._known: list[tuple[UUID, int]] = []
+        self._published = 0
+        self._videos: list[tuple[UUID, int]] = []
         self.samples: dict[str, list[Sample]] = {}
 
     async def run(self) -> None:
@@ -59,36 +59,36 @@ class Soak:
         workers = [processes.command(role) for role in ("coordinator", "coordinator", "gpu")]
         for worker in workers:
             await worker.ready()
-        asking = asyncio.create_task(self._ask())
+        publishing = asyncio.create_task(self._publish_steadily())
         try:
-            await self._watch(workers, asking)
+            await self._watch(workers, publishing)
         finally:
-            asking.cancel()
+            publishing.cancel()
             with suppress(asyncio.CancelledError):
-                await asking
-        _say(f"{self._asked} requests published; waiting for their outcomes")
+                await publishing
+        _report(f"{self._published} requests published; waiting for their outcomes")
         await self._drain()
-        _say("verifying")
+        _report("verifying")
         await self._service.verify_at_rest()
         for worker in workers:
             status = await worker.stopped()
             assert status == 0, f"{worker.name} has ended with status {status}"
 
-    async def _watch(self, workers: list[Worker], asking: asyncio.Task[None]) -> None:
-        began = said = time.monotonic()
+    async def _watch(self, workers: list[Worker], publishing: asyncio.Task[None]) -> None:
+        began = reported = time.monotonic()
         ledger = self._service.ledger
         async with aiohttp.ClientSession() as http:
             while (now := time.monotonic()) - began < self._seconds:
-                if asking.done():
-                    asking.result()
+                if publishing.done():
+                    publishing.result()
                 for worker in workers:
                     assert worker.status is None, f"{worker.name} has ended with status {worker.status}; its log is {worker.log}"
                     await worker.is_ready(http)
                     self.samples.setdefault(worker.name, []).append(take_sample(worker.pid, now - began))
-                if now - said >= SAY_SECONDS:
-                    said = now
+                if now - reported >= REPORT_SECONDS:
+                    reported = now
                     memory = ", ".join(f"{name} {samples[-1].memory_mib:.0f} MiB" for name, samples in self.samples.items())
-                    _say(f"{(now - began) / 60:.0f} min: {self._asked} requests, {len(ledger.outcomes)} outcomes; {memory}")
+                    _report(f"{(now - began) / 60:.0f} min: {self._published} requests, {len(ledger.outcomes)} outcomes; {memory}")
                 await ledger.read_on(SAMPLE_SECONDS)
 
     async def _drain(self) -> None:
@@ -97,12 +97,12 @@ class Soak:
         while self._service.verifier.unanswered() and time.monotonic() < deadline:
             await self._service.ledger.read_on(SAMPLE_SECONDS)
 
-    async def _ask(self) -> None:
+    async def _publish_steadily(self) -> None:
         """Publish at a steady rate, whatever becomes of it."""
         due = time.monotonic()
         while True:
-            await self._publish(self._asked)
-            self._asked += 1
+            await self._publish(self._published)
+            self._published += 1
             due += self._pause
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
@@ -115,7 +115,7 @@ class Soak:
             case 5:
                 await self._new(SMALL, priority=Priority.LOW)
             case 7:
-                await self._service.submit(*self._known[-3], event_id=str(uuid4()))  # its run is finished, or joined
+                await self._service.submit(*self._videos[-3], event_id=str(uuid4()))  # its run is finished, or joined
             case 8:
                 await self._service.submit(uuid4(), 1)  # too short for a pair
             case 9:
@@ -126,8 +126,8 @@ class Soak:
     async def _new(self, content: Video, **fields: object) -> None:
         video_id = await self._service.add(content)
         await self._service.submit(video_id, content.frame_count, **fields)
-        self._known.append((video_id, content.frame_count))
-        del self._known[:-10]
+        self._videos.append((video_id, content.frame_count))
+        del self._videos[:-10]
 
 
 async def soak(stack: OwnedStack, seconds: float, per_minute: float) -> int:
@@ -135,13 +135,15 @@ async def soak(stack: OwnedStack, seconds: float, per_minute: float) -> int:
     async with installed(stack, SETTINGS, FOLDER) as service:
         run = Soak(service, seconds, per_minute)
         await run.run()
-    growths = [one for name, samples in run.samples.items() for one in growth(name, samples)]
+    growths = [item for name, samples in run.samples.items() for item in growth(name, samples)]
     _write(table(growths) + "\n")
-    samples = {name: [(one.seconds, one.memory_mib, one.descriptors, one.threads) for one in some] for name, some in run.samples.items()}
+    samples = {
+        name: [(item.seconds, item.memory_mib, item.descriptors, item.threads) for item in some] for name, some in run.samples.items()
+    }
     FIGURES.write_text(json.dumps({"minutes": seconds / 60, "growth": as_json(growths), "samples": samples}) + "\n")
-    _say(f"verified; figures are in {FIGURES}")
-    if growing := [f"{one.process}: {one.measure}" for one in growths if one.too_much]:
-        _say(f"these grow: {'; '.join(growing)}")
+    _report(f"verified; figures are in {FIGURES}")
+    if growing := [f"{item.process}: {item.measure}" for item in growths if item.too_much]:
+        _report(f"these grow: {'; '.join(growing)}")
     return 1 if growing else 0
 
 
@@ -154,11 +156,11 @@ def main() -> None:
     for log in FOLDER.glob("*.log"):
         log.unlink()
     folder = Path(tempfile.mkdtemp(prefix="stack-", dir=FOLDER))
-    with owned(folder, throwaway=True, progress=_say) as stack:
+    with owned(folder, throwaway=True, progress=_report) as stack:
         sys.exit(asyncio.run(soak(stack, 60 * options.minutes, options.per_minute)))
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     _write(f"soak: {text}\n")
 
 

@@ -105,27 +105,27 @@ class TcpProxy:
             _reset(to_client)
             return
         self._connections.add(connection)
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        there = asyncio.create_task(_there(connection))
-        hearing = asyncio.create_task(self._hear(connection, under_way))
-        back = asyncio.create_task(_back(connection, under_way))
-        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (there, hearing, back):
+        in_transit: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        forward = asyncio.create_task(_send_on(connection))
+        receiving = asyncio.create_task(self._receive(connection, in_transit))
+        backward = asyncio.create_task(_send_back(connection, in_transit))
+        await asyncio.wait({forward, backward}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (forward, receiving, backward):
             task.cancel()
-        await asyncio.gather(there, hearing, back, return_exceptions=True)
+        await asyncio.gather(forward, receiving, backward, return_exceptions=True)
         connection.close()
         self._connections.discard(connection)
 
-    async def _hear(self, connection: _Connection, under_way: asyncio.Queue[tuple[float, bytes]]) -> None:
+    async def _receive(self, connection: _Connection, in_transit: asyncio.Queue[tuple[float, bytes]]) -> None:
         """Send what the server says on its way, each piece with the time at which it arrives, and at last that it says no more."""
         try:
             while data := await connection.from_server.read(_READ_BYTES):
-                under_way.put_nowait((time.monotonic() + self._delay_seconds, data))
+                in_transit.put_nowait((time.monotonic() + self._delay_seconds, data))
         finally:
-            under_way.put_nowait((time.monotonic() + self._delay_seconds, b""))
+            in_transit.put_nowait((time.monotonic() + self._delay_seconds, b""))
 
 
-async def _there(connection: _Connection) -> None:
+async def _send_on(connection: _Connection) -> None:
     """From the client to the server, until the client ends it."""
     while data := await connection.from_client.read(_READ_BYTES):
         if not connection.silent:
@@ -133,10 +133,10 @@ async def _there(connection: _Connection) -> None:
             await connection.to_server.drain()
 
 
-async def _back(connection: _Connection, under_way: asyncio.Queue[tuple[float, bytes]]) -> None:
+async def _send_back(connection: _Connection, in_transit: asyncio.Queue[tuple[float, bytes]]) -> None:
     """To the client, until the server ends it; of a silent connection the client does not hear even that."""
     while True:
-        due, data = await under_way.get()
+        due, data = await in_transit.get()
         await asyncio.sleep(due - time.monotonic())
         if connection.silent:
             continue

@@ -69,10 +69,10 @@ async def test_three_brokers_in_turn(
             upkeep.fault = "one of three brokers killed" if stays_away else "one of three brokers killed and started at once"
             await asyncio.to_thread(broker.kill)
             if stays_away:
-                report.recovered(upkeep.fault, await upkeep.back_at_work())
+                report.recovered(upkeep.fault, await upkeep.recovery_seconds())
             starting = asyncio.create_task(asyncio.to_thread(broker.start))
             if not stays_away:
-                report.recovered(upkeep.fault, await upkeep.back_at_work())
+                report.recovered(upkeep.fault, await upkeep.recovery_seconds())
             await upkeep.until(f"broker {node} to start", starting.done)
             starting.result()
             await upkeep.go_on(chaos.rng.uniform(0.0, 2.0))
@@ -99,19 +99,19 @@ async def test_the_only_broker(
         starting = asyncio.create_task(asyncio.to_thread(broker.start))
         await upkeep.until("the broker to start", starting.done)
         starting.result()
-        report.recovered(upkeep.fault, await upkeep.back_at_work())
+        report.recovered(upkeep.fault, await upkeep.recovery_seconds())
         for fault in network:
             upkeep.fault = f"network {fault}"
             assert proxy.connections > 0
             if fault == "slow":
                 with proxy.slow(DELAY_SECONDS):
-                    report.recovered(f"network {fault}, while it lasts", await upkeep.back_at_work())
+                    report.recovered(f"network {fault}, while it lasts", await upkeep.recovery_seconds())
             else:
                 with proxy.cut() if fault == "cut" else proxy.half_open():
                     probe = await upkeep.probe()
                     await upkeep.go_on(chaos.of(full=chaos.rng.uniform(5.0, 20.0), short=2.0))
                     assert probe in load.unanswered(), f"the workers were not behind the proxy: {probe} was answered while it was {fault}"
-            report.recovered(upkeep.fault, await upkeep.back_at_work())
+            report.recovered(upkeep.fault, await upkeep.recovery_seconds())
         await check(upkeep, undisturbed, report, faults=1 + len(network))
 
 

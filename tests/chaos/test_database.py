@@ -40,11 +40,11 @@ def settings(proxy: HttpProxy, scale: Scale) -> dict[str, str]:
     return {"SUPABASE_URL": proxy.address, "SUPABASE_TIMEOUT_SECONDS": scale.of(full="10", short="3")}
 
 
-async def test_away_while_results_come_in(
+async def test_unreachable_while_results_come_in(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
     """Everything admitted is computed while the database is away, nothing is announced; when it is back all of it is."""
-    away_seconds, videos = chaos.of(full=(120.0, 12), short=(2.0, 2))
+    outage_seconds, videos = chaos.of(full=(120.0, 12), short=(2.0, 2))
     history = History(service.ledger)
 
     async def read() -> None:
@@ -57,31 +57,31 @@ async def test_away_while_results_come_in(
         before, announced = len(history.done), completed(service)
         await load.publish([chaos.rng.choice(SIZES) for _ in range(videos)])
         await fleet.until("runs started", lambda: unfinished(service) == videos)
-        spans = sum(span_count(one.frame_count) for one in load.submitted)
-        async with proxy.away():
+        spans = sum(span_count(item.frame_count) for item in load.submitted)
+        async with proxy.unreachable():
             began = time.monotonic()
             fleet.start("gpu")
             await vigil.until("every span done", lambda: len(history.done) == before + spans, meanwhile=read)
             late = await vigil.probe()
-            await vigil.until("the outage to be noticed", lambda: "dependency.away" in events(coordinator))
-            assert "database: away" in (await vigil.says(coordinator, "readyz"))[1]
+            await vigil.until("the outage to be noticed", lambda: "dependency.unreachable" in events(coordinator))
+            assert "database: unreachable" in (await vigil.fetch(coordinator, "readyz"))[1]
             assert await waiting(vigil, coordinator) == 1
             if chaos.full:
                 fleet.kill("coordinator", [coordinator])
                 (coordinator,) = fleet.workers["coordinator"]
-            await vigil.until("the outage to last", lambda: time.monotonic() - began > away_seconds)
+            await vigil.until("the outage to last", lambda: time.monotonic() - began > outage_seconds)
             assert completed(service) == announced
         report.recovered("database away", await vigil.recovered(late))
         evidence = await service.verify_at_rest()
-        assert {"dependency.away", "dependency.back"} <= set(events(coordinator))
+        assert {"dependency.unreachable", "dependency.recovered"} <= set(events(coordinator))
         assert await waiting(vigil, coordinator) == 0
         await vigil.stop()
     check_results(evidence, load.submitted, undisturbed)
     assert not evidence.letters
-    report.note(videos=len(load.submitted), away_seconds=round(away_seconds))
+    report.note(videos=len(load.submitted), outage_seconds=round(outage_seconds))
 
 
-async def test_how_often_it_is_asked_while_away(service: Installation, proxy: HttpProxy, chaos: Chaos, report: Report) -> None:
+async def test_how_often_it_is_probed_while_unreachable(service: Installation, proxy: HttpProxy, chaos: Chaos, report: Report) -> None:
     """However many runs and requests wait for the database, one question goes out after each pause."""
     seconds, in_flight = chaos.of(full=(40.0, 20), short=(3.0, 4))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
@@ -95,14 +95,14 @@ async def test_how_often_it_is_asked_while_away(service: Installation, proxy: Ht
         with proxy.failing(Fault.RESET):
             before, began = proxy.requests, time.monotonic()
             await vigil.go_on(seconds, work)
-            asked, took = proxy.requests - before, time.monotonic() - began
+            requests, took = proxy.requests - before, time.monotonic() - began
             probe = await vigil.probe()
         report.recovered("database resetting connections", await vigil.recovered(probe))
         # What is under way when the outage begins fails once, some of it with a probe of its own.
-        assert asked <= questions(took) + 2 * in_flight, f"{asked} requests in {took:.0f} s"
+        assert requests <= expected_probes(took) + 2 * in_flight, f"{requests} requests in {took:.0f} s"
         await service.verify_at_rest()
         await vigil.stop()
-    report.note(requests_while_away=asked, seconds_away=round(took), in_flight=in_flight)
+    report.note(requests_while_away=requests, seconds_away=round(took), in_flight=in_flight)
 
 
 async def test_slow_and_failing_at_random(
@@ -141,18 +141,18 @@ async def test_slow_and_failing_at_random(
     report.note(videos=len(load.submitted), faults_made=dict(proxy.faults))
 
 
-async def test_stopped_while_it_is_away(service: Installation, proxy: HttpProxy, chaos: Chaos) -> None:
+async def test_stopped_while_it_is_unreachable(service: Installation, proxy: HttpProxy, chaos: Chaos) -> None:
     """A coordinator that waits for the database ends with status 0 when it is told to; what it held is another's, started meanwhile."""
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
         (coordinator,) = fleet.start("coordinator")
         fleet.start("gpu")
         await fleet.settled()
-        async with proxy.away():
+        async with proxy.unreachable():
             probe = await vigil.probe()
-            await vigil.until("the outage to be noticed", lambda: "dependency.away" in events(coordinator))
+            await vigil.until("the outage to be noticed", lambda: "dependency.unreachable" in events(coordinator))
             await fleet.stop("coordinator", [coordinator])
             (successor,) = fleet.start("coordinator")
-            await fleet.until("the successor to wait as well", lambda: "dependency.away" in events(successor))
+            await fleet.until("the successor to wait as well", lambda: "dependency.unreachable" in events(successor))
         await vigil.recovered(probe)
         await service.verify_at_rest()
         await vigil.stop()
@@ -175,18 +175,18 @@ def events(worker: Worker) -> list[str]:
 
 async def waiting(vigil: Vigil, worker: Worker) -> float:
     """The gauge of the database's circuit."""
-    _, text = await vigil.says(worker, "metrics")
-    found = re.search(r'^extents_waiting\{dependency="database"\} (\S+)$', text, re.MULTILINE)
-    assert found is not None
-    return float(found[1])
+    _, text = await vigil.fetch(worker, "metrics")
+    match = re.search(r'^extents_waiting\{dependency="database"\} (\S+)$', text, re.MULTILINE)
+    assert match is not None
+    return float(match[1])
 
 
-def questions(seconds: float) -> int:
+def expected_probes(seconds: float) -> int:
     """How often an outage of so long is asked about."""
-    asked, passed = 1, 0.0
+    requests, passed = 1, 0.0
     for pause in (*PAUSES, *[LONGEST_PAUSE] * 1000):
         passed += pause
         if passed > seconds:
             break
-        asked += 1
-    return asked
+        requests += 1
+    return requests

@@ -60,12 +60,12 @@ async def test_workers_without_room(service: Installation, chaos: Chaos, report:
     await push_model(service, version)
     async with Load(service, chaos.rng) as load:
         easy = await load.publish([40] * chaos.of(full=10, short=1))
-        for one in easy:
-            assert (await service.ledger.outcome(one.published)).body["model_version"] == builtin_model_version()
+        for item in easy:
+            assert (await service.ledger.outcome(item.published)).body["model_version"] == builtin_model_version()
         published = await service.submit(await service.add(video(40)), 40, model_version=version)
         assert await gpu.ended() == 1
-        said = gpu.log.read_text()
-        assert any(f"cannot be written: {os.strerror(number)}; EXTENTS_MODEL_CACHE must name" in said for number in FULL), said
+        output = gpu.log.read_text()
+        assert any(f"cannot be written: {os.strerror(number)}; EXTENTS_MODEL_CACHE must name" in output for number in FULL), output
         assert not [outcome for outcome in service.ledger.outcomes if outcome.answers(published.request_id)]
         service.processes.start("gpu", EXTENTS_MODEL_CACHE=str(tmp_path / "room"))
         outcome = await service.ledger.outcome(published)

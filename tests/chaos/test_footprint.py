@@ -9,22 +9,22 @@ from tests.chaos.footprint import Growth, Sample, growth, table, take_sample
 
 def _grown(memory_mib: list[float], descriptors: list[int]) -> dict[str, Growth]:
     samples = [Sample(5.0 * i, memory, files, 12) for i, memory, files in zip(count(), memory_mib, descriptors, strict=False)]
-    return {one.measure: one for one in growth("gpu-1", samples)}
+    return {item.measure: item for item in growth("gpu-1", samples)}
 
 
-def test_a_leak_is_told() -> None:
+def test_a_leak_is_recognised() -> None:
     """Memory that grows by a third of itself from the second to the last quarter is too much, and so is a file kept open every minute."""
-    found = _grown([200 + i for i in range(240)], [30 + i // 12 for i in range(240)])
-    assert {measure for measure, one in found.items() if one.too_much} == {"memory, MiB", "descriptors"}
-    memory = found["memory, MiB"]
+    growths = _grown([200 + i for i in range(240)], [30 + i // 12 for i in range(240)])
+    assert {measure for measure, item in growths.items() if item.too_much} == {"memory, MiB", "descriptors"}
+    memory = growths["memory, MiB"]
     assert (memory.start, memory.second_quarter, memory.last_quarter, round(memory.an_hour)) == (200, 289.5, 409.5, 720)
-    assert table(list(found.values())).count("GROWS") == 2
+    assert table(list(growths.values())).count("GROWS") == 2
 
 
-def test_a_cache_that_fills_is_none() -> None:
+def test_a_filling_cache_is_not_a_leak() -> None:
     """What is taken in the first quarter and kept from then on is not growth; nor is what comes and goes."""
-    found = _grown([200 + min(i, 50) + i % 7 for i in range(240)], [30 + i % 5 for i in range(240)])
-    assert not any(one.too_much for one in found.values())
+    growths = _grown([200 + min(i, 50) + i % 7 for i in range(240)], [30 + i % 5 for i in range(240)])
+    assert not any(item.too_much for item in growths.values())
 
 
 def test_a_sample_of_this_process(tmp_path: Path) -> None:

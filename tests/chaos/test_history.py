@@ -64,12 +64,12 @@ ONCE = ((0, taken(1)), (1, done(1)))
 TWICE = (*ONCE, (10, taken(2)), (11, done(2)))
 
 
-def test_once():
+def test_a_span_computed_once_is_no_rework():
     """A span done once is no rework, whoever was killed."""
     assert history(*ONCE).check_rework([kill(1, 5, 8)]).rework_spans == 0
 
 
-def test_again_without_need():
+def test_an_unneeded_repeat_is_rework():
     """A span done again though nobody was disturbed is found."""
     with pytest.raises(AssertionError, match="done 1 times more"):
         history(*TWICE).check_rework([])
@@ -109,6 +109,6 @@ def test_sent_again():
     assert history(*TWICE, sent=2).check_rework([]).resent_spans == 1
 
 
-def test_echoes_do_not_count():
+def test_echoed_records_do_not_count():
     """Records that the tests have sent again are not what workers have done."""
     assert not history(*TWICE, headers=[(ECHO, b"")]).entries

@@ -49,7 +49,7 @@ async def test_signed_requests_pass_unharmed(store):
     info = await store.head(key)
     assert (info.size_bytes, info.metadata) == (len(data), {"run-id": "r"})
     assert await store.get(key, len(data)) == data
-    assert [found async for found in store.list_keys("a b/")] == [key]
+    assert [listed async for listed in store.list_keys("a b/")] == [key]
     await store.delete(key)
     with pytest.raises(MissingObjectError):
         await store.head(key)
@@ -118,10 +118,10 @@ async def test_a_server_that_lists_objects_and_sends_none_does_not_pass_the_prob
             await store.probe()
 
 
-async def test_away_and_back(store, proxy):
+async def test_unreachable_and_back(store, proxy):
     """While it is away connections are refused, those that were open too; then it is at the same address again."""
     await store.put("a", b"x")
-    async with proxy.away(), httpx.AsyncClient() as http:
+    async with proxy.unreachable(), httpx.AsyncClient() as http:
         with pytest.raises(TransientError):
             await store.get("a", 1)
         with pytest.raises(httpx.ConnectError):

@@ -67,10 +67,10 @@ def killed(fleet: Fleet) -> dict[Role, int]:
 async def until_next_kill(fleet: Fleet, chaos: Chaos) -> None:
     """Let a time pass that is left to chance, so that kills fall on everything that workers do."""
     moment = time.monotonic() + chaos.rng.expovariate(1 / MEAN_PAUSE_SECONDS)
-    await fleet.look()
-    while (left := moment - time.monotonic()) > 0:
-        await fleet.service.ledger.read_on(min(left, 0.2))
-        await fleet.look()
+    await fleet.check()
+    while (remaining := moment - time.monotonic()) > 0:
+        await fleet.service.ledger.read_on(min(remaining, 0.2))
+        await fleet.check()
 
 
 def choose_victims(fleet: Fleet, history: History, role: Role, chaos: Chaos) -> list[Worker]:
@@ -107,8 +107,8 @@ def note_recoveries(report: Report, history: History, kills: list[Disturbance]) 
         if progress is not None:
             report.recovered(f"kill of {kill.role}, until the next progress", progress)
         if kill.role == "gpu":
-            held = history.held_by(kill.worker.pid, kill.began)
-            in_hand.append(len(held))
-            for span in held:
+            spans = history.held_by(kill.worker.pid, kill.began)
+            in_hand.append(len(spans))
+            for span in spans:
                 report.recovered("kill of gpu, until its span is done", history.first_done[span] - kill.began)
     return in_hand

@@ -87,7 +87,7 @@ async def test_poison_between_good_records(service: Installation, undisturbed: M
         seconds_until_all_had_an_outcome=round(answered - began, 1),
     )
 
-    await publisher.mend()
+    await publisher.repair()
     healthy = service.processes.start("gpu")
     report.note(redriven=await _redrive(service, publisher, evidence))
     await service.verify_at_rest()
@@ -105,7 +105,7 @@ async def _admit_one_that_waits(publisher: Publisher) -> None:
 
 def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Awaitable[None]]]:
     """What is published: every kind of poison, and good records in between."""
-    whole = video(SMALL).chunks["modulo_1/chunk_0000000001.webm"]
+    intact = video(SMALL).chunks["modulo_1/chunk_0000000001.webm"]
     rubbish = chaos.rng.randbytes(RUBBISH_BYTES)
     ids = {"tenant_id": str(publisher.service.tenant_id), "video_id": str(uuid4()), "cropped_frames_version": 1, "frame_count": SMALL}
     requests: list[tuple[str, bytes | None, str]] = [
@@ -124,7 +124,7 @@ def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Aw
     ]
     chunks = [
         ("no film", b"this is no film"),
-        ("truncated", whole[: len(whole) // 2]),
+        ("truncated", intact[: len(intact) // 2]),
         ("empty", b""),
         ("other size", chunk(29, height=40)),
     ]
@@ -132,9 +132,9 @@ def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Aw
     sizes, goods = ((SMALL, SMALL, LARGE), 30) if full else ((SMALL,), 8)
     exhausting = ["raise", "kill", "kill", "hang"] if full else ["raise"]
     steps: list[Callable[[], Awaitable[None]]] = [
-        *(partial(publisher.request, *one) for one in requests),
-        *(partial(publisher.stray, *one) for one in strays),
-        *(partial(publisher.broken_chunk, *one) for one in chunks),
+        *(partial(publisher.request, *arguments) for arguments in requests),
+        *(partial(publisher.stray, *arguments) for arguments in strays),
+        *(partial(publisher.broken_chunk, *arguments) for arguments in chunks),
         publisher.missing_chunk,
         publisher.chunk_that_goes,
         *(partial(publisher.span, how, TAKEN_TOO_OFTEN) for how in exhausting),
@@ -161,9 +161,9 @@ async def _all_answered(service: Installation, seconds: float) -> None:
 
 async def _check_outcome(service: Installation, case: Case) -> None:
     outcome = await service.ledger.outcome(case.request)
-    said = outcome.body.get("reason", outcome.body.get("message", ""))
+    message = outcome.body.get("reason", outcome.body.get("message", ""))
     assert outcome.name == case.outcome, f"{case.name} has ended in {outcome}"
-    assert re.search(case.says, said), f"{case.name}: {said}"
+    assert re.search(case.fetch, message), f"{case.name}: {message}"
 
 
 def _takes(service: Installation) -> Counter[SpanName]:
@@ -196,7 +196,7 @@ def _check_bounds(
     is taken once for each time that a record of it is sent or, since a worker has ended, comes again.
     """
     granted = MAX_SPAN_TAKES + 1
-    deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.says}
+    deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.fetch}
     ended = sum(orchestrator.ended.values())
     assert ended <= 2 * granted * len(deadly) + workers * len(publisher.once), f"workers have ended {orchestrator.ended}"
     assert set(orchestrator.ended) <= {-9, 1, 70}, f"workers have ended {orchestrator.ended}"
@@ -223,19 +223,21 @@ async def _redrive(service: Installation, publisher: Publisher, evidence: Eviden
         cwd=service.processes.folder,
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await command.communicate()
+    output, _ = await command.communicate()
     assert command.returncode == 0
-    cases = {str(case.video_id): case for case in publisher.cases if case.mended is not None}
-    assert len(json.loads(told)) == len(cases)
+    cases = {str(case.video_id): case for case in publisher.cases if case.outcome_after_repair is not None}
+    assert len(json.loads(output)) == len(cases)
     await service.ledger.read_all()
-    asked = [record for topic in ("video.encoded", "video.encoded.low") for record in service.ledger.records[topic] if _is_redriven(record)]
-    found = {str(decode(VideoEncoded, record.value).video_id): record for record in asked}
-    assert found.keys() == cases.keys()
-    for video_id, record in found.items():
+    redriven = [
+        record for topic in ("video.encoded", "video.encoded.low") for record in service.ledger.records[topic] if _is_redriven(record)
+    ]
+    by_video = {str(decode(VideoEncoded, record.value).video_id): record for record in redriven}
+    assert by_video.keys() == cases.keys()
+    for video_id, record in by_video.items():
         outcome = await service.ledger.outcome(Published(uuid4(), record.topic, record.partition, record.offset))
         case = cases[video_id]
-        assert outcome.name == case.mended, f"{case.name}, redriven, has ended in {outcome}"
-    return len(asked)
+        assert outcome.name == case.outcome_after_repair, f"{case.name}, redriven, has ended in {outcome}"
+    return len(redriven)
 
 
 def _is_redriven(record: ConsumerRecord) -> bool:

@@ -77,7 +77,7 @@ async def test_high_over_low(service: Installation, chaos: Chaos, report: Report
     for _ in range(chaos.of(full=7, short=2)):
         videos = await _a_video_for_each_partition(service)
         await service.ledger.until("low spans on every worker", lambda: _low_again(service, low))
-        span_seconds = _seconds(one for one in _computed(service) if one.run_id == low)
+        span_seconds = _seconds(span for span in _computed(service) if span.run_id == low)
         await asyncio.sleep(chaos.rng.uniform(0, span_seconds))  # the moment at which somebody asks
         moments.append(await asyncio.gather(*(service.submit(video_id, HIGH_FRAMES) for video_id in videos)))
         for request in moments[-1]:
@@ -108,76 +108,78 @@ async def _queue_low(service: Installation) -> UUID:
 def _long(frame_count: int) -> Video:
     """A video whose chunks are all alike."""
     chunks = plan_chunks(frame_count)
-    encoded = {count: chunk(count) for count in {len(one.frames) for one in chunks}}
-    return Video(frame_count, {one.name: encoded[len(one.frames)] for one in chunks}, pack_layout(LAYOUT))
+    encoded = {count: chunk(count) for count in {len(span.frames) for span in chunks}}
+    return Video(frame_count, {span.name: encoded[len(span.frames)] for span in chunks}, pack_layout(LAYOUT))
 
 
 def _computed(service: Installation) -> list[Computed]:
     """All spans that are done, in the order of their beginning."""
     log = (decode_log(record.value) for record in service.ledger.records["inference.results"])
     done = ((entry, entry.done_at.timestamp()) for entry in log if isinstance(entry, SpanDone))
-    found = [Computed(entry.run_id, entry.span, entry.worker, ended - entry.gpu_seconds, ended) for entry, ended in done]
-    return sorted(found, key=lambda one: one.began)
+    spans = [Computed(entry.run_id, entry.span, entry.worker, ended - entry.gpu_seconds, ended) for entry, ended in done]
+    return sorted(spans, key=lambda span: span.began)
 
 
 def _low_again(service: Installation, low: UUID) -> bool:
     """Whether every worker has done a low span since the last high one of any."""
     computed = _computed(service)
-    last = max((one.began for one in computed if one.run_id != low), default=0.0)
-    return len({one.worker for one in computed if one.run_id == low and one.began > last}) == WORKERS
+    last = max((span.began for span in computed if span.run_id != low), default=0.0)
+    return len({span.worker for span in computed if span.run_id == low and span.began > last}) == WORKERS
 
 
 async def _a_video_for_each_partition(service: Installation) -> list[UUID]:
     """New videos of one span, so chosen that there is work for every partition, and with it for every worker."""
-    partitions, found = service.topics.settings.work_partitions, dict[int, UUID]()
-    while len(found) < partitions:
+    partitions, spans = service.topics.settings.work_partitions, dict[int, UUID]()
+    while len(spans) < partitions:
         video_id = uuid4()
         run = run_id(service.tenant_id, video_id, VERSION, builtin_model_version())
-        found[run.int % partitions] = video_id  # where admission begins to send a run's spans
-    for video_id in found.values():
+        spans[run.int % partitions] = video_id  # where admission begins to send a run's spans
+    for video_id in spans.values():
         await video(HIGH_FRAMES).upload(service.store, service.keys, service.tenant_id, video_id)
-    return list(found.values())
+    return list(spans.values())
 
 
 async def _cancel(service: Installation, run_id: UUID) -> None:
     """Have no more spans of a run computed, whether it has an outcome by now or not."""
     key, reason, topics = str(run_id).encode(), "enough of it", service.topics
     ended = RunCancelled(run_id=run_id, attempt=1, reason=reason, cancelled_at=datetime.now(UTC))
-    told = Cancelled(run_id=run_id, attempt=1, reason=reason)
+    cancelled = Cancelled(run_id=run_id, attempt=1, reason=reason)
     async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:
         await producer.send_and_wait(topics.results, ended.to_bytes(), key=key, partition=topics.results_partition(str(run_id)))
-        await producer.send_and_wait(topics.cancelled, told.to_bytes(), key=key)
+        await producer.send_and_wait(topics.cancelled, cancelled.to_bytes(), key=key)
 
 
 def _measure(service: Installation, report: Report, low: UUID, moments: list[list[Published]]) -> None:
     """Check the order on every worker, and note how long it took each to begin with what was asked at one moment."""
     computed = _computed(service)
-    span_seconds = _seconds(one for one in computed if one.run_id == low)
+    span_seconds = _seconds(span for span in computed if span.run_id == low)
     sent = {record.key.decode(): record.timestamp / 1000 for record in service.ledger.records["inference.work.high"]}
-    asked = {(record.partition, record.offset): record.timestamp / 1000 for record in service.ledger.records["video.encoded"]}
-    to_take, to_device, let_by = list[float](), list[float](), list[int]()
+    published_at = {(record.partition, record.offset): record.timestamp / 1000 for record in service.ledger.records["video.encoded"]}
+    until_taken, until_computed, passed_by = list[float](), list[float](), list[int]()
     for requests in moments:
-        published = {_run_of(service, request): asked[request.partition, request.offset] for request in requests}
-        to_take += [_first(service, run, b"span_taken") - at for run, at in published.items()]
+        published = {_run_of(service, request): published_at[request.partition, request.offset] for request in requests}
+        until_taken += [_first(service, run, b"span_taken") - at for run, at in published.items()]
         firsts = dict[str, Computed]()
-        for one in computed:
-            if one.run_id in published:
-                firsts.setdefault(one.worker, one)
+        for span in computed:
+            if span.run_id in published:
+                firsts.setdefault(span.worker, span)
         assert len(firsts) == WORKERS
         for first in firsts.values():
             admitted = sent[f"{first.run_id}:{first.span}"]
-            before = [one for one in computed if one.worker == first.worker and one.run_id == low and admitted < one.began < first.began]
+            before = [
+                span for span in computed if span.worker == first.worker and span.run_id == low and admitted < span.began < first.began
+            ]
             assert len(before) <= 1, f"{first} was sent at {admitted}; before it {before}"
-            let_by.append(len(before))
-            to_device.append(first.began - published[first.run_id])
+            passed_by.append(len(before))
+            until_computed.append(first.began - published[first.run_id])
     report.note(
         low_spans_queued=len(service.ledger.records["inference.work.low"]),
         moments=len(moments),
         low_span_seconds=round(span_seconds, 2),
-        low_spans_begun_before=f"{sum(let_by)} in {len(let_by)}",
-        seconds_until_taken=_spread(to_take),
-        seconds_until_each_worker_computes=_spread(to_device),
-        longest_wait_in_spans=round(max(to_device) / span_seconds, 2),
+        low_spans_begun_before=f"{sum(passed_by)} in {len(passed_by)}",
+        seconds_until_taken=_spread(until_taken),
+        seconds_until_each_worker_computes=_spread(until_computed),
+        longest_wait_in_spans=round(max(until_computed) / span_seconds, 2),
     )
 
 
@@ -203,4 +205,4 @@ def _spread(seconds: list[float]) -> dict[str, float]:
 
 
 def _seconds(computed: Iterable[Computed]) -> float:
-    return statistics.median(one.ended - one.began for one in computed)
+    return statistics.median(span.ended - span.began for span in computed)

@@ -55,8 +55,8 @@ async def test_every_event_three_times_at_once(
     await asyncio.gather(*(send_all(service, chaos.rng.sample(events, len(events))) for _ in range(3)))
     evidence = await service.verify_at_rest()
     for event in events:
-        asked = request_id(event.tenant_id, event.video_id, VERSION, str(event.event_id))
-        check_result(evidence, str(asked), undisturbed[event.frame_count])
+        request_name = request_id(event.tenant_id, event.video_id, VERSION, str(event.event_id))
+        check_result(evidence, str(request_name), undisturbed[event.frame_count])
     assert len(service.ledger.records["video.encoded"]) == before + 3 * len(events)
     history = History(service.ledger)
     history.read()
@@ -72,18 +72,18 @@ async def test_results_three_times_out_of_order(
     echo = Echo(service, chaos.rng)
     async with Load(service, chaos.rng) as load, echo:
         broken = await service.add(video(SIZES[1]).with_chunk(BROKEN_CHUNK, b"this is no film"))
-        failing = await load.ask(broken, SIZES[1])
+        failing = await load.request(broken, SIZES[1])
         await load.publish(load.choose(chaos.of(full=24, short=4)))
         await echo.until_answered(load, [failing])
         mended = service.keys.chunk(service.tenant_id, broken, VERSION, BROKEN_CHUNK)
         await service.store.put(mended, video(SIZES[1]).chunks[BROKEN_CHUNK])
         await service.settle()  # a request that came before the failure is noted would be answered by it
-        await load.ask(broken, SIZES[1])
+        await load.request(broken, SIZES[1])
         await echo.until_answered(load, load.submitted)
         await echo.all_again()
         evidence = await service.verify_at_rest()
     assert evidence.outcomes[str(failing.published.request_id)].name == "inference.failed"
-    completed = [one for one in load.submitted if one is not failing]
+    completed = [item for item in load.submitted if item is not failing]
     check_results(evidence, completed, undisturbed)
     assert evidence.outcomes[str(completed[-1].published.request_id)].body["attempt"] == 2
     history = History(service.ledger)
@@ -100,7 +100,7 @@ class Echo:
     rng: random.Random
     sent: int = 0
     _read: int = 0
-    _known: list[ConsumerRecord] = field(default_factory=list)
+    _originals: list[ConsumerRecord] = field(default_factory=list)
     _late: list[ConsumerRecord] = field(default_factory=list)
     _producer: AIOKafkaProducer = field(init=False)
 
@@ -129,14 +129,14 @@ class Echo:
         await self.service.ledger.read_all()
         self._fresh()
         await self._send(self.rng.sample(self._late, len(self._late)))
-        await self._send(self.rng.sample(self._known, len(self._known)))
+        await self._send(self.rng.sample(self._originals, len(self._originals)))
 
     def _fresh(self) -> list[ConsumerRecord]:
         """What has been read since, but for our own."""
         records = self.service.ledger.records["inference.results"][self._read :]
         self._read += len(records)
         fresh = [record for record in records if ECHO not in dict(record.headers)]
-        self._known += fresh
+        self._originals += fresh
         return fresh
 
     async def _send(self, records: Sequence[ConsumerRecord]) -> None:

@@ -42,7 +42,7 @@ async def test_scaled_up_and_down(service: Installation, undisturbed: Mapping[in
             await fleet.stop(role, chaos.rng.sample(fleet.workers[role], most - 1))
             await fleet.settled(work)
             for change in fleet.disturbances[began:]:
-                report.recovered(f"{change.what} of {role}, until the group is settled", change.ended - change.began)
+                report.recovered(f"{change.kind} of {role}, until the group is settled", change.ended - change.began)
         evidence = await service.verify_at_rest()
     history.read()
     check_results(evidence, load.submitted, undisturbed)

@@ -61,15 +61,15 @@ async def _kill_at(
     chaos.rng.shuffle(faults)
     kills, failing, before = list[Disturbance](), list[str](), _history(service).check_rework(())
     async with Load(service, chaos.rng) as load:
-        (other,) = (service.processes.start(one) for one in ROLES if one != role)
+        (other,) = (service.processes.start(name) for name in ROLES if name != role)
         for fault in faults:
             broken = service.processes.start(role, fault)
             failing.append(await _ask(service, load, TWO_SPANS if _needs_two_spans(fault) else load.choose(1)[0]))
             assert await broken.ended() == -signal.SIGKILL, f"{fault}: ended with {broken.status}\n{service.processes.tails()}"
             kills.append(Disturbance(role, "kill", broken, time.time(), time.time()))
-        whole = service.processes.start(role)
+        healthy = service.processes.start(role)
         evidence = await service.verify_at_rest()
-        assert [await worker.stopped() for worker in (other, whole)] == [0, 0]
+        assert [await worker.stopped() for worker in (other, healthy)] == [0, 0]
     check_results(evidence, load.submitted, undisturbed)
     assert {evidence.outcomes[request].name for request in failing} == {"inference.failed"}
     history = _history(service)
@@ -98,6 +98,6 @@ async def _ask(service: Installation, load: Load, frames: int) -> str:
     await load.publish([SMALL])
     twice = await service.add(video(frames))
     for _ in range(2):
-        await load.ask(twice, frames)
+        await load.request(twice, frames)
     failing = await service.submit(await service.add(CORRUPT), SMALL, event_id=str(uuid4()))
     return str(failing.request_id)

@@ -74,11 +74,11 @@ async def test_a_chunk_that_arrives_as_rubbish(service: Installation, proxy: Htt
         fleet.start("coordinator"), fleet.start("gpu")
         video_id = await service.add(video(PROBE_FRAMES))
         with proxy.failing(Fault.RUBBISH, of=lambda method, path: path.endswith(chunk)):
-            first = await load.ask(video_id, PROBE_FRAMES)
+            first = await load.request(video_id, PROBE_FRAMES)
             failed = await service.ledger.outcome(first.published)
         assert failed.name == "inference.failed"
         assert chunk in failed.body["reason"]
-        again = await load.ask(video_id, PROBE_FRAMES)
+        again = await load.request(video_id, PROBE_FRAMES)
         completed = await service.ledger.outcome(again.published)
         assert (completed.name, completed.body["attempt"], completed.body["run_id"]) == ("inference.completed", 2, failed.body["run_id"])
         evidence = await service.verify_at_rest()

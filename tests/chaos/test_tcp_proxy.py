@@ -44,42 +44,42 @@ async def connected(proxy: TcpProxy):
     """Asks the server behind the proxy for an echo."""
     reader, writer = await asyncio.open_connection(HOST, proxy.port)
 
-    async def ask(text: bytes) -> bytes:
+    async def exchange(text: bytes) -> bytes:
         writer.write(text)
         return await asyncio.wait_for(reader.readexactly(len(text)), 20)
 
     try:
-        yield ask
+        yield exchange
     finally:
         writer.close()
 
 
 async def test_it_passes_bytes_on(proxy: TcpProxy) -> None:
     """Without a fault every byte gets there and back, on each connection its own."""
-    async with connected(proxy) as one, connected(proxy) as other:
-        assert [await one(b"a" * 300_000), await other(b"b")] == [b"a" * 300_000, b"b"]
+    async with connected(proxy) as first, connected(proxy) as second:
+        assert [await first(b"a" * 300_000), await second(b"b")] == [b"a" * 300_000, b"b"]
 
 
 async def test_an_end_is_passed_on(proxy: TcpProxy) -> None:
     """When the client hangs up, so does the proxy."""
-    async with connected(proxy) as ask:
-        await ask(b"a")
+    async with connected(proxy) as exchange:
+        await exchange(b"a")
         assert proxy.connections == 1
     await until(lambda: proxy.connections == 0)
 
 
 async def test_cut(proxy: TcpProxy) -> None:
     """While it is cut, connections that are there and new ones are reset; afterwards new ones work."""
-    async with connected(proxy) as ask:
-        await ask(b"a")
+    async with connected(proxy) as exchange:
+        await exchange(b"a")
         with proxy.cut():
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await ask(b"b")
+                await exchange(b"b")
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 async with connected(proxy) as new:
                     await new(b"c")
-    async with connected(proxy) as ask:
-        assert await ask(b"d") == b"d"
+    async with connected(proxy) as exchange:
+        assert await exchange(b"d") == b"d"
 
 
 async def test_slow(proxy: TcpProxy) -> None:
@@ -88,7 +88,7 @@ async def test_slow(proxy: TcpProxy) -> None:
         clients = [await opened.enter_async_context(connected(proxy)) for _ in range(20)]
         with proxy.slow(0.5):
             began = time.monotonic()
-            assert await asyncio.gather(*(ask(b"late") for ask in clients)) == 20 * [b"late"]
+            assert await asyncio.gather(*(exchange(b"late") for exchange in clients)) == 20 * [b"late"]
             assert 0.5 <= time.monotonic() - began < 20 * 0.5
 
 
@@ -98,19 +98,19 @@ async def test_half_open(proxy: TcpProxy, echo: Echo) -> None:
         await old(b"before")
         with proxy.half_open():
             async with connected(proxy) as new:
-                asked = [asyncio.create_task(old(b"old")), asyncio.create_task(new(b"new"))]
-                await asyncio.wait(asked, timeout=0.2)
-        async with connected(proxy) as whole:
-            assert await whole(b"after") == b"after"
-        assert not any(task.done() for task in asked[:1])
-        for task in asked:
+                requests = [asyncio.create_task(old(b"old")), asyncio.create_task(new(b"new"))]
+                await asyncio.wait(requests, timeout=0.2)
+        async with connected(proxy) as healthy:
+            assert await healthy(b"after") == b"after"
+        assert not any(task.done() for task in requests[:1])
+        for task in requests:
             task.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.gather(*requests, return_exceptions=True)
         assert echo.heard == b"beforeafter"
 
 
-async def test_the_server_is_away(proxy: TcpProxy) -> None:
+async def test_the_server_is_unreachable(proxy: TcpProxy) -> None:
     """Who connects while nobody listens behind the proxy is reset."""
-    async with TcpProxy(*choose_ports(["proxy", "nobody"], {}).values()).running() as alone, connected(alone) as ask:
+    async with TcpProxy(*choose_ports(["proxy", "nobody"], {}).values()).running() as alone, connected(alone) as exchange:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await ask(b"a")
+            await exchange(b"a")

@@ -76,7 +76,7 @@ async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, by
             woken = time.monotonic()
             await service.ledger.until_members(GROUPS[role], 2)
             report.recovered(f"waking of {role}, until it has joined again", time.monotonic() - woken)
-            await fleet.look()
+            await fleet.check()
         evidence = await service.verify_at_rest()
         for role, workers in fleet.workers.items():
             await fleet.stop(role, list(workers))
@@ -95,7 +95,7 @@ async def _sleep_at(
     chaos.rng.shuffle(faults)
     sleepers, failing = list[Worker](), list[str]()
     async with Load(service, chaos.rng) as load:
-        (other,) = (service.processes.start(one) for one in ROLES if one != role)
+        (other,) = (service.processes.start(name) for name in ROLES if name != role)
         for fault in faults:
             sleepers.append(service.processes.start(role, fault))
             failing.append(await _ask(service, load))
@@ -132,7 +132,7 @@ async def _ask(service: Installation, load: Load) -> str:
     await load.publish([SMALL])
     twice = await service.add(video(TWO_SPANS))
     for _ in range(2):
-        await load.ask(twice, TWO_SPANS)
+        await load.request(twice, TWO_SPANS)
     return str((await service.submit(await service.add(CORRUPT), SMALL, event_id=str(uuid4()))).request_id)
 
 
@@ -170,8 +170,8 @@ def _check_repeats(history: History) -> int:
 
 def _active_when_recovered(coordinator: Worker) -> int:
     """How many runs were not finished when a coordinator had read the table."""
-    told = [orjson.loads(line) for line in coordinator.log.read_text().splitlines() if "runs.recovered" in line]
-    active: int = told[-1]["active"]
+    recoveries = [orjson.loads(line) for line in coordinator.log.read_text().splitlines() if "runs.recovered" in line]
+    active: int = recoveries[-1]["active"]
     return active
 
 

@@ -58,11 +58,11 @@ class Upkeep:
         """Wait until every worker is a member of its group, and no group is being shared out."""
         counts = Counter(role for role, _ in self.workers)
         deadline = time.monotonic() + WAIT_SECONDS
-        while (found := await self._members()) != counts:
-            assert time.monotonic() < deadline, f"members are {found}, not {counts}\n{self.service.processes.tails()}"
+        while (members := await self._members()) != counts:
+            assert time.monotonic() < deadline, f"members are {members}, not {counts}\n{self.service.processes.tails()}"
             await self.go_on(0.2)
 
-    async def back_at_work(self) -> float:
+    async def recovery_seconds(self) -> float:
         """Publish a video and wait for its outcome. Returns the seconds that both took."""
         began = time.monotonic()
         probe = await self.probe()
@@ -77,18 +77,18 @@ class Upkeep:
             with contextlib.suppress(KafkaError):
                 return publishing.result()[0]
 
-    async def until(self, what: str, found: Callable[[], object]) -> None:
+    async def until(self, awaited: str, condition: Callable[[], object]) -> None:
         """Raises: AssertionError."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while not found():
-            assert time.monotonic() < deadline, f"waited in vain for {what}\n{self.service.processes.tails()}"
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain for {awaited}\n{self.service.processes.tails()}"
             await self.go_on(0.1)
 
     async def go_on(self, seconds: float) -> None:
         """Read the ledger for so long, and start again who has ended."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            await self.service.ledger.read_on(min(left, 0.2))
+        while (remaining := deadline - time.monotonic()) > 0:
+            await self.service.ledger.read_on(min(remaining, 0.2))
             for number, (role, worker) in enumerate(self.workers):
                 if worker.status is not None:
                     self.ends[f"{self.fault}: {role}, status {worker.status}"] += 1

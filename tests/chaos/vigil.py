@@ -30,13 +30,13 @@ class Vigil:
     fleet: Fleet
     load: Load
     _history: History = field(init=False)
-    _seen: set[str] = field(default_factory=set)
+    _checked_runs: set[str] = field(default_factory=set)
     _http: aiohttp.ClientSession = field(init=False)
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession()
         self._history = History(self.fleet.service.ledger)
-        self._seen = {outcome.body["run_id"] for outcome in self.fleet.service.ledger.outcomes if "run_id" in outcome.body}
+        self._checked_runs = {outcome.body["run_id"] for outcome in self.fleet.service.ledger.outcomes if "run_id" in outcome.body}
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -47,13 +47,13 @@ class Vigil:
         deadline = time.monotonic() + seconds
         await self.until(f"{seconds} s to pass", lambda: time.monotonic() > deadline, meanwhile)
 
-    async def until(self, what: str, found: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
-        async def look() -> None:
+    async def until(self, awaited: str, condition: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
+        async def check_all() -> None:
             if meanwhile is not None:
                 await meanwhile()
-            await self._look()
+            await self._check_once()
 
-        await self.fleet.until(what, found, look)
+        await self.fleet.until(awaited, condition, check_all)
 
     async def probe(self) -> Submitted:
         """A video published now."""
@@ -74,19 +74,19 @@ class Vigil:
         for role, workers in self.fleet.workers.items():
             await self.fleet.stop(role, workers)
 
-    async def says(self, worker: Worker, path: str) -> tuple[int, str]:
-        return await worker.says(self._http, path)
+    async def fetch(self, worker: Worker, path: str) -> tuple[int, str]:
+        return await worker.fetch(self._http, path)
 
-    async def _look(self) -> None:
+    async def _check_once(self) -> None:
         for worker in (worker for workers in self.fleet.workers.values() for worker in workers):
             if worker in self.fleet.joined:
-                status, text = await self.says(worker, "healthz")
+                status, text = await self.fetch(worker, "healthz")
                 assert status == 200, f"{worker.name} says that it is not alive: {text}"
         service = self.fleet.service
         for outcome in service.ledger.outcomes:
             body = outcome.body
-            if outcome.name == "inference.completed" and body["run_id"] not in self._seen:
-                self._seen.add(body["run_id"])
+            if outcome.name == "inference.completed" and body["run_id"] not in self._checked_runs:
+                self._checked_runs.add(body["run_id"])
                 data = await service.store.get(body["storage_key"], MAX_RUN_DB_BYTES)
                 assert hashlib.sha256(data).hexdigest() == body["sha256"], f"run {body['run_id']} was announced, its object is another"
                 row = await service.verifier.run_row(body["run_id"])

@@ -11,7 +11,7 @@ from cli.developing.demo_check import Row
 from cli.developing.demo_run import DemoRun
 from core.types import Anchor
 from inference.media.encode import CropBox
-from streams.kafka.client import Outcome
+from streams.kafka.client import ReceivedOutcome
 from tools.sample_film import Sample, SampleCaption
 
 CAPTIONS = (SampleCaption(3, 20, "first\nin two lines"), SampleCaption(30, 41, "second"))
@@ -36,7 +36,7 @@ ROWS = (Row("runs", "run 6b1c, 49 pairs", good=True), Row("jobs", "completed, 49
 def completed(*extents: tuple[int, int], rows: tuple[Row, ...] = ROWS) -> DemoRun:
     """A run that has found these captions."""
     captions = [SimpleNamespace(first_frame=first, last_frame=last) for first, last in extents]
-    return DemoRun(Outcome("inference.completed", COMPLETED, {}), rows, SimpleNamespace(track=SimpleNamespace(captions=captions)))
+    return DemoRun(ReceivedOutcome("inference.completed", COMPLETED, {}), rows, SimpleNamespace(track=SimpleNamespace(captions=captions)))
 
 
 @pytest.fixture
@@ -91,7 +91,9 @@ def test_something_is_wrong(demonstrate, run: DemoRun, said: str) -> None:
 
 def test_a_run_that_failed(demonstrate) -> None:
     """Status 1 and the reason; there is nothing to compare, nor to look into."""
-    done = demonstrate(DemoRun(Outcome("inference.failed", {"outcome": "failed", "run_id": "6b1c", "reason": "chunk 3 is broken"}, {})))
+    done = demonstrate(
+        DemoRun(ReceivedOutcome("inference.failed", {"outcome": "failed", "run_id": "6b1c", "reason": "chunk 3 is broken"}, {}))
+    )
     assert done.status == 1
     assert "chunk 3 is broken" in done.out
     assert "What to try next" not in done.out

@@ -31,7 +31,7 @@ def certain(*labels: Label, p: float = 0.9) -> np.ndarray:
 
 
 def is_consistent(labels: tuple[Label, ...]) -> bool:
-    return all(AFTER[one] == BEFORE[other] for one, other in pairwise(labels))
+    return all(AFTER[first] == BEFORE[second] for first, second in pairwise(labels))
 
 
 @settings(deadline=None)
@@ -90,7 +90,7 @@ def test_reversing_the_film_reverses_the_labels_evidence(scores):
     assert np.array_equal(backward[::-1][:, swapped], mean_probabilities(scores))
 
 
-def test_a_known_film():
+def test_a_worked_example():
     """Two captions, one replacing the other, and one that stands at the end are found with their times."""
     E, V, S, D, N = Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.SAME, Label.DIFFERENT, Label.VALID_EMPTY
     track = find_captions(certain(E, V, S, D, S, S, N, E, V, S))

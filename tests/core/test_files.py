@@ -15,7 +15,7 @@ def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
     write_whole(path, b"one")
     write_whole(path, b"two")
     assert path.read_bytes() == b"two"
-    assert [found.name for found in path.parent.iterdir()] == ["file"]
+    assert [file.name for file in path.parent.iterdir()] == ["file"]
 
 
 def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
@@ -24,14 +24,14 @@ def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda content: write_whole(tmp_path / "file", content), contents))
     assert (tmp_path / "file").read_bytes() in contents
-    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("where", ["file/run.db", "folder"])
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
+def test_an_unwritable_path_is_named(tmp_path: Path, where: str) -> None:
     """Below a file, or where a folder is: an error with the path, and no partial file."""
     (tmp_path / "file").touch()
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     with pytest.raises(PermanentError, match=f"{where}: cannot be written"):
         write_whole(tmp_path / where, b"data")
-    assert {found.name for found in tmp_path.iterdir()} == {"file", "folder"}
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "folder"}

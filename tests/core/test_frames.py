@@ -90,8 +90,8 @@ def test_a_spans_chunks_hold_its_frames_and_are_chunks_of_the_video(frame_count)
 def test_a_span_reads_no_chunk_it_does_not_need(frame_count):
     """Every chunk read holds at least one of the span's frames."""
     for span in plan_spans(frame_count):
-        wanted = set(span.frames)
-        assert all(wanted.intersection(chunk.frames) for chunk in span_chunks(span, frame_count))
+        expected = set(span.frames)
+        assert all(expected.intersection(chunk.frames) for chunk in span_chunks(span, frame_count))
 
 
 @pytest.mark.parametrize("frame_count", [512, 513, 1025, 1026])

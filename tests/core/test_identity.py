@@ -38,7 +38,7 @@ def test_a_uuid_is_read_in_either_case_and_written_in_lower(value):
         "",
     ],
 )
-def test_what_is_not_written_as_a_uuid_is_refused(text):
+def test_a_malformed_uuid_is_refused(text):
     """Braces, urn:, missing hyphens, path tricks, foreign digits and anything around it are no ids."""
     with pytest.raises(ValueError, match="8-4-4-4-12"):
         parse_uuid(text)
@@ -54,7 +54,7 @@ def test_whatever_is_read_as_an_id_is_safe_in_a_key(text):
     assert text.lower() == str(parsed)
 
 
-def test_a_refused_id_is_not_told_at_length():
+def test_a_refused_id_is_shortened_in_the_message():
     """An id of a megabyte does not make an error message of a megabyte."""
     with pytest.raises(ValueError, match="8-4-4-4-12") as refused:
         parse_uuid("-" * 1_000_000 + "1" * 32)

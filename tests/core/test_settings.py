@@ -98,7 +98,7 @@ def test_a_wrong_value_names_its_variable_and_is_not_repeated(environment, secti
     assert value not in str(refused.value).replace(name, "") or len(value) < 3
 
 
-def test_all_faults_are_told_at_once(environment):
+def test_all_faults_are_reported_at_once(environment):
     """Who sets up the service learns of every fault in one go."""
     environment(EXTENTS_PRECISION="float8", KAFKA_SASL_USERNAME="u", EXTENTS_HTTP_PORT="x")
     with pytest.raises(ConfigurationError) as refused:

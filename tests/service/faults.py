@@ -96,7 +96,9 @@ def _wrapped(original: Callable[..., Any], fault: Fault, counting: Callable[[], 
     def is_it(arguments: tuple[Any, ...]) -> bool:
         if not counting():
             return False
-        shown = repr((arguments, [getattr(one, "message", None) for one in arguments]))  # a change on its way to a changelog shows nothing
+        shown = repr(
+            (arguments, [getattr(argument, "message", None) for argument in arguments])
+        )  # a change on its way to a changelog shows nothing
         if not all(text in shown for text in fault.having):
             return False
         number = next(calls)

@@ -12,7 +12,7 @@ from core.settings import KafkaSettings, KeySettings, TopicSettings
 from devstack.stack import OwnedStack
 from storage.keys import Keys
 from storage.objects import ObjectStore, ObjectStoreConfig
-from streams.kafka.client import Outcome, Published, publish
+from streams.kafka.client import Published, ReceivedOutcome, publish
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
 from streams.records import VideoEncoded
@@ -59,7 +59,7 @@ class Installation:
         values = {"tenant_id": self.tenant_id, "video_id": video_id, "cropped_frames_version": VERSION, "frame_count": frame_count}
         return await publish(self.kafka, self.topics, VideoEncoded(**{**values, **fields}))  # type: ignore[arg-type]  # fields of a test
 
-    async def run(self, video: Video, **fields: object) -> tuple[Published, Outcome]:
+    async def run(self, video: Video, **fields: object) -> tuple[Published, ReceivedOutcome]:
         """Put a video into the store, publish it, and wait for its outcome."""
         published = await self.submit(await self.add(video), video.frame_count, **fields)
         return published, await self.ledger.outcome(published)

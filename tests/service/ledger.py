@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from core.settings import KafkaSettings
-from streams.kafka.client import Outcome, Published
+from streams.kafka.client import Published, ReceivedOutcome
 from streams.kafka.connection import client_options
 from streams.records import LogRecord, SpanDone, SpanTaken, decode_log
 from streams.topics import Topics
@@ -44,15 +44,15 @@ class Ledger:
         await self._consumer.stop()
         await self._admin.close()
 
-    async def until(self, what: str, found: Callable[[], T]) -> T:
+    async def until(self, awaited: str, condition: Callable[[], T]) -> T:
         """Read on until ``found`` returns something true; returns that.
 
         Raises:
             AssertionError: it does not come to pass; names ``what``.
         """
         deadline = time.monotonic() + WAIT_SECONDS
-        while not (result := found()):
-            assert time.monotonic() < deadline, f"waited in vain for {what}; in the topics there are {self.counts()}"
+        while not (result := condition()):
+            assert time.monotonic() < deadline, f"waited in vain for {awaited}; in the topics there are {self.counts()}"
             await self._read(timeout_ms=200)
         return result
 
@@ -65,8 +65,8 @@ class Ledger:
     async def read_on(self, seconds: float) -> None:
         """Read for so long whatever comes."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            await self._read(timeout_ms=max(1, int(1000 * left)))
+        while (remaining := deadline - time.monotonic()) > 0:
+            await self._read(timeout_ms=max(1, int(1000 * remaining)))
 
     async def members(self, role: str) -> int:
         """How many members the group of a role has; 0 while it is being shared out anew."""
@@ -80,8 +80,8 @@ class Ledger:
     async def until_members(self, role: str, count: int) -> None:
         """Wait until the group of a role is settled, with so many members."""
         deadline = time.monotonic() + WAIT_SECONDS
-        while (found := await self.members(role)) != count:
-            assert time.monotonic() < deadline, f"group {role} has {found} members; expected {count}"
+        while (count_now := await self.members(role)) != count:
+            assert time.monotonic() < deadline, f"group {role} has {count_now} members; expected {count}"
             await self._read(timeout_ms=200)
 
     async def until_committed(self, role: str) -> None:
@@ -98,8 +98,8 @@ class Ledger:
 
     async def _behind(self, role: str) -> dict[TopicPartition, str]:
         committed = await self.committed(role)
-        taken = {self.topics.group("coordinator"): ("video.encoded", "video.encoded.low", "inference.results")}
-        bases = taken.get(self.topics.group(role), ("inference.work.high", "inference.work.low"))
+        consumed = {self.topics.group("coordinator"): ("video.encoded", "video.encoded.low", "inference.results")}
+        bases = consumed.get(self.topics.group(role), ("inference.work.high", "inference.work.low"))
         partitions = [tp for tp in self._consumer.assignment() if self._bases[tp.topic] in bases]
         ends = await self._consumer.end_offsets(partitions)
         return {tp: f"{committed.get(tp, 0)} of {end}" for tp, end in ends.items() if committed.get(tp, 0) < end}
@@ -109,7 +109,7 @@ class Ledger:
             self.records[self._bases[tp.topic]] += records
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[ReceivedOutcome]:
         return [as_outcome(name, record) for name in OUTCOMES for record in self.records[name]]
 
     def log(self, run_id: UUID | str) -> list[LogRecord]:
@@ -122,13 +122,13 @@ class Ledger:
         log = self.log(run_id)
         return [record for record in log if isinstance(record, SpanTaken)], [record for record in log if isinstance(record, SpanDone)]
 
-    async def outcome(self, published: Published) -> Outcome:
+    async def outcome(self, published: Published) -> ReceivedOutcome:
         """The first outcome of a request that was decided about, or of a record that could not be."""
 
-        def found() -> Outcome | None:
+        def first_outcome() -> ReceivedOutcome | None:
             return next((outcome for outcome in self.outcomes if _answers(outcome, published)), None)
 
-        result = await self.until(f"an outcome of {published}", found)
+        result = await self.until(f"an outcome of {published}", first_outcome)
         assert result is not None
         return result
 
@@ -140,19 +140,19 @@ class Ledger:
         return {name: len(records) for name, records in self.records.items() if records}
 
 
-def as_outcome(name: str, record: ConsumerRecord) -> Outcome:
+def as_outcome(name: str, record: ConsumerRecord) -> ReceivedOutcome:
     body: dict[str, Any] = orjson.loads(record.value)
-    return Outcome(name, body, {name: value.decode() for name, value in record.headers})
+    return ReceivedOutcome(name, body, {name: value.decode() for name, value in record.headers})
 
 
-def place(topic: str, partition: int, offset: int) -> str:
+def record_position(topic: str, partition: int, offset: int) -> str:
     return f"{topic}/{partition}/{offset}"
 
 
-def _answers(outcome: Outcome, published: Published) -> bool:
+def _answers(outcome: ReceivedOutcome, published: Published) -> bool:
     """By the request's id, or by where it was read: a record without ids has nothing else."""
-    here = place(published.topic, published.partition, published.offset)
+    here = record_position(published.topic, published.partition, published.offset)
     sources = outcome.body.get("requests", [outcome.body])
     return outcome.answers(published.request_id) or here in [
-        place(source["source_topic"], source["source_partition"], source["source_offset"]) for source in sources
+        record_position(source["source_topic"], source["source_partition"], source["source_offset"]) for source in sources
     ]

@@ -85,11 +85,11 @@ class Worker:
     async def is_ready(self, http: aiohttp.ClientSession) -> bool:
         """Whether it says so now."""
         try:
-            return (await self.says(http, "readyz"))[0] == 200
+            return (await self.fetch(http, "readyz"))[0] == 200
         except aiohttp.ClientError:
             return False
 
-    async def says(self, http: aiohttp.ClientSession, path: str) -> tuple[int, str]:
+    async def fetch(self, http: aiohttp.ClientSession, path: str) -> tuple[int, str]:
         """Status and text of what it answers over HTTP.
 
         Raises:

@@ -14,7 +14,7 @@ from core.types import Priority
 from storage.layout_writer import pack_layout
 from streams.kafka.client import Published
 from tests.service.installation import Installation
-from tests.service.ledger import place
+from tests.service.ledger import record_position
 from tests.service.videos import LAYOUT, chunk, video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,7 +62,7 @@ async def rejected(service: Installation, published: Published, kind: str = "val
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "message"),
     [
         pytest.param(b"\xff\xfenot json", "JSON", id="no-json"),
         pytest.param(b"", "JSON", id="empty"),
@@ -75,20 +75,20 @@ async def rejected(service: Installation, published: Published, kind: str = "val
         pytest.param(as_json(event(video_id="{" + str(uuid.uuid4()) + "}")), "video_id", id="id-in-braces"),
     ],
 )
-async def test_a_record_without_ids_is_rejected_and_kept(running: Installation, value: bytes | None, says: str) -> None:
+async def test_a_record_without_ids_is_rejected_and_kept(running: Installation, value: bytes | None, message: str) -> None:
     """A record that holds no ids is answered with a rejection that carries its key, and kept as it was as a dead letter."""
     published = await running.send(value, key=b"some key", headers={"trace": b"\x00\x01"})
     outcome = await running.ledger.outcome(published)
     assert (outcome.name, outcome.body["rejection_type"]) == ("inference.rejected", "validation_failed")
     assert outcome.body["received_key"] == "some key"
-    assert says in outcome.body["message"]
+    assert message in outcome.body["message"]
     (letter,) = await running.ledger.until("its dead letter", lambda: letters_from(running, published))
     assert (letter.key, letter.value) == (b"some key", value or b"")
     assert dict(letter.headers)["trace"] == b"\x00\x01"
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         pytest.param(without(event(), "frame_count"), "frame_count", id="no-frame-count"),
         pytest.param(without(event(), "cropped_frames_version"), "cropped_frames_version", id="no-version"),
@@ -101,10 +101,10 @@ async def test_a_record_without_ids_is_rejected_and_kept(running: Installation, 
         pytest.param(event(event_id="a\u0000b" * 100), "event_id", id="a-long-event-id"),
     ],
 )
-async def test_a_record_with_ids_and_wrong_fields_is_rejected(running: Installation, fields: dict[str, object], says: str) -> None:
+async def test_a_record_with_ids_and_wrong_fields_is_rejected(running: Installation, fields: dict[str, object], message: str) -> None:
     """A record whose ids can be read is rejected by an event and a row, both naming the field."""
     published = await running.send(as_json(fields), key=str(fields["video_id"]).encode())
-    assert says in await rejected(running, published)
+    assert message in await rejected(running, published)
 
 
 async def test_unknown_model(running: Installation) -> None:
@@ -169,7 +169,7 @@ async def test_too_few_frames(running: Installation, frame_count: int) -> None:
 
 
 @pytest.mark.parametrize(("frame_count", "spans"), [(2, 1), (512, 1), (513, 1), (1025, 2)])
-async def test_frames_about_a_span(running: Installation, frame_count: int, spans: int) -> None:
+async def test_frame_counts_around_a_span(running: Installation, frame_count: int, spans: int) -> None:
     """Videos that end about the end of a span have a pair for every frame but the last, in so many spans."""
     _, outcome = await running.run(video(frame_count))
     assert (outcome.name, outcome.body["pairs"]) == ("inference.completed", frame_count - 1)
@@ -239,7 +239,7 @@ async def test_a_chunk_that_cannot_be_used(running: Installation, name: str, dat
     assert name in dict(letter.headers)["error"].decode()
     (record,) = (work for work in running.ledger.records["inference.work.high"] if work.key == letter.key)
     assert letter.value == record.value
-    assert dict(letter.headers)["origin"].decode() == place(record.topic, record.partition, record.offset)
+    assert dict(letter.headers)["origin"].decode() == record_position(record.topic, record.partition, record.offset)
 
 
 async def test_spans_of_two_sizes(running: Installation) -> None:
@@ -254,7 +254,7 @@ async def test_spans_of_two_sizes(running: Installation) -> None:
     assert "64×40" in outcome.body["reason"]
 
 
-async def test_a_failed_run_is_tried_again_when_asked_again(running: Installation) -> None:
+async def test_a_failed_run_is_attempted_again_on_request(running: Installation) -> None:
     """A new request for a run that failed gets its next attempt, which completes when the video has been mended."""
     name = "modulo_1/chunk_0000000001.webm"
     video_id = await running.add(video(40).with_chunk(name, b"this is no film"))
@@ -266,7 +266,7 @@ async def test_a_failed_run_is_tried_again_when_asked_again(running: Installatio
     assert (second.name, second.body["attempt"], second.body["run_id"]) == ("inference.completed", 2, first.body["run_id"])
 
 
-async def test_low_priority_goes_its_own_way(running: Installation) -> None:
+async def test_low_priority_has_its_own_topic(running: Installation) -> None:
     """A low-priority request is read from its own topic, its spans are sent to theirs, and it completes."""
     _, outcome = await running.run(video(40), priority=Priority.LOW)
     assert outcome.name == "inference.completed"
@@ -283,7 +283,7 @@ async def test_all_of_it_is_accounted_for(running: Installation) -> None:
 
 def letters_from(service: Installation, published: Published) -> list[ConsumerRecord]:
     """Dead letters of a request."""
-    origin = place(published.topic, published.partition, published.offset).encode()
+    origin = record_position(published.topic, published.partition, published.offset).encode()
     return [letter for letter in service.ledger.records["inference.dead-letter"] if dict(letter.headers)["origin"] == origin]
 
 

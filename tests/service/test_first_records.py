@@ -24,7 +24,7 @@ def settings() -> dict[str, str]:
     return {"EXTENTS_REQUEST_PARTITIONS": "8", "EXTENTS_ADMIT_CONCURRENCY": "1"}
 
 
-async def test_no_record_is_passed_by(service: Installation) -> None:
+async def test_no_record_is_skipped(service: Installation) -> None:
     """Requests from before the first worker joined, and from before the next one took over from it, are all answered."""
 
     async def publish() -> None:

@@ -40,13 +40,13 @@ async def undisturbed(predicting: Installation) -> dict[int, bytes]:
 
 
 async def survive(
-    service: Installation, faults: tuple[Fault, ...], *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = (), says: str = ""
+    service: Installation, faults: tuple[Fault, ...], *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = (), logged_event: str = ""
 ) -> list[Published]:
     """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome.
 
     Args:
         lost: chunks of the videos that are gone when the other one comes.
-        says: an event that the other one must have logged.
+        logged_event: an event that the other one must have logged.
     """
     broken = service.processes.start("coordinator", *faults)
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]
@@ -58,7 +58,7 @@ async def survive(
     await successor.ready()
     await service.settle()
     assert await successor.stopped() == 0
-    assert says in successor.log.read_text()
+    assert logged_event in successor.log.read_text()
     return published
 
 
@@ -86,7 +86,7 @@ async def test_while_aggregating_or_finishing(predicting: Installation, undistur
 async def test_a_result_whose_state_alone_was_stored(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
     """Whoever takes over finds a run that is done and lacks a result: it waits for the record of it, which was not acknowledged."""
     new = (await predicting.add(video(SMALL)), video(SMALL))
-    (published,) = await survive(predicting, LOSING_A_RESULT, new, says="run.awaits_results")
+    (published,) = await survive(predicting, LOSING_A_RESULT, new, logged_event="run.results_missing")
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
     assert evidence.runs[outcome.body["run_id"]].probabilities.tobytes() == undisturbed[SMALL]
@@ -102,7 +102,7 @@ async def test_while_failing(predicting: Installation, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", ADMITTING[:2], ids=str)
-async def test_data_that_goes_while_admitting(predicting: Installation, fault: Fault) -> None:
+async def test_data_deleted_while_admitting(predicting: Installation, fault: Fault) -> None:
     """Its run was promised, and perhaps started, but none of it was sent: the request is told once that its data went, and what of it."""
     chunk = "modulo_1/chunk_0000000001.webm"
     (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))

@@ -71,7 +71,7 @@ async def test_gpu_worker_killed_beside_another(service: Installation, workers, 
     await service.ledger.until_members("gpu-worker", 2)
     published = [await service.submit(await service.add(video(FRAMES)), FRAMES) for _ in range(2)]
 
-    def held() -> set[str]:
+    def unreleased() -> set[str]:
         """Process ids of workers that have taken spans of these runs without having done them."""
         open_spans = {}
         for record in service.ledger.records["inference.results"]:
@@ -82,7 +82,7 @@ async def test_gpu_worker_killed_beside_another(service: Installation, workers, 
                     open_spans.pop((entry.run_id, entry.span), None)
         return set(open_spans.values())
 
-    victim = next(iter(await service.ledger.until("a span in hand", lambda: held() & set(gpus))))
+    victim = next(iter(await service.ledger.until("a span in hand", lambda: unreleased() & set(gpus))))
     await gpus[victim].killed()
     for request in published:
         await completed(service, request, undisturbed)
@@ -127,7 +127,7 @@ RAISING = [
 
 
 @pytest.mark.parametrize(("role", "fault"), RAISING, ids=str)
-async def test_an_exception_that_nothing_expects(service: Installation, workers, undisturbed: bytes, role, fault: Fault) -> None:
+async def test_an_unexpected_exception(service: Installation, workers, undisturbed: bytes, role, fault: Fault) -> None:
     """A worker in which something unexpected is raised ends with status 1, its offsets held, and another one carries on."""
     other = "gpu" if role == "coordinator" else "coordinator"
     workers(other)

@@ -68,9 +68,9 @@ async def test_high_priority_goes_to_another_worker(service: Installation, sound
     """Spans given to a worker on which their model does not load are handed to one on which it does, and no run fails."""
     requests = await submit_everywhere(service, "v1")
     assert {(await service.ledger.outcome(request)).name for request in requests.values()} == {"inference.completed"}
-    found = failures(service, requests)
-    assert {(failure.worker.rpartition(":")[2], failure.final) for failure in found} == {(str(sick.pid), False)}
-    assert all("model v1 does not load" in failure.error for failure in found)
+    reasons = failures(service, requests)
+    assert {(failure.worker.rpartition(":")[2], failure.final) for failure in reasons} == {(str(sick.pid), False)}
+    assert all("model v1 does not load" in failure.error for failure in reasons)
 
 
 async def test_low_priority_waits_for_the_model(service: Installation, sound: Worker, sick: Worker) -> None:
@@ -86,7 +86,7 @@ async def test_low_priority_waits_for_the_model(service: Installation, sound: Wo
     await push_model(service, "v1")
     assert {(await service.ledger.outcome(request)).name for request in requests.values()} == {"inference.completed"}
     log = sick.log.read_text()
-    assert log.index("model.suspended") < log.index("model.loads_again")
+    assert log.index("model.suspended") < log.index("model.recovered")
     await service.verify_at_rest()
 
 
@@ -98,9 +98,9 @@ async def test_a_model_that_loads_nowhere_fails_its_run(service: Installation, s
     (_, outcome), (_, other) = await service.run(SMALL, model_version="v2"), await service.run(SMALL)
     assert (outcome.name, other.name) == ("inference.failed", "inference.completed")
     assert "model v2 does not load" in outcome.body["reason"]
-    found = failures(service, [outcome.body["run_id"]])
-    assert [failure.final for failure in found] == [False, False, False, True]
-    assert len({failure.worker for failure in found}) == 3
+    reasons = failures(service, [outcome.body["run_id"]])
+    assert [failure.final for failure in reasons] == [False, False, False, True]
+    assert len({failure.worker for failure in reasons}) == 3
     evidence = await service.verify_at_rest()
     assert sum(len(letters) for letters in evidence.letters.values()) == 1
 

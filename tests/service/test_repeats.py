@@ -61,9 +61,9 @@ async def test_a_request_while_the_run_is_in_flight(running: Installation) -> No
         assert (await running.submit(video_id, FRAMES, event_id="first")).request_id == first.request_id
     second = await running.submit(video_id, FRAMES)
     evidence = await running.verify_at_rest()
-    one, other = (evidence.outcomes[str(request.request_id)] for request in (first, second))
-    assert one.body["run_id"] == other.body["run_id"]
-    assert sorted(record.span for record in running.ledger.spans(one.body["run_id"])[1]) == [0, 1]
+    first_outcome, second_outcome = (evidence.outcomes[str(request.request_id)] for request in (first, second))
+    assert first_outcome.body["run_id"] == second_outcome.body["run_id"]
+    assert sorted(record.span for record in running.ledger.spans(first_outcome.body["run_id"])[1]) == [0, 1]
 
 
 async def test_a_request_after_the_run(running: Installation) -> None:
@@ -72,11 +72,11 @@ async def test_a_request_after_the_run(running: Installation) -> None:
     await running.ledger.finished(outcome.body["run_id"])
     sent = len(running.ledger.records["inference.work.high"])
     video_id = uuid.UUID(outcome.body["video_id"])
-    found = await running.ledger.outcome(await running.submit(video_id, 2, priority=Priority.LOW))
+    repeated = await running.ledger.outcome(await running.submit(video_id, 2, priority=Priority.LOW))
     same = ("run_id", "attempt", "storage_key", "sha256", "size_bytes", "pairs", "label_counts", "caption_count")
-    assert {name: found.body[name] for name in same} == {name: outcome.body[name] for name in same}
-    assert found.body["deduplicated"] is True
-    assert found.headers["ce_id"] != outcome.headers["ce_id"]
+    assert {name: repeated.body[name] for name in same} == {name: outcome.body[name] for name in same}
+    assert repeated.body["deduplicated"] is True
+    assert repeated.headers["ce_id"] != outcome.headers["ce_id"]
     await running.verify_at_rest()
     assert len(running.ledger.records["inference.work.high"]) == sent
     assert not running.ledger.records["inference.work.low"]

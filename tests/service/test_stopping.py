@@ -20,20 +20,20 @@ COMPUTING = "streams.gpu_worker.predictor:_predict"
 FOUR_SPANS = 1538
 
 
-async def test_what_is_in_flight_is_finished_or_handed_back(service: Installation) -> None:
+async def test_spans_in_flight_are_finished_or_released(service: Installation) -> None:
     """SIGTERM with spans in hand: the one that computes is finished, the others go back, the status is 0; the next worker goes on."""
     coordinator, slow = service.processes.start("coordinator"), service.processes.start("gpu", Fault(COMPUTING, "after", how="pause"))
     published = await service.submit(await service.add(video(FOUR_SPANS)), FOUR_SPANS)
     await service.ledger.until("a result", lambda: _records(service, slow, SpanDone))
     assert await slow.stopped() == 0
     await service.ledger.read_all()
-    taken, done, back = ({record.span for record in _records(service, slow, kind)} for kind in (SpanTaken, SpanDone, SpanFailed))
-    assert taken == done | back
-    assert not done & back
-    whole = service.processes.start("gpu")
+    taken, done, released = ({record.span for record in _records(service, slow, kind)} for kind in (SpanTaken, SpanDone, SpanFailed))
+    assert taken == done | released
+    assert not done & released
+    healthy = service.processes.start("gpu")
     assert (await service.ledger.outcome(published)).name == "inference.completed"
     await service.verify_at_rest()
-    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+    assert [await worker.stopped() for worker in (healthy, coordinator)] == [0, 0]
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
@@ -43,17 +43,17 @@ async def test_a_second_signal_ends_it_at_once(service: Installation, again: sig
     published = await service.submit(await service.add(video(2)), 2)
     await service.ledger.until("a span taken", lambda: _records(service, stuck, SpanTaken))
     stuck.terminate()
-    await _said(stuck, "worker.stopping")
+    await _until_logged(stuck, "worker.stopping")
     assert stuck.status is None
     os.kill(stuck.pid, again)
     assert await stuck.ended() == 128 + again
-    whole = service.processes.start("gpu")
+    healthy = service.processes.start("gpu")
     assert (await service.ledger.outcome(published)).name == "inference.completed"
     await service.verify_at_rest()
-    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+    assert [await worker.stopped() for worker in (healthy, coordinator)] == [0, 0]
 
 
-async def test_a_crash_from_which_there_is_no_way_out(service: Installation) -> None:
+async def test_a_shutdown_that_hangs_is_forced(service: Installation) -> None:
     """A worker whose stop hangs after something unexpected was raised ends nevertheless, with status 1, and another does its work."""
     coordinator = service.processes.start("coordinator")
     broken = service.processes.start(
@@ -64,9 +64,9 @@ async def test_a_crash_from_which_there_is_no_way_out(service: Installation) -> 
     published = await service.submit(await service.add(video(2)), 2)
     assert await broken.ended() == 1
     assert "worker.cut_short" in broken.log.read_text()
-    whole = service.processes.start("gpu")
+    healthy = service.processes.start("gpu")
     assert (await service.ledger.outcome(published)).name == "inference.completed"
-    assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
+    assert [await worker.stopped() for worker in (healthy, coordinator)] == [0, 0]
 
 
 async def test_stopped_while_it_starts(service: Installation) -> None:
@@ -74,7 +74,7 @@ async def test_stopped_while_it_starts(service: Installation) -> None:
     starting = service.processes.command(
         "gpu", "python", "-X", "importtime", "-m", "cli", "worker", "gpu", PYTHONPATH=os.pathsep.join(sys.path)
     )
-    await _said(starting, " torch.")
+    await _until_logged(starting, " torch.")
     assert await starting.stopped() == 0
     assert "Traceback" not in starting.log.read_text()
 
@@ -90,7 +90,7 @@ def _records(service: Installation, worker: Worker, kind):
     ]
 
 
-async def _said(worker: Worker, text: str) -> None:
+async def _until_logged(worker: Worker, text: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while text not in worker.log.read_text():
         assert time.monotonic() < deadline, f"{worker.name} has not said {text}"

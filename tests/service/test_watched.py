@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.kafka.client import Outcome
+from streams.kafka.client import ReceivedOutcome
 from streams.records import SpanDone
 from tests.service.faults import Fault
 from tests.service.installation import Installation
@@ -36,21 +36,21 @@ async def workers(service: Installation) -> tuple[Worker, Worker]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def outcomes(service: Installation, workers: tuple[Worker, Worker]) -> dict[str, Outcome]:
+async def outcomes(service: Installation, workers: tuple[Worker, Worker]) -> dict[str, ReceivedOutcome]:
     """One request of each outcome, all noted as finished."""
     broken = video(FRAMES).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
-    found = [await service.run(video(FRAMES)), await service.run(broken), await service.run(video(2), model_version="unknown")]
+    outcomes = [await service.run(video(FRAMES)), await service.run(broken), await service.run(video(2), model_version="unknown")]
     await service.verify_at_rest()
-    return {outcome.name: outcome for _, outcome in found}
+    return {outcome.name: outcome for _, outcome in outcomes}
 
 
 async def scrape(worker: Worker) -> Samples:
     """Every sample of a worker's metrics."""
     async with aiohttp.ClientSession() as http:
-        status, text = await worker.says(http, "metrics")
+        status, text = await worker.fetch(http, "metrics")
     assert status == 200
     families = text_string_to_metric_families(text)
-    return Counter({(one.name, frozenset(one.labels.items())): one.value for family in families for one in family.samples})
+    return Counter({(sample.name, frozenset(sample.labels.items())): sample.value for family in families for sample in family.samples})
 
 
 def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -64,7 +64,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[key]
 
 
-async def test_the_coordinators_metrics(outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+async def test_the_coordinators_metrics(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
     """Requests, rejections, runs and events by what became of them; nothing is unfinished."""
     assert set(outcomes) == {"inference.completed", "inference.failed", "inference.rejected"}
     samples = await scrape(workers[0])
@@ -78,7 +78,7 @@ async def test_the_coordinators_metrics(outcomes: dict[str, Outcome], workers: t
     assert value(samples, "active_runs") == value(samples, "unfinished_runs") == value(samples, "oldest_unfinished_run_seconds") == 0
 
 
-async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
     """Spans, pairs and GPU time are those of the results topic, dollars follow from the time, and nothing is held."""
     samples = await scrape(workers[1])
     done = [record for run in outcomes.values() if "run_id" in run.body for record in service.ledger.spans(run.body["run_id"])[1]]
@@ -96,19 +96,19 @@ async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str
     assert value(samples, "records_in_flight", topic=service.topics.work_high) == 0
 
 
-async def test_logs_name_run_and_video(outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]) -> None:
+async def test_logs_name_run_and_video(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
     """Each line is JSON; what is said of a span or a run can be found by the ids of either."""
     for worker, events in zip(workers, ({"run.finished"}, {"span.done", "span.failed"}), strict=True):
         lines = [orjson.loads(line) for line in worker.log.read_bytes().splitlines()]
         assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
-        told = {(line["event"], line.get("run_id"), line.get("video_id")) for line in lines}
+        logged = {(line["event"], line.get("run_id"), line.get("video_id")) for line in lines}
         for name in ("inference.completed", "inference.failed"):
             body = outcomes[name].body
-            assert any((event, body["run_id"], body["video_id"]) in told for event in events), f"{worker.name} says nothing of {name}"
+            assert any((event, body["run_id"], body["video_id"]) in logged for event in events), f"{worker.name} says nothing of {name}"
 
 
-async def test_what_waits_while_a_span_is_computed(
-    service: Installation, outcomes: dict[str, Outcome], workers: tuple[Worker, Worker]
+async def test_waiting_records_show_in_metrics(
+    service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]
 ) -> None:
     """The next span is fetched and decoded meanwhile; lag, depth and age of what is unfinished show in both workers."""
     coordinator, healthy = workers

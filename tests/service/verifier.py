@@ -23,11 +23,11 @@ from core.identity import parse_uuid, request_id
 from storage.keys import Keys
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
-from streams.kafka.client import Outcome
+from streams.kafka.client import ReceivedOutcome
 from streams.kafka.dead_letter_reader import MARK_HEADER
 from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode, decode_log
 from tests.service.last_straw import failed_by_a_span
-from tests.service.ledger import Ledger, place
+from tests.service.ledger import Ledger, record_position
 
 Row = dict[str, Any]
 
@@ -51,7 +51,7 @@ class Evidence:
         letters: dead letters by the place they were first read from.
     """
 
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, ReceivedOutcome]
     runs: Mapping[str, RunDatabase]
     letters: Mapping[str, list[ConsumerRecord]]
 
@@ -105,19 +105,19 @@ class Verifier:
 
     async def _rows(self) -> dict[str, dict[str, Row]]:
         """Rows of this installation's requests and their runs: by request, by run, by run, by request."""
-        prefix, found = self.ledger.topics.settings.topic_prefix, {}
+        prefix, tables = self.ledger.topics.settings.topic_prefix, {}
         async with await psycopg.AsyncConnection.connect(self.dsn, row_factory=dict_row) as connection:
             for table, column in _ROWS.items():
-                asked = sql.SQL(_OF_OURS).format(
+                query = sql.SQL(_OF_OURS).format(
                     table=sql.Identifier(self.schema, f"caption_frame_extents_inference_{table}"),
                     requests=sql.Identifier(self.schema, "caption_frame_extents_inference_requests"),
                     column=sql.Identifier("id" if table == "rejections" else "request_id"),
                 )
-                cursor = await connection.execute(asked, [prefix])
-                found[table] = {str(row[column]): row for row in await cursor.fetchall()}
-        return found
+                cursor = await connection.execute(query, [prefix])
+                tables[table] = {str(row[column]): row for row in await cursor.fetchall()}
+        return tables
 
-    async def _check_runs(self, outcomes: Mapping[str, Outcome], rows: Mapping[str, Mapping[str, Row]]) -> dict[str, RunDatabase]:
+    async def _check_runs(self, outcomes: Mapping[str, ReceivedOutcome], rows: Mapping[str, Mapping[str, Row]]) -> dict[str, RunDatabase]:
         """Each completed run: its object, its job, and for the latest of its video the row."""
         databases: dict[str, RunDatabase] = {}
         computed = {o.body["run_id"]: o for o in self.ledger.outcomes if o.name == "inference.completed" and not o.body["deduplicated"]}
@@ -127,8 +127,8 @@ class Verifier:
             body = outcome.body
             latest[body["video_id"], body["cropped_frames_version"], body["model_version"]] = run_id
             data = await self.store.get(body["storage_key"], MAX_RUN_DB_BYTES)
-            found = hashlib.sha256(data).hexdigest()
-            assert found == body["sha256"], f"run {run_id}: the object has SHA-256 {found}, its event says {body['sha256']}"
+            actual = hashlib.sha256(data).hexdigest()
+            assert actual == body["sha256"], f"run {run_id}: the object has SHA-256 {actual}, its event says {body['sha256']}"
             database = read_run_db(data, body["storage_key"])
             job = rows["jobs"][run_id]
             assert (database.run_id, database.attempt, database.pairs) == (run_id, body["attempt"], body["pairs"])
@@ -147,17 +147,17 @@ class Verifier:
         await self._check_objects(computed)
         return databases
 
-    async def _check_objects(self, computed: Mapping[str, Outcome]) -> None:
+    async def _check_objects(self, computed: Mapping[str, ReceivedOutcome]) -> None:
         """No object but those that were announced."""
         expected = {(o.body["tenant_id"], o.body["video_id"]): set[str]() for o in self.ledger.outcomes if "run_id" in o.body}
         for outcome in computed.values():
             expected[outcome.body["tenant_id"], outcome.body["video_id"]].add(outcome.body["storage_key"])
         for (tenant_id, video_id), announced in expected.items():
             prefix = self.keys.layout(UUID(tenant_id), UUID(video_id)).removesuffix("layout.db") + "caption_frame_extents/"
-            found = {key async for key in self.store.list_keys(prefix)}
-            assert found == announced, f"video {video_id}: objects {sorted(found)}, announced were {sorted(announced)}"
+            stored = {key async for key in self.store.list_keys(prefix)}
+            assert stored == announced, f"video {video_id}: objects {sorted(stored)}, announced were {sorted(announced)}"
 
-    def _check_logs(self, outcomes: Mapping[str, Outcome]) -> None:
+    def _check_logs(self, outcomes: Mapping[str, ReceivedOutcome]) -> None:
         """Each run that was started: started before anything of it was taken, every span done, and its end noted."""
         announced = defaultdict(set)
         for outcome in self.ledger.outcomes:
@@ -181,16 +181,20 @@ class Verifier:
 
     def _unreadable(self) -> set[str]:
         """The places of records of our own topics that none of us has written."""
-        found = ((topic, record) for topic in _OURS for record in self.ledger.records[topic])
-        return {place(record.topic, record.partition, record.offset) for topic, record in found if not _is_readable(topic, record)}
+        records = ((topic, record) for topic in _OURS for record in self.ledger.records[topic])
+        return {
+            record_position(record.topic, record.partition, record.offset) for topic, record in records if not _is_readable(topic, record)
+        }
 
-    def _check_letters(self, requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, Outcome]) -> dict[str, list[ConsumerRecord]]:
+    def _check_letters(
+        self, requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, ReceivedOutcome]
+    ) -> dict[str, list[ConsumerRecord]]:
         """Dead letters are of unreadable records, or one of each run that failed by a span; each is its record's bytes."""
         letters: dict[str, list[ConsumerRecord]] = defaultdict(list)
         for letter in self.ledger.records["inference.dead-letter"]:
             if MARK_HEADER not in dict(letter.headers):
                 letters[dict(letter.headers)["origin"].decode()].append(letter)
-        records = {place(r.topic, r.partition, r.offset): r for records in self.ledger.records.values() for r in records}
+        records = {record_position(r.topic, r.partition, r.offset): r for records in self.ledger.records.values() for r in records}
         of_runs: dict[tuple[str, int], set[str]] = defaultdict(set)
         of_nobody = set[str]()
         for origin, copies in letters.items():
@@ -223,7 +227,7 @@ def _is_readable(topic: str, record: ConsumerRecord) -> bool:
 
 def _request_name(record: ConsumerRecord) -> str:
     """The request that a record is; its place where it holds no ids."""
-    here = place(record.topic, record.partition, record.offset)
+    here = record_position(record.topic, record.partition, record.offset)
     try:
         fields = orjson.loads(record.value or b"")
         tenant_id, video_id = parse_uuid(fields["tenant_id"]), parse_uuid(fields["video_id"])
@@ -238,9 +242,9 @@ def _request_name(record: ConsumerRecord) -> str:
     return str(request_id(tenant_id, video_id, version, event_id if isinstance(event_id, str) and event_id else here))
 
 
-def _outcomes(requests: Mapping[str, ConsumerRecord], announced: list[Outcome]) -> dict[str, Outcome]:
+def _outcomes(requests: Mapping[str, ConsumerRecord], announced: list[ReceivedOutcome]) -> dict[str, ReceivedOutcome]:
     """The one outcome of each request."""
-    by_id: dict[str, Outcome] = {}
+    by_id: dict[str, ReceivedOutcome] = {}
     answers: dict[str, set[str]] = defaultdict(set)
     for outcome in announced:
         ce_id = outcome.headers["ce_id"]
@@ -254,19 +258,21 @@ def _outcomes(requests: Mapping[str, ConsumerRecord], announced: list[Outcome]) 
     return {name: by_id[next(iter(answers[name]))] for name in requests}
 
 
-def _apart_from_requests(outcome: Outcome) -> Outcome:
+def _apart_from_requests(outcome: ReceivedOutcome) -> ReceivedOutcome:
     """Who joined in the meantime is named when an outcome is announced again."""
     return replace(outcome, body={name: value for name, value in outcome.body.items() if name != "requests"})
 
 
-def _answered(outcome: Outcome) -> list[str]:
+def _answered(outcome: ReceivedOutcome) -> list[str]:
     body = outcome.body
     if "requests" in body:
         return [ref["request_id"] for ref in body["requests"]]
-    return [body.get("request_id") or place(body["source_topic"], body["source_partition"], body["source_offset"])]
+    return [body.get("request_id") or record_position(body["source_topic"], body["source_partition"], body["source_offset"])]
 
 
-def _check_requests(requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, Outcome], rows: Mapping[str, Mapping[str, Row]]) -> None:
+def _check_requests(
+    requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, ReceivedOutcome], rows: Mapping[str, Mapping[str, Row]]
+) -> None:
     """The decision about each request, and for a rejected one its row."""
     identified = {name for name in requests if "/" not in name}
     assert set(rows["requests"]) == identified, "the rows of requests are not those of the requests published"

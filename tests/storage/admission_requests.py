@@ -74,9 +74,9 @@ async def complete(rows: Rows, admitted: AdmissionRequest, attempt: int = 1) -> 
     return run
 
 
-async def admit(connection: psycopg.AsyncConnection, asked: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
+async def admit(connection: psycopg.AsyncConnection, submitted: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
     """Admission without PostgREST, for a schema that it does not serve."""
-    values = (Jsonb(admission_values(asked)), Jsonb(limit_values(allowed)))
+    values = (Jsonb(admission_values(submitted)), Jsonb(limit_values(allowed)))
     row = await (await connection.execute("select admit_request(%s, %s)", values)).fetchone()
     assert row is not None
     return admission_answer(row[0])

@@ -11,7 +11,7 @@ from core.runs import FinishedRun
 
 def finished_run(pairs: int = 7, seed: int = 0, **changes: Any) -> FinishedRun:
     """A run of new ids whose numbers follow from ``seed``."""
-    chance = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     began = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
     values: dict[str, Any] = {
         "run_id": uuid4(),
@@ -27,8 +27,8 @@ def finished_run(pairs: int = 7, seed: int = 0, **changes: Any) -> FinishedRun:
         "processing_time_seconds": 61.25,
         "gpu_seconds": 12.5,
         "provenance": {"precision": "float32", "device": "cpu", "checkpoint_sha256": "ab" * 32},
-        "probabilities": chance.dirichlet(np.full(5, 0.3), size=(pairs, 2)).astype(np.float32),
-        "pair_milliseconds": chance.uniform(1, 2, size=pairs),
+        "probabilities": rng.dirichlet(np.full(5, 0.3), size=(pairs, 2)).astype(np.float32),
+        "pair_milliseconds": rng.uniform(1, 2, size=pairs),
     }
     return FinishedRun(**values | changes)
 

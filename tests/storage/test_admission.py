@@ -29,14 +29,14 @@ def answered(decision: Decision, **changes) -> AdmissionAnswer:
 
 async def test_a_first_request_runs_and_leaves_its_job(rows):
     """A new request is attempt 1 of its run, and its job is queued with all that the web application shows."""
-    asked = request(priority=Priority.LOW, replay_id="replay-7")
-    assert await rows.admit(asked, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=1)
-    job = await rows.find_job(asked.run_id)
+    submitted = request(priority=Priority.LOW, replay_id="replay-7")
+    assert await rows.admit(submitted, WIDE) == answered(Decision.RUN, run_id=str(submitted.run_id), attempt=1)
+    job = await rows.find_job(submitted.run_id)
     assert (job.status, job.priority, job.attempt, job.pairs_total, job.pairs_done) == ("queued", "low", 1, 600, 0)
     assert (job.request_id, job.tenant_id, job.video_id, job.estimated_cost_usd) == (
-        asked.request_id,
-        asked.tenant_id,
-        asked.video_id,
+        submitted.request_id,
+        submitted.tenant_id,
+        submitted.video_id,
         0.0018,
     )
     assert job.started_at is job.completed_at is job.error_message is job.run_row_id is None
@@ -44,58 +44,58 @@ async def test_a_first_request_runs_and_leaves_its_job(rows):
 
 async def test_a_repeated_request_gets_the_stored_decision(rows):
     """Whatever is passed the second time, and whatever happened in between, the first decision stands."""
-    asked = request()
-    first = await rows.admit(asked, WIDE)
-    await rows.fail_run(asked.run_id, 1, "broken", NOW)
-    refused = replace(asked, rejection=Rejection(RejectionType.VALIDATION_FAILED, "now it looks wrong"))
+    submitted = request()
+    first = await rows.admit(submitted, WIDE)
+    await rows.fail_run(submitted.run_id, 1, "broken", NOW)
+    refused = replace(submitted, rejection=Rejection(RejectionType.VALIDATION_FAILED, "now it looks wrong"))
     assert await rows.admit(refused, limits(queue_limit=0)) == replace(first, repeated=True)
-    assert await rows.find_answer(asked.request_id) == replace(first, repeated=True)
-    assert (await rows.find_job(asked.run_id)).status == "failed"
-    assert await rows.find_rejection(asked.request_id) is None
+    assert await rows.find_answer(submitted.request_id) == replace(first, repeated=True)
+    assert (await rows.find_job(submitted.run_id)).status == "failed"
+    assert await rows.find_rejection(submitted.request_id) is None
 
 
-async def test_a_request_whose_run_is_in_flight_joins(rows):
+async def test_a_request_joins_a_run_in_flight(rows):
     """Another request for the same video, version and model starts nothing."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    joining = replace(asked, request_id=uuid4())
-    assert await rows.admit(joining, limits(queue_limit=0)) == answered(Decision.JOIN, run_id=str(asked.run_id), attempt=1)
-    await rows.record_progress(asked.run_id, 1, 5, NOW)
-    assert (await rows.admit(replace(asked, request_id=uuid4()), WIDE)).decision is Decision.JOIN
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    joining = replace(submitted, request_id=uuid4())
+    assert await rows.admit(joining, limits(queue_limit=0)) == answered(Decision.JOIN, run_id=str(submitted.run_id), attempt=1)
+    await rows.record_progress(submitted.run_id, 1, 5, NOW)
+    assert (await rows.admit(replace(submitted, request_id=uuid4()), WIDE)).decision is Decision.JOIN
 
 
 async def test_a_run_that_failed_gets_the_next_attempt(rows):
     """A new request for a failed run queues its job again, with nothing left of the failure."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await rows.record_progress(asked.run_id, 1, 99, NOW)
-    await rows.fail_run(asked.run_id, 1, "a chunk is corrupt", NOW)
-    again = replace(asked, request_id=uuid4())
-    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=2)
-    job = await rows.find_job(asked.run_id)
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await rows.record_progress(submitted.run_id, 1, 99, NOW)
+    await rows.fail_run(submitted.run_id, 1, "a chunk is corrupt", NOW)
+    again = replace(submitted, request_id=uuid4())
+    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(submitted.run_id), attempt=2)
+    job = await rows.find_job(submitted.run_id)
     assert (job.status, job.attempt, job.pairs_done, job.request_id) == ("queued", 2, 0, again.request_id)
     assert job.started_at is job.completed_at is job.error_message is None
 
 
 async def test_a_finished_run_answers_once_its_object_is_verified(rows):
     """A row that the caller has not looked at is to be looked at; then it answers, and its details come back every time."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await complete(rows, asked)
-    later = replace(asked, request_id=uuid4())
-    assert await rows.admit(later, WIDE) == answered(Decision.RECHECK, run_id=str(asked.run_id))
-    seen = replace(later, found_run={"run_id": str(asked.run_id), "storage_key": "k", "captions": 3})
-    found = await rows.admit(seen, limits(queue_limit=0))
-    assert found == answered(Decision.FOUND, run_id=str(asked.run_id), found_run=seen.found_run)
-    assert await rows.admit(later, WIDE) == replace(found, repeated=True)
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await complete(rows, submitted)
+    later = replace(submitted, request_id=uuid4())
+    assert await rows.admit(later, WIDE) == answered(Decision.RECHECK, run_id=str(submitted.run_id))
+    verified = replace(later, found_run={"run_id": str(submitted.run_id), "storage_key": "k", "captions": 3})
+    answer = await rows.admit(verified, limits(queue_limit=0))
+    assert answer == answered(Decision.FOUND, run_id=str(submitted.run_id), found_run=verified.found_run)
+    assert await rows.admit(later, WIDE) == replace(answer, repeated=True)
 
 
 async def test_recheck_writes_nothing(rows):
     """A request told to look again is decided about when it comes back, not before."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await complete(rows, asked)
-    later = replace(asked, request_id=uuid4())
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await complete(rows, submitted)
+    later = replace(submitted, request_id=uuid4())
     assert not (await rows.admit(later, WIDE)).repeated
     assert not (await rows.admit(later, WIDE)).repeated
     assert await rows.find_answer(later.request_id) is None
@@ -103,40 +103,40 @@ async def test_recheck_writes_nothing(rows):
 
 async def test_a_run_whose_object_is_gone_runs_again(rows):
     """A row without its object does not count: the same run gets its next attempt."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await complete(rows, asked)
-    again = replace(asked, request_id=uuid4(), gone_run_id=str(asked.run_id))
-    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(asked.run_id), attempt=2)
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await complete(rows, submitted)
+    again = replace(submitted, request_id=uuid4(), gone_run_id=str(submitted.run_id))
+    assert await rows.admit(again, WIDE) == answered(Decision.RUN, run_id=str(submitted.run_id), attempt=2)
 
 
 async def test_a_run_seen_before_another_took_its_row_is_not_an_answer(rows):
     """Between the caller's look and the decision a forced run took the row over: look again, at that one."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await complete(rows, asked)
-    forced = replace(asked, request_id=uuid4(), run_id=uuid4(), force=True)
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await complete(rows, submitted)
+    forced = replace(submitted, request_id=uuid4(), run_id=uuid4(), force=True)
     await rows.admit(forced, limits(rate_limit_seconds=0))
     await complete(rows, forced)
-    for seen in ({"found_run": {"run_id": str(asked.run_id)}}, {"gone_run_id": str(asked.run_id)}):
-        answer = await rows.admit(replace(asked, request_id=uuid4(), **seen), WIDE)
+    for verified in ({"found_run": {"run_id": str(submitted.run_id)}}, {"gone_run_id": str(submitted.run_id)}):
+        answer = await rows.admit(replace(submitted, request_id=uuid4(), **verified), WIDE)
         assert answer == answered(Decision.RECHECK, run_id=str(forced.run_id))
 
 
 async def test_a_forced_request_runs_beside_a_finished_run(rows):
     """Force does not look at what is there, and is a run of its own."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    await complete(rows, asked)
-    forced = request(asked.tenant_id, asked.video_id, force=True)
-    assert forced.run_id != asked.run_id
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    await complete(rows, submitted)
+    forced = request(submitted.tenant_id, submitted.video_id, force=True)
+    assert forced.run_id != submitted.run_id
     assert await rows.admit(forced, limits(rate_limit_seconds=0)) == answered(Decision.RUN, run_id=str(forced.run_id), attempt=1)
 
 
 async def test_the_callers_rejection_is_stored_as_given(rows):
     """What the caller's checks found is the row, once, whatever numbers or characters the record holds."""
     message = "a \0 in an id; 10 frames expected"
-    asked = request(
+    submitted = request(
         rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message),
         frame_count=10**30,
         cropped_frames_version=2**40,
@@ -146,38 +146,40 @@ async def test_the_callers_rejection_is_stored_as_given(rows):
         estimated_cost_usd=None,
     )
     stored = Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message.replace("\0", "\ufffd"))
-    assert await rows.admit(asked, WIDE) == answered(Decision.REJECTED, rejection=stored)
-    assert (await rows.admit(asked, WIDE)).repeated
-    row = await rows.find_rejection(asked.request_id)
+    assert await rows.admit(submitted, WIDE) == answered(Decision.REJECTED, rejection=stored)
+    assert (await rows.admit(submitted, WIDE)).repeated
+    row = await rows.find_rejection(submitted.request_id)
     assert (row.type, row.message, row.frame_count, row.acknowledged) == (stored.type, stored.message, None, False)
 
 
 async def test_a_video_of_another_tenant_is_refused(rows):
     """A video has one tenant; another is refused, is told nothing of the owner, and owns nothing by having asked."""
-    asked = request()
-    foreign = request(video_id=asked.video_id)
+    submitted = request()
+    foreign = request(video_id=submitted.video_id)
     rejected = replace(foreign, rejection=Rejection(RejectionType.VALIDATION_FAILED, "no such version"))
     assert (await rows.admit(rejected, WIDE)).decision is Decision.REJECTED
-    assert (await rows.admit(asked, WIDE)).decision is Decision.RUN
+    assert (await rows.admit(submitted, WIDE)).decision is Decision.RUN
     answer = await rows.admit(replace(foreign, request_id=uuid4()), WIDE)
     assert answer.rejection.type is RejectionType.VALIDATION_FAILED
-    assert answer.rejection.message == f"video {asked.video_id} belongs to another tenant than {foreign.tenant_id}; a video has one tenant"
-    await complete(rows, asked)
+    assert (
+        answer.rejection.message == f"video {submitted.video_id} belongs to another tenant than {foreign.tenant_id}; a video has one tenant"
+    )
+    await complete(rows, submitted)
     assert (await rows.admit(replace(foreign, request_id=uuid4()), WIDE)).decision is Decision.REJECTED
 
 
 async def test_one_request_many_times_at_once_is_decided_once(rows):
     """Copies of a record taken up at the same moment get one decision, and one of them is its first."""
-    asked = request()
-    answers = await asyncio.gather(*(rows.admit(asked, WIDE) for _ in range(20)))
+    submitted = request()
+    answers = await asyncio.gather(*(rows.admit(submitted, WIDE) for _ in range(20)))
     assert {(answer.decision, answer.attempt) for answer in answers} == {(Decision.RUN, 1)}
     assert sum(not answer.repeated for answer in answers) == 1
 
 
 async def test_requests_for_one_run_at_once_start_it_once(rows):
     """Twenty requests for the same video, version and model start one attempt and join it."""
-    asked = request()
-    answers = await asyncio.gather(*(rows.admit(replace(asked, request_id=uuid4()), WIDE) for _ in range(20)))
+    submitted = request()
+    answers = await asyncio.gather(*(rows.admit(replace(submitted, request_id=uuid4()), WIDE) for _ in range(20)))
     assert Counter(answer.decision for answer in answers) == {Decision.RUN: 1, Decision.JOIN: 19}
     assert {answer.attempt for answer in answers} == {1}
 
@@ -185,49 +187,49 @@ async def test_requests_for_one_run_at_once_start_it_once(rows):
 async def test_unfinished_jobs_are_counted_by_priority(rows):
     """The low-priority gate sees jobs that are queued or running, and no others."""
     before = await rows.count_unfinished(Priority.LOW)
-    asked = [request(priority=Priority.LOW) for _ in range(3)]
-    for one in asked:
-        await rows.admit(one, WIDE)
-    await rows.record_progress(asked[0].run_id, 1, 1, NOW)
-    await rows.fail_run(asked[1].run_id, 1, "x", NOW)
+    submitted = [request(priority=Priority.LOW) for _ in range(3)]
+    for item in submitted:
+        await rows.admit(item, WIDE)
+    await rows.record_progress(submitted[0].run_id, 1, 1, NOW)
+    await rows.fail_run(submitted[1].run_id, 1, "x", NOW)
     await rows.admit(request(), WIDE)
     assert await rows.count_unfinished(Priority.LOW) == before + 2
 
 
-async def test_a_request_that_is_not_rejected_must_be_whole(rows):
+async def test_an_accepted_request_must_be_complete(rows):
     """A request without a version, which only a rejection may lack, is refused and leaves nothing behind."""
-    asked = request(cropped_frames_version=None, run_id=uuid4())
+    submitted = request(cropped_frames_version=None, run_id=uuid4())
     with pytest.raises(PermanentError, match="admit_request"):
-        await rows.admit(asked, WIDE)
-    assert await rows.find_job(asked.run_id) is None
+        await rows.admit(submitted, WIDE)
+    assert await rows.find_job(submitted.run_id) is None
 
 
 @pytest.mark.parametrize(
     "ending",
     [
-        lambda asked: ("select complete_run(%s)", [Jsonb(run_values(finished_run(run_id=asked.run_id), STORED))]),
-        lambda asked: ("select fail_run(%s, 1, 'broken', now())", [str(asked.run_id)]),
-        lambda asked: ("select admit_request(%s, %s)", [Jsonb(admission_values(asked)), Jsonb(limit_values(WIDE))]),
+        lambda submitted: ("select complete_run(%s)", [Jsonb(run_values(finished_run(run_id=submitted.run_id), STORED))]),
+        lambda submitted: ("select fail_run(%s, 1, 'broken', now())", [str(submitted.run_id)]),
+        lambda submitted: ("select admit_request(%s, %s)", [Jsonb(admission_values(submitted)), Jsonb(limit_values(WIDE))]),
     ],
     ids=["complete", "fail", "admit"],
 )
 async def test_a_run_is_never_seen_between_flight_and_finish(connect, ending):
     """While a decision is being taken nothing ends a run nor takes another decision; it waits until the first is written."""
     deciding, waiting = await connect(), await connect()
-    asked = request()
+    submitted = request()
     await waiting.execute("set lock_timeout = '100ms'")
     async with deciding.transaction():
         await deciding.execute("select lock_runs()")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            await waiting.execute(*ending(asked))
-    await waiting.execute(*ending(asked))
+            await waiting.execute(*ending(submitted))
+    await waiting.execute(*ending(submitted))
     for connection in (deciding, waiting):
         await connection.close()
 
 
 def test_every_field_of_a_request_reaches_the_database():
     """What is sent is plain JSON, and its ids are text."""
-    asked = request(found_run={"run_id": "r"}, gone_run_id="g", rejection=Rejection(RejectionType.QUEUE_FULL, "m"))
-    values = orjson.loads(orjson.dumps(admission_values(asked)))
-    assert UUID(values["request_id"]) == asked.request_id
+    submitted = request(found_run={"run_id": "r"}, gone_run_id="g", rejection=Rejection(RejectionType.QUEUE_FULL, "m"))
+    values = orjson.loads(orjson.dumps(admission_values(submitted)))
+    assert UUID(values["request_id"]) == submitted.request_id
     assert (values["pairs_total"], values["rejection"], values["gone_run_id"]) == (600, {"type": "queue_full", "message": "m"}, "g")

@@ -22,16 +22,16 @@ STORED = StoredRun("runs/x.db", 4096, "0" * 64, 1, False)
 
 async def test_a_forced_run_too_soon_is_refused(rows):
     """The same video again within the window is refused when forced, at either priority, and not otherwise."""
-    asked = request()
-    await rows.admit(asked, WIDE)
+    submitted = request()
+    await rows.admit(submitted, WIDE)
     for priority in Priority:
-        answer = await rows.admit(request(asked.tenant_id, asked.video_id, force=True, priority=priority), WIDE)
+        answer = await rows.admit(request(submitted.tenant_id, submitted.video_id, force=True, priority=priority), WIDE)
         assert answer.rejection.type is RejectionType.RATE_LIMITED
-        assert f"video {asked.video_id} was last admitted 0 s ago" in answer.rejection.message
+        assert f"video {submitted.video_id} was last admitted 0 s ago" in answer.rejection.message
         assert "accepted 600 s after the last (EXTENTS_RATE_LIMIT_SECONDS)" in answer.rejection.message
-    other = request(asked.tenant_id, asked.video_id, cropped_frames_version=2)
+    other = request(submitted.tenant_id, submitted.video_id, cropped_frames_version=2)
     assert (await rows.admit(other, WIDE)).decision is Decision.RUN
-    assert (await rows.admit(request(asked.tenant_id, force=True), WIDE)).decision is Decision.RUN
+    assert (await rows.admit(request(submitted.tenant_id, force=True), WIDE)).decision is Decision.RUN
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ async def test_many_at_once_keep_the_tenants_limit(rows):
 async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, variable):
     """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are told why."""
     connections = [await connect() for _ in range(8)]
-    asked = iter([request() for _ in range(60)])
+    submitted = iter([request() for _ in range(60)])
 
     async def work(connection) -> list[AdmissionAnswer]:
-        return [await admit(connection, one, limits(**{limit: 11})) for one in asked]
+        return [await admit(connection, item, limits(**{limit: 11})) for item in submitted]
 
     answers = list(chain.from_iterable(await asyncio.gather(*(work(connection) for connection in connections))))
     assert Counter(answer.decision for answer in answers) == {Decision.RUN: 11, Decision.REJECTED: 49}
@@ -117,12 +117,12 @@ async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, 
 async def test_limits_look_back_only_so_far(connect):
     """An hour-old admission counts for no rate, and a forced run after the window is accepted."""
     connection = await connect()
-    asked = request()
+    submitted = request()
     hourly = limits(max_high_jobs_per_hour=1)
-    assert (await admit(connection, asked, hourly)).decision is Decision.RUN
+    assert (await admit(connection, submitted, hourly)).decision is Decision.RUN
     assert (await admit(connection, request(), hourly)).decision is Decision.REJECTED
     await connection.execute("update caption_frame_extents_inference_requests set created_at = created_at - interval '1 hour'")
-    assert (await admit(connection, request(asked.tenant_id, asked.video_id, force=True), hourly)).decision is Decision.RUN
+    assert (await admit(connection, request(submitted.tenant_id, submitted.video_id, force=True), hourly)).decision is Decision.RUN
     await connection.close()
 
 

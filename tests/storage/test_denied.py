@@ -10,14 +10,14 @@ from storage.objects import ObjectStore, ObjectStoreConfig
 class Client:
     """An S3 client that denies one object, or everything."""
 
-    def __init__(self, everything: bool) -> None:
-        self.everything = everything
+    def __init__(self, all_objects: bool) -> None:
+        self.all_objects = all_objects
 
     def _refuse(self, operation: str, code: str = "AccessDenied") -> None:
         raise ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation)
 
     async def list_objects_v2(self, **_: object) -> dict[str, object]:
-        if self.everything:
+        if self.all_objects:
             self._refuse("ListObjectsV2")
         return {"Contents": []}
 
@@ -35,17 +35,17 @@ def store_of(client: Client) -> ObjectStore:
     return store
 
 
-async def test_one_object_is_its_own_fault():
+async def test_one_refused_object_is_its_own_fault():
     """Others are served: the run that needs it fails, and no process ends for it."""
-    store = store_of(Client(everything=False))
-    for ask in (store.get("k", 10), store.head("k")):
+    store = store_of(Client(all_objects=False))
+    for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(RefusedObjectError, match=r"s3://b/k: .*other objects of the bucket are served"):
-            await ask
+            await call
 
 
-async def test_everything_is_a_setting():
+async def test_a_refused_bucket_is_a_wrong_setting():
     """Then the message names what to check."""
-    store = store_of(Client(everything=True))
-    for ask in (store.get("k", 10), store.head("k")):
+    store = store_of(Client(all_objects=True))
+    for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(ConfigurationError, match="WASABI_ACCESS_KEY"):
-            await ask
+            await call

@@ -42,14 +42,14 @@ def test_chunk_keys_begin_with_their_prefix():
         ("layout", "videos/{}/{video_id}", "no other field"),
     ],
 )
-def test_a_template_that_cannot_be_right_is_a_configuration_error(kind, template, complaint):
+def test_an_invalid_template_is_a_configuration_error(kind, template, complaint):
     """A template that lacks a field, has a foreign one or plays tricks with one is refused, and its variable named."""
     with pytest.raises(ConfigurationError, match=complaint):
         Keys(**DEFAULTS | {f"{kind}_template": template})
 
 
 @pytest.mark.parametrize("version", ["", "../../etc", "a/b", "a" * 65, "-x", "x\n"])
-def test_a_model_version_that_is_none_never_gets_into_a_key(version):
+def test_an_invalid_model_version_never_gets_into_a_key(version):
     """Slashes, dots in front and endless names are refused, whoever lets them through."""
     with pytest.raises(ValueError, match="model version"):
         Keys(**DEFAULTS).run_db(TENANT, VIDEO, 1, version, RUN)

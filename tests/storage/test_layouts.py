@@ -68,7 +68,7 @@ def test_a_file_written_with_a_write_ahead_log_is_read():
         (database(ROW | {"ocr_visualization_image": "x"}), "ocr_visualization_image is str 'x'; expected the bytes"),
     ],
 )
-def test_a_layout_that_cannot_be_used_is_corrupt_input(data, complaint):
+def test_an_unusable_layout_is_corrupt_input(data, complaint):
     """The message names the object, what was found and what was expected."""
     with pytest.raises(CorruptInputError, match=f"^videos/x/layout.db.*{complaint}"):
         parse_layout(data, "videos/x/layout.db")

@@ -31,8 +31,8 @@ async def test_a_pushed_model_can_be_found_and_fetched(models, store) -> None:
     first, second = manifest_of("mrn0fkfd", WEIGHTS), manifest_of("a-2", b"others")
     assert await models.push(first, WEIGHTS)
     assert await models.push(second, b"others")
-    place = "models/caption_frame_extents"
-    assert await every_key(store) == [f"{place}/{version}/{file}" for version in ("a-2", "mrn0fkfd") for file in (MANIFEST, "weights.pt")]
+    prefix = "models/caption_frame_extents"
+    assert await every_key(store) == [f"{prefix}/{version}/{file}" for version in ("a-2", "mrn0fkfd") for file in (MANIFEST, "weights.pt")]
     assert await models.versions() == ["a-2", "mrn0fkfd"]
     assert await models.manifest("mrn0fkfd") == first
     assert await models.fetch(first) == WEIGHTS
@@ -57,7 +57,7 @@ async def test_a_version_never_gets_other_weights(models) -> None:
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "gone"])
-async def test_damaged_weights_are_found_and_mended(models, store, keys, damage: str) -> None:
+async def test_damaged_weights_are_detected_and_replaced(models, store, keys, damage: str) -> None:
     """Weights that are not the manifest's are an error that names them, and pushing the same file again puts them right."""
     manifest = manifest_of("v1", WEIGHTS)
     await models.push(manifest, WEIGHTS)
@@ -105,7 +105,7 @@ async def test_a_model_whose_manifest_is_broken_can_be_removed_and_pushed_again(
     assert await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
 
 
-async def test_of_two_who_push_at_once_one_has_the_version(models) -> None:
+async def test_only_one_of_two_simultaneous_pushes_gets_the_version(models) -> None:
     """Other weights under the same version, pushed at the same time: one is stored whole, the other refused."""
     pushes = []
     for data in (b"one", b"another", b"a third"):
@@ -121,7 +121,7 @@ GOOD = {"model_version": "v1", "file": "weights.pt", "sha256": "0" * 64, "size_b
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"{", "Invalid JSON"),
         (b"[]", "should be an object"),
@@ -135,14 +135,14 @@ GOOD = {"model_version": "v1", "file": "weights.pt", "sha256": "0" * 64, "size_b
         (b" " * 100_000, "100000 bytes"),
     ],
 )
-async def test_a_manifest_that_cannot_be_is_refused(models, store, keys, content: bytes, says: str) -> None:
+async def test_an_invalid_manifest_is_refused(models, store, keys, content: bytes, message: str) -> None:
     """Broken JSON, wrong types, a file outside the model's place, another's manifest, one without end: named, never followed."""
     await store.put(keys.model("v1", MANIFEST), content)
-    with pytest.raises(CorruptInputError, match=rf"models/caption_frame_extents/v1/manifest\.json.*{says}"):
+    with pytest.raises(CorruptInputError, match=rf"models/caption_frame_extents/v1/manifest\.json.*{message}"):
         await models.manifest("v1")
 
 
-async def test_a_manifest_may_say_more_than_is_known(models, store, keys) -> None:
+async def test_unknown_fields_of_a_manifest_are_ignored(models, store, keys) -> None:
     """Fields of a later version are ignored."""
     await store.put(keys.model("v1", MANIFEST), orjson.dumps({**GOOD, "trained_on": "more"}))
     assert await models.manifest("v1") == ModelManifest(**GOOD)

@@ -49,7 +49,7 @@ async def test_an_object_comes_back_as_it_was_put(store):
     assert (info.size_bytes, info.metadata) == (7, {"run-id": "r"})
 
 
-async def test_an_upload_that_is_broken_off_leaves_what_was_there(store):
+async def test_an_aborted_upload_leaves_the_old_object(store):
     """Wherever it stops: in the headers, in the body, or when all has been sent."""
     before, after = b"a" * 5_000_000, b"b" * 5_000_000
     await store.put("a", before)
@@ -101,7 +101,7 @@ async def test_more_reads_than_connections_all_finish(store_config):
         ({"bucket": "no-such-bucket-anywhere"}, "WASABI_BUCKET"),
     ],
 )
-async def test_what_a_setting_mends_names_the_setting(store_config, changes, complaint):
+async def test_a_wrong_setting_is_named(store_config, changes, complaint):
     """Wrong credentials and a wrong bucket are configuration errors, and the secret is not in them."""
     async with ObjectStore(replace(store_config, **changes)) as store:
         with pytest.raises(ConfigurationError, match=complaint) as raised:
@@ -116,7 +116,7 @@ async def test_the_right_settings_pass_the_check(store):
     await store.check()
 
 
-async def test_a_store_that_is_away_is_transient(store_config, unused_tcp_port):
+async def test_an_unreachable_store_is_transient(store_config, unused_tcp_port):
     """A refused connection may pass: the caller tries again."""
     async with ObjectStore(replace(store_config, endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")) as store:
         with pytest.raises(TransientError, match=r"s3://.*/a"):
@@ -150,7 +150,7 @@ async def test_a_server_that_does_not_answer_is_transient(store_config):
 
 
 @pytest.mark.parametrize("page", [b"<html><br>be back soon</html>", b"<ListBucketRes"])
-async def test_an_answer_that_is_not_the_stores_is_transient(store_config, page):
+async def test_a_response_that_is_not_the_stores_is_transient(store_config, page):
     """A page of whoever stands in front of the store, with status 200, may pass as well."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
     async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
@@ -187,8 +187,8 @@ async def test_a_version_that_does_not_exist_is_told_from_a_missing_chunk(store,
     """Where no chunk lies, the version is missing; another version, and a version 10 beside a version 1, are not it."""
     tenant, video = uuid4(), uuid4()
     await store.put(keys.chunk(tenant, video, 10, plan_chunks(2)[0].name), b"x")
-    found = await missing_chunks(store, keys, tenant, video, 1, 2)
-    assert found == MissingChunks("modulo_16/chunk_0000000000.webm", 2, 2, version_exists=False)
+    missing = await missing_chunks(store, keys, tenant, video, 1, 2)
+    assert missing == MissingChunks("modulo_16/chunk_0000000000.webm", 2, 2, version_exists=False)
 
 
 def layout_file() -> bytes:

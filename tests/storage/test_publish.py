@@ -58,7 +58,7 @@ async def test_an_object_complete_for_this_run_is_adopted_though_its_bytes_diffe
     ],
     ids=["empty", "nonsense", "cut", "overwritten", "another run", "another length"],
 )
-async def test_what_is_not_this_run_is_replaced(store, keys, run, present):
+async def test_an_object_of_another_run_is_replaced(store, keys, run, present):
     """A damaged object, or one of another run, does not stand in the way."""
     await store.put(keys.run_db(run.tenant_id, run.video_id, 3, run.model_version, run.run_id), present(run))
     stored = await publish_run(store, keys, run, build_run_db(run))
@@ -76,7 +76,7 @@ async def test_a_later_attempt_replaces_an_earlier_one_and_not_the_other_way(sto
     assert read_run_db(await store.get(overtaken.storage_key, 10**7), "x").attempt == 2
 
 
-async def test_what_is_too_large_to_be_a_run_is_replaced(store, keys, run, monkeypatch):
+async def test_an_object_too_large_for_a_run_is_replaced(store, keys, run, monkeypatch):
     """An object beyond any run's size is not read, and does not stand in the way."""
     data = build_run_db(run)
     monkeypatch.setattr("storage.publish.MAX_RUN_DB_BYTES", len(data))
@@ -84,7 +84,7 @@ async def test_what_is_too_large_to_be_a_run_is_replaced(store, keys, run, monke
     assert not (await publish_run(store, keys, run, data)).adopted
 
 
-async def test_a_store_that_gives_back_other_bytes_publishes_nothing(store_config, keys, run):
+async def test_a_mismatch_on_reading_back_publishes_nothing(store_config, keys, run):
     """What cannot be read back as it was written is not reported as stored."""
 
     class Forgetful(ObjectStore):
@@ -100,9 +100,9 @@ async def test_a_store_that_gives_back_other_bytes_publishes_nothing(store_confi
 async def test_a_stored_run_counts_only_if_its_object_is_the_rows(store, keys, run):
     """A row's object is verified by its hash; gone, changed or damaged, it does not count."""
     stored = await publish_run(store, keys, run, build_run_db(run))
-    found = await verify_stored_run(store, stored.storage_key, stored.sha256)
-    assert found is not None
-    assert found.run_id == str(run.run_id)
+    stored_run = await verify_stored_run(store, stored.storage_key, stored.sha256)
+    assert stored_run is not None
+    assert stored_run.run_id == str(run.run_id)
     assert await verify_stored_run(store, stored.storage_key, None) is not None
     assert await verify_stored_run(store, stored.storage_key, "0" * 64) is None
     await store.put(stored.storage_key, b"damaged")

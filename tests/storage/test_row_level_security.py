@@ -16,11 +16,13 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 async def test_a_users_token_reaches_only_its_own_tenant(rows, stack):
     """A user of one tenant reads that tenant's rows in all four tables, and nobody else's."""
     mine, other = request(), request()
-    for asked in (mine, other):
-        await rows.admit(asked, WIDE)
-        run = finished_run(run_id=asked.run_id, request_id=asked.request_id, tenant_id=asked.tenant_id, video_id=asked.video_id)
+    for submitted in (mine, other):
+        await rows.admit(submitted, WIDE)
+        run = finished_run(
+            run_id=submitted.run_id, request_id=submitted.request_id, tenant_id=submitted.tenant_id, video_id=submitted.video_id
+        )
         await rows.complete_run(run, StoredRun("k", 1, "0" * 64, 1, False))
-        await rows.admit(request(asked.tenant_id), limits(queue_limit=0))
+        await rows.admit(request(submitted.tenant_id), limits(queue_limit=0))
     async with user(stack, mine.tenant_id) as client:
         for table in ("runs", "jobs", "rejections", "requests"):
             answer = await client.get(f"caption_frame_extents_inference_{table}", params={"select": "tenant_id"})
@@ -30,31 +32,31 @@ async def test_a_users_token_reaches_only_its_own_tenant(rows, stack):
 @pytest.mark.parametrize("claims", [{}, {"user_metadata": {"tenant_id": "{tenant}"}}])
 async def test_a_token_without_a_tenant_reaches_nothing(rows, stack, claims):
     """No tenant, or one that the user wrote into its own profile, is no tenant."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    claims = {key: {"tenant_id": str(asked.tenant_id)} for key in claims}
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    claims = {key: {"tenant_id": str(submitted.tenant_id)} for key in claims}
     async with user(stack, None, **claims) as client:
         assert (await client.get("caption_frame_extents_inference_jobs")).raise_for_status().json() == []
 
 
 async def test_a_tenant_under_app_metadata_counts(rows, stack):
     """Where the issuer puts the tenant under app_metadata, it is found there."""
-    asked = request()
-    await rows.admit(asked, WIDE)
-    async with user(stack, None, app_metadata={"tenant_id": str(asked.tenant_id)}) as client:
+    submitted = request()
+    await rows.admit(submitted, WIDE)
+    async with user(stack, None, app_metadata={"tenant_id": str(submitted.tenant_id)}) as client:
         assert len((await client.get("caption_frame_extents_inference_jobs")).raise_for_status().json()) == 1
 
 
 async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stack):
     """The three acknowledged columns of the tenant's own rejections can be set, no other column, row or table."""
     mine, other = request(), request()
-    for asked in (mine, other):
-        await rows.admit(asked, limits(queue_limit=0))
+    for submitted in (mine, other):
+        await rows.admit(submitted, limits(queue_limit=0))
     table = "caption_frame_extents_inference_rejections"
-    seen = {"acknowledged": True, "acknowledged_at": NOW.isoformat(), "acknowledged_by": "sam"}
+    acknowledgement = {"acknowledged": True, "acknowledged_at": NOW.isoformat(), "acknowledged_by": "sam"}
     async with user(stack, mine.tenant_id) as client:
-        assert (await client.patch(table, params={"id": f"eq.{mine.request_id}"}, json=seen)).is_success
-        assert (await client.patch(table, params={"id": f"eq.{other.request_id}"}, json=seen)).is_success  # of no row
+        assert (await client.patch(table, params={"id": f"eq.{mine.request_id}"}, json=acknowledgement)).is_success
+        assert (await client.patch(table, params={"id": f"eq.{other.request_id}"}, json=acknowledgement)).is_success  # of no row
         for column, value in (("rejection_message", "fine"), ("tenant_id", str(other.tenant_id)), ("frame_count", 1)):
             answer = await client.patch(table, params={"id": f"eq.{mine.request_id}"}, json={column: value})
             assert answer.json()["code"] == "42501"

@@ -20,22 +20,22 @@ SOON = limits(rate_limit_seconds=0)
 
 async def admitted(rows, **changes):
     """An admitted request, and the run that finishes it."""
-    asked = request(**changes)
-    answer = await rows.admit(asked, SOON)
-    return asked, run_of(asked, answer.attempt)
+    submitted = request(**changes)
+    answer = await rows.admit(submitted, SOON)
+    return submitted, run_of(submitted, answer.attempt)
 
 
-def run_of(asked, attempt: int, seed: int = 0):
+def run_of(submitted, attempt: int, seed: int = 0):
     return finished_run(
         pairs=600,
         seed=seed,
-        run_id=asked.run_id,
+        run_id=submitted.run_id,
         attempt=attempt,
-        request_id=asked.request_id,
-        tenant_id=asked.tenant_id,
-        video_id=asked.video_id,
-        cropped_frames_version=asked.cropped_frames_version,
-        model_version=asked.model_version,
+        request_id=submitted.request_id,
+        tenant_id=submitted.tenant_id,
+        video_id=submitted.video_id,
+        cropped_frames_version=submitted.cropped_frames_version,
+        model_version=submitted.model_version,
     )
 
 
@@ -49,7 +49,7 @@ async def find(rows, run):
 
 async def test_a_completed_run_has_its_row_and_its_job(rows):
     """The row says where the object is and what it is; the job points to the row."""
-    asked, run = await admitted(rows)
+    submitted, run = await admitted(rows)
     completion = await rows.complete_run(run, stored(run))
     row, job = await find(rows, run), await rows.find_job(run.run_id)
     assert completion == Completion(row.id, "owner")
@@ -59,7 +59,12 @@ async def test_a_completed_run_has_its_row_and_its_job(rows):
         123_456_789_012,
         "0" * 64,
     )
-    assert (row.total_pairs, row.started_at, row.completed_at, row.request_id) == (600, run.started_at, run.completed_at, asked.request_id)
+    assert (row.total_pairs, row.started_at, row.completed_at, row.request_id) == (
+        600,
+        run.started_at,
+        run.completed_at,
+        submitted.request_id,
+    )
     assert (job.status, job.pairs_done, job.gpu_seconds, job.run_row_id) == ("completed", 600, 12.5, row.id)
     assert (job.started_at, job.completed_at) == (run.started_at, run.completed_at)
 
@@ -111,26 +116,26 @@ async def test_a_failed_run_says_why(rows):
 
 async def test_completion_and_failure_end_alike_in_either_order(rows):
     """A verified object outweighs a failure of the same attempt, whichever is written first."""
-    (_, one), (_, other) = await admitted(rows), await admitted(rows)
-    await rows.fail_run(one.run_id, 1, "x", NOW)
-    await rows.complete_run(one, stored(one))
-    await rows.complete_run(other, stored(other))
-    await rows.fail_run(other.run_id, 1, "x", NOW)
-    for run in (one, other):
+    (_, first), (_, second) = await admitted(rows), await admitted(rows)
+    await rows.fail_run(first.run_id, 1, "x", NOW)
+    await rows.complete_run(first, stored(first))
+    await rows.complete_run(second, stored(second))
+    await rows.fail_run(second.run_id, 1, "x", NOW)
+    for run in (first, second):
         job = await rows.find_job(run.run_id)
         assert (job.status, job.error_message) == ("completed", None)
 
 
 async def test_an_overtaken_attempt_changes_nothing(rows):
     """What a process left over from attempt 1 reports, when attempt 2 has begun, is answered and not written."""
-    asked, first = await admitted(rows)
-    await rows.fail_run(asked.run_id, 1, "x", NOW)
-    again = replace(asked, request_id=uuid4())
+    submitted, first = await admitted(rows)
+    await rows.fail_run(submitted.run_id, 1, "x", NOW)
+    again = replace(submitted, request_id=uuid4())
     await rows.admit(again, WIDE)
     assert await rows.complete_run(first, stored(first, "1")) == Completion(None, "stale")
-    await rows.fail_run(asked.run_id, 1, "late", NOW)
-    await rows.record_progress(asked.run_id, 1, 9, NOW)
-    job = await rows.find_job(asked.run_id)
+    await rows.fail_run(submitted.run_id, 1, "late", NOW)
+    await rows.record_progress(submitted.run_id, 1, 9, NOW)
+    job = await rows.find_job(submitted.run_id)
     assert (job.status, job.attempt, job.pairs_done) == ("queued", 2, 0)
     second = run_of(again, 2)
     completion = await rows.complete_run(second, stored(second, "2"))
@@ -140,9 +145,9 @@ async def test_an_overtaken_attempt_changes_nothing(rows):
 
 async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
     """One row for each video, version and model: the forced run's, under the id that others point to."""
-    asked, old = await admitted(rows)
+    submitted, old = await admitted(rows)
     first = await rows.complete_run(old, stored(old))
-    _, forced = await admitted(rows, tenant_id=asked.tenant_id, video_id=asked.video_id, force=True)
+    _, forced = await admitted(rows, tenant_id=submitted.tenant_id, video_id=submitted.video_id, force=True)
     assert await rows.complete_run(forced, stored(forced, "f")) == first
     row = await find(rows, forced)
     assert (row.id, row.run_id, row.sha256) == (first.run_row_id, str(forced.run_id), "f" * 64)
@@ -153,8 +158,8 @@ async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
 @pytest.mark.parametrize("later_first", [True, False])
 async def test_the_later_request_has_the_row_whoever_finishes_first(rows, later_first):
     """Of two runs of one video the one requested later owns the row in the end, and both jobs are completed."""
-    asked, earlier = await admitted(rows)
-    _, later = await admitted(rows, tenant_id=asked.tenant_id, video_id=asked.video_id, force=True)
+    submitted, earlier = await admitted(rows)
+    _, later = await admitted(rows, tenant_id=submitted.tenant_id, video_id=submitted.video_id, force=True)
     for run in (later, earlier) if later_first else (earlier, later):
         await rows.complete_run(run, stored(run))
     row = await find(rows, later)
@@ -174,8 +179,8 @@ async def test_a_row_of_the_old_service_is_taken_over(rows, stack):
             " returning id",
             [f"old-{uuid4()}", run.video_id, run.tenant_id, run.cropped_frames_version, run.model_version],
         ).fetchone()
-    found = await find(rows, run)
-    assert (found.sha256, found.size_bytes, found.request_id) == (None, None, None)
+    row = await find(rows, run)
+    assert (row.sha256, row.size_bytes, row.request_id) == (None, None, None)
     assert await rows.complete_run(run, stored(run)) == Completion(row_id, "owner")
 
 
@@ -186,7 +191,7 @@ async def test_a_run_without_its_job_is_completed_all_the_same(rows):
     assert (await rows.find_job(run.run_id)).status == "completed"
 
 
-async def test_what_is_not_there_is_none(rows):
+async def test_missing_rows_are_none(rows):
     """Looking for what was never written is no error."""
     assert await rows.find_job(uuid4()) is None
     assert await rows.find_rejection(uuid4()) is None
@@ -207,7 +212,7 @@ async def test_the_right_settings_pass_the_check(rows):
         ({"url": "ftp://127.0.0.1"}, "SUPABASE_URL"),
     ],
 )
-async def test_what_a_setting_mends_names_the_setting(rows_config, changes, complaint):
+async def test_a_wrong_setting_is_named(rows_config, changes, complaint):
     """A wrong key, schema or address is a configuration error that says what to set, without the key."""
     with pytest.raises(ConfigurationError, match=complaint) as raised:
         async with Rows(replace(rows_config, **changes)) as rows:
@@ -222,7 +227,7 @@ async def test_the_public_key_may_not_call_the_service(rows_config, stack):
             await rows.check()
 
 
-async def test_a_database_that_is_away_is_transient(rows_config, unused_tcp_port):
+async def test_an_unreachable_database_is_transient(rows_config, unused_tcp_port):
     """A refused connection may pass."""
     async with Rows(replace(rows_config, url=f"http://127.0.0.1:{unused_tcp_port}")) as rows:
         with pytest.raises(TransientError, match="caption_frame_extents_inference_jobs"):

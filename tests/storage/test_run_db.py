@@ -31,7 +31,7 @@ def changed(data: bytes, *statements: str) -> bytes:
         return connection.serialize()
 
 
-def test_readers_of_the_old_service_find_what_they_read():
+def test_readers_of_the_old_service_still_work():
     """The statements of old readers give the run's metadata and its pairs, with the documented columns in their order."""
     run = fixed_run(pairs=3)
     with opened(build_run_db(run)) as connection:
@@ -64,15 +64,15 @@ def test_readers_of_the_old_service_find_what_they_read():
             "id",
             "frame1_index",
             "frame2_index",
-            *(f"{direction}_{what}" for direction in ("forward", "backward") for what in ("predicted_label", "confidence", *scores)),
+            *(f"{direction}_{value}" for direction in ("forward", "backward") for value in ("predicted_label", "confidence", *scores)),
             "processing_time_ms",
         ]
         for pair, row in enumerate(pairs.fetchall()):
             assert row[:3] == (pair + 1, pair, pair + 1)
             for direction in range(2):
-                label, confidence, *found = row[3 + 7 * direction : 10 + 7 * direction]
+                label, confidence, *scores_stored = row[3 + 7 * direction : 10 + 7 * direction]
                 expected = run.probabilities[pair, direction]
-                assert np.array_equal(np.float32(found), expected)
+                assert np.array_equal(np.float32(scores_stored), expected)
                 assert (label, confidence) == (LABELS[expected.argmax()], expected.max())
             assert row[17] == run.pair_milliseconds[pair]
         indices = {row[1] for row in connection.execute("PRAGMA index_list(pair_results)")}
@@ -90,7 +90,7 @@ def test_readers_of_the_old_service_find_what_they_read():
         "INSERT INTO quality_issues VALUES (999, 'other', 0, '')",
     ],
 )
-def test_the_tables_refuse_what_cannot_be(statement):
+def test_the_tables_refuse_impossible_values(statement):
     """Labels, probabilities and the uniqueness of a pair are checked by the file itself."""
     with opened(build_run_db(fixed_run(pairs=3))) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute(statement)
@@ -112,13 +112,13 @@ def test_captions_and_issues_are_stored_with_their_times():
     assert track.issues
 
 
-def test_what_was_built_reads_back():
+def test_a_built_database_reads_back():
     """Reading gives back every value of the run, the probabilities bit for bit."""
     run = finished_run(pairs=600)
-    found = read_run_db(build_run_db(run), "run.db")
-    assert (found.run_id, found.attempt, found.pairs) == (str(run.run_id), 1, 600)
-    assert (found.started_at, found.completed_at, found.processing_time_seconds) == (run.started_at, run.completed_at, 61.25)
-    assert found.provenance == {
+    database = read_run_db(build_run_db(run), "run.db")
+    assert (database.run_id, database.attempt, database.pairs) == (str(run.run_id), 1, 600)
+    assert (database.started_at, database.completed_at, database.processing_time_seconds) == (run.started_at, run.completed_at, 61.25)
+    assert database.provenance == {
         **run.provenance,
         "attempt": "1",
         "request_id": str(run.request_id),
@@ -126,10 +126,14 @@ def test_what_was_built_reads_back():
         "video_id": str(run.video_id),
         "gpu_seconds": "12.5",
     }
-    assert np.array_equal(found.probabilities, run.probabilities)
-    assert np.array_equal(found.pair_milliseconds, run.pair_milliseconds)
+    assert np.array_equal(database.probabilities, run.probabilities)
+    assert np.array_equal(database.pair_milliseconds, run.pair_milliseconds)
     track = find_captions(run.probabilities)
-    assert (found.track.captions, found.track.issues, found.track.label_counts) == (track.captions, track.issues, track.label_counts)
+    assert (database.track.captions, database.track.issues, database.track.label_counts) == (
+        track.captions,
+        track.issues,
+        track.label_counts,
+    )
 
 
 def test_the_same_run_gives_the_same_bytes_in_any_process():
@@ -168,9 +172,9 @@ def test_a_database_of_the_old_service_is_read():
     """Without the added tables, captions are derived from the pairs and the attempt is the first."""
     run = fixed_run(pairs=50)
     old = changed(build_run_db(run), "DROP TABLE run_provenance", "DROP TABLE caption_extents", "DROP TABLE quality_issues")
-    found = read_run_db(old, "run.db")
-    assert (found.attempt, found.provenance) == (1, {})
-    assert found.track.captions == find_captions(run.probabilities).captions
+    database = read_run_db(old, "run.db")
+    assert (database.attempt, database.provenance) == (1, {})
+    assert database.track.captions == find_captions(run.probabilities).captions
 
 
 @pytest.mark.parametrize(
@@ -207,7 +211,7 @@ def test_a_damaged_or_incomplete_file_is_refused(damage):
         ({"started_at": fixed_run().started_at.replace(tzinfo=None)}, "time zone"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_before_it_is_written(changes, complaint):
+def test_an_impossible_run_is_refused_before_it_is_written(changes, complaint):
     """Shapes that disagree, impossible probabilities and times without a zone never become a file."""
     with pytest.raises(ValueError, match=complaint):
         fixed_run(**changes)

@@ -82,7 +82,7 @@ def test_the_databases_answer_is_judged_by_its_code(code, expected):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 546])
-async def test_a_status_that_may_pass_is_transient_whoever_gives_it(status):
+async def test_a_transient_status_is_recognised_whoever_sends_it(status):
     """A gateway's error page in front of the database is as passing as the database's own 503."""
     response = httpx.Response(status, text="<html>upstream</html>", request=httpx.Request("GET", "http://x"))
     with pytest.raises(TransientError, match=str(status)):
@@ -97,7 +97,7 @@ def test_our_own_errors_pass_as_they_are(table):
 
 
 @pytest.mark.parametrize("table", [object_errors, row_errors])
-def test_mistakes_of_our_own_are_not_hidden(table):
+def test_programming_errors_are_not_hidden(table):
     """A KeyError is a bug, not a vendor's error."""
     with pytest.raises(KeyError), table.mapped("the thing"):
         raise KeyError("x")

@@ -47,10 +47,10 @@ async def send(kafka) -> AsyncIterator[Callable]:
     """Sends a record and returns its offset."""
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
 
-        async def one(topic: str, value: bytes, partition: int = 0, key: bytes | None = None) -> int:
+        async def send_record(topic: str, value: bytes, partition: int = 0, key: bytes | None = None) -> int:
             return (await producer.send_and_wait(topic, value, key=key, partition=partition)).offset
 
-        yield one
+        yield send_record
 
 
 @asynccontextmanager
@@ -69,9 +69,9 @@ async def running(app: ExtentsApp) -> AsyncIterator[ExtentsApp]:
 @pytest.fixture
 async def start() -> AsyncIterator[Callable]:
     """Starts workers; those left are stopped at the end."""
-    async with AsyncExitStack() as left:
+    async with AsyncExitStack() as stack:
 
         async def begin(app: ExtentsApp) -> ExtentsApp:
-            return await left.enter_async_context(running(app))
+            return await stack.enter_async_context(running(app))
 
         yield begin

@@ -81,8 +81,8 @@ def taken(span: int, attempt: int = 1, second: int = 0) -> SpanTaken:
 
 
 def probabilities(span: int, frame_count: int, seed: int = 0) -> np.ndarray:
-    chance = np.random.default_rng((seed, span))
-    return chance.dirichlet(np.full(5, 0.3), size=(plan_span(span, frame_count).pair_count, 2)).astype(np.float32)
+    rng = np.random.default_rng((seed, span))
+    return rng.dirichlet(np.full(5, 0.3), size=(plan_span(span, frame_count).pair_count, 2)).astype(np.float32)
 
 
 def done(span: int, attempt: int = 1, frame_count: int = 1026, size: tuple[int, int] = (402, 28), values=None, **changes: Any) -> SpanDone:

@@ -196,7 +196,7 @@ def event_headers(kind: type[Record]) -> Mapping[str, str]:
             state = RunState(run_id=str(_RUN), attempt=1, offset=0, requests=[_REQUEST], outcome=Outcome.FAILED, outcome_at_ms=_MOMENT_MS)
             event = outcomes.failed(run, state, example.reason)
         case InferenceCompleted():
-            event = outcomes.found(example, _REQUEST, _MOMENT_MS)
+            event = outcomes.deduplicated(example, _REQUEST, _MOMENT_MS)
         case _:
             raise ValueError(f"{kind.__name__} is no outcome")
     return {name: value.decode() for name, value in event.headers.items()}

@@ -31,13 +31,13 @@ class Aggregating:
         self.app = make_app(COORDINATOR, kafka, topics, partitions=4)
         store = open_store(WasabiSettings(_env_file=None, access_key="a", secret_key="b", bucket=env["WASABI_BUCKET"]))
         rows = open_rows(SupabaseSettings(_env_file=None, url=env["SUPABASE_URL"], service_role_key="c"))
-        away = CircuitBreaker("store", store.probe)
+        store_breaker = CircuitBreaker("store", store.probe)
         publisher = Publisher(topics, Producer(self.app))
         self.runs = Runs(self.app, topics)
-        late = LateAnswers(publisher, rows, away, FoundRuns(store, rows, away, away, 1.1))
+        late = LateAnswers(publisher, rows, store_breaker, FoundRuns(store, rows, store_breaker, store_breaker, 1.1))
         keys = object_keys(KeySettings(_env_file=None))
-        finisher = Finisher(self.app, self.runs, publisher, store, keys, rows, late, 4, away, away)
-        aggregation = Aggregation(self.runs, finisher, Progress(rows, away, 5.0), publisher)
+        finisher = Finisher(self.app, self.runs, publisher, store, keys, rows, late, 4, store_breaker, store_breaker)
+        aggregation = Aggregation(self.runs, finisher, Progress(rows, store_breaker, 5.0), publisher)
         self.processor = OrderedProcessor(self.app, topics.results, aggregation.handle, 64)
 
         @self.app.agent(self.app.raw_topic(topics.results), name="aggregate")
@@ -61,11 +61,11 @@ async def aggregating(kafka, topics, namespace, start):
 
 @pytest.fixture
 def put(send, topics):
-    async def one(value: bytes, partition: int | None = None) -> int:
+    async def send_record(value: bytes, partition: int | None = None) -> int:
         own = topics.results_partition(str(RUN))
         return await send(topics.results, value, partition=own if partition is None else partition, key=b"as sent")
 
-    return one
+    return send_record
 
 
 async def dead_letters(kafka, topics, count: int) -> list:
@@ -90,12 +90,12 @@ async def test_poison_goes_to_the_dead_letters_and_its_neighbours_go_on(aggregat
         assert letter.key == b"as sent"
         assert headers["reason"] == b"poison"
         assert headers["origin"].startswith(topics.results.encode() + b"/")
-    told = b" ".join(dict(letter.headers)["error"] for letter in letters).decode()
+    errors = b" ".join(dict(letter.headers)["error"] for letter in letters).decode()
     for part in ("Invalid JSON", "bytes of probabilities", f"belongs to partition {1 - wrong}, found in {wrong}"):
-        assert part in told
+        assert part in errors
 
 
-async def test_results_are_kept_once_and_late_ones_dropped(aggregating, put, kafka, topics):
+async def test_results_are_stored_once_and_late_results_dropped(aggregating, put, kafka, topics):
     """The first result of a span counts, a second and one of an unknown run change nothing; all of them are done with."""
     first, second = (done(0, values=probabilities(0, 1026, seed)) for seed in (1, 2))
     for record in (taken(0), started(), joined(1), taken(0), first, second):
@@ -108,7 +108,7 @@ async def test_results_are_kept_once_and_late_ones_dropped(aggregating, put, kaf
     assert [request.request_id.int for request in state.requests] == [1101, 1001]
 
 
-async def test_a_result_that_counts_and_is_not_there_is_stored_when_it_comes_again(aggregating, put, monkeypatch):
+async def test_a_counted_result_without_its_probabilities_is_stored_on_redelivery(aggregating, put, monkeypatch):
     """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities.
 
     The finisher, which waits for them, is told.

@@ -16,14 +16,14 @@ def record(value: bytes, **headers: bytes) -> SimpleNamespace:
     return SimpleNamespace(value=value, headers=headers)
 
 
-def test_ours_are_far_smaller():
+def test_our_work_records_are_far_below_the_limit():
     """With the longest history that a run can bring along, too."""
     check_size(record(work().to_bytes(), redriven_from=b"x" * MAX_HISTORY_BYTES, traceparent=b"00-" + b"1" * 500))
     assert len(work().to_bytes()) < MAX_WORK_BYTES / 20
 
 
 @pytest.mark.parametrize("headers", [False, True])
-def test_a_large_one_is_poison(headers: bool):
+def test_a_work_record_above_the_limit_is_poison(headers: bool):
     """It would be read as a span, unknown fields and all, and the worker could not even say that it failed."""
     large = orjson.dumps({**orjson.loads(work().to_bytes()), "note": "x" * MAX_WORK_BYTES})
     assert decode(Work, large) == work()

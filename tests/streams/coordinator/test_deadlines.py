@@ -31,7 +31,7 @@ class Folding:
         self.kinds: list[str] = []
         self.handled = 1_000_000
         self.looked_at: list[int] = []
-        self.store = SimpleNamespace(away_seconds=0.0)
+        self.store = SimpleNamespace(open_seconds=0.0)
         deadlines = Deadlines(self.app, self.runs, Publisher(topics, Producer(self.app)), self._handled_to, self.store)
         self.app.run_in_background(deadlines.run)
 
@@ -68,7 +68,7 @@ def put(send, topics):
     return records
 
 
-async def test_a_run_whose_time_is_over_fails_by_its_log(folding, put, topics):
+async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topics):
     """One record is sent, and only when the log has been read to where it ended after the time was over."""
     folding.handled = -1
     await put(started(deadline_seconds=1), taken(0), done(1))
@@ -84,19 +84,19 @@ async def test_a_run_whose_time_is_over_fails_by_its_log(folding, put, topics):
     assert folding.kinds.count("deadline_passed") == 1
 
 
-async def test_time_in_which_the_store_is_away_does_not_count(folding, put):
+async def test_store_outages_do_not_count(folding, put):
     """A run is not late by as much as the store was away since its clock began; then it is."""
-    folding.store.away_seconds = 500.0  # before the run
+    folding.store.open_seconds = 500.0  # before the run
     await put(started(deadline_seconds=1), taken(0))
     await until(lambda: "span_taken" in folding.kinds)
     await asyncio.sleep(3 * LOOK_SECONDS)
-    folding.store.away_seconds += 3.0
+    folding.store.open_seconds += 3.0
     await asyncio.sleep(1 + 5 * LOOK_SECONDS)
     assert folding.looked_at == []
     await until(lambda: "deadline_passed" in folding.kinds)
 
 
-async def test_no_clock_runs_before_a_span_is_taken_nor_after_the_outcome(folding, put):
+async def test_the_deadline_runs_only_between_the_first_take_and_the_outcome(folding, put):
     """A run that waits for a worker is not late, nor is one that has ended: neither is looked at."""
     await put(started(deadline_seconds=1))
     await until(lambda: len(folding.kinds) == 1)
@@ -108,7 +108,7 @@ async def test_no_clock_runs_before_a_span_is_taken_nor_after_the_outcome(foldin
     assert (folding.looked_at, folding.kinds) == ([], ["run_started", "span_taken", "span_failed"])
 
 
-def test_the_time_is_counted_from_the_first_span_taken():
+def test_the_deadline_starts_with_the_first_span_taken():
     """By the times that Kafka keeps; a span taken again does not begin it anew."""
     state = None
     for offset, (record, second) in enumerate([(started(), 0), (taken(0), 5), (taken(1), 9), (taken(0), 11)]):

@@ -23,7 +23,7 @@ def failed_run(number: int, *requests: int, **changes: object) -> RunState:
         attempt=1,
         offset=number,
         started=started().model_copy(update={"run_id": UUID(int=number)}),
-        requests=[request(one) for one in requests],
+        requests=[request(item) for item in requests],
         outcome=Outcome.FAILED,
         reason="it broke",
     )
@@ -54,7 +54,7 @@ class Coordinator:
     async def _announce(self, state: RunState) -> RunFinished:
         self.announced.append(state)
         await self.through.wait()
-        answered = [one.request_id for one in state.requests]
+        answered = [item.request_id for item in state.requests]
         return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=Outcome.FAILED, reason="it broke", answered=answered)
 
     async def _log(self, assignment, run_id, data) -> None:
@@ -72,69 +72,69 @@ class Coordinator:
         self.finisher.notice(state)
 
 
-async def test_a_run_that_is_finished_while_it_waits_for_room_is_left_alone(monkeypatch):
+async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monkeypatch):
     """Its spans are gone by then: whoever began would crash."""
-    beside = Coordinator(monkeypatch, concurrency=1)
+    coordinator = Coordinator(monkeypatch, concurrency=1)
     first, second = failed_run(1, 1), failed_run(2, 2)
-    beside.put(first)
-    beside.put(second)
-    await until(lambda: beside.announced)
-    beside.put(second.model_copy(update={"finished_at_ms": MS, "requests": []}))
-    beside.through.set()
-    await until(lambda: not beside.finisher._tasks)
-    assert beside.announced == [first]
+    coordinator.put(first)
+    coordinator.put(second)
+    await until(lambda: coordinator.announced)
+    coordinator.put(second.model_copy(update={"finished_at_ms": MS, "requests": []}))
+    coordinator.through.set()
+    await until(lambda: not coordinator.finisher._tasks)
+    assert coordinator.announced == [first]
 
 
-async def test_who_joined_while_it_waited_for_room_is_told_with_the_others(monkeypatch):
+async def test_a_request_that_joins_while_the_run_waits_is_notified_with_the_others(monkeypatch):
     """The state is taken anew when its turn comes."""
-    beside = Coordinator(monkeypatch, concurrency=1)
-    beside.put(failed_run(1, 1))
-    beside.put(failed_run(2, 2))
-    await until(lambda: beside.announced)
-    beside.put(failed_run(2, 2, 3))
-    beside.through.set()
-    await until(lambda: len(beside.logged) == 2 and not beside.finisher._tasks)
-    assert [len(state.requests) for state in beside.announced] == [1, 2]
+    coordinator = Coordinator(monkeypatch, concurrency=1)
+    coordinator.put(failed_run(1, 1))
+    coordinator.put(failed_run(2, 2))
+    await until(lambda: coordinator.announced)
+    coordinator.put(failed_run(2, 2, 3))
+    coordinator.through.set()
+    await until(lambda: len(coordinator.logged) == 2 and not coordinator.finisher._tasks)
+    assert [len(state.requests) for state in coordinator.announced] == [1, 2]
 
 
-async def test_the_outcome_is_told_once_whoever_joins_before_its_end_is_folded(monkeypatch):
+async def test_the_outcome_is_announced_once_although_requests_join_before_the_end_is_folded(monkeypatch):
     """Who joins after it was sent is answered when the end is folded, not by telling all of it again: no second dead letter."""
-    beside = Coordinator(monkeypatch, concurrency=1)
-    beside.through.set()
-    beside.put(failed_run(1, 1))
-    await until(lambda: beside.logged and not beside.finisher._tasks)
-    beside.put(failed_run(1, 1, 2))
+    coordinator = Coordinator(monkeypatch, concurrency=1)
+    coordinator.through.set()
+    coordinator.put(failed_run(1, 1))
+    await until(lambda: coordinator.logged and not coordinator.finisher._tasks)
+    coordinator.put(failed_run(1, 1, 2))
     await asyncio.sleep(0.05)
-    assert len(beside.announced) == 1
-    beside.put(failed_run(1, 2, finished_at_ms=MS))
-    await until(lambda: len(beside.logged) == 2 and not beside.finisher._tasks)
-    assert [one.request_id for one in beside.announced[-1].requests] == [request(2).request_id]
-    beside.put(failed_run(1, finished_at_ms=MS))
-    assert beside.finisher._answered == {}
+    assert len(coordinator.announced) == 1
+    coordinator.put(failed_run(1, 2, finished_at_ms=MS))
+    await until(lambda: len(coordinator.logged) == 2 and not coordinator.finisher._tasks)
+    assert [item.request_id for item in coordinator.announced[-1].requests] == [request(2).request_id]
+    coordinator.put(failed_run(1, finished_at_ms=MS))
+    assert coordinator.finisher._answered == {}
 
 
-async def test_the_next_attempt_is_told_for_itself(monkeypatch):
+async def test_the_next_attempt_is_announced_separately(monkeypatch):
     """What was sent of one attempt holds back nothing of the next."""
-    beside = Coordinator(monkeypatch, concurrency=1)
-    beside.through.set()
-    beside.put(failed_run(1, 1))
-    await until(lambda: beside.logged and not beside.finisher._tasks)
-    beside.put(failed_run(1, 1, attempt=2))
-    await until(lambda: len(beside.logged) == 2)
-    assert [state.attempt for state in beside.announced] == [1, 2]
+    coordinator = Coordinator(monkeypatch, concurrency=1)
+    coordinator.through.set()
+    coordinator.put(failed_run(1, 1))
+    await until(lambda: coordinator.logged and not coordinator.finisher._tasks)
+    coordinator.put(failed_run(1, 1, attempt=2))
+    await until(lambda: len(coordinator.logged) == 2)
+    assert [state.attempt for state in coordinator.announced] == [1, 2]
 
 
 async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypatch):
     """Its state was stored and a result was not: the run is left alone until the result's record has come again."""
-    beside = Coordinator(monkeypatch, concurrency=1)
-    beside.through.set()
+    coordinator = Coordinator(monkeypatch, concurrency=1)
+    coordinator.through.set()
     state = failed_run(1, 1, outcome=Outcome.COMPLETED, reason=None)
-    beside.spans = {(state.run_id, 1, span) for span in range(1, state.spans)}
-    beside.active[state.run_id] = state
-    beside.finisher.after_recovery()
+    coordinator.spans = {(state.run_id, 1, span) for span in range(1, state.spans)}
+    coordinator.active[state.run_id] = state
+    coordinator.finisher.after_recovery()
     await asyncio.sleep(0.05)
-    assert not beside.announced
-    beside.spans.add((state.run_id, 1, 0))
-    beside.finisher.notice(state)
-    await until(lambda: beside.logged)
-    assert beside.announced == [state]
+    assert not coordinator.announced
+    coordinator.spans.add((state.run_id, 1, 0))
+    coordinator.finisher.notice(state)
+    await until(lambda: coordinator.logged)
+    assert coordinator.announced == [state]

@@ -58,27 +58,27 @@ async def until_written(rows: Rows, run_id, pairs: int):
 
 async def test_a_running_job_shows_how_far_it_is(rows):
     """Pairs and the beginning are written for each run, the latest state of it alone."""
-    asked = [request(), request()]
-    for each in asked:
-        await rows.admit(each, WIDE)
+    all_submitted = [request(), request()]
+    for submitted in all_submitted:
+        await rows.admit(submitted, WIDE)
     progress = Progress(rows, CircuitBreaker("database", rows.check), 0.05)
-    for each in asked:
+    for submitted in all_submitted:
         for spans in ([0], [0, 2], [0, 1]):
-            progress.note(state_of(each.run_id, started(), taken(0), *(done(span) for span in spans)))
+            progress.note(state_of(submitted.run_id, started(), taken(0), *(done(span) for span in spans)))
     async with running(progress):
-        jobs = [await until_written(rows, each.run_id, 1024) for each in asked]
+        jobs = [await until_written(rows, submitted.run_id, 1024) for submitted in all_submitted]
         assert [job.status for job in jobs] == ["running", "running"]
         assert jobs[0].started_at == taken(0).taken_at
-        progress.note(state_of(asked[0].run_id, started(), taken(0), done(0), done(1), done(0)).model_copy(update={"done": [0, 1]}))
-        first = asked[0].run_id
+        progress.note(state_of(all_submitted[0].run_id, started(), taken(0), done(0), done(1), done(0)).model_copy(update={"done": [0, 1]}))
+        first = all_submitted[0].run_id
         await until_written(rows, first, 1024)
 
 
-async def test_runs_that_nobody_works_on_or_that_ended_are_not_written(rows):
+async def test_progress_is_not_written_for_waiting_or_ended_runs(rows):
     """Before a span is taken there is nothing to tell, and what ended is the finisher's."""
     waiting, ended, alive = request(), request(), request()
-    for each in (waiting, ended, alive):
-        await rows.admit(each, WIDE)
+    for submitted in (waiting, ended, alive):
+        await rows.admit(submitted, WIDE)
     progress = Progress(rows, CircuitBreaker("database", rows.check), 0.05)
     progress.note(state_of(waiting.run_id, started()))
     progress.note(state_of(ended.run_id, started(), taken(0), done(0)))
@@ -86,16 +86,16 @@ async def test_runs_that_nobody_works_on_or_that_ended_are_not_written(rows):
     progress.note(state_of(alive.run_id, started(), taken(0), done(0)))
     async with running(progress):
         await until_written(rows, alive.run_id, 512)
-    for each in (waiting, ended):
-        job = await rows.find_job(each.run_id)
+    for submitted in (waiting, ended):
+        job = await rows.find_job(submitted.run_id)
         assert (job.status, job.pairs_done) == ("queued", 0)
 
 
-async def test_a_database_that_is_away_stops_nothing():
+async def test_an_unreachable_database_stops_nothing():
     """Progress is best effort: it goes on, and nobody waits for it."""
     settings = SupabaseSettings(_env_file=None, url="http://127.0.0.1:9", service_role_key="none")
-    async with open_rows(settings) as away:
-        progress = Progress(away, CircuitBreaker("database", away.check), 0.01)
+    async with open_rows(settings) as breaker:
+        progress = Progress(breaker, CircuitBreaker("database", breaker.check), 0.01)
         async with running(progress) as task:
             for _ in range(3):
                 progress.note(state_of(uuid4(), started(), taken(0), done(0)))
@@ -103,7 +103,7 @@ async def test_a_database_that_is_away_stops_nothing():
             assert not task.done()
 
 
-async def test_while_the_database_is_away_nothing_is_written():
+async def test_nothing_is_written_while_the_database_breaker_is_open():
     """Once it is known to be away, running jobs do not knock at it one by one; when it is back the next are written again."""
     written = []
 
@@ -111,13 +111,13 @@ async def test_while_the_database_is_away_nothing_is_written():
         async def record_progress(self, run_id, attempt, pairs_done, started_at) -> None:
             written.append(pairs_done)
 
-    away = CircuitBreaker("database", lambda: asyncio.sleep(0))
-    progress = Progress(Recorded(), away, 0.01)
+    breaker = CircuitBreaker("database", lambda: asyncio.sleep(0))
+    progress = Progress(Recorded(), breaker, 0.01)
     async with running(progress):
-        away.away = True
+        breaker.is_open = True
         progress.note(state_of(uuid4(), started(), taken(0), done(0)))
         await until(lambda: not progress._latest)
-        away.away = False
+        breaker.is_open = False
         progress.note(state_of(uuid4(), started(), taken(0), done(0), done(1)))
         await until(lambda: written)
     assert written == [1024]

@@ -29,7 +29,7 @@ class There:
 
 
 class FoundRuns:
-    async def look(self, *_: object):
+    async def find(self, *_: object):
         raise REFUSED
 
 
@@ -45,7 +45,7 @@ def candidate() -> Candidate:
     return Candidate(SimpleNamespace(), Assignment(1), admission_requests.request(), SimpleNamespace(), request(1))
 
 
-async def test_a_request_over_a_finished_run_that_cannot_be_read_is_put_to_the_decision():
+async def test_an_unreadable_finished_run_becomes_a_rejection_to_decide():
     """It is rejected with what the store says, unless it was decided before: then that stands."""
     looked_up = await lookup().look_up(candidate())
     assert looked_up.pinned is None
@@ -53,7 +53,7 @@ async def test_a_request_over_a_finished_run_that_cannot_be_read_is_put_to_the_d
     assert (rejection.type, rejection.message) == (RejectionType.VALIDATION_FAILED, str(REFUSED))
 
 
-async def test_a_request_decided_while_it_looked_is_asked_again_with_what_the_store_refuses():
+async def test_a_recheck_passes_on_what_the_store_refuses():
     """A run of the video was finished in the meantime, and its object cannot be read: the decision is asked for once more, and ends."""
     requests = []
 
@@ -68,7 +68,7 @@ async def test_a_request_decided_while_it_looked_is_asked_again_with_what_the_st
     assert (len(requests), answer.decision, answer.rejection.message) == (2, Decision.REJECTED, str(REFUSED))
 
 
-async def test_who_joined_a_completed_run_late_is_told_that_it_cannot_be_read():
+async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
     """The finisher goes on: it would crash again at every new owner of the partition otherwise."""
     sent: list[OutcomeEvent] = []
 

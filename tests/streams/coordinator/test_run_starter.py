@@ -64,28 +64,28 @@ GONE = MissingObjectError("modulo_1/chunk_0000000001.webm is missing")
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
-async def test_what_was_decided_is_sent_again_whatever_is_limited_or_found_now(status):
+async def test_a_stored_decision_is_sent_again_whatever_applies_now(status):
     """A lower limit, or another run that is finished by now, cancels nothing: the steps are repeated."""
     assert await Starting.beside(status, PINNED).start_again() == [("run", 1)]
 
 
-async def test_a_run_that_is_under_way_is_not_given_up():
+async def test_a_running_run_is_not_cancelled():
     """Its chunks have gone meanwhile: its spans tell, or its deadline does. It is not cancelled behind their back."""
     assert await Starting.beside("running", GONE).start_again() == []
 
 
-async def test_a_run_that_was_never_under_way_is_given_up():
+async def test_a_run_that_never_started_is_cancelled():
     """Its data went away before anything of it was taken. Its log is told who waits, and then to end, unless it has ended."""
     assert await Starting.beside("queued", GONE).start_again() == [("run_joined", 1), ("run_cancelled", 1)]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
-async def test_a_run_that_is_over_is_left_alone(status):
+async def test_an_ended_run_is_left_alone(status):
     """It was answered by its outcome."""
     assert await Starting.beside(status, GONE).start_again() == []
 
 
-async def test_another_default_model_changes_nothing_about_what_was_decided():
+async def test_a_new_default_model_does_not_change_a_stored_decision():
     """The event names no model, and the default is another by now: the run is sent with the model it was decided with."""
     other = replace(PINNED, pins=PINNED.pins.model_copy(update={"run_id": UUID(int=9), "model_version": "other"}))
     starting = Starting.beside("queued", PINNED)
@@ -94,7 +94,7 @@ async def test_another_default_model_changes_nothing_about_what_was_decided():
 
 
 @pytest.mark.parametrize("decided", [True, False])
-async def test_a_low_request_that_was_decided_does_not_wait_for_itself(monkeypatch, decided):
+async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decided):
     """The limit is reached by jobs decided before a kill: theirs are sent, or nothing would ever make room; new ones wait."""
     looked = []
 

@@ -59,11 +59,11 @@ async def worker(kafka, topics) -> Callable[[], Worker]:
 def put(send, topics):
     """Names a run in its partition of the results topic."""
 
-    async def one(run_id: UUID) -> None:
+    async def send_record(run_id: UUID) -> None:
         text = str(run_id)
         await send(topics.results, text.encode(), partition=topics.results_partition(text), key=text.encode())
 
-    return one
+    return send_record
 
 
 async def read_changelog(kafka, topics) -> list[tuple[int, bytes, bytes | None]]:
@@ -73,11 +73,11 @@ async def read_changelog(kafka, topics) -> list[tuple[int, bytes, bytes | None]]
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
-        found: list[tuple[int, bytes, bytes | None]] = []
+        changes: list[tuple[int, bytes, bytes | None]] = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             for tp, records in (await consumer.getmany(timeout_ms=500)).items():
-                found += [(tp.partition, record.key, record.value) for record in records]
-    return found
+                changes += [(tp.partition, record.key, record.value) for record in records]
+    return changes
 
 
 async def test_confirmed_waits_until_the_brokers_have_every_change(stack, worker, start, put, topics, kafka):
@@ -114,12 +114,12 @@ async def test_confirmed_waits_until_the_brokers_have_every_change(stack, worker
         assert [state.run_id for state in stored] == [str(run_id)]
 
 
-def held(own: Worker, topics) -> set[int]:
+def assigned(own: Worker, topics) -> set[int]:
     """Partitions of which the store holds keys."""
     return {topics.results_partition(key.decode().partition("/")[0]) for key in own.runs._table.data}
 
 
-async def test_keys_of_lost_partitions_are_forgotten_and_found_again(worker, start, put, topics, kafka):
+async def test_keys_of_lost_partitions_are_forgotten_and_recovered(worker, start, put, topics, kafka):
     """Who loses a partition forgets its runs without a tombstone; its new owner has them, and so has who gets it back."""
     ids = [uuid4() for _ in range(12)]
     by_partition = {number: {str(run) for run in ids if topics.results_partition(str(run)) == number} for number in (0, 1)}
@@ -133,7 +133,7 @@ async def test_keys_of_lost_partitions_are_forgotten_and_found_again(worker, sta
 
     def has_its_own(each: Worker) -> bool:
         expected = set().union(*(by_partition[number] for number in each.partitions))
-        return held(each, topics) == each.partitions and set(each.runs.active) == expected
+        return assigned(each, topics) == each.partitions and set(each.runs.active) == expected
 
     async with running(other.app):
         await until(lambda: len(own.partitions) == len(other.partitions) == 1 and own.partitions != other.partitions)

@@ -57,11 +57,11 @@ def test_an_outdated_state_is_written_over(recovered, monkeypatch):
     written = []
     monkeypatch.setattr(ConfirmedTable, "send_changelog", lambda _, partition, key, value, **__: written.append((partition, key, value)))
     runs = recovered(state(5), state(9), state(6))
-    runs._table.write_again(lambda key: 3)
+    runs._table.rewrite_outdated(lambda key: 3)
     assert written == [(3, RUN.encode(), state(9)[1])]
-    runs._table.write_again(lambda key: 3)
-    recovered(state(5), state(9), state(6), state(11))._table.write_again(lambda key: 3)
-    recovered(state(9), state(6), (RUN, None))._table.write_again(lambda key: 3)
+    runs._table.rewrite_outdated(lambda key: 3)
+    recovered(state(5), state(9), state(6), state(11))._table.rewrite_outdated(lambda key: 3)
+    recovered(state(9), state(6), (RUN, None))._table.rewrite_outdated(lambda key: 3)
     assert len(written) == 1
 
 

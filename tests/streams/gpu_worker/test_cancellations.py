@@ -23,7 +23,7 @@ def cancelled(attempt: int, run_id: UUID = RUN) -> bytes:
     return Cancelled(run_id=run_id, attempt=attempt, reason="failed").to_bytes()
 
 
-async def test_what_was_cancelled_before_is_known_at_once(topic, kafka, send):
+async def test_earlier_cancellations_are_known_at_once(topic, kafka, send):
     """Entering reads the topic whole: attempts up to the cancelled one are covered, later ones and other runs are not."""
     await send(topic, cancelled(2))
     await send(topic, b"no record")
@@ -33,7 +33,7 @@ async def test_what_was_cancelled_before_is_known_at_once(topic, kafka, send):
         assert not cancellations.covers(work(run_id=UUID(int=99)))
 
 
-async def test_what_is_cancelled_later_is_followed(topic, kafka, send):
+async def test_later_cancellations_are_noticed(topic, kafka, send):
     """Without a group, and past records that cannot be read."""
     async with Cancellations(kafka, topic) as cancellations:
         assert not cancellations.covers(work())
@@ -49,7 +49,7 @@ async def test_a_missing_topic_is_named(kafka):
             pass
 
 
-async def test_suspects_are_known_by_run_attempt_and_span(topic, kafka, send):
+async def test_quarantined_spans_are_known_by_run_attempt_and_span(topic, kafka, send):
     """A span that is to be worked on alone is that one, of that attempt, and is not cancelled."""
     await send(topic, QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes())
     async with Cancellations(kafka, topic) as cancellations:

@@ -60,7 +60,7 @@ async def test_weights_are_fetched_once(stored, tmp_path: Path) -> None:
     assert stored.count == 1
 
 
-async def test_several_may_fill_a_folder_at_once(stored, tmp_path: Path) -> None:
+async def test_several_caches_may_share_a_folder(stored, tmp_path: Path) -> None:
     """Two caches that fetch the same model at the same time both end with whole weights, and no partial file stays."""
     sha256 = await push(stored, "v1", b"weights" * 100_000)
     caches = [ModelCache(stored, tmp_path) for _ in range(4)]
@@ -89,7 +89,7 @@ async def test_damaged_weights_of_the_store_are_not_kept(stored, tmp_path: Path,
     assert names(tmp_path) == set()
 
 
-async def test_the_last_used_models_are_kept(stored, tmp_path: Path) -> None:
+async def test_the_most_recently_used_models_are_kept(stored, tmp_path: Path) -> None:
     """Beyond the number that is kept, the least recently used goes, not the first fetched; what is not the cache's stays."""
     (tmp_path / "notes.txt").write_text("not a model")
     cache = ModelCache(stored, tmp_path)
@@ -102,7 +102,7 @@ async def test_the_last_used_models_are_kept(stored, tmp_path: Path) -> None:
     assert names(tmp_path) == {"notes.txt", *hashes} - {hashes[1]}
 
 
-async def test_what_a_killed_process_left_is_cleared_away(stored, tmp_path: Path) -> None:
+async def test_stale_partial_files_are_removed(stored, tmp_path: Path) -> None:
     """A partial file goes when it is old; one that somebody may be writing stays."""
     old, fresh = (tmp_path / f".{letter * 64}.7-00.partial" for letter in "ab")
     for path in (old, fresh):
@@ -113,11 +113,11 @@ async def test_what_a_killed_process_left_is_cleared_away(stored, tmp_path: Path
     assert fresh.exists()
 
 
-async def test_a_version_that_stands_for_other_weights_is_refused(stored, tmp_path: Path) -> None:
+async def test_a_version_with_other_weights_is_refused(stored, tmp_path: Path) -> None:
     """A run computes with the weights it was admitted with, or not at all: both hashes are named."""
-    found = await push(stored, "v1", b"new weights")
+    manifest = await push(stored, "v1", b"new weights")
     admitted = sha256_of(b"old weights")
-    with pytest.raises(CheckpointError, match=f"model v1 has SHA-256 {found} in the store, the run was admitted with {admitted}"):
+    with pytest.raises(CheckpointError, match=f"model v1 has SHA-256 {manifest} in the store, the run was admitted with {admitted}"):
         await ModelCache(stored, tmp_path).weights("v1", admitted)
 
 
@@ -131,7 +131,7 @@ async def test_a_model_that_was_removed_is_unknown_unless_cached(stored, tmp_pat
         await ModelCache(stored, tmp_path / "other").weights("v1", sha256)
 
 
-async def test_a_folder_that_cannot_be_written_is_this_machines_fault(stored, tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_a_configuration_error(stored, tmp_path: Path) -> None:
     """It is a matter of configuration, so that no run fails for it; the setting is named."""
     (tmp_path / "file").touch()
     sha256 = await push(stored, "v1", b"weights")
@@ -155,12 +155,12 @@ async def test_the_catalogue_knows_the_built_in_model_and_the_stored_ones(stored
     assert (builtin.version, builtin.checkpoint_sha256) == (builtin_model_version(), builtin_checkpoint_sha256())
 
 
-async def test_an_unknown_version_is_told_with_those_there_are(stored) -> None:
+async def test_an_unknown_version_error_lists_the_known_ones(stored) -> None:
     """The message lists every stored version and the built-in one."""
     for version in ("mrn0fkfd", "another-2"):
         await push(stored, version, version.encode())
-    with pytest.raises(UnknownModelError) as told:
+    with pytest.raises(UnknownModelError) as raised:
         await ModelCatalog(stored).resolve("mrn0fkfe")
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"model mrn0fkfe is not in the store; there are: another-2, mrn0fkfd, and the built-in {builtin_model_version()}"
     )

@@ -36,44 +36,44 @@ def predictor(health: Health, tmp_path: Path) -> Iterator[SpanPredictor]:
 class Weights:
     """Brings a file, or the error that it holds, and counts how often it was asked."""
 
-    def __init__(self, found: Path | Exception) -> None:
-        self.found, self.asked = found, 0
+    def __init__(self, result: Path | Exception) -> None:
+        self.result, self.calls = result, 0
 
     async def __call__(self) -> Path:
-        self.asked += 1
-        if isinstance(self.found, Exception):
-            raise self.found
-        return self.found
+        self.calls += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
 
 async def load(predictor: SpanPredictor, weights: Weights, sha256: str = BROKEN) -> None:
     await predictor.load("v1", sha256, Precision.FLOAT32, weights)
 
 
-async def test_it_is_not_tried_again_at_once(predictor: SpanPredictor, health: Health) -> None:
+async def test_a_failed_load_is_not_retried_at_once(predictor: SpanPredictor, health: Health) -> None:
     """Whoever asks shortly after gets the same error without another try; readiness and a metric tell of it."""
     weights = Weights(CheckpointError("entry x is missing"))
     for _ in range(3):
         with pytest.raises(ModelLoadError, match="model v1 does not load: entry x is missing"):
             await load(predictor, weights)
-    assert weights.asked == 1
+    assert weights.calls == 1
     assert health.faults() == []
-    (said,) = health.waits()
-    assert said.startswith("model: model v1 does not load: entry x is missing; retried in ")
+    (reason,) = health.waits()
+    assert reason.startswith("model: model v1 does not load: entry x is missing; retried in ")
     assert REGISTRY.get_sample_value("extents_models_suspended") == 1
 
 
-async def test_it_is_tried_again_later(predictor: SpanPredictor, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_load_is_retried_later(predictor: SpanPredictor, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
     """When its time has come it is tried, and once it loads nothing is left of the trouble; both are logged."""
     monkeypatch.setattr(model_load_breaker, "FIRST_PAUSE_SECONDS", 0.01)
     sha256 = builtin_checkpoint_sha256()
     with structlog.testing.capture_logs() as logs:
-        with pytest.raises(ModelLoadError) as told:
+        with pytest.raises(ModelLoadError) as raised:
             await load(predictor, Weights(CheckpointError("gone")), sha256)
-        await asyncio.sleep(told.value.retry_seconds)
+        await asyncio.sleep(raised.value.retry_seconds)
         await load(predictor, Weights(builtin_checkpoint_path()), sha256)
     events = [entry["event"] for entry in logs if entry["event"].startswith("model.")]
-    assert events == ["model.suspended", "model.loaded", "model.loads_again"]
+    assert events == ["model.suspended", "model.loaded", "model.recovered"]
     assert health.waits() == []
     assert REGISTRY.get_sample_value("extents_models_suspended") == 0
 
@@ -85,13 +85,13 @@ def test_the_pause_doubles_to_a_minute() -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 60, MAX_PAUSE_SECONDS]
 
 
-async def test_weights_other_than_admitted_are_its_trouble_too(predictor: SpanPredictor) -> None:
+async def test_weights_other_than_admitted_suspend_the_model(predictor: SpanPredictor) -> None:
     """A file that loads, with another hash than the run's, is one that does not load."""
     with pytest.raises(ModelLoadError, match="the run was admitted with abab"):
         await load(predictor, Weights(builtin_checkpoint_path()))
 
 
-async def test_a_fault_of_this_machine_is_none_of_the_model(predictor: SpanPredictor, health: Health) -> None:
+async def test_a_fault_of_this_machine_does_not_suspend_the_model(predictor: SpanPredictor, health: Health) -> None:
     """What a setting must mend ends the process as ever, and the model is not left alone for it."""
     with pytest.raises(ConfigurationError, match="folder"):
         await load(predictor, Weights(ConfigurationError("the folder cannot be written")))
@@ -102,15 +102,15 @@ async def test_models_that_are_loaded_do_not_wait_for_one_that_is_fetched(predic
     """While the weights of one model are on their way, another that is loaded is there at once."""
     version, sha256 = builtin_model_version(), builtin_checkpoint_sha256()
     loaded = await predictor.load(version, sha256, Precision.FLOAT32, Weights(builtin_checkpoint_path()))
-    asked, never = asyncio.Event(), asyncio.Event()
+    started, never = asyncio.Event(), asyncio.Event()
 
     async def on_the_way() -> Path:
-        asked.set()
+        started.set()
         await never.wait()
         raise AssertionError
 
     fetching = asyncio.create_task(predictor.load("v1", BROKEN, Precision.FLOAT32, on_the_way))
-    await asked.wait()
+    await started.wait()
     async with asyncio.timeout(60):
         assert await predictor.load(version, sha256, Precision.FLOAT32, Weights(RuntimeError("not asked for"))) is loaded
     fetching.cancel()

@@ -24,14 +24,14 @@ LAYOUT = Layout(Anchor.CENTER, 0, 0, 64, 28, 64, 36, b"")
 @pytest.fixture
 def versions(tmp_path: Path) -> list[tuple[str, str, Path]]:
     """Models with weights of their own: version, SHA-256 and file."""
-    found = []
+    results = []
     with safe_open(builtin_checkpoint_path(), "pt") as stored:
         metadata, state = stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no dict
     for number in range(MODELS_LOADED_AT_ONCE + 1):
         path = tmp_path / f"v{number}.safetensors"
         save_file({**state, "classify.bias": state["classify.bias"] * (1 + number)}, path, metadata)
-        found.append((f"v{number}", read_checkpoint(path).sha256, path))
-    return found
+        results.append((f"v{number}", read_checkpoint(path).sha256, path))
+    return results
 
 
 @pytest.fixture
@@ -54,17 +54,17 @@ async def load(predictor: SpanPredictor, version: tuple[str, str, Path], fetched
 
 async def test_two_versions_side_by_side(predictor: SpanPredictor, versions: list[tuple[str, str, Path]]):
     """Spans of two models may alternate: each gets its own model's answer, and neither is loaded again."""
-    frames, fetched, found = random_frames(3, 28, 64), [], []
+    frames, fetched, results = random_frames(3, 28, 64), [], []
     for version in (*versions[:2], *versions[:2]):
         model = await load(predictor, version, fetched)
-        found.append((await predictor.predict(model, work(video_id=uuid4()), LAYOUT, frames)).probabilities)
+        results.append((await predictor.predict(model, work(video_id=uuid4()), LAYOUT, frames)).probabilities)
     assert fetched == ["v0", "v1"]
-    assert (found[0] == found[2]).all()
-    assert (found[1] == found[3]).all()
-    assert not np.allclose(found[0], found[1])
+    assert (results[0] == results[2]).all()
+    assert (results[1] == results[3]).all()
+    assert not np.allclose(results[0], results[1])
 
 
-async def test_the_least_recently_used_is_given_up(predictor: SpanPredictor, versions: list[tuple[str, str, Path]]):
+async def test_the_least_recently_used_model_is_unloaded(predictor: SpanPredictor, versions: list[tuple[str, str, Path]]):
     """As many as the device is given stay loaded; whoever comes beyond takes the place of the one that was used longest ago."""
     fetched: list[str] = []
     for version in (*versions[:-1], versions[0], versions[-1], versions[0], versions[1]):

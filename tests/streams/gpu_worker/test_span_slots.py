@@ -25,7 +25,7 @@ class Holder:
 
     def __init__(
         self,
-        room: SpanSlots,
+        slots: SpanSlots,
         assignment: Assignment,
         priority: Priority,
         order: list["Holder"],
@@ -37,15 +37,15 @@ class Holder:
         self.inside = self.has_bytes = self.has_device = False
         self._leave = asyncio.Event()
         self._order = order
-        self.task = asyncio.create_task(self._run(room, assignment))
+        self.task = asyncio.create_task(self._run(slots, assignment))
 
-    async def _run(self, room: SpanSlots, assignment: Assignment) -> None:
-        async with room.slot(self.priority, assignment, alone=self.alone) as place:
+    async def _run(self, slots: SpanSlots, assignment: Assignment) -> None:
+        async with slots.slot(self.priority, assignment, alone=self.alone) as slot:
             self.inside = True
             self._order.append(self)
-            place.count_fetched(self.fetched_bytes)
+            slot.count_fetched(self.fetched_bytes)
             if self.size_bytes:
-                await place.take_frames(self.size_bytes, assignment)
+                await slot.reserve_frames(self.size_bytes, assignment)
                 self.has_bytes = True
             await self._leave.wait()
         self.inside = self.has_bytes = False
@@ -66,8 +66,8 @@ async def enter(assignment):
     holders: list[Holder] = []
     order: list[Holder] = []
 
-    def make(room: SpanSlots, priority: Priority = HIGH, size_bytes: int = 0, fetched_bytes: int = 0, *, alone: bool = False) -> Holder:
-        holder = Holder(room, assignment, priority, order, size_bytes, fetched_bytes, alone)
+    def make(slots: SpanSlots, priority: Priority = HIGH, size_bytes: int = 0, fetched_bytes: int = 0, *, alone: bool = False) -> Holder:
+        holder = Holder(slots, assignment, priority, order, size_bytes, fetched_bytes, alone)
         holders.append(holder)
         return holder
 
@@ -78,10 +78,10 @@ async def enter(assignment):
     await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
 
 
-async def test_no_more_spans_are_held_than_there_are_places(enter):
+async def test_no_more_spans_are_held_than_there_are_slots(enter):
     """A fourth span waits until one of three has left."""
-    room = SpanSlots(3, 1000)
-    first, second, third, fourth = (enter(room) for _ in range(4))
+    slots = SpanSlots(3, 1000)
+    first, second, third, fourth = (enter(slots) for _ in range(4))
     await settle()
     assert [holder.inside for holder in (first, second, third, fourth)] == [True, True, True, False]
     await second.leave()
@@ -89,13 +89,13 @@ async def test_no_more_spans_are_held_than_there_are_places(enter):
     assert fourth.inside
 
 
-async def test_low_priority_leaves_one_place_free(enter):
+async def test_low_priority_leaves_one_slot_free(enter):
     """Of three places low spans take two, so that a high one can be fetched at once."""
-    room = SpanSlots(3, 1000)
-    low = [enter(room, LOW) for _ in range(3)]
+    slots = SpanSlots(3, 1000)
+    low = [enter(slots, LOW) for _ in range(3)]
     await settle()
     assert [holder.inside for holder in low] == [True, True, False]
-    high = enter(room, HIGH)
+    high = enter(slots, HIGH)
     await settle()
     assert high.inside
     await low[0].leave()
@@ -106,35 +106,35 @@ async def test_low_priority_leaves_one_place_free(enter):
     assert low[2].inside
 
 
-async def test_with_one_place_low_priority_can_work_at_all(enter):
+async def test_low_priority_can_use_the_only_slot(enter):
     """A worker of one place gives it to low priority when nobody else wants it."""
-    room = SpanSlots(1, 1000)
-    low = enter(room, LOW)
+    slots = SpanSlots(1, 1000)
+    low = enter(slots, LOW)
     await settle()
     assert low.inside
 
 
 async def test_low_priority_waits_while_high_waits(enter):
     """A place that becomes free goes to the high span that waits, though a low one has waited longer."""
-    room = SpanSlots(2, 1000)
-    held = [enter(room, HIGH), enter(room, HIGH)]
-    low = enter(room, LOW)
+    slots = SpanSlots(2, 1000)
+    holders = [enter(slots, HIGH), enter(slots, HIGH)]
+    low = enter(slots, LOW)
     await settle()
-    high = enter(room, HIGH)
+    high = enter(slots, HIGH)
     await settle()
-    await held[0].leave()
+    await holders[0].leave()
     await settle()
     assert (high.inside, low.inside) == (True, False)
-    await held[1].leave()
+    await holders[1].leave()
     await high.leave()
     await settle()
     assert low.inside
 
 
-async def test_equals_go_in_the_order_they_came(enter):
+async def test_equal_priorities_are_served_in_order(enter):
     """Among spans of one priority the one that has waited longest is next."""
-    room = SpanSlots(1, 1000)
-    holders = [enter(room) for _ in range(5)]
+    slots = SpanSlots(1, 1000)
+    holders = [enter(slots) for _ in range(5)]
     for holder in holders:
         await settle()
         assert holder.inside
@@ -142,45 +142,45 @@ async def test_equals_go_in_the_order_they_came(enter):
     assert enter.order == holders
 
 
-async def test_a_span_that_must_be_alone_is_held_with_no_other(enter):
+async def test_a_quarantined_span_is_held_alone(enter):
     """It waits until all have left, keeps those out that come after it, and lets nobody in beside it."""
-    room = SpanSlots(3, 1000)
-    held = [enter(room), enter(room, LOW)]
+    slots = SpanSlots(3, 1000)
+    holders = [enter(slots), enter(slots, LOW)]
     await settle()
-    suspect = enter(room, alone=True)
+    quarantined = enter(slots, alone=True)
     await settle()
-    later = enter(room)
-    await held[0].leave()
+    later = enter(slots)
+    await holders[0].leave()
     await settle()
-    assert (suspect.inside, later.inside) == (False, False)
-    await held[1].leave()
+    assert (quarantined.inside, later.inside) == (False, False)
+    await holders[1].leave()
     await settle()
-    assert (suspect.inside, later.inside) == (True, False)
-    await suspect.leave()
+    assert (quarantined.inside, later.inside) == (True, False)
+    await quarantined.leave()
     await settle()
     assert later.inside
 
 
-async def test_a_low_span_that_must_be_alone_holds_up_no_high_one(enter):
+async def test_a_quarantined_low_span_does_not_delay_high_priority(enter):
     """High priority goes first as ever; another low one does not overtake it."""
-    room = SpanSlots(3, 1000)
-    held = enter(room, LOW)
+    slots = SpanSlots(3, 1000)
+    holders = enter(slots, LOW)
     await settle()
-    suspect = enter(room, LOW, alone=True)
+    quarantined = enter(slots, LOW, alone=True)
     await settle()
-    high, low = enter(room, HIGH), enter(room, LOW)
+    high, low = enter(slots, HIGH), enter(slots, LOW)
     await settle()
-    assert (suspect.inside, high.inside, low.inside) == (False, True, False)
-    await held.leave()
+    assert (quarantined.inside, high.inside, low.inside) == (False, True, False)
+    await holders.leave()
     await high.leave()
     await settle()
-    assert (suspect.inside, low.inside) == (True, False)
+    assert (quarantined.inside, low.inside) == (True, False)
 
 
-async def test_bytes_are_bounded_and_given_back(enter):
+async def test_bytes_are_bounded_and_released(enter):
     """A span whose frames do not fit waits until another has left."""
-    room = SpanSlots(3, 100)
-    first, second = enter(room, size_bytes=60), enter(room, size_bytes=60)
+    slots = SpanSlots(3, 100)
+    first, second = enter(slots, size_bytes=60), enter(slots, size_bytes=60)
     await settle()
     assert (first.has_bytes, second.has_bytes) == (True, False)
     await first.leave()
@@ -188,12 +188,12 @@ async def test_bytes_are_bounded_and_given_back(enter):
     assert second.has_bytes
 
 
-async def test_a_span_larger_than_all_room_is_let_in_alone(enter):
+async def test_a_span_above_the_byte_limit_is_admitted_alone(enter):
     """It would never be predicted otherwise; no other span's frames are held beside it."""
-    room = SpanSlots(3, 100)
-    large = enter(room, size_bytes=500)
+    slots = SpanSlots(3, 100)
+    large = enter(slots, size_bytes=500)
     await settle()
-    small = enter(room, size_bytes=1)
+    small = enter(slots, size_bytes=1)
     await settle()
     assert (large.has_bytes, small.has_bytes) == (True, False)
     await large.leave()
@@ -201,17 +201,17 @@ async def test_a_span_larger_than_all_room_is_let_in_alone(enter):
     assert small.has_bytes
 
 
-async def test_small_spans_do_not_keep_a_large_one_out(enter):
+async def test_small_spans_do_not_starve_a_large_one(enter):
     """Bytes are given in the order of asking, so that a large span gets its turn however many small ones come."""
-    room = SpanSlots(3, 100)
-    held = enter(room, size_bytes=40)
+    slots = SpanSlots(3, 100)
+    holders = enter(slots, size_bytes=40)
     await settle()
-    large = enter(room, size_bytes=90)
+    large = enter(slots, size_bytes=90)
     await settle()
-    later = enter(room, size_bytes=40)
+    later = enter(slots, size_bytes=40)
     await settle()
     assert (large.has_bytes, later.has_bytes) == (False, False)
-    await held.leave()
+    await holders.leave()
     await settle()
     assert large.has_bytes
     await large.leave()
@@ -219,35 +219,35 @@ async def test_small_spans_do_not_keep_a_large_one_out(enter):
     assert later.has_bytes
 
 
-async def test_high_priority_goes_first_for_bytes_too(enter):
+async def test_high_priority_gets_bytes_first(enter):
     """A low span that waits for room with its frames does not hold up a high one."""
-    room = SpanSlots(4, 100)
-    held = enter(room, size_bytes=60)
+    slots = SpanSlots(4, 100)
+    holders = enter(slots, size_bytes=60)
     await settle()
-    low, high = enter(room, LOW, size_bytes=90), enter(room, HIGH, size_bytes=40)
+    low, high = enter(slots, LOW, size_bytes=90), enter(slots, HIGH, size_bytes=40)
     await settle()
     assert (low.has_bytes, high.has_bytes) == (False, True)
-    await held.leave()
+    await holders.leave()
     await high.leave()
     await settle()
     assert low.has_bytes
 
 
-async def test_what_was_fetched_counts_too(enter):
+async def test_fetched_chunks_count_as_well(enter):
     """Frames wait for room that others' chunks take; and where all room is taken, nobody begins to fetch."""
-    room = SpanSlots(3, 100)
-    first, second = enter(room, size_bytes=50, fetched_bytes=10), enter(room, size_bytes=30, fetched_bytes=20)
+    slots = SpanSlots(3, 100)
+    first, second = enter(slots, size_bytes=50, fetched_bytes=10), enter(slots, size_bytes=30, fetched_bytes=20)
     await settle()
     assert (first.has_bytes, second.has_bytes) == (True, False)
-    third = enter(room, fetched_bytes=20)
+    third = enter(slots, fetched_bytes=20)
     await settle()
     assert third.inside
     await third.leave()
     await first.leave()
-    full = enter(room, fetched_bytes=50)
+    full = enter(slots, fetched_bytes=50)
     await settle()
     assert (second.has_bytes, full.inside) == (True, True)
-    late = enter(room)
+    late = enter(slots)
     await settle()
     assert not late.inside
     await full.leave()
@@ -255,10 +255,10 @@ async def test_what_was_fetched_counts_too(enter):
     assert late.inside
 
 
-async def test_spans_whose_chunks_take_all_room_do_not_wait_for_each_other(enter):
+async def test_spans_whose_chunks_fill_the_limit_do_not_deadlock(enter):
     """One of them is let in, however large it is: all would wait for ever otherwise."""
-    room = SpanSlots(3, 100)
-    spans = [enter(room, size_bytes=10, fetched_bytes=90) for _ in range(3)]
+    slots = SpanSlots(3, 100)
+    spans = [enter(slots, size_bytes=10, fetched_bytes=90) for _ in range(3)]
     await settle()
     assert [span.has_bytes for span in spans] == [True, False, False]
     for n in range(2):
@@ -267,12 +267,12 @@ async def test_spans_whose_chunks_take_all_room_do_not_wait_for_each_other(enter
         assert spans[n + 1].has_bytes
 
 
-async def test_a_span_that_gives_up_waiting_for_bytes_lets_the_next_ask(enter):
+async def test_a_span_that_stops_waiting_for_bytes_unblocks_the_next(enter):
     """A waiting span that is cancelled does not block those behind it."""
-    room = SpanSlots(3, 100)
-    enter(room, size_bytes=50)
+    slots = SpanSlots(3, 100)
+    enter(slots, size_bytes=50)
     await settle()
-    large, small = enter(room, size_bytes=90), enter(room, size_bytes=40)
+    large, small = enter(slots, size_bytes=90), enter(slots, size_bytes=40)
     await settle()
     large.task.cancel()
     await settle()
@@ -280,9 +280,9 @@ async def test_a_span_that_gives_up_waiting_for_bytes_lets_the_next_ask(enter):
 
 
 async def use_device(
-    room: SpanSlots, assignment: Assignment, priority: Priority, turns: list[Priority], until: asyncio.Event | None = None
+    slots: SpanSlots, assignment: Assignment, priority: Priority, turns: list[Priority], until: asyncio.Event | None = None
 ) -> None:
-    async with room.device(priority, assignment):
+    async with slots.device(priority, assignment):
         turns.append(priority)
         if until is not None:
             await until.wait()
@@ -290,10 +290,10 @@ async def use_device(
 
 async def test_the_device_serves_one_at_a_time_high_first(assignment):
     """While one computes all wait, and of those that wait the high ones are next, in the order they came."""
-    room, turns, over = SpanSlots(3, 1000), [], asyncio.Event()
-    first = asyncio.create_task(use_device(room, assignment, LOW, turns, over))
+    slots, turns, over = SpanSlots(3, 1000), [], asyncio.Event()
+    first = asyncio.create_task(use_device(slots, assignment, LOW, turns, over))
     await settle()
-    others = [asyncio.create_task(use_device(room, assignment, priority, turns)) for priority in (LOW, HIGH, LOW, HIGH)]
+    others = [asyncio.create_task(use_device(slots, assignment, priority, turns)) for priority in (LOW, HIGH, LOW, HIGH)]
     await settle()
     assert turns == [LOW]
     over.set()
@@ -301,14 +301,14 @@ async def test_the_device_serves_one_at_a_time_high_first(assignment):
     assert turns == [LOW, HIGH, HIGH, LOW, LOW]
 
 
-async def test_an_error_in_a_span_frees_what_it_held(assignment):
+async def test_an_error_in_a_span_releases_its_slot(assignment):
     """Slot, bytes and device are given back however a span ends."""
-    room = SpanSlots(1, 100)
+    slots = SpanSlots(1, 100)
 
     async def fails() -> None:
-        async with room.slot(HIGH, assignment) as place:
-            await place.take_frames(100, assignment)
-            async with room.device(HIGH, assignment):
+        async with slots.slot(HIGH, assignment) as slot:
+            await slot.reserve_frames(100, assignment)
+            async with slots.device(HIGH, assignment):
                 raise RuntimeError("broken")
 
     for _ in range(3):
@@ -316,9 +316,9 @@ async def test_an_error_in_a_span_frees_what_it_held(assignment):
             await asyncio.wait_for(fails(), 5)
 
 
-async def test_every_wait_ends_with_the_tenure(assignment):
+async def test_every_wait_ends_with_the_assignment(assignment):
     """A rebalance lets all go that wait: for a place, for bytes, for the device; and those who come later do not begin."""
-    room, ended = SpanSlots(2, 100), []
+    slots, ended = SpanSlots(2, 100), []
 
     async def waits(coroutine) -> None:
         with pytest.raises(AssignmentRevoked):
@@ -326,15 +326,15 @@ async def test_every_wait_ends_with_the_tenure(assignment):
         ended.append(True)
 
     async def take(priority: Priority) -> None:
-        async with room.slot(priority, assignment):
+        async with slots.slot(priority, assignment):
             raise AssertionError("there was no place")
 
-    async with AsyncExitStack() as held:
-        place = await held.enter_async_context(room.slot(HIGH, assignment))
-        other = await held.enter_async_context(room.slot(HIGH, assignment))
-        await place.take_frames(100, assignment)
-        await held.enter_async_context(room.device(HIGH, assignment))
-        waiting = [take(HIGH), take(LOW), other.take_frames(1, assignment), use_device(room, assignment, HIGH, [])]
+    async with AsyncExitStack() as holders:
+        slot = await holders.enter_async_context(slots.slot(HIGH, assignment))
+        other = await holders.enter_async_context(slots.slot(HIGH, assignment))
+        await slot.reserve_frames(100, assignment)
+        await holders.enter_async_context(slots.device(HIGH, assignment))
+        waiting = [take(HIGH), take(LOW), other.reserve_frames(1, assignment), use_device(slots, assignment, HIGH, [])]
         tasks = [asyncio.create_task(waits(coroutine)) for coroutine in waiting]
         await settle()
         assert not ended
@@ -342,8 +342,8 @@ async def test_every_wait_ends_with_the_tenure(assignment):
         await asyncio.gather(*tasks)
         await waits(take(HIGH))
     later = Assignment(2)
-    async with room.slot(LOW, later) as place, room.device(LOW, later):
-        await place.take_frames(100, later)
+    async with slots.slot(LOW, later) as slot, slots.device(LOW, later):
+        await slot.reserve_frames(100, later)
 
 
 @given(
@@ -355,11 +355,11 @@ async def test_every_wait_ends_with_the_tenure(assignment):
     ),
 )
 @settings(deadline=None)
-def test_all_get_through_within_the_limits(places, wishes):
+def test_all_spans_finish_within_the_limits(slot_count, wishes):
     """Whatever comes, limits hold at every moment, no two hold the device, who must be alone is, and everybody has a turn."""
 
     async def scenario() -> None:
-        room, assignment = SpanSlots(places, 100), Assignment(1)
+        slots, assignment = SpanSlots(slot_count, 100), Assignment(1)
         inside: list[bool] = []
         fetched: dict[int, int] = {}
         frames: dict[int, int] = {}
@@ -370,19 +370,19 @@ def test_all_get_through_within_the_limits(places, wishes):
             nonlocal computing, served
             for _ in range(rests):
                 await asyncio.sleep(0)
-            async with room.slot(priority, assignment, alone=alone) as place:
+            async with slots.slot(priority, assignment, alone=alone) as slot:
                 inside.append(alone)
-                assert len(inside) <= (1 if any(inside) else places)
+                assert len(inside) <= (1 if any(inside) else slot_count)
                 for _ in range(rests):
                     await asyncio.sleep(0)
-                place.count_fetched(fetched_bytes)
+                slot.count_fetched(fetched_bytes)
                 fetched[n] = fetched_bytes
                 counted = set(fetched)  # what others fetch while this one waits is counted without asking
-                await place.take_frames(size_bytes, assignment)
+                await slot.reserve_frames(size_bytes, assignment)
                 frames[n] = size_bytes
-                held = sum(fetched[other] for other in counted & fetched.keys()) + sum(frames.values())
-                assert held <= 100 or len(frames) == 1
-                async with room.device(priority, assignment):
+                holders = sum(fetched[other] for other in counted & fetched.keys()) + sum(frames.values())
+                assert holders <= 100 or len(frames) == 1
+                async with slots.device(priority, assignment):
                     computing += 1
                     assert computing == 1
                     await asyncio.sleep(0)

@@ -26,22 +26,26 @@ def test_clients_and_faust_log_in_alike(protocol: str, mechanism: str) -> None:
     options = client_options(settings)
     credentials = faust_credentials(settings)
     faust = {"security_protocol": "PLAINTEXT"} if credentials is None else credentials_to_aiokafka_auth(credentials, "SSL")
-    for given in (options, faust):
-        assert given["security_protocol"] == protocol
-        context = given.get("ssl_context")
+    for client in (options, faust):
+        assert client["security_protocol"] == protocol
+        context = client.get("ssl_context")
         if protocol.endswith("SSL"):
             assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
             assert context.get_ca_certs()
         else:
             assert context is None
         if protocol.startswith("SASL"):
-            assert (given["sasl_mechanism"], given["sasl_plain_username"], given["sasl_plain_password"]) == (mechanism, "extents", "secret")
+            assert (client["sasl_mechanism"], client["sasl_plain_username"], client["sasl_plain_password"]) == (
+                mechanism,
+                "extents",
+                "secret",
+            )
         else:
-            assert "sasl_plain_password" not in given
+            assert "sasl_plain_password" not in client
 
 
 @pytest.mark.parametrize("build", [client_options, faust_credentials])
-def test_what_is_missing_is_named(build, tmp_path) -> None:
+def test_a_missing_setting_is_named(build, tmp_path) -> None:
     """A login without its password, and a file of certificates that is none or not there."""
     with pytest.raises(ConfigurationError, match="KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"):
         build(kafka("SASL_PLAINTEXT", sasl_username="extents"))

@@ -110,6 +110,6 @@ async def _committed(kafka: KafkaSettings, group: str) -> list[int]:
     admin = AIOKafkaAdminClient(**client_options(kafka), request_timeout_ms=3_000)
     try:
         await admin.start()
-        return [place.offset for place in (await admin.list_consumer_group_offsets(group)).values()]
+        return [position.offset for position in (await admin.list_consumer_group_offsets(group)).values()]
     finally:
         await admin.close()

@@ -21,7 +21,7 @@ def test_the_original_is_kept(key, value, headers):
     assert {name: letter.headers[name] for name in headers} == headers
 
 
-def test_it_says_where_from_why_and_how_often():
+def test_headers_name_origin_reason_and_tries():
     """Origin, reason, error, tries and run stand in headers of their own."""
     letter = dead_letter(b"k", b"v", {"traceparent": b"t"}, ORIGIN, "span_failed", "chunk 7 is broken", 2, run_id="r")
     assert letter.headers == {
@@ -38,10 +38,10 @@ def test_it_says_where_from_why_and_how_often():
 @given(st.text(min_size=200, max_size=3000))
 def test_an_error_is_cut_at_1_kb_between_characters(error):
     """However long, it fits, and what is left can be read."""
-    told = dead_letter(None, b"", {}, ORIGIN, "poison", error, 0).headers["error"]
-    assert len(told) <= MAX_ERROR_BYTES
-    assert error.startswith(told.decode())
-    assert len(told) > min(len(error.encode()), MAX_ERROR_BYTES) - 4
+    header = dead_letter(None, b"", {}, ORIGIN, "poison", error, 0).headers["error"]
+    assert len(header) <= MAX_ERROR_BYTES
+    assert error.startswith(header.decode())
+    assert len(header) > min(len(error.encode()), MAX_ERROR_BYTES) - 4
 
 
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,100}", fullmatch=True), st.integers(0, 1000), st.integers(0, 2**62))
@@ -52,7 +52,7 @@ def test_an_origin_reads_back(topic, partition, offset):
 
 
 @pytest.mark.parametrize("text", [b"", b"topic", b"topic/1", b"topic/x/1", b"topic/1/-1", b"\xff/1/1"])
-def test_what_is_no_origin_is_refused(text):
+def test_a_malformed_origin_is_refused(text):
     """Headers are written by anybody: only one class of error comes of them."""
     with pytest.raises(ValueError, match="topic/partition/offset"):
         parse_origin(text)
@@ -61,8 +61,8 @@ def test_what_is_no_origin_is_refused(text):
 def test_headers_without_a_value_are_empty():
     """Kafka knows headers whose value is null; of a name that stands there twice the last counts."""
 
-    def headers(found) -> dict[str, bytes]:
-        return received_record(Message("t", 0, 0, 0.0, 0, found, None, b"", None)).headers
+    def headers(raw_headers) -> dict[str, bytes]:
+        return received_record(Message("t", 0, 0, 0.0, 0, raw_headers, None, b"", None)).headers
 
     assert headers([("a", None), ("b", b"1"), ("b", b"2")]) == {"a": b"", "b": b"2"}
     assert headers(None) == {}

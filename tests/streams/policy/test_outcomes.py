@@ -54,7 +54,7 @@ EVENTS = {
     "cancelled": lambda: outcomes.failed(RUN_IDENTITY, folded(started(), cancelled()), "not wanted"),
     "failed_late": lambda: outcomes.failed_late(RUN_IDENTITY, folded(started(), cancelled()), "gone", request(5), MS),
     "given_up": lambda: outcomes.failed(RUN_IDENTITY, folded(joined(5, 2), cancelled(2)), "went away"),
-    "found": lambda: outcomes.found(decode(InferenceCompleted, completion().value), request(5), MS),
+    "found": lambda: outcomes.deduplicated(decode(InferenceCompleted, completion().value), request(5), MS),
     "rejected": lambda: outcomes.rejected(rejection(request_id=UUID(int=9), video_id=UUID(int=3)), MS, b"k", TRACE),
     "refused": lambda: outcomes.rejected(rejection(), MS, b"as received", None),
 }
@@ -100,7 +100,7 @@ def test_ids_follow_from_run_attempt_and_outcome_or_request():
     assert EVENTS["failed_late"]().headers["ce_id"].decode() == str(request_event_id(UUID(int=1005), "failed"))
 
 
-def test_a_rejection_without_ids_is_named_by_its_place():
+def test_a_rejection_without_ids_is_named_by_its_origin():
     """Two undecodable records are two rejections, one read twice is one; its key is the one received."""
     here, there = (outcomes.rejected(rejection(source_offset=offset), MS, b"as received", None) for offset in (7, 8))
     assert here.headers["ce_id"] != there.headers["ce_id"]
@@ -114,7 +114,7 @@ def test_a_received_key_of_any_size_makes_an_event_that_can_be_sent():
     assert len(event.key) + len(event.value) < 10_000
 
 
-def test_completed_tells_what_was_computed():
+def test_a_completed_event_describes_the_run():
     """Where it is, what it is, what it cost, and whom it answers."""
     event = completion()
     body = decode(InferenceCompleted, event.value)
@@ -127,7 +127,7 @@ def test_completed_tells_what_was_computed():
     assert body.estimated_cost_usd == pytest.approx(4.5 / 3600 * 1.1)
 
 
-def test_found_is_the_earlier_run_for_another_request():
+def test_a_deduplicated_event_names_the_earlier_run():
     """An answer from an earlier run says so, and names the one request it answers."""
     body = decode(InferenceCompleted, EVENTS["found"]().value)
     assert body.deduplicated
@@ -135,7 +135,7 @@ def test_found_is_the_earlier_run_for_another_request():
     assert body.run_id == str(RUN)
 
 
-def test_failed_tells_why_and_how_far():
+def test_a_failed_event_has_reason_and_progress():
     """The reason, the spans done of those there were, and all whom it answers."""
     state = folded(started(), done(1), joined(1), failed(0, final=True))
     body = decode(InferenceFailed, outcomes.failed(RUN_IDENTITY, state, state.reason or "").value)
@@ -144,13 +144,13 @@ def test_failed_tells_why_and_how_far():
     assert [ref.request_id.int for ref in body.requests] == [1101, 1001]
 
 
-def test_a_cancelled_run_says_that_it_was_cancelled():
+def test_a_cancelled_run_is_announced_as_cancelled():
     """A cancellation is announced as a failure whose outcome is cancelled."""
     body = decode(InferenceFailed, EVENTS["cancelled"]().value)
     assert (body.outcome, body.reason) == (Outcome.CANCELLED, "not wanted")
 
 
-def test_trace_is_passed_on():
+def test_the_traceparent_is_passed_on():
     """The first traceparent among the requests goes with the outcome; without one there is no such header."""
     traced = request(101, traceparent=TRACE)
     state = folded(started(request=traced), joined(1), failed(0, final=True))

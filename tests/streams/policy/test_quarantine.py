@@ -1,16 +1,16 @@
 """Which spans are suspected of ending their workers."""
 
 from core.types import Outcome
-from streams.policy.quarantine import SUSPECT_TAKES, QuarantineNotice, decode_notice, quarantine_notice
+from streams.policy.quarantine import QUARANTINE_TAKES, QuarantineNotice, decode_notice, quarantine_notice
 from streams.policy.run_log import MAX_SPAN_TAKES, RunState, fold
 from streams.records import LogRecord
 from tests.streams.run_logs import RUN, done, failed, started, taken
 
 
-def suspicions(log: list[LogRecord]) -> list[int]:
+def quarantine_notices(log: list[LogRecord]) -> list[int]:
     """The places in the log at which a span becomes, or is still, suspect."""
     state: RunState | None = None
-    found = []
+    notices = []
     for offset, record in enumerate(log):
         state = fold(state, record, offset, 1000 * offset).state
         assert state is not None
@@ -18,20 +18,20 @@ def suspicions(log: list[LogRecord]) -> list[int]:
         if suspected is not None:
             assert (suspected.run_id, suspected.attempt, suspected.span) == (RUN, 1, 0)
             assert decode_notice(suspected.to_bytes()) == QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=0)
-            found.append(offset)
+            notices.append(offset)
     assert state is None or state.outcome in (None, Outcome.FAILED)
-    return found
+    return notices
 
 
-def test_half_of_the_takes_make_a_suspect() -> None:
+def test_half_of_the_allowed_takes_quarantine_a_span() -> None:
     """From the take on that is half of what is granted, each take says so; the last, which fails the run, need not."""
     log = [started(), *[taken(0)] * (MAX_SPAN_TAKES + 1)]
-    assert suspicions(log) == list(range(SUSPECT_TAKES, MAX_SPAN_TAKES + 1))
+    assert quarantine_notices(log) == list(range(QUARANTINE_TAKES, MAX_SPAN_TAKES + 1))
 
 
-def test_a_span_that_was_handed_back_or_done_is_none() -> None:
+def test_a_released_or_finished_span_is_not_quarantined() -> None:
     """A take that was handed back does not count, and none of those before a result."""
-    few = [taken(0)] * (SUSPECT_TAKES - 1)
-    assert suspicions([started(), *few, *[failed(0, final=False), taken(0)] * MAX_SPAN_TAKES]) == []
-    assert suspicions([started(), *few, done(0), *few]) == []
-    assert suspicions([started(), *few, taken(1), taken(1)]) == []
+    few = [taken(0)] * (QUARANTINE_TAKES - 1)
+    assert quarantine_notices([started(), *few, *[failed(0, final=False), taken(0)] * MAX_SPAN_TAKES]) == []
+    assert quarantine_notices([started(), *few, done(0), *few]) == []
+    assert quarantine_notices([started(), *few, taken(1), taken(1)]) == []

@@ -25,25 +25,25 @@ def origin() -> bytes:
     return f"{TOPICS.work_high}/0/0".encode()
 
 
-def test_asking_twice_before_it_is_marked_is_asking_once():
+def test_redriving_twice_before_the_letter_is_marked_requests_once():
     """However many letters a run has, and whichever of them are chosen."""
     assert len(event_ids(0)) == 1
     assert event_ids(0) == event_ids(0, 0)
 
 
-def test_a_run_that_failed_twice_is_asked_for_once():
+def test_a_run_that_failed_twice_is_requested_once():
     """The letters of both attempts are about one run: its last attempt is followed by one more, which knows of all of them."""
     letters = [
         StoredLetter(f"0/{at}", datetime(2026, 1, 1, tzinfo=UTC), b"k", work(0, attempt=attempt).to_bytes(), {"origin": origin(), **more})
         for at, attempt, more in ((4, 1, {}), (9, 2, {"redriven_from": b"0/4"}))
     ]
     (step,) = plan(letters, TOPICS)
-    assert step.does.endswith("after attempt 2")
+    assert step.action.endswith("after attempt 2")
     assert step.headers == {"redriven_from": b"0/4 0/9"}
     assert decode(VideoEncoded, step.value).event_id == decode(VideoEncoded, plan(letters[1:], TOPICS)[0].value).event_id
 
 
-def test_asking_again_after_it_was_redriven_is_another_request():
+def test_redriving_a_marked_letter_is_another_request():
     """The first may have been rejected, by a limit that was full then: it would be answered by that for ever."""
     assert len(event_ids(0) | event_ids(1) | event_ids(2)) == 3
     assert event_ids(1) == event_ids(0, 1)

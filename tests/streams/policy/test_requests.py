@@ -38,7 +38,7 @@ def identified(*arguments, **options) -> IdentifiedRequest:
     return result
 
 
-def test_a_good_request_is_taken_with_its_defaults():
+def test_a_valid_request_gets_its_defaults():
     """Missing fields get their defaults, and the ids follow from the record."""
     result = identified({**BODY, "event_id": "e-1"})
     request = result.request
@@ -51,7 +51,7 @@ def test_a_good_request_is_taken_with_its_defaults():
     assert (request.source_topic, request.source_partition, request.source_offset) == ("video.encoded", 2, 34)
 
 
-def test_without_event_id_a_request_is_named_by_its_place():
+def test_without_event_id_a_request_is_named_by_its_origin():
     """The same record read again is the same request."""
     request = identified(BODY).request
     assert request.request_id == request_id(request.tenant_id, request.video_id, 1, "video.encoded/2/34")
@@ -95,7 +95,7 @@ def test_headers_are_passed_on():
         orjson.dumps({"tenant_id": TENANT}),
     ],
 )
-def test_without_ids_nothing_can_be_said_of_a_request(raw):
+def test_a_record_without_ids_is_unidentified(raw):
     """Undecodable records, and ids that are none: there is nothing that a row could be about."""
     result = read(raw=raw)
     assert isinstance(result, UnidentifiedRequest)
@@ -116,7 +116,7 @@ def test_without_ids_nothing_can_be_said_of_a_request(raw):
         ({"event_id": ""}, {"event_id": None}),
     ],
 )
-def test_a_request_with_ids_and_wrong_fields_is_rejected_with_what_can_be_shown(change, kept):
+def test_a_request_with_ids_and_wrong_fields_keeps_its_usable_fields(change, kept):
     """It is a rejection of its video, with a message that names the field and what of the record is of use."""
     result = identified({**BODY, **change})
     assert result.video is None
@@ -180,7 +180,7 @@ def test_no_bytes_stop_the_worker(raw):
 
 
 @pytest.mark.parametrize(
-    ("change", "settings", "kind", "told"),
+    ("change", "settings", "kind", "parts"),
     [
         ({"frame_count": 1}, {}, "validation_failed", ["frame_count is 1", "at least 2"]),
         ({"frame_count": 0}, {}, "validation_failed", ["frame_count is 0"]),
@@ -200,12 +200,12 @@ def test_no_bytes_stop_the_worker(raw):
         ),
     ],
 )
-def test_a_rejection_says_what_was_found_the_limit_and_the_setting(change, settings, kind, told):
+def test_a_rejection_names_value_limit_and_setting(change, settings, kind, parts):
     """The message is enough for support to answer why, and for the operator to change it."""
     rejection = identified({**BODY, **change}, settings=settings).request.rejection
     assert rejection is not None
     assert rejection.type == kind
-    assert all(part in rejection.message for part in told), rejection.message
+    assert all(part in rejection.message for part in parts), rejection.message
 
 
 def test_the_first_limit_that_fails_rejects():

@@ -72,7 +72,7 @@ def test_times_and_costs_come_from_the_records():
     assert run.pair_milliseconds.sum() == pytest.approx(1000 * run.gpu_seconds)
 
 
-def test_provenance_tells_what_the_result_depends_on():
+def test_provenance_lists_what_the_result_depends_on():
     """Checkpoint, precision, layout, devices, versions, request and frame size stand in it; where workers differ, all of them."""
     state, packed = completed()
     other = done(1, values=probabilities(1, FRAMES), device="NVIDIA H200", engine={"torch": "2.8.0", "cuda": "12.8"})
@@ -88,7 +88,7 @@ def test_provenance_tells_what_the_result_depends_on():
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (np.zeros((511, 2, 5)), "20440 bytes of probabilities, expected 20480 for 512 pairs"),
         (np.zeros((513, 2, 5)), "20520 bytes"),
@@ -100,18 +100,18 @@ def test_provenance_tells_what_the_result_depends_on():
         (np.full((512, 2, 5), -0.01), "not within 0..1"),
     ],
 )
-def test_probabilities_that_cannot_be_are_poison(values, told):
+def test_impossible_probabilities_are_poison(values, message):
     """Another count than the span's pairs, and values that are no probabilities, are refused with what was found."""
-    if told is None:  # as float64 they are twice as many bytes
-        record, told = done(0).model_copy(update={"probabilities": base64.b64encode(values.tobytes()).decode()}), "40960 bytes"
+    if message is None:  # as float64 they are twice as many bytes
+        record, message = done(0).model_copy(update={"probabilities": base64.b64encode(values.tobytes()).decode()}), "40960 bytes"
     else:
         record = done(0, values=values)
-    with pytest.raises(PoisonError, match=f"span 0 of run .*{told}"):
+    with pytest.raises(PoisonError, match=f"span 0 of run .*{message}"):
         pack_span(record)
 
 
 @pytest.mark.parametrize("text", ["not base64!", "AAA", "é", "AAAA AAAA"])
-def test_what_is_no_base64_is_poison(text):
+def test_invalid_base64_is_poison(text):
     """Undecodable text is refused, not guessed at."""
     with pytest.raises(PoisonError):
         pack_span(done(0).model_copy(update={"probabilities": text}))

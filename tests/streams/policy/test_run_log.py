@@ -195,7 +195,7 @@ def test_the_outcome_is_the_first_thing_that_ends_the_attempt(log):
     assert (state.finished_at_ms is not None) == reading.is_finished
 
 
-def test_other_pins_begin_the_attempt_anew():
+def test_other_pins_restart_the_attempt():
     """Its admission was repeated with another model, precision or layout: what was done counts no more, and all is done with these."""
     aggregator = Aggregator().read([started(), done(0), done(1), started(model_version="another"), done(2)])
     assert (aggregator.kept, aggregator.dispositions[-1]) == (set(), Disposition.REFUSED)
@@ -206,7 +206,7 @@ def test_other_pins_begin_the_attempt_anew():
     assert aggregator.state.outcome is Outcome.COMPLETED
 
 
-def test_a_run_given_up_before_it_was_started_is_announced_once():
+def test_a_run_cancelled_before_it_started_is_announced_once():
     """Whoever joined is told its end like that of any other run, and a start that comes late begins nothing."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
@@ -265,24 +265,24 @@ def test_the_spans_kept_are_those_that_count(log):
 @example([joined(1), cancelled(), started(2)])
 def test_no_request_is_lost_and_none_is_both_waiting_and_answered(log):
     """A request that started or joined a run is from then on either waiting for an answer, once, or answered."""
-    aggregator, known = Aggregator(), set()
+    aggregator, known_ids = Aggregator(), set()
     for offset, record in enumerate(log):
         folded = aggregator.take(record, offset)
         asks = isinstance(record, RunJoined) or (isinstance(record, RunStarted) and folded.disposition is Disposition.COUNTED)
         if asks:
-            known.add(str(record.request.request_id))
+            known_ids.add(str(record.request.request_id))
         state = aggregator.state
         if state is None:
             continue
         waiting = [str(request.request_id) for request in state.requests]
         assert len(waiting) == len(set(waiting))
         assert not set(waiting) & set(state.answered)
-        assert known <= set(waiting) | set(state.answered)
+        assert known_ids <= set(waiting) | set(state.answered)
         assert state.notified_count <= len(waiting)
 
 
 @given(logs)
-def test_nobody_is_answered_without_an_announcement(log):
+def test_no_request_counts_as_answered_without_an_announcement(log):
     """A request stops waiting only when a run_finished names it, or when its attempt failed and a later one began."""
     aggregator = Aggregator()
     for offset, record in enumerate(log):
@@ -291,17 +291,17 @@ def test_nobody_is_answered_without_an_announcement(log):
         if before is None or aggregator.state is None:
             continue
         now = {request.request_id for request in aggregator.state.requests}
-        gone = {request.request_id for request in before.requests} - now
+        notified = {request.request_id for request in before.requests} - now
         if isinstance(record, RunFinished):
-            assert gone <= set(record.answered)
-        elif gone:
+            assert notified <= set(record.answered)
+        elif notified:
             assert aggregator.state.attempt > before.attempt
             assert before.outcome is not None
             assert before.finished_at_ms is None
 
 
 @given(logs)
-def test_attempts_only_grow_and_an_outcome_stands(log):
+def test_attempts_only_grow_and_an_outcome_is_final(log):
     """The attempt never goes back; within one, an outcome never goes away and only run_finished may replace it."""
     aggregator = Aggregator()
     for offset, record in enumerate(log):
@@ -333,7 +333,7 @@ TEN = [taken(0)] * 10
         ([*[failed(0, final=False)] * 3, *TEN, taken(0)], Outcome.FAILED),
     ],
 )
-def test_a_span_that_ends_its_workers_fails_the_run(log, outcome):
+def test_a_span_that_kills_its_workers_fails_the_run(log, outcome):
     """Ten times it may be taken without a result; a hand-back takes one of them back, and spans do not count together."""
     state = Aggregator().read([started(), *log]).state
     assert state is not None
@@ -369,7 +369,7 @@ def test_pairs_done_counts_the_short_last_span(which):
 
 
 @given(st.lists(records.filter(lambda record: not isinstance(record, RunStarted | RunJoined)), max_size=10))
-def test_a_run_nobody_started_has_no_state(log):
+def test_a_run_that_was_never_started_has_no_state(log):
     """Records of a run that is unknown are late, whatever they are."""
     aggregator = Aggregator().read(log)
     assert aggregator.state is None

@@ -9,7 +9,7 @@ from streams.processing.ordered_processor import OrderedProcessor, _Item, _State
 from streams.runtime.assignment import AssignmentRevoked
 
 
-async def test_what_is_worked_on_is_waited_for_and_not_acknowledged():
+async def test_abandoned_records_are_awaited_and_not_acknowledged():
     """Faust waits for what is not acknowledged: a GPU call that has begun must be among it until its result is sent."""
     acked, computed = list[object](), asyncio.Event()
 
@@ -28,13 +28,13 @@ async def test_what_is_worked_on_is_waited_for_and_not_acknowledged():
     items = [_Item(SimpleNamespace(message=message), 0.0) for message in messages]
     processor._partitions[tp].extend(items)
     stream, outcomes = SimpleNamespace(ack=ack), (release(), computed.wait(), release())
-    tasks = [asyncio.create_task(processor._work(stream, *one)) for one in zip(items, outcomes, strict=True)]
+    tasks = [asyncio.create_task(processor._work(stream, *item)) for item in zip(items, outcomes, strict=True)]
     await asyncio.gather(tasks[0], tasks[2])
-    assert unacked.left() == [1]
+    assert unacked.unacknowledged() == [1]
     assert processor.in_flight == 0
     computed.set()
     await tasks[1]
-    assert (unacked.left(), acked) == ([], [])
+    assert (unacked.unacknowledged(), acked) == ([], [])
     assert items[1].state is _State.DONE
 
 
@@ -45,7 +45,7 @@ class Unacked:
         self._messages = messages
 
     def discard(self, message: SimpleNamespace) -> None:
-        self._messages = [one for one in self._messages if one is not message]
+        self._messages = [pending for pending in self._messages if pending is not message]
 
-    def left(self) -> list[int]:
+    def unacknowledged(self) -> list[int]:
         return [message.offset for message in self._messages]

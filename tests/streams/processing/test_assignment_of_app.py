@@ -18,7 +18,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> ExtentsApp:
     return make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
 
 
-async def test_one_asked_for_after_a_rebalance_has_begun_is_over(app: ExtentsApp) -> None:
+async def test_an_assignment_requested_during_a_rebalance_is_revoked(app: ExtentsApp) -> None:
     """A worker that was idle for a whole generation begins nothing in the moments before its partitions are taken."""
     app.consumer_generation_id = 5
     app.on_rebalance_start()
@@ -28,7 +28,7 @@ async def test_one_asked_for_after_a_rebalance_has_begun_is_over(app: ExtentsApp
     assert not app.assignment.revoked
 
 
-async def test_a_group_that_is_made_anew_counts_from_the_beginning(app: ExtentsApp) -> None:
+async def test_a_recreated_group_counts_from_the_beginning(app: ExtentsApp) -> None:
     """The same generation again, after a rebalance, is another assignment."""
     app.consumer_generation_id = 1
     first = app.assignment

@@ -24,20 +24,20 @@ async def change() -> FutureMessage:
     return FutureMessage(SimpleNamespace(channel=SimpleNamespace(publish_message=publish)))
 
 
-async def test_faust_still_ends_with_it(change):
+async def test_faust_itself_still_ends(change):
     """Once this fails, ``RetryingProducerBuffer`` can go."""
     with pytest.raises(ProducerSendError):
         await ProducerBuffer()._send_pending(change)
 
 
-async def test_with_ours_whoever_waits_is_told(change):
+async def test_our_buffer_reports_the_failure_to_the_waiter(change):
     """The change fails, with the error that ``ConfirmedTable`` sends it again for, and the process goes on."""
     await RetryingProducerBuffer()._send_pending(change)
     with pytest.raises(KafkaTimeoutError):
         await change
 
 
-async def test_the_app_sends_by_it():
+async def test_the_app_uses_our_producer_buffer():
     """Faust makes a buffer of its own for every producer."""
     topics = Topics(TopicSettings(_env_file=None))
     app = make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)

@@ -28,12 +28,12 @@ async def thread() -> SimpleNamespace:
     )
 
 
-async def test_faust_still_fails_over_a_position_that_is_not_known(thread: SimpleNamespace) -> None:
+async def test_faust_itself_still_fails_on_an_unknown_position(thread: SimpleNamespace) -> None:
     """Once this passes, ``SeekSafeConsumer.verify_event_path`` can go."""
     with pytest.raises(AssertionError):
         driver.AIOKafkaConsumerThread.verify_event_path(thread, 1.0, TAKEN_OVER)
 
 
-async def test_ours_does_not(thread: SimpleNamespace) -> None:
+async def test_our_consumer_tolerates_an_unknown_position(thread: SimpleNamespace) -> None:
     """A worker whose brokers are slow after a rebalance goes on."""
     SeekSafeConsumer.verify_event_path(SimpleNamespace(_thread=thread), 1.0, TAKEN_OVER)

@@ -18,20 +18,20 @@ def app() -> SimpleNamespace:
     return SimpleNamespace(consumer_generation_id=3, rebalancing=True, should_stop=False, consumer=None)
 
 
-async def test_out_of_the_group_for_long(app, kafka):
+async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
     """It is a fault only after many rebalances' time, and none any more when the group is held again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
-    await watch.look(limit)
-    assert (watch.waited_for(), watch.fault()) == ("a rebalance is under way", None)
-    await watch.look(1)
-    assert watch.fault() == f"a rebalance is under way, for {limit + 1:.0f} s in which the brokers answered; the limit is {limit:.0f} s"
+    await watch.check(limit)
+    assert (watch.wait_reason(), watch.fault()) == ("a rebalance is under way", None)
+    await watch.check(1)
+    assert watch.fault() == f"a rebalance is under way, for {limit + 1:.0f} s while the brokers answered; the limit is {limit:.0f} s"
     app.rebalancing = False
-    await watch.look(1)
-    assert (watch.waited_for(), watch.fault()) == (None, None)
+    await watch.check(1)
+    assert (watch.wait_reason(), watch.fault()) == (None, None)
 
 
-async def test_a_coordination_that_has_ended(app, kafka):
+async def test_an_ended_coordination_task_is_a_fault(app, kafka):
     """aiokafka tells of it in its log alone: nobody would ever rebalance again."""
 
     async def fails() -> None:
@@ -49,7 +49,7 @@ async def test_a_coordination_that_has_ended(app, kafka):
     assert str(task.exception()) == "unexpected"
 
 
-async def test_the_real_coordination_is_found(topics, start, kafka, source):
+async def test_aiokafka_still_has_the_coordination_task(topics, start, kafka, source):
     """Where Faust and aiokafka keep it, in a worker that has joined."""
     app = make_app(ROLE, kafka, topics, partitions=2)
 
@@ -64,36 +64,36 @@ async def test_the_real_coordination_is_found(topics, start, kafka, source):
     assert GroupWatch(app, kafka).fault() is None
 
 
-async def test_a_watch_that_breaks_is_a_fault(app, kafka, monkeypatch):
+async def test_a_broken_watch_is_a_fault(app, kafka, monkeypatch):
     """What nobody foresaw must not leave a worker unwatched that is taken for a sound one."""
 
     async def breaks(*_: object) -> None:
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr("streams.processing.group_watch.LOOK_EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(GroupWatch, "look", breaks)
+    monkeypatch.setattr(GroupWatch, "check", breaks)
     async with GroupWatch(app, kafka) as watch:
         assert watch.fault() is None
         await until(lambda: watch.fault() is not None)
         assert "unforeseen" in watch.fault()
 
 
-async def test_never_joined(app, kafka):
+async def test_a_worker_that_never_joined_is_a_fault_eventually(app, kafka):
     """The same for a worker that no group takes in."""
     app.consumer_generation_id, app.rebalancing = 0, False
     watch = GroupWatch(app, kafka)
-    await watch.look(REBALANCES * kafka.rebalance_timeout_seconds + 1)
+    await watch.check(REBALANCES * kafka.rebalance_timeout_seconds + 1)
     assert (watch.fault() or "").startswith("has not been joined yet, for ")
 
 
-async def test_brokers_that_are_away_make_no_fault(app, kafka):
+async def test_unreachable_brokers_are_not_a_fault(app, kafka):
     """However long it lasts: a new process would not find them either. When they are back, the time begins anew."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
-    await watch.look(limit + 1)
+    await watch.check(limit + 1)
     watch._kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1")
-    await watch.look(limit + 1)
+    await watch.check(limit + 1)
     assert watch.fault() is None
     watch._kafka = kafka
-    await watch.look(limit)
+    await watch.check(limit)
     assert watch.fault() is None

@@ -74,8 +74,8 @@ async def committed(topics, kafka, source):
 
     async def offset(partition: int = 0) -> int:
         offsets = await admin.list_consumer_group_offsets(topics.group(ROLE))
-        found = [about.offset for tp, about in offsets.items() if (tp.topic, tp.partition) == (source, partition)]
-        return max(0, *found) if found else 0
+        committed = [about.offset for tp, about in offsets.items() if (tp.topic, tp.partition) == (source, partition)]
+        return max(0, *committed) if committed else 0
 
     yield offset
     await admin.close()
@@ -133,7 +133,7 @@ async def test_no_more_records_are_in_flight_than_the_limit(make, start, send, s
     assert await processor.handled_to(1) == 1
 
 
-async def test_a_record_let_go_comes_again_with_all_that_were_read_after_it(make, start, send, source, committed):
+async def test_a_released_record_is_redelivered_with_all_records_after_it(make, start, send, source, committed):
     """Done or not, what lies behind a record that was let go is not acknowledged; another worker is given all of it."""
     handling = Handling()
     app, processor = make(handling.handle)
@@ -157,7 +157,7 @@ async def test_a_record_let_go_comes_again_with_all_that_were_read_after_it(make
     await until_committed(committed, 4)
 
 
-async def test_a_rebalance_lets_waiting_records_go_and_loses_none(make, start, send, source, committed):
+async def test_a_rebalance_releases_waiting_records_and_loses_none(make, start, send, source, committed):
     """A second worker joins while handlers wait: the join is not held up, and every record is handled by one or the other."""
     released = asyncio.Event()
     done: Counter[bytes] = Counter()
@@ -249,7 +249,7 @@ async def send_all(send: Callable, topic: str, count: int) -> None:
         await send(topic, b"%d" % n)
 
 
-async def test_what_ends_while_a_worker_stops_is_acknowledged_whoever_joins_meanwhile(make, start, send, source, committed):
+async def test_records_finished_during_shutdown_are_acknowledged_despite_a_rebalance(make, start, send, source, committed):
     """A rebalance while a stop waits for the last records leaves the worker what it acknowledges them with."""
     begun, ending = [], asyncio.Event()
 
@@ -271,7 +271,7 @@ async def test_what_ends_while_a_worker_stops_is_acknowledged_whoever_joins_mean
     assert await committed(0) + await committed(1) == 1  # each has one of the partitions now
 
 
-def test_faust_still_closes_the_client_then():
+def test_faust_itself_still_closes_the_client():
     """With it the stop above never ends. Once this fails, ``ExtentsApp._on_rebalance_when_stopped`` can go."""
     closed = []
     faust.App._on_rebalance_when_stopped(SimpleNamespace(consumer=SimpleNamespace(close=lambda: closed.append(True))))

@@ -29,7 +29,7 @@ async def worker(topics, kafka, source, start):
     return Producer(app), read
 
 
-async def test_a_send_is_over_when_the_record_is_there(worker, source):
+async def test_a_send_returns_when_the_record_is_stored(worker, source):
     """Key, bytes, partition and headers arrive as they were given; no key and no bytes at all are allowed."""
     producer, read = worker
     assignment = Assignment(1)
@@ -55,7 +55,7 @@ async def test_a_dead_letter_may_be_as_large_as_any_record(worker, topics, kafka
     await asyncio.wait_for(producer.send(Assignment(1), topics.dead_letter, bytes(48_588), bytes(1_000_000), headers=headers), 30)
 
 
-async def test_a_send_waits_for_the_broker_but_not_past_its_tenure(worker, source, stack):
+async def test_a_send_waits_for_the_broker_but_not_past_its_assignment(worker, source, stack):
     """While the broker answers nothing a send waits; a rebalance ends it, unless it was given grace and gets through in it."""
     producer, read = worker
     plain, graced = Assignment(1), Assignment(2)

@@ -22,13 +22,13 @@ def app() -> ExtentsApp:
     return make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
 
 
-async def test_faust_still_takes_a_limit_for_its_end(app: ExtentsApp) -> None:
+async def test_fausts_recovery_still_ends_after_a_timeout(app: ExtentsApp) -> None:
     """Once this fails, ``UnboundedRecovery`` can go."""
     with pytest.raises(ServiceStopped):
         await Recovery(app, app.tables)._wait(asyncio.Event().wait(), timeout=0.01)
 
 
-async def test_ours_waits_on(app: ExtentsApp) -> None:
+async def test_our_recovery_keeps_waiting(app: ExtentsApp) -> None:
     """A step of recovery that takes longer than a request may is waited for."""
     recovery, answered = app.tables.recovery, asyncio.Event()
     waiting = asyncio.create_task(recovery._wait(answered.wait(), timeout=0.01))
@@ -68,27 +68,27 @@ def _short_pauses(monkeypatch) -> None:
 
 
 @pytest.fixture
-def held():
+def make_consumer():
     """A consumer with a thread of ours; of Faust's own it needs nothing here."""
 
     def build(*errors: Exception) -> SeekSafeConsumer:
         made = SeekSafeConsumer.__new__(SeekSafeConsumer)
         made._thread = Thread(*errors)
-        made._hold = _at_once
+        made._stop_fetching = _at_once
         return made
 
     return build
 
 
-async def test_brokers_are_asked_until_they_answer(held) -> None:
+async def test_requests_to_brokers_are_retried_until_answered(make_consumer) -> None:
     """Ends, beginnings and positions are asked for again when a request takes too long, instead of ending the process."""
     late = (KafkaTimeoutError("10000 ms"), TimeoutError(), KafkaTimeoutError("10000 ms"))
-    assert await held(*late).highwaters(PARTITION) == {PARTITION: 7}
-    assert await held(*late).earliest_offsets(PARTITION) == {PARTITION: 7}
-    await held(*late).seek_wait({PARTITION: 3})
+    assert await make_consumer(*late).highwaters(PARTITION) == {PARTITION: 7}
+    assert await make_consumer(*late).earliest_offsets(PARTITION) == {PARTITION: 7}
+    await make_consumer(*late).seek_wait({PARTITION: 3})
 
 
-async def test_a_partition_that_is_lost_is_not_asked_for(held) -> None:
+async def test_requests_about_a_lost_partition_are_not_retried(make_consumer) -> None:
     """That a rebalance has taken the partition away is told at once."""
     with pytest.raises(IllegalStateError):
-        await held(IllegalStateError("no assignment")).highwaters(PARTITION)
+        await make_consumer(IllegalStateError("no assignment")).highwaters(PARTITION)

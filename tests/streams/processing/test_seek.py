@@ -23,13 +23,13 @@ class Thread(Service):
     def __init__(self) -> None:
         super().__init__()
         self.position = 0
-        self.asked, self.fetched = asyncio.Event(), asyncio.Event()
+        self.fetch_started, self.fetched = asyncio.Event(), asyncio.Event()
 
     async def getmany(self, partitions: set[TP], timeout: float) -> dict[TP, list[Any]]:  # noqa: ASYNC109 - Faust's
-        self.asked.set()
+        self.fetch_started.set()
         await self.fetched.wait()
-        found, self.position = list(range(self.position, 3)), 3
-        return {CHANGELOG: [SimpleNamespace(offset=offset) for offset in found]}
+        records, self.position = list(range(self.position, 3)), 3
+        return {CHANGELOG: [SimpleNamespace(offset=offset) for offset in records]}
 
     async def seek_wait(self, partitions: dict[TP, int]) -> None:
         self.position = partitions[CHANGELOG]
@@ -71,7 +71,7 @@ async def read_after_a_seek(kind: type[driver.Consumer], app: ExtentsApp) -> lis
         return [message.offset async for _, message in consumer.getmany(timeout=1.0)]
 
     before = asyncio.create_task(fetch())
-    await thread.asked.wait()
+    await thread.fetch_started.wait()
     consumer.stop_flow()  # the rebalance
     seeking = asyncio.create_task(consumer.seek_wait({CHANGELOG: 0}))
     await asyncio.wait({seeking}, timeout=0.1)
@@ -86,11 +86,11 @@ async def _nothing_committed() -> None:
     """A changelog has no committed offsets."""
 
 
-async def test_faust_still_loses_what_comes_between_a_seek_and_the_resumption(app: ExtentsApp) -> None:
+async def test_faust_itself_still_loses_records_fetched_between_seek_and_resumption(app: ExtentsApp) -> None:
     """Once this fails, ``SeekSafeConsumer`` need not wait for a call in flight."""
     assert await read_after_a_seek(FaustsConsumer, app) == []
 
 
-async def test_ours_seeks_when_nothing_is_in_flight(app: ExtentsApp) -> None:
+async def test_our_consumer_seeks_when_nothing_is_in_flight(app: ExtentsApp) -> None:
     """The call from before the rebalance is waited for, so that all of the changelog is read after the seek."""
     assert await read_after_a_seek(OurConsumer, app) == [0, 1, 2]

@@ -18,7 +18,7 @@ async def answer(value: str = "answer") -> str:
     return value
 
 
-async def test_what_is_done_in_time_is_returned(assignment):
+async def test_a_result_in_time_is_returned(assignment):
     """A result comes through, and so does an error, as it is."""
     assert await assignment.until_revoked(answer()) == "answer"
     error = ValueError("own")
@@ -31,7 +31,7 @@ async def test_what_is_done_in_time_is_returned(assignment):
     assert raised.value is error
 
 
-async def test_an_end_from_another_thread_cancels_what_waits(assignment):
+async def test_a_revocation_from_another_thread_cancels_waiting(assignment):
     """Faust's consumer calls from its own thread; what waited has ended when the caller goes on."""
     ended = []
 
@@ -53,7 +53,7 @@ async def test_an_end_from_another_thread_cancels_what_waits(assignment):
     assert assignment.revoked
 
 
-async def test_nothing_begins_to_wait_after_the_end(assignment):
+async def test_nothing_waits_after_the_revocation(assignment):
     """Whoever comes late learns it at once, and everybody else who asks."""
     assignment.revoke(asyncio.get_running_loop())
     with pytest.raises(AssignmentRevoked):
@@ -63,7 +63,7 @@ async def test_nothing_begins_to_wait_after_the_end(assignment):
     await asyncio.wait_for(assignment.wait_revoked(), 10)
 
 
-async def test_cancelling_the_waiter_cancels_what_it_waits_for(assignment):
+async def test_cancelling_the_waiter_cancels_the_awaited_task(assignment):
     """At a shutdown nothing is left running."""
     inner = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(assignment.until_revoked(inner))

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConfigurationError, MissingObjectError, TransientError
 from core.metrics import WAITING
-from streams.runtime import circuit_breaker as patience
+from streams.runtime import circuit_breaker as circuit_breaker
 from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
 from tests.streams.waiting import until
@@ -16,8 +16,8 @@ from tests.streams.waiting import until
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(patience, "MAX_PAUSE_SECONDS", 0.08)
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "MAX_PAUSE_SECONDS", 0.08)
 
 
 class Flaky:
@@ -47,14 +47,14 @@ def assignment():
     return Assignment(1)
 
 
-async def test_what_passes_is_tried_until_it_does(assignment):
+async def test_transient_errors_are_retried_until_success(assignment):
     """Passing errors are not seen by the caller, however many there are."""
     flaky = Flaky(6)
-    dependency = CircuitBreaker("test", flaky.probe)
-    assert await dependency.call(assignment, flaky.call) == "answer"
+    breaker = CircuitBreaker("test", flaky.probe)
+    assert await breaker.call(assignment, flaky.call) == "answer"
     assert len(flaky.calls) == 7
-    assert not dependency.away
-    assert dependency.waited_for() is None
+    assert not breaker.is_open
+    assert breaker.wait_reason() is None
 
 
 async def test_pauses_grow_to_a_limit(assignment):
@@ -66,7 +66,7 @@ async def test_pauses_grow_to_a_limit(assignment):
     assert all(pause >= expected * 0.99 for pause, expected in zip(pauses, least, strict=True)), pauses
 
 
-async def test_what_cannot_pass_is_raised_at_once(assignment):
+async def test_permanent_errors_are_raised_at_once(assignment):
     """An error about the request itself is the caller's; it is not tried again."""
     flaky = Flaky(0, MissingObjectError("gone"))
     with pytest.raises(MissingObjectError, match="gone"):
@@ -74,7 +74,7 @@ async def test_what_cannot_pass_is_raised_at_once(assignment):
     assert len(flaky.calls) == 1
 
 
-async def test_an_answer_that_is_an_error_shows_that_it_is_back(assignment):
+async def test_a_refused_probe_closes_the_breaker(assignment):
     """A dependency that was away and now refuses the probe is not away any more."""
     flaky = Flaky(1)
     answers = iter((TransientError("away"), ConfigurationError("no such bucket")))
@@ -82,19 +82,19 @@ async def test_an_answer_that_is_an_error_shows_that_it_is_back(assignment):
     async def probe() -> None:
         raise next(answers)
 
-    dependency = CircuitBreaker("test", probe)
-    assert await dependency.call(assignment, flaky.call) == "answer"
-    assert not dependency.away
+    breaker = CircuitBreaker("test", probe)
+    assert await breaker.call(assignment, flaky.call) == "answer"
+    assert not breaker.is_open
 
 
-async def test_after_its_limit_an_error_is_the_records_own(assignment):
+async def test_a_failing_call_is_given_up_after_its_limit(assignment):
     """While the dependency answers others, a call that keeps failing is given up: the error is about its record."""
     flaky = Flaky(float("inf"))
-    dependency = CircuitBreaker("test", flaky.probe)
+    breaker = CircuitBreaker("test", flaky.probe)
     with pytest.raises(TransientError, match="failure"):
-        await dependency.call(assignment, flaky.call, limit_seconds=0.05)
+        await breaker.call(assignment, flaky.call, limit_seconds=0.05)
     assert flaky.calls[-1] - flaky.calls[0] >= 0.04
-    assert not dependency.away
+    assert not breaker.is_open
 
 
 async def test_an_outage_does_not_count_against_the_limit(assignment):
@@ -105,34 +105,34 @@ async def test_an_outage_does_not_count_against_the_limit(assignment):
     assert len(flaky.calls) == 5
 
 
-async def test_an_error_of_ones_own_keeps_nobody_waiting(assignment):
+async def test_a_failing_call_does_not_delay_other_calls(assignment):
     """While one call fails again and again, with pauses that grow, others of the same dependency go out at once."""
     failing, others = Flaky(8), Flaky(0)
-    dependency = CircuitBreaker("test", failing.probe)
-    calling = asyncio.create_task(dependency.call(assignment, failing.call))
+    breaker = CircuitBreaker("test", failing.probe)
+    calling = asyncio.create_task(breaker.call(assignment, failing.call))
     longest = 0.0
     while not calling.done():
         began = time.monotonic()
-        await dependency.call(assignment, others.call)
+        await breaker.call(assignment, others.call)
         longest = max(longest, time.monotonic() - began)
         await asyncio.sleep(0)
     assert failing.calls[-1] - failing.calls[0] > 0.4
     assert longest < 0.08
 
 
-async def test_waiting_ends_with_the_tenure(assignment):
+async def test_waiting_ends_with_the_assignment(assignment):
     """A rebalance ends a call that is failing, at once and not at its next try."""
     flaky = Flaky(float("inf"), probes_unanswered=float("inf"))
-    dependency = CircuitBreaker("test", flaky.probe)
-    calling = asyncio.create_task(dependency.call(assignment, flaky.call))
-    await until(lambda: dependency.away)
-    assert "away" in (dependency.waited_for() or "")
+    breaker = CircuitBreaker("test", flaky.probe)
+    calling = asyncio.create_task(breaker.call(assignment, flaky.call))
+    await until(lambda: breaker.is_open)
+    assert "unreachable" in (breaker.wait_reason() or "")
     assignment.revoke(asyncio.get_running_loop())
     with pytest.raises(AssignmentRevoked):
         await calling
 
 
-async def test_a_call_that_hangs_ends_with_the_tenure(assignment):
+async def test_a_call_that_hangs_ends_with_the_assignment(assignment):
     """What a call was doing is cancelled when its assignment ends."""
     cancelled = asyncio.Event()
 
@@ -150,109 +150,109 @@ async def test_a_call_that_hangs_ends_with_the_tenure(assignment):
     assert cancelled.is_set()
 
 
-async def test_while_it_is_away_only_the_probe_goes_out(assignment):
+async def test_only_probes_go_out_while_the_breaker_is_open(assignment):
     """However many calls wait for a dependency, it is asked once after each pause, and each pause is twice the last."""
     calls = [Flaky(1) for _ in range(30)]
-    asked = Flaky(0, probes_unanswered=6)
-    dependency = CircuitBreaker("test", asked.probe)
-    calling = [asyncio.create_task(dependency.call(assignment, call.call)) for call in calls]
-    await until(lambda: dependency.away)
-    calling.append(asyncio.create_task(dependency.call(assignment, Flaky(0).call)))
+    probed = Flaky(0, probes_unanswered=6)
+    breaker = CircuitBreaker("test", probed.probe)
+    calling = [asyncio.create_task(breaker.call(assignment, call.call)) for call in calls]
+    await until(lambda: breaker.is_open)
+    calling.append(asyncio.create_task(breaker.call(assignment, Flaky(0).call)))
     assert await asyncio.gather(*calling) == ["answer"] * 31
-    assert len(asked.probes) == 7
+    assert len(probed.probes) == 7
     assert [len(call.calls) for call in calls] == [2] * 30
     least = [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
-    assert all(after - before >= pause * 0.99 for (before, after), pause in zip(itertools.pairwise(asked.probes), least, strict=True))
+    assert all(after - before >= pause * 0.99 for (before, after), pause in zip(itertools.pairwise(probed.probes), least, strict=True))
 
 
 async def test_calls_that_fail_together_share_a_probe(assignment):
     """Thirty calls that fail at the same time do not make thirty probes, nor is anybody's failure taken for an outage."""
     calls = [Flaky(1) for _ in range(30)]
-    asked = Flaky(0)
+    probed = Flaky(0)
 
     async def probe() -> None:
         await asyncio.sleep(0.01)
-        await asked.probe()
+        await probed.probe()
 
-    dependency = CircuitBreaker("test", probe)
-    await asyncio.gather(*(dependency.call(assignment, call.call) for call in calls))
-    assert len(asked.probes) <= 2
+    breaker = CircuitBreaker("test", probe)
+    await asyncio.gather(*(breaker.call(assignment, call.call) for call in calls))
+    assert len(probed.probes) <= 2
 
 
-async def test_who_waits_longest_asks_on(assignment):
+async def test_another_waiting_call_takes_over_probing(assignment):
     """When the assignment of the call that asks for all has ended, another that waits asks on."""
     first, second = Flaky(float("inf")), Flaky(1)
-    asked = Flaky(0, probes_unanswered=4)
-    dependency = CircuitBreaker("test", asked.probe)
-    asking = asyncio.create_task(dependency.call(assignment, first.call))
-    await until(lambda: dependency.away)
-    other = asyncio.create_task(dependency.call(Assignment(2), second.call))
+    probed = Flaky(0, probes_unanswered=4)
+    breaker = CircuitBreaker("test", probed.probe)
+    failing = asyncio.create_task(breaker.call(assignment, first.call))
+    await until(lambda: breaker.is_open)
+    waiting = asyncio.create_task(breaker.call(Assignment(2), second.call))
     await asyncio.sleep(0)
     assignment.revoke(asyncio.get_running_loop())
     with pytest.raises(AssignmentRevoked):
-        await asking
-    assert await other == "answer"
+        await failing
+    assert await waiting == "answer"
 
 
-async def test_an_outage_is_told(assignment):
+async def test_an_outage_shows_in_gauge_and_readiness(assignment):
     """While the dependency is away its gauge is 1 and readiness says so; when it is back both end."""
     flaky = Flaky(1, probes_unanswered=2)
-    dependency = CircuitBreaker("told", flaky.probe)
-    calling = asyncio.create_task(dependency.call(assignment, flaky.call))
-    await until(lambda: dependency.away)
+    breaker = CircuitBreaker("told", flaky.probe)
+    calling = asyncio.create_task(breaker.call(assignment, flaky.call))
+    await until(lambda: breaker.is_open)
     assert WAITING.labels("told")._value.get() == 1
-    assert "away" in (dependency.waited_for() or "")
+    assert "unreachable" in (breaker.wait_reason() or "")
     await calling
     assert WAITING.labels("told")._value.get() == 0
-    assert dependency.waited_for() is None
+    assert breaker.wait_reason() is None
 
 
-async def test_an_outage_is_noticed_and_timed_though_nobody_calls(monkeypatch):
+async def test_watching_notices_and_times_an_outage_without_calls(monkeypatch):
     """Who watches a dependency sees it go and come back, and how long it was away; a second outage adds to the first."""
-    monkeypatch.setattr(patience, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(circuit_breaker, "WATCH_SECONDS", 0.01)
     answering = True
 
     async def probe() -> None:
         if not answering:
             raise TransientError("away")
 
-    dependency = CircuitBreaker("test", probe)
-    watching = asyncio.create_task(dependency.watch())
-    outages = [dependency.away_seconds]
+    breaker = CircuitBreaker("test", probe)
+    watching = asyncio.create_task(breaker.watch())
+    outages = [breaker.open_seconds]
     for _ in range(2):
         answering = False
-        await until(lambda: dependency.away)
+        await until(lambda: breaker.is_open)
         answering = True
-        await until(lambda: not dependency.away)
-        outages.append(dependency.away_seconds)
+        await until(lambda: not breaker.is_open)
+        outages.append(breaker.open_seconds)
         await asyncio.sleep(0.05)
-        assert dependency.away_seconds == outages[-1]
+        assert breaker.open_seconds == outages[-1]
     assert 0.0 == outages[0] < outages[1] < outages[2]
     watching.cancel()
 
 
-async def test_an_outage_that_others_notice_does_not_count(assignment, monkeypatch):
+async def test_an_outage_noticed_by_another_call_does_not_count(assignment, monkeypatch):
     """A call that failed before it by itself, and after it again, has not failed for all the time between."""
-    away = True
+    unreachable = True
 
     async def probe() -> None:
-        if away:
+        if unreachable:
             raise TransientError("away")
 
-    dependency, flaky = CircuitBreaker("test", probe), Flaky(2)
-    away = False
-    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 0.05)
-    calling = asyncio.create_task(dependency.call(assignment, flaky.call, limit_seconds=0.3))
+    breaker, flaky = CircuitBreaker("test", probe), Flaky(2)
+    unreachable = False
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE_SECONDS", 0.05)
+    calling = asyncio.create_task(breaker.call(assignment, flaky.call, limit_seconds=0.3))
     await until(lambda: len(flaky.calls) == 1)
-    away = True
-    others = asyncio.create_task(dependency.call(assignment, Flaky(1).call))
-    await until(lambda: dependency.away)
+    unreachable = True
+    others = asyncio.create_task(breaker.call(assignment, Flaky(1).call))
+    await until(lambda: breaker.is_open)
     await asyncio.sleep(0.5)
-    away = False
+    unreachable = False
     assert (await calling, await others) == ("answer", "answer")
 
 
-async def test_a_call_that_fails_during_an_outage_is_not_the_first_to_ask(assignment):
+async def test_a_call_that_fails_during_an_outage_waits_for_the_probe_under_way(assignment):
     """It waits for the one that asks, and what it does after that is counted from then on."""
     answering = asyncio.Event()
 
@@ -260,19 +260,19 @@ async def test_a_call_that_fails_during_an_outage_is_not_the_first_to_ask(assign
         if not answering.is_set():
             raise TransientError("away")
 
-    dependency = CircuitBreaker("test", probe)
+    breaker = CircuitBreaker("test", probe)
     first, second = Flaky(1), Flaky(2)
     started = asyncio.Event()
 
     async def slow_to_fail() -> object:
         started.set()
         if not second.calls:
-            await until(lambda: dependency.away)
+            await until(lambda: breaker.is_open)
         return await second.call()
 
-    calls = [asyncio.create_task(dependency.call(assignment, slow_to_fail, limit_seconds=0.2))]
+    calls = [asyncio.create_task(breaker.call(assignment, slow_to_fail, limit_seconds=0.2))]
     await started.wait()
-    calls.append(asyncio.create_task(dependency.call(assignment, first.call)))
+    calls.append(asyncio.create_task(breaker.call(assignment, first.call)))
     await until(lambda: len(second.calls) == 1)
     await asyncio.sleep(0.4)
     answering.set()

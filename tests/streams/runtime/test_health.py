@@ -20,9 +20,9 @@ from streams.runtime.health import EXIT_HUNG, Health, HealthServer
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def get(url: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-def test_a_step_within_its_limit_is_no_fault():
+def test_a_step_within_its_limit_is_not_a_fault():
     """Work under way is not a fault, and nothing is left of it afterwards."""
     health = Health()
     with health.step("decode", 60.0, "chunk 7"):
@@ -54,7 +54,7 @@ def test_a_step_over_its_limit_is_named():
     assert health.faults() == []
 
 
-def test_only_a_fatal_step_hangs_the_process():
+def test_only_a_fatal_step_counts_as_hung():
     """A step that nothing but the end of the process ends is told apart, also when others run beside it."""
     health = Health()
     with health.step("fetch", -1.0), health.step("predict", -1.0, "run:3", fatal=True), health.step("predict", 60.0, fatal=True):
@@ -95,7 +95,7 @@ def test_a_blocked_event_loop_is_a_fault(monkeypatch):
     assert health.faults() == ["the event loop has not run for 0 s"]
 
 
-def test_waiting_is_no_fault():
+def test_waiting_is_not_a_fault():
     """Waits are told apart from faults, each with what is waited for; conditions that hold say nothing."""
     health = Health()
     health.add_wait("database", lambda: "away")
@@ -141,11 +141,11 @@ async def test_metrics_are_served():
         assert (status, SPANS.describe()[0].name in body) == (200, True)
 
 
-async def test_the_loop_is_seen_turning(monkeypatch):
+async def test_a_running_event_loop_is_noticed(monkeypatch):
     """While the server is up, it notes that the loop runs."""
     health = Health()
     turned = asyncio.Event()
-    monkeypatch.setattr(health, "turned", turned.set)
+    monkeypatch.setattr(health, "note_loop_turn", turned.set)
     async with served(health):
         await asyncio.wait_for(turned.wait(), 10)
 

@@ -28,7 +28,7 @@ class Step:
             raise ValueError("not this time")
 
 
-async def test_taken_once(assignment):
+async def test_a_step_runs_once(assignment):
     """Those who ask while it is being taken return when it has been, those who ask later at once; other steps go their own way."""
     once, step, other = RunOnce(10), Step(), Step()
     asking = [asyncio.create_task(once.run("a", assignment, step)) for _ in range(3)]
@@ -53,7 +53,7 @@ async def test_a_step_that_fails_is_left_to_the_next(assignment):
     assert step.taken == 2
 
 
-async def test_waiting_ends_with_the_tenure(assignment):
+async def test_waiting_ends_with_the_assignment(assignment):
     """Who waits for somebody else's step lets go when the assignment ends, and the step can still be taken afterwards."""
     once, step = RunOnce(10), Step()
     first, second = (asyncio.create_task(once.run("a", assignment, step)) for _ in range(2))
@@ -67,7 +67,7 @@ async def test_waiting_ends_with_the_tenure(assignment):
     assert step.taken == 1
 
 
-async def test_only_the_latest_are_remembered(assignment):
+async def test_only_the_latest_steps_are_remembered(assignment):
     """A step that many others came after is taken again."""
     once, step = RunOnce(2), Step()
     step.let_on.set()
