@@ -1,7 +1,7 @@
 """The embedded stack as its users see it: start one, find its addresses, stop it.
 
-``owned`` is for a command that needs a stack for itself: whatever ends that command, the stack ends with it.
-``up``, ``down`` and ``status`` are for one that stays until it is told to go.
+``owned`` is for a command that needs a stack of its own: the stack stops when the command ends, however it ends.
+``up``, ``down`` and ``status`` are for a stack that keeps running until it is stopped.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from core.errors import ConfigurationError
 from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config
-from devstack.leash import DOWN_SECONDS, Leash, Progress
 from devstack.part import log_path
 from devstack.ports import HOST
+from devstack.supervisor_client import SHUTDOWN_SECONDS, Progress, SupervisorClient
 
 ENV_FILE: Final = "env"
 
@@ -71,21 +71,21 @@ class Stack:
 class OwnedStack(Stack):
     """A stack that lives no longer than this process, and whose parts can be made to fail."""
 
-    def __init__(self, folder: Path, config: StackConfig, leash: Leash) -> None:
+    def __init__(self, folder: Path, config: StackConfig, supervisor: SupervisorClient) -> None:
         super().__init__(folder, config)
-        self._leash = leash
+        self._supervisor = supervisor
 
     def create_bucket(self, name: str) -> None:
         """Make a bucket that the service may use: the name begins with that of its own."""
         if not name.startswith(self.config.bucket):
             raise ValueError(f"bucket {name!r}: the service may only use those whose names begin with {self.config.bucket!r}")
-        self._leash.order({"do": "bucket", "name": name})
+        self._supervisor.send({"do": "bucket", "name": name})
 
     def part(self, name: str) -> "PartControl":
         """``kafka-1`` …, ``s3``, ``postgres``, ``postgrest`` or ``rest``."""
         if name not in self.addresses():
             raise ValueError(f"no part {name!r}; there are {', '.join(self.addresses())}")
-        return PartControl(self._leash, name)
+        return PartControl(self._supervisor, name)
 
     def broker(self, node: int) -> "PartControl":
         """Broker ``node``, from 1."""
@@ -96,27 +96,27 @@ class OwnedStack(Stack):
 class PartControl:
     """Makes one part fail and come back. Every call waits until it is so: in a coroutine, use a thread."""
 
-    _leash: Leash
+    _supervisor: SupervisorClient
     name: str
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._leash.order({"do": "kill", "part": self.name})
+        self._supervisor.send({"do": "kill", "part": self.name})
 
     def stop(self) -> None:
         """End it in good order."""
-        self._leash.order({"do": "stop", "part": self.name})
+        self._supervisor.send({"do": "stop", "part": self.name})
 
     def start(self) -> None:
         """Start it again at the same address with its data, and wait until it works."""
-        self._leash.order({"do": "start", "part": self.name})
+        self._supervisor.send({"do": "start", "part": self.name})
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
-        self._leash.order({"do": "signal", "part": self.name, "number": int(signal.SIGSTOP)})
+        self._supervisor.send({"do": "signal", "part": self.name, "number": int(signal.SIGSTOP)})
 
     def thaw(self) -> None:
-        self._leash.order({"do": "signal", "part": self.name, "number": int(signal.SIGCONT)})
+        self._supervisor.send({"do": "signal", "part": self.name, "number": int(signal.SIGCONT)})
 
 
 @contextlib.contextmanager
@@ -134,11 +134,11 @@ def owned(
         StackError: a part did not start, or a stack is running in the folder already.
     """
     options = [f"--brokers={brokers}", *(name for name, wanted in (("--proxied", proxied), ("--throwaway", throwaway)) if wanted)]
-    leash = _launch(folder, options, progress)
+    supervisor = _launch(folder, options, progress)
     try:
-        yield OwnedStack(folder, find(folder).config, leash)
+        yield OwnedStack(folder, find(folder).config, supervisor)
     finally:
-        leash.let_go()
+        supervisor.close()
 
 
 def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = None) -> Stack:
@@ -157,8 +157,8 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
                 f"end it first: extents dev down --name {folder.name}"
             )
         return stack
-    leash = _launch(folder, ["--usual-ports", *([f"--brokers={brokers}"] if brokers else [])], progress)
-    leash.detach()
+    supervisor = _launch(folder, ["--usual-ports", *([f"--brokers={brokers}"] if brokers else [])], progress)
+    supervisor.detach()
     return find(folder)
 
 
@@ -168,7 +168,7 @@ def down(folder: Path, *, purge: bool = False) -> bool:
     if running:
         pid = int((folder / LOCK_FILE).read_text())
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + DOWN_SECONDS
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
         while is_running(folder):
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)  # its servers die with it
@@ -212,18 +212,18 @@ def environment_script(variables: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 
-def _launch(folder: Path, options: list[str], progress: Progress | None) -> Leash:
+def _launch(folder: Path, options: list[str], progress: Progress | None) -> SupervisorClient:
     """Start a supervisor and wait until its servers work. Whatever interrupts that takes them down again."""
-    leash = Leash(folder, options)
+    supervisor = SupervisorClient(folder, options)
     try:
-        leash.wait_up(progress or (lambda _: None))
+        supervisor.wait_until_up(progress or (lambda _: None))
         environment = folder / ENV_FILE
         environment.touch(mode=0o600)
         environment.write_text(environment_script(find(folder).env))
     except BaseException:
-        leash.let_go()
+        supervisor.close()
         raise
-    return leash
+    return supervisor
 
 
 def _wait_until_up(folder: Path) -> None:

@@ -1,9 +1,8 @@
-"""The process that holds a stack's servers: ``python -m devstack.supervisor FOLDER``.
+"""The process that runs a stack's servers: ``python -m devstack.supervisor FOLDER``.
 
-Its standard input is its leash. Orders come down it, one JSON object a line, and when its other end closes, whatever
-closed it, the servers are stopped and the supervisor ends; unless it was told to ``detach``, from when on only a
-signal ends it. The servers die with the supervisor, kill -9 included. What happens is told on standard output, one
-JSON object a line.
+It reads commands from standard input and writes events to standard output, one JSON object per line. When standard
+input closes, for whatever reason, it stops the servers and exits; after a ``detach`` command only a signal stops it.
+The servers die with the supervisor, even when it is killed with SIGKILL.
 """
 
 import argparse
@@ -33,7 +32,7 @@ from devstack.seaweed import create_bucket, remove_sockets, seaweed_part
 
 
 class Supervisor:
-    """Starts the parts side by side and obeys orders until it is told, or left alone, to end."""
+    """Starts the parts concurrently and carries out commands until a signal arrives or the owner is gone."""
 
     def __init__(self, config: StackConfig, folder: Path, *, throwaway: bool) -> None:
         self._config = config
@@ -49,8 +48,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
-        orders = asyncio.create_task(self._obey())
-        starting = asyncio.create_task(self._bring_up())
+        commands = asyncio.create_task(self._handle_commands())
+        starting = asyncio.create_task(self._start_all())
         ending = asyncio.create_task(self._end.wait())
         try:
             await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,17 +57,17 @@ class Supervisor:
                 return 0
             failure = starting.exception()
             if failure is not None:
-                _tell(event="failed", message=_message(failure))
+                _send(event="failed", message=_message(failure))
                 return 1
             self._write_state()
-            _tell(event="up")
+            _send(event="up")
             await ending
             return 0
         finally:
-            await _cancel(starting, orders, ending)
-            await self._take_down()
+            await _cancel(starting, commands, ending)
+            await self._shut_down()
 
-    async def _bring_up(self) -> None:
+    async def _start_all(self) -> None:
         async with asyncio.TaskGroup() as group:
             for node in range(1, self._config.brokers + 1):
                 group.create_task(self._start_broker(node))
@@ -85,34 +84,34 @@ class Supervisor:
         await self._start("postgres")
         await create_roles(self._config)
         for name in await apply_migrations(self._config.dsn(), MIGRATIONS):
-            _tell(event="migrated", file=name)
+            _send(event="migrated", file=name)
         await self._start("postgrest")
 
     async def _start(self, name: str) -> None:
-        _tell(event="ready", part=name, seconds=await self._parts[name].start())
+        _send(event="ready", part=name, seconds=await self._parts[name].start())
 
-    async def _obey(self) -> None:
+    async def _handle_commands(self) -> None:
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
-            order = json.loads(line)
-            if order["do"] == "detach":
+            command = json.loads(line)
+            if command["do"] == "detach":
                 self._detach()
                 return
             try:
-                await self._carry_out(order)
+                await self._carry_out(command)
             except Exception as error:
-                _tell(event="answer", error=_message(error))
+                _send(event="reply", error=_message(error))
             else:
-                _tell(event="answer", error=None)
-        self._end.set()  # the other end is closed: the owner is gone, or wants no more of it
+                _send(event="reply", error=None)
+        self._end.set()  # the pipe is closed: the owner is gone or has closed it on purpose
 
-    async def _carry_out(self, order: dict[str, Any]) -> None:
-        if order["do"] == "bucket":
-            await create_bucket(self._config, order["name"])
+    async def _carry_out(self, command: dict[str, Any]) -> None:
+        if command["do"] == "bucket":
+            await create_bucket(self._config, command["name"])
             return
-        part = self._parts[order["part"]]
-        match order["do"]:
+        part = self._parts[command["part"]]
+        match command["do"]:
             case "start":
                 await part.start()
                 self._write_state()
@@ -121,12 +120,12 @@ class Supervisor:
             case "kill":
                 await part.kill()
             case "signal":
-                part.signal(order["number"])
+                part.signal(command["number"])
             case unknown:
-                raise ValueError(f"unknown order {unknown!r}")
+                raise ValueError(f"unknown command {unknown!r}")
 
     def _detach(self) -> None:
-        """Let go of the terminal that started the stack: nothing is read or told from here on."""
+        """Release the terminal that started the stack: nothing is read or written from here on."""
         self._detached = True
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, sys.stdout.fileno())
@@ -140,8 +139,8 @@ class Supervisor:
         temporary.write_text(json.dumps(state))
         temporary.replace(self._folder / STATE_FILE)
 
-    async def _take_down(self) -> None:
-        """Clients of a server before the server; brokers together, since none can hand over to one that is gone."""
+    async def _shut_down(self) -> None:
+        """Stop clients before their servers, and all brokers together, since none can hand over to one that is gone."""
         if self._throwaway:
             await asyncio.gather(*(part.kill() for part in self._parts.values()))
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -158,13 +157,13 @@ async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tell(**news: object) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: the leash will say so too
-        print(json.dumps(news), flush=True)
+def _send(**event: object) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the owner is gone; closed standard input reports that too
+        print(json.dumps(event), flush=True)
 
 
 def _message(failure: BaseException) -> str:
-    """What went wrong, of a group of failures the first: its siblings were only cancelled for it."""
+    """The error's message; of a group the first one's, since its siblings were only cancelled because of it."""
     if isinstance(failure, BaseExceptionGroup):
         return _message(failure.exceptions[0])
     if isinstance(failure, PartFailedError | ConfigurationError):
@@ -175,10 +174,10 @@ def _message(failure: BaseException) -> str:
 def _take_lock(folder: Path) -> bool:
     """Whether this is now the folder's only supervisor; then the lock holds its process id.
 
-    The lock's descriptor is never closed: it goes with the process.
+    The lock's descriptor is never closed: it is released when the process ends.
     """
     lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-    for _ in range(20):  # who asks whether a stack runs holds it for an instant
+    for _ in range(20):  # a status query holds the lock for an instant
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(lock, 0)
@@ -195,17 +194,17 @@ def main() -> int:
     arguments.add_argument("--usual-ports", action="store_true")
     arguments.add_argument("--proxied", action="store_true")
     arguments.add_argument("--throwaway", action="store_true")
-    given = arguments.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells of every broker that is not up yet
-    if not _take_lock(given.folder):
-        _tell(event="failed", message=f"a stack is already running in {given.folder}; see: extents dev status")
+    options = arguments.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every broker that is not up yet
+    if not _take_lock(options.folder):
+        _send(event="failed", message=f"a stack is already running in {options.folder}; see: extents dev status")
         return 1
-    (given.folder / STATE_FILE).unlink(missing_ok=True)
+    (options.folder / STATE_FILE).unlink(missing_ok=True)
     try:
-        config = prepare_config(given.folder, brokers=given.brokers, usual_ports=given.usual_ports, proxied=given.proxied)
-        supervisor = Supervisor(config, given.folder, throwaway=given.throwaway)
+        config = prepare_config(options.folder, brokers=options.brokers, usual_ports=options.usual_ports, proxied=options.proxied)
+        supervisor = Supervisor(config, options.folder, throwaway=options.throwaway)
     except ConfigurationError as error:
-        _tell(event="failed", message=str(error))
+        _send(event="failed", message=str(error))
         return 1
     return asyncio.run(supervisor.run())
 

@@ -16,9 +16,9 @@ from cli.shared.output import print_facts, print_heading, print_json, program, r
 from cli.shared.parameters import json_option
 from core.files import make_parent
 from core.types import FRAMES_PER_SECOND
-from devstack.leash import StackError
 from devstack.paths import STACKS, stack_folder
 from devstack.stack import ENV_FILE, owned
+from devstack.supervisor_client import StackError
 from tools.sample_film import make_sample
 
 

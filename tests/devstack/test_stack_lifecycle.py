@@ -13,8 +13,8 @@ import pytest
 
 from core.errors import ConfigurationError
 from devstack import stack as devstack
-from devstack.leash import StackError
 from devstack.ports import HOST
+from devstack.supervisor_client import StackError
 from tests.signals import heed_signals
 
 OWNER = """
