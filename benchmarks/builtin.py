@@ -23,5 +23,5 @@ def measure_builtin() -> Result:
         for height, width in _STRIPS
     }
     rates = take_turns(contenders)
-    rows: list[list[Value]] = [[name, statistics.median(found), min(found), max(found)] for name, found in rates.items()]
+    rows: list[list[Value]] = [[name, statistics.median(values), min(values), max(values)] for name, values in rates.items()]
     return Result("builtin", "The built-in model, float32", ["strip", "pairs/s, median", "slowest round", "fastest round"], rows)

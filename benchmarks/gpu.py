@@ -103,7 +103,7 @@ def _measure_one(
         torch.cuda.reset_peak_memory_stats()
     predictor = _load(checkpoint, options)
     video = predictor.open_video(layout)
-    found = predictor.predict(video, frames[: PARITY_PAIRS + 1])
+    probabilities = predictor.predict(video, frames[: PARITY_PAIRS + 1])
     product = matrix_product(options.device, getattr(torch, options.precision), 8192 if on_gpu else 1024)
     rates = take_turns({"engine": lambda: len(predictor.predict(video, frames)), "limit": product}, rounds)
     share = median_ratio(rates["engine"], [rate / MACS_PER_PAIR for rate in rates["limit"]])
@@ -115,8 +115,8 @@ def _measure_one(
         f"{share:.0%}",
         estimate_on_a10(options.precision, share) if on_gpu else "",  # of a CPU's share nothing follows for a GPU
         round(torch.cuda.max_memory_allocated() / 2**20) if on_gpu else "",
-        f"{np.abs(found - exact).max():.1e}",
-        f"{(found.argmax(-1) == exact.argmax(-1)).mean():.1%}",
+        f"{np.abs(probabilities - exact).max():.1e}",
+        f"{(probabilities.argmax(-1) == exact.argmax(-1)).mean():.1%}",
     ]
 
 

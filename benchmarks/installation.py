@@ -141,13 +141,13 @@ class Service:
         consumer = AIOKafkaConsumer(
             self._topics.results, **client_options(self._settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False
         )
-        found: list[tuple[ConsumerRecord, LogRecord]] = []
+        entries: list[tuple[ConsumerRecord, LogRecord]] = []
         async with consumer:
             ends = await consumer.end_offsets(consumer.assignment())
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [(record, decode_log(record.value)) for record in records]
-        return found
+                    entries += [(record, decode_log(record.value)) for record in records]
+        return entries
 
 
 @asynccontextmanager
@@ -160,10 +160,10 @@ async def open_service(stack: OwnedStack) -> AsyncIterator[Service]:
 
 def peak_memory_mib(pid: int) -> int:
     """The most resident memory that a running process has had, as Linux keeps count of it."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    if found is None:
+    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    if match is None:
         raise RuntimeError(f"process {pid}: no VmHWM in its status")
-    return round(int(found.group(1)) / 1024)
+    return round(int(match.group(1)) / 1024)
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,7 @@ from inference.engine.device import cpu_has_bfloat16, describe_device, software_
 
 def describe_machine(device: str = "cpu") -> dict[str, object]:
     """Hardware, versions, time, and how busy the machine was with other things."""
-    one, five, fifteen = os.getloadavg()
+    one_minute, five_minutes, fifteen_minutes = os.getloadavg()
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": describe_device(device),
@@ -17,6 +17,10 @@ def describe_machine(device: str = "cpu") -> dict[str, object]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
         "bfloat16_instructions": cpu_has_bfloat16(),
-        "load_average": {"1 min": round(one, 2), "5 min": round(five, 2), "15 min": round(fifteen, 2)},
+        "load_average": {
+            "1 min": round(one_minute, 2),
+            "5 min": round(five_minutes, 2),
+            "15 min": round(fifteen_minutes, 2),
+        },
         "versions": software_versions(device),
     }

@@ -32,7 +32,10 @@ def take_turns(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS
             started = time.perf_counter()
             done = run()
             rates[name].append(done / (time.perf_counter() - started))
-        print(f"  round {number} of {rounds}: {', '.join(f'{name} {found[-1]:.3g}/s' for name, found in rates.items())}", file=sys.stderr)
+        print(
+            f"  round {number} of {rounds}: {', '.join(f'{name} {measured[-1]:.3g}/s' for name, measured in rates.items())}",
+            file=sys.stderr,
+        )
     return rates
 
 

@@ -15,7 +15,7 @@ from benchmarks.results import Result, Value
 from benchmarks.strips import synthetic_layout, synthetic_strips
 from benchmarks.weights import build_checkpoint
 from core.types import LABELS, Precision
-from inference.architectures.channel_fusion_lora_spatial import Classifier, Engine
+from inference.architectures.channel_fusion_lora_spatial import ChannelFusionPredictor, Classifier
 from inference.architectures.channel_fusion_lora_spatial.strips import HEIGHT, WIDTH
 from inference.engine.predictor import EngineOptions
 from inference.models.loading import load_predictor
@@ -34,8 +34,10 @@ def measure_runtimes() -> Result:
     frames, layout = synthetic_strips(*STRIP, BATCH + 1), synthetic_layout(*STRIP)
     plain = EngineOptions(batch_size=BATCH, channels_last=False)  # theirs choose their own layout
     exported = load_predictor(checkpoint, plain)
-    if not isinstance(exported, Engine):
-        raise TypeError(f"{checkpoint.architecture_name} runs in a {type(exported).__name__}; only an Engine's network is exported")
+    if not isinstance(exported, ChannelFusionPredictor):
+        raise TypeError(
+            f"{checkpoint.architecture_name} runs in a {type(exported).__name__}; only a ChannelFusionPredictor's network is exported"
+        )
     classifier = exported.classifier
     model = _export(classifier)
     theirs = {
@@ -44,7 +46,7 @@ def measure_runtimes() -> Result:
         ("OpenVINO", Precision.BFLOAT16): _openvino(model, "bf16"),
     }
     ours = {precision: load_predictor(checkpoint, EngineOptions("cpu", precision, BATCH, compile=True)) for precision in _PRECISIONS}
-    others = {name: Engine(_Foreign(classifier, run), plain) for name, run in theirs.items()}
+    others = {name: ChannelFusionPredictor(_Foreign(classifier, run), plain) for name, run in theirs.items()}
     exact = exported.predict(exported.open_video(layout), frames)
     contenders = {f"engine {precision}": predict(engine, layout, frames) for precision, engine in ours.items()}
     contenders |= {" ".join(name): predict(engine, layout, frames) for name, engine in others.items()}
@@ -116,12 +118,12 @@ def _openvino(model: bytes, precision: str) -> Run:
     return lambda inputs: _checked(compiled(inputs)[_OUTPUT])
 
 
-def _checked(found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _checked(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A copy, since a runtime may use its output's memory again."""
-    if found.shape != (BATCH, 2, len(LABELS)):
-        raise ValueError(f"probabilities of shape {found.shape}, expected {(BATCH, 2, len(LABELS))}")
-    return found.copy()
+    if probabilities.shape != (BATCH, 2, len(LABELS)):
+        raise ValueError(f"probabilities of shape {probabilities.shape}, expected {(BATCH, 2, len(LABELS))}")
+    return probabilities.copy()
 
 
-def _difference(found: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> str:
-    return f"{np.abs(found - exact).max():.1e}"
+def _difference(probabilities: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> str:
+    return f"{np.abs(probabilities - exact).max():.1e}"

@@ -70,11 +70,13 @@ def measure_service() -> Result:
             Job("built-in", builtin_model_version(), load_predictor(builtin_checkpoint_path(), options), _video(_BUILTIN_FRAMES)),
             Job("production architecture", _PRODUCTION_VERSION, load_predictor(checkpoint, options), _video(_PRODUCTION_FRAMES)),
         ]
-        for job, found in zip(jobs, asyncio.run(_measure(stack, cores, jobs, checkpoint, production)), strict=True):
-            whole = statistics.median(run.whole for run in found.runs)
-            ratio = median_ratio(found.worker, found.alone)
+        for job, measured in zip(jobs, asyncio.run(_measure(stack, cores, jobs, checkpoint, production)), strict=True):
+            whole = statistics.median(run.whole for run in measured.runs)
+            ratio = median_ratio(measured.worker, measured.alone)
             pairs = job.video.frame_count - 1
-            rows.append([job.name, pairs, statistics.median(found.alone), statistics.median(found.worker), ratio, whole, found.peak_mib])
+            rows.append(
+                [job.name, pairs, statistics.median(measured.alone), statistics.median(measured.worker), ratio, whole, measured.peak_mib]
+            )
     columns = [
         "model, float32",
         "pairs",
@@ -103,19 +105,19 @@ async def _measure(stack: OwnedStack, cores: Cores, jobs: list[Job], checkpoint:
 
 async def _measure_job(service: Service, cores: Cores, job: Job, number: int) -> Measured:
     """Both ways in turn, with a worker of its own, so that its peak memory is this model's."""
-    found = Measured([], [], [], 0)
+    measured = Measured([], [], [], 0)
     pairs = job.video.frame_count - 1
     async with service.process("gpu", f"worker-{number}", cores.computing) as pid:
         for turn in range(ROUNDS + 1):
             alone = await asyncio.to_thread(_decode_and_predict, job)
             run = await service.run(job.video, job.model_version)
-            said = "warm-up" if turn == 0 else f"round {turn} of {ROUNDS}"
-            print(f"  {job.name}, {said}: alone {pairs / alone:.3g}/s, worker {pairs / run.working:.3g}/s", file=sys.stderr, flush=True)
+            label = "warm-up" if turn == 0 else f"round {turn} of {ROUNDS}"
+            print(f"  {job.name}, {label}: alone {pairs / alone:.3g}/s, worker {pairs / run.working:.3g}/s", file=sys.stderr, flush=True)
             if turn:
-                found.alone.append(pairs / alone)
-                found.worker.append(pairs / run.working)
-                found.runs.append(run)
-        return Measured(found.alone, found.worker, found.runs, peak_memory_mib(pid))
+                measured.alone.append(pairs / alone)
+                measured.worker.append(pairs / run.working)
+                measured.runs.append(run)
+        return Measured(measured.alone, measured.worker, measured.runs, peak_memory_mib(pid))
 
 
 def _decode_and_predict(job: Job) -> float:

@@ -47,9 +47,9 @@ def _fetch(context: MavenContext, jar: LockedDependency, target: Path) -> Path:
     cached = component.artifact(jar.classifier or "", jar.packaging).resolve()
     copy = Path(shutil.copy(cached, target))
     with copy.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
-    if found != jar.sha256:
-        raise ConfigurationError(f"{cached} has SHA-256 {found}, expected {jar.sha256}; delete it and run `make setup` again")
+        actual = file_digest(file, "sha256").hexdigest()
+    if actual != jar.sha256:
+        raise ConfigurationError(f"{cached} has SHA-256 {actual}, expected {jar.sha256}; delete it and run `make setup` again")
     return copy
 
 

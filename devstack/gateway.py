@@ -66,12 +66,12 @@ async def _forward(request: web.Request) -> web.StreamResponse:
     url = URL(request.app[_UPSTREAM] + request.raw_path.removeprefix(PREFIX), encoded=True)
     body = await request.read()
     try:
-        answer = await request.app[_SESSION].request(request.method, url, headers=headers, data=body, allow_redirects=False)
+        response = await request.app[_SESSION].request(request.method, url, headers=headers, data=body, allow_redirects=False)
     except aiohttp.ClientError as error:
         return web.json_response({"message": f"PostgREST does not answer: {error}"}, status=503)
-    async with answer:
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_HEADERS]
-        return web.Response(status=answer.status, headers=dict(kept), body=await answer.read())
+    async with response:
+        kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _HOP_HEADERS]
+        return web.Response(status=response.status, headers=dict(kept), body=await response.read())
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ def seaweed_part(config: StackConfig, folder: Path) -> Part:
         await create_bucket(config, config.bucket)
         async with _client(config, config.access_key, config.secret_key) as s3:
             await s3.put_object(Bucket=config.bucket, Key=_PROBE, Body=b"ready")
-            answer = await s3.get_object(Bucket=config.bucket, Key=_PROBE)
-            if await answer["Body"].read() != b"ready":
+            response = await s3.get_object(Bucket=config.bucket, Key=_PROBE)
+            if await response["Body"].read() != b"ready":
                 raise RuntimeError("the object read is not the one that was put")
             await s3.delete_object(Bucket=config.bucket, Key=_PROBE)
 

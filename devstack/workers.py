@@ -21,8 +21,8 @@ def worker(role: Role, name: str, folder: Path, environment: dict[str, str]) -> 
     port = choose_ports([name], {})[name]
 
     async def check() -> None:
-        async with aiohttp.ClientSession(raise_for_status=True) as http, http.get(f"http://{HOST}:{port}/readyz") as answer:
-            await answer.read()
+        async with aiohttp.ClientSession(raise_for_status=True) as http, http.get(f"http://{HOST}:{port}/readyz") as response:
+            await response.read()
 
     return Part(
         name,

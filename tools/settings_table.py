@@ -46,8 +46,8 @@ def _default(field: FieldInfo) -> str:
 
 def _meaning(field: FieldInfo) -> str:
     text, choices = field.description or "", _choices(field.annotation)
-    told = all(choice in text for choice in choices)
-    return text if told else f"{text} One of {', '.join(f'`{choice}`' for choice in choices)}."
+    complete = all(choice in text for choice in choices)
+    return text if complete else f"{text} One of {', '.join(f'`{choice}`' for choice in choices)}."
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -66,7 +66,7 @@ class HardExampleSampler:
             drawn = self._rng.choice(len(self._clips), count, replace=False, p=chances)
         return np.sort(self._clips[drawn])
 
-    def tell(self, clips: npt.NDArray[np.int_], losses: npt.NDArray[np.float64]) -> None:
+    def record_losses(self, clips: npt.NDArray[np.int_], losses: npt.NDArray[np.float64]) -> None:
         """How wrong the network was about runs of these clips."""
         self._wrongness[clips] = np.minimum(losses, _WORST) + 1e-3
 
@@ -82,19 +82,19 @@ class Batches:
     def __init__(self, data: TrainingSet, share: int, seed: int, part: int, parts: int) -> None:
         self._data, self._share = data, share
         clips = np.random.default_rng(seed).permutation(len(data))[part::parts]
-        self._lottery = HardExampleSampler(clips, np.random.default_rng([seed, part, 0]))
+        self._sampler = HardExampleSampler(clips, np.random.default_rng([seed, part, 0]))
         self._rng = np.random.default_rng([seed, part, 1])
         self._thread = ThreadPoolExecutor(1)
         self._coming: deque[Future[Batch]] = deque()
 
     def take(self) -> Batch:
         while len(self._coming) <= _AHEAD:
-            self._coming.append(self._thread.submit(_batch, self._data, self._lottery.draw(self._share), self._rng))
+            self._coming.append(self._thread.submit(_batch, self._data, self._sampler.draw(self._share), self._rng))
         return self._coming.popleft().result()
 
-    def tell(self, batch: Batch, losses: torch.Tensor) -> None:
+    def record_losses(self, batch: Batch, losses: torch.Tensor) -> None:
         """How wrong the network was about each run of a batch that was taken, so that what is hard comes more often."""
-        self._lottery.tell(batch.clips, losses.double().numpy())
+        self._sampler.record_losses(batch.clips, losses.double().numpy())
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)

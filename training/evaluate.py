@@ -103,7 +103,7 @@ def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
     right = mean_probabilities(probabilities).argmax(1) == truth
     doubtful = (clip.visibility > _DOUBTFUL[0]) & (clip.visibility < _DOUBTFUL[1])
     counted = ~(doubtful[:-1] | doubtful[1:])
-    said = [(caption.first_frame, caption.last_frame) for caption in find_captions(probabilities).captions]
+    predicted = [(caption.first_frame, caption.last_frame) for caption in find_captions(probabilities).captions]
     real = extents(clip.caption)
     shown = [(first, end) for first, end in real if clip.visibility[first : end + 1].max() >= _DOUBTFUL[1]]
     last = len(clip.caption) - 1
@@ -114,11 +114,11 @@ def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
         pairs_strict=len(right),
         pairs_strict_right=int(right.sum()),
         captions=len(shown),
-        captions_found=sum(any(_near(one, other) for other in said) for one in shown),
-        captions_exact=len(set(shown) & set(said)),
+        captions_found=sum(any(_near(truth_extent, extent) for extent in predicted) for truth_extent in shown),
+        captions_exact=len(set(shown) & set(predicted)),
         boundaries_true=len(_boundaries(real, last)),
-        boundaries_said=len(_boundaries(said, last)),
-        boundaries_matched=_matches(_boundaries(real, last), _boundaries(said, last)),
+        boundaries_said=len(_boundaries(predicted, last)),
+        boundaries_matched=_matches(_boundaries(real, last), _boundaries(predicted, last)),
     )
 
 
@@ -128,8 +128,8 @@ def extents(caption: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     return [(a, b - 1) for a, b in pairwise(edges.tolist()) if caption[a]]
 
 
-def _near(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return all(abs(a - b) <= TOLERANCE_FRAMES for a, b in zip(one, other, strict=True))
+def _near(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    return all(abs(a - b) <= TOLERANCE_FRAMES for a, b in zip(first, second, strict=True))
 
 
 def _boundaries(captions: list[tuple[int, int]], last: int) -> set[int]:
@@ -137,9 +137,9 @@ def _boundaries(captions: list[tuple[int, int]], last: int) -> set[int]:
     return {first for first, _ in captions if first > 0} | {end + 1 for _, end in captions if end < last}
 
 
-def _matches(real: set[int], said: set[int]) -> int:
+def _matches(real: set[int], predicted: set[int]) -> int:
     """Boundaries that can be matched one to one within the tolerance, taken in order."""
-    count, free = 0, sorted(said)
+    count, free = 0, sorted(predicted)
     for boundary in sorted(real):
         near = next((other for other in free if abs(other - boundary) <= TOLERANCE_FRAMES), None)
         if near is not None:

@@ -24,14 +24,14 @@ from torch.nn import functional
 from inference.architectures.siamese_strip import SiameseStrip
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.device import cpu_has_bfloat16
+from training.batch_norms import merge_batch_norms, restore_batch_norms
 from training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from training.data import TrainingSet, open_training_set
-from training.folding import fold, unfold
 
 _MAP_WEIGHT: Final = 0.5
 _MEAN_STEP: Final = 0.005
 _REPORT_SECONDS: Final = 20
-_CLIPS_TO_UNFOLD_ON: Final = 64
+_CLIPS_FOR_BATCH_NORMS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +72,18 @@ class Trainee(nn.Module):
         return labels.mean() + maps, wrong
 
 
-def _cover_loss(found: torch.Tensor, batch: Batch) -> torch.Tensor:
+def _cover_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Against the share of each cell of the features, 8 × 8 pixels of the canvas, that captions cover."""
     truth = functional.max_pool2d(batch.cover.flatten(0, 1), 2)
-    return functional.binary_cross_entropy_with_logits(found.float(), truth)
+    return functional.binary_cross_entropy_with_logits(logits.float(), truth)
 
 
-def _change_loss(found: torch.Tensor, batch: Batch) -> torch.Tensor:
+def _change_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     truths = []
     for stride in STRIDES:
         apart = (batch.cover[:, :-stride] - batch.cover[:, stride:]).abs().flatten(0, 1)
         truths += 2 * [functional.max_pool2d(apart, (2, 4))]
-    return functional.binary_cross_entropy_with_logits(found.float(), torch.cat(truths))
+    return functional.binary_cross_entropy_with_logits(logits.float(), torch.cat(truths))
 
 
 def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path | None = None) -> SiameseStrip:
@@ -108,7 +108,7 @@ def load_state(state: Path) -> SiameseStrip:
     """The network of a training state, as it is run."""
     trainee = Trainee()
     trainee.load_state_dict(torch.load(state, weights_only=True))
-    return fold(trainee.network)
+    return merge_batch_norms(trainee.network)
 
 
 def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None) -> None:
@@ -129,7 +129,7 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
         optimiser.zero_grad(set_to_none=True)
         loss, wrong = trainee.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        batches.tell(batch, wrong)
+        batches.record_losses(batch, wrong)
         _share_gradients(trainee, options.processes)
         nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
         optimiser.step()
@@ -149,9 +149,9 @@ def _begin(start_from: Path | None, data: TrainingSet) -> Trainee:
         trainee = Trainee()
         trainee.load_state_dict(torch.load(start_from, weights_only=True))
         return trainee
-    folded = SiameseStrip()
-    folded.load_state_dict(load_file(start_from))
-    trainee = Trainee(unfold(folded, to_canvases(np.array(data.strips[:_CLIPS_TO_UNFOLD_ON, :RUN_FRAMES]))))
+    merged = SiameseStrip()
+    merged.load_state_dict(load_file(start_from))
+    trainee = Trainee(restore_batch_norms(merged, to_canvases(np.array(data.strips[:_CLIPS_FOR_BATCH_NORMS, :RUN_FRAMES]))))
     for head in (trainee.cover_head, trainee.change_head):
         nn.init.zeros_(head.weight)  # until they have learnt something they do not disturb what the network knows
     return trainee

@@ -65,8 +65,8 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
         _print_json(run, findings, run_db, good)
     else:
         _print(run, findings, film, run_db)
-        said = f"{time.monotonic() - began:.0f} s in all"
-        remark(f"\neverything as it should be; {said}" if good else f"\nNOT as it should be, see above; {said}")
+        duration = f"{time.monotonic() - began:.0f} s in all"
+        remark(f"\neverything as it should be; {duration}" if good else f"\nNOT as it should be, see above; {duration}")
     sys.exit(0 if good else 1)
 
 

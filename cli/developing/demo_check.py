@@ -78,8 +78,8 @@ async def read_rows(rows: Rows, outcome: ReceivedOutcome) -> list[Row]:
     ]
 
 
-def _overlap(one: tuple[int, int], other: tuple[int, int]) -> int:
-    return min(one[1], other[1]) - max(one[0], other[0]) + 1
+def _overlap(first: tuple[int, int], second: tuple[int, int]) -> int:
+    return min(first[1], second[1]) - max(first[0], second[0]) + 1
 
 
 def _extent(extent: tuple[int, int] | None) -> str:

@@ -91,8 +91,8 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> Dem
             say(outcome.name)
             if outcome.name != "inference.completed":
                 return DemoRun(outcome)
-            found = await read_rows(rows, outcome)
-        return DemoRun(outcome, found, await _fetch(settings, outcome, run_db))
+            stored_rows = await read_rows(rows, outcome)
+        return DemoRun(outcome, stored_rows, await _fetch(settings, outcome, run_db))
     finally:
         await asyncio.gather(*(part.stop() for part in workers))
 
@@ -129,9 +129,9 @@ async def _fetch(settings: Settings, outcome: ReceivedOutcome, run_db: Path) -> 
     key, expected = outcome.body["storage_key"], outcome.body["sha256"]
     async with open_store(settings.wasabi) as store:
         data = await store.get(key, MAX_RUN_DB_BYTES)
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
-        raise PermanentError(f"{key} has SHA-256 {found}, inference.completed says {expected}")
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != expected:
+        raise PermanentError(f"{key} has SHA-256 {actual}, inference.completed says {expected}")
     write_whole(run_db, data)
     return read_run_db(data, key)
 

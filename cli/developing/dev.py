@@ -51,12 +51,14 @@ def up(name: str, brokers: str | None, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way a half-started stack is taken down again
     began = time.monotonic()
     progress = Console(stderr=True)
-    found = stack.up(stack_folder(name), brokers=int(brokers) if brokers else None, progress=lambda line: progress.print(line, style="dim"))
-    _check_processes(found)
-    for topic in create_topics(found):
+    running = stack.up(
+        stack_folder(name), brokers=int(brokers) if brokers else None, progress=lambda line: progress.print(line, style="dim")
+    )
+    _check_processes(running)
+    for topic in create_topics(running):
         progress.print(f"topic {topic} created", style="dim")
     progress.print(f"up after {time.monotonic() - began:.1f} s", style="dim")
-    _print(found, as_json)
+    _print(running, as_json)
 
 
 @command.command()
@@ -76,8 +78,8 @@ def down(name: str, purge: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "was_running": running, "purged": purge and known}))
         return
-    said = "stopped" if running else "was not running"
-    click.echo(f"stack {name} {said}" + (f"; {folder} deleted" if purge and known else ""))
+    result = "stopped" if running else "was not running"
+    click.echo(f"stack {name} {result}" + (f"; {folder} deleted" if purge and known else ""))
 
 
 @command.command()
@@ -90,9 +92,9 @@ def status(name: str, as_json: bool) -> None:
     extents dev status
     extents dev status --json
     """
-    found = stack.find(stack_folder(name))
-    _print(found, as_json)
-    _check_processes(found)
+    selected = stack.find(stack_folder(name))
+    _print(selected, as_json)
+    _check_processes(selected)
 
 
 @command.command()
@@ -108,11 +110,11 @@ def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
     extents dev logs s3 -n 200
     extents dev logs kafka-1 -f
     """
-    found = stack.find(stack_folder(name))
-    names = [*found.addresses(), "supervisor"]
+    selected = stack.find(stack_folder(name))
+    names = [*selected.addresses(), "supervisor"]
     if part is not None and part not in names:
         raise ConfigurationError(f"no part {part!r}; there are {', '.join(names)}")
-    files = [path for one in ([part] if part else names) if (path := log_path(found.folder, one)).exists()]
+    files = [path for log_name in ([part] if part else names) if (path := log_path(selected.folder, log_name)).exists()]
     subprocess.run(["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)], check=False)
 
 
@@ -130,48 +132,48 @@ def env(name: str, as_json: bool) -> None:
     click.echo(json.dumps(variables, indent=2) + "\n" if as_json else stack.environment_script(variables), nl=False)
 
 
-def create_topics(found: Stack) -> list[str]:
+def create_topics(running: Stack) -> list[str]:
     """Create the service's topics on a stack, and return the names of those that were missing."""
     from streams.kafka.topic_admin import ensure_topics
     from streams.topics import Topics  # loads Faust, which nothing else here needs
 
-    os.environ |= found.env  # the settings have no other source
+    os.environ |= running.env  # the settings have no other source
     settings = Settings()
     return asyncio.run(ensure_topics(Topics(settings.topics).specs(), settings.kafka))
 
 
-def _check_processes(found: Stack) -> None:
-    gone = [part for part in found.status() if part.pid is None]
-    if stack.is_starting(found.folder):
-        raise ConfigurationError(f"the stack is being started; wait for it: extents dev up --name {found.folder.name}")
-    if stack.is_running(found.folder) and gone:
+def _check_processes(checked: Stack) -> None:
+    gone = [part for part in checked.status() if part.pid is None]
+    if stack.is_starting(checked.folder):
+        raise ConfigurationError(f"the stack is being started; wait for it: extents dev up --name {checked.folder.name}")
+    if stack.is_running(checked.folder) and gone:
         logs = ", ".join(_short(part.log) for part in gone)
         raise ConfigurationError(
             f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); "
-            f"start anew: extents dev down --name {found.folder.name}, then up"
+            f"start anew: extents dev down --name {checked.folder.name}, then up"
         )
     if gone:
-        raise ConfigurationError(f"the stack is not running; start it: extents dev up --name {found.folder.name}")
+        raise ConfigurationError(f"the stack is not running; start it: extents dev up --name {checked.folder.name}")
 
 
-def _print(found: Stack, as_json: bool) -> None:
+def _print(shown: Stack, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_as_json(found), indent=2))
+        click.echo(json.dumps(_as_json(shown), indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("part", "address", "process"):
         table.add_column(heading, no_wrap=True)
-    for part in found.status():
+    for part in shown.status():
         table.add_row(part.name, part.address, str(part.pid) if part.pid else "[red]not running[/red]")
     console = Console(width=None)
     console.print(table)
-    console.print(f"data and logs: {_short(found.folder)}", highlight=False)
-    console.print(f"environment:   . {_short(found.folder / ENV_FILE)}", highlight=False)
+    console.print(f"data and logs: {_short(shown.folder)}", highlight=False)
+    console.print(f"environment:   . {_short(shown.folder / ENV_FILE)}", highlight=False)
 
 
-def _as_json(found: Stack) -> dict[str, Any]:
-    parts = [{"name": part.name, "address": part.address, "pid": part.pid, "log": str(part.log)} for part in found.status()]
-    return {"folder": str(found.folder), "brokers": found.config.brokers, "parts": parts, "env": found.env}
+def _as_json(shown: Stack) -> dict[str, Any]:
+    parts = [{"name": part.name, "address": part.address, "pid": part.pid, "log": str(part.log)} for part in shown.status()]
+    return {"folder": str(shown.folder), "brokers": shown.config.brokers, "parts": parts, "env": shown.env}
 
 
 def _short(path: Path) -> str:

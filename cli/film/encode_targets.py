@@ -161,9 +161,9 @@ class _Place:
 
 def _check_same_crop(layout: Layout, crop: CropBox, anchor: Anchor, where: str) -> None:
     """A video has one layout for all its versions, and a run of an older one would read it."""
-    found = CropBox(layout.crop_left, layout.crop_top, layout.crop_right, layout.crop_bottom)
-    if (found, layout.anchor) != (crop, anchor):
+    stored_crop = CropBox(layout.crop_left, layout.crop_top, layout.crop_right, layout.crop_bottom)
+    if (stored_crop, layout.anchor) != (crop, anchor):
         raise PermanentError(
-            f"{where} is there and says crop {found}, anchor {layout.anchor}, not crop {crop}, anchor {anchor}; "
+            f"{where} is there and says crop {stored_crop}, anchor {layout.anchor}, not crop {crop}, anchor {anchor}; "
             "encode another crop as a video of its own"
         )

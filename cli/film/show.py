@@ -31,59 +31,68 @@ def command(run_db: Path, as_json: bool) -> None:
     """
     if run_db.stat().st_size > MAX_RUN_DB_BYTES:
         raise CorruptInputError(f"{run_db} is {run_db.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
-    found = read_run_db(run_db.read_bytes(), str(run_db))
+    database = read_run_db(run_db.read_bytes(), str(run_db))
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(database))
     else:
-        _print(found)
+        _print(database)
 
 
-def _print(found: RunDatabase) -> None:
+def _print(database: RunDatabase) -> None:
     print_facts(
         [
-            ("run", f"{found.run_id}, attempt {found.attempt}"),
-            *((name, found.provenance[key]) for name, key in (("video", "video_id"), ("tenant", "tenant_id")) if key in found.provenance),
-            ("cropped frames", f"version {found.cropped_frames_version}"),
-            ("model", f"{found.model_version} ({found.model_checkpoint_path})"),
-            ("computed", f"{found.started_at:%Y-%m-%d %H:%M:%S} UTC, {found.processing_time_seconds:.1f} s for {found.pairs} pairs"),
+            ("run", f"{database.run_id}, attempt {database.attempt}"),
+            *(
+                (name, database.provenance[key])
+                for name, key in (("video", "video_id"), ("tenant", "tenant_id"))
+                if key in database.provenance
+            ),
+            ("cropped frames", f"version {database.cropped_frames_version}"),
+            ("model", f"{database.model_version} ({database.model_checkpoint_path})"),
+            (
+                "computed",
+                f"{database.started_at:%Y-%m-%d %H:%M:%S} UTC, {database.processing_time_seconds:.1f} s for {database.pairs} pairs",
+            ),
         ]
     )
     ours = {"video_id", "tenant_id", "attempt"}
-    rest = [(key, value) for key, value in found.provenance.items() if key not in ours and value]
+    rest = [(key, value) for key, value in database.provenance.items() if key not in ours and value]
     if rest:
         print_heading("Provenance")
         print_facts(rest)
     print_heading("Labels")
-    counts = found.track.label_counts
+    counts = database.track.label_counts
     print_table(
-        ("label", "pairs", "share"), [(label, str(n), f"{n / found.pairs:.1%}") for label, n in counts.items()], right=("pairs", "share")
+        ("label", "pairs", "share"), [(label, str(n), f"{n / database.pairs:.1%}") for label, n in counts.items()], right=("pairs", "share")
     )
-    print_heading(f"Captions ({len(found.track.captions)})")
-    print_captions(found.track.captions)
-    issues = found.track.issues
+    print_heading(f"Captions ({len(database.track.captions)})")
+    print_captions(database.track.captions)
+    issues = database.track.issues
     if not issues:
         return
     by_kind = Counter(issue.kind for issue in issues)
     print_heading("Quality issues (" + ", ".join(f"{count} {kind}" for kind, count in by_kind.items()) + ")")
-    shown = [issue for kind in by_kind for issue in [one for one in issues if one.kind == kind][:_ISSUES_SHOWN]]
+    shown = [issue for kind in by_kind for issue in [issue for issue in issues if issue.kind == kind][:_ISSUES_SHOWN]]
     print_table(("kind", "frame", "detail"), [(issue.kind, str(issue.frame_index), issue.detail) for issue in shown], right=("frame",))
     if len(shown) < len(issues):
         click.echo(f"… and {len(issues) - len(shown)} more: --json has all")
 
 
-def _as_json(found: RunDatabase) -> dict[str, Any]:
+def _as_json(database: RunDatabase) -> dict[str, Any]:
     return {
-        "run_id": found.run_id,
-        "attempt": found.attempt,
-        "cropped_frames_version": found.cropped_frames_version,
-        "model_version": found.model_version,
-        "model_checkpoint_path": found.model_checkpoint_path,
-        "started_at": found.started_at,
-        "completed_at": found.completed_at,
-        "processing_time_seconds": found.processing_time_seconds,
-        "pairs": found.pairs,
-        "provenance": dict(found.provenance),
-        "label_counts": {str(label): count for label, count in found.track.label_counts.items()},
-        "captions": captions_as_json(found.track.captions),
-        "quality_issues": [{"kind": issue.kind, "frame_index": issue.frame_index, "detail": issue.detail} for issue in found.track.issues],
+        "run_id": database.run_id,
+        "attempt": database.attempt,
+        "cropped_frames_version": database.cropped_frames_version,
+        "model_version": database.model_version,
+        "model_checkpoint_path": database.model_checkpoint_path,
+        "started_at": database.started_at,
+        "completed_at": database.completed_at,
+        "processing_time_seconds": database.processing_time_seconds,
+        "pairs": database.pairs,
+        "provenance": dict(database.provenance),
+        "label_counts": {str(label): count for label, count in database.track.label_counts.items()},
+        "captions": captions_as_json(database.track.captions),
+        "quality_issues": [
+            {"kind": issue.kind, "frame_index": issue.frame_index, "detail": issue.detail} for issue in database.track.issues
+        ],
     }

@@ -80,8 +80,16 @@ def list_letters(as_json: bool, **chosen: Any) -> None:
         print_json([_as_json(letter) for letter in letters])
         return
     rows = [
-        (one.id, f"{one.dead_lettered_at:%Y-%m-%d %H:%M:%S}", one.topic, one.reason, one.run_id or "", one.handled or "", one.error[:80])
-        for one in letters
+        (
+            letter.id,
+            f"{letter.dead_lettered_at:%Y-%m-%d %H:%M:%S}",
+            letter.topic,
+            letter.reason,
+            letter.run_id or "",
+            letter.handled or "",
+            letter.error[:80],
+        )
+        for letter in letters
     ]
     print_table(("place", "set aside (UTC)", "topic", "reason", "run", "handled", "error"), rows)
     remark(f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}")

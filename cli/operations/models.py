@@ -67,12 +67,12 @@ def push(file: Path, version: str, as_json: bool) -> None:
     from inference.engine.predictor import EngineOptions
     from inference.models.checkpoint import read_checkpoint
     from inference.models.loading import load_predictor
-    from inference.models.smoke_test import try_predictor
+    from inference.models.smoke_test import run_smoke_test
 
     if version == builtin_model_version():
         raise click.UsageError(f"{version} is the built-in model's own version; choose another")
     checkpoint = read_checkpoint(file)
-    try_predictor(load_predictor(checkpoint, EngineOptions()))  # what does not load here would fail every run that names it
+    run_smoke_test(load_predictor(checkpoint, EngineOptions()))  # what does not load here would fail every run that names it
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
         raise click.ClickException(f"{file} has changed while it was tried; push it again")
@@ -109,23 +109,23 @@ def list_models(as_json: bool) -> None:
     """List the built-in model and the stored ones. One whose manifest cannot be read is told on standard error."""
 
     async def run(models: ModelStore) -> list[ModelManifest]:
-        found = []
+        manifests = []
         for version in await models.versions():
             try:
-                found.append(await models.manifest(version))
+                manifests.append(await models.manifest(version))
             except CorruptInputError as error:
                 remark(str(error))
             except UnknownModelError:
                 continue  # removed meanwhile
-        return found
+        return manifests
 
     path = builtin_checkpoint_path()
     builtin = ModelManifest(builtin_model_version(), path.name, builtin_checkpoint_sha256(), path.stat().st_size, "built in")
-    found = [builtin, *_with_store(run)]
+    manifests = [builtin, *_with_store(run)]
     if as_json:
-        print_json([_as_json(manifest) for manifest in found])
+        print_json([_as_json(manifest) for manifest in manifests])
         return
-    rows = [(one.model_version, one.architecture_name, size(one.size_bytes), one.sha256[:12]) for one in found]
+    rows = [(manifest.model_version, manifest.architecture_name, size(manifest.size_bytes), manifest.sha256[:12]) for manifest in manifests]
     print_table(("version", "architecture", "size", "SHA-256"), rows, right=("size",))
 
 
@@ -175,13 +175,13 @@ def verify(versions: tuple[str, ...], as_json: bool) -> None:
     async def run(models: ModelStore) -> list[tuple[str, str | None]]:
         return [(version, await _fault(models, version)) for version in versions or await models.versions()]
 
-    found = _with_store(run)
+    results = _with_store(run)
     if as_json:
-        print_json([{"model_version": version, "fault": fault} for version, fault in found])
+        print_json([{"model_version": version, "fault": fault} for version, fault in results])
     else:
-        for version, fault in found:
+        for version, fault in results:
             click.echo(f"{version}  {fault or 'ok'}")
-    if any(fault for _, fault in found):
+    if any(fault for _, fault in results):
         raise click.exceptions.Exit(1)
 
 

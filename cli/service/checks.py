@@ -119,7 +119,7 @@ async def _store(settings: Settings) -> str:
         try:
             if await store.get(key, len(data)) != data:
                 raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")
-            if [found async for found in store.list_keys(key)] != [key]:
+            if [listed async for listed in store.list_keys(key)] != [key]:
                 raise ConfigurationError(f"s3://{store.bucket}/{key} was written and is not listed")
         finally:
             await store.delete(key)
@@ -150,10 +150,10 @@ async def _model(settings: Settings) -> str:
         from inference.engine.device import pick_device
         from inference.engine.predictor import EngineOptions
         from inference.models.loading import load_predictor
-        from inference.models.smoke_test import try_predictor
+        from inference.models.smoke_test import run_smoke_test
 
         device = "cpu" if settings.worker.device == "cpu" else pick_device()
-        try_predictor(load_predictor(path, EngineOptions(device, settings.admission.precision)))
+        run_smoke_test(load_predictor(path, EngineOptions(device, settings.admission.precision)))
 
     await asyncio.to_thread(predict)
     return f"{model.version}: loads and predicts in {settings.admission.precision}"

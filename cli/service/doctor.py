@@ -33,20 +33,20 @@ def command(role: str | None, as_json: bool) -> None:
     Each check is the real thing: it logs in, writes an object and deletes it again, asks the database for what only the
     service may ask, loads the model and predicts with it. Nothing is left behind.
     """
-    found = asyncio.run(_run(Settings(), role))
+    results = asyncio.run(_run(Settings(), role))
     if as_json:
-        print_json([{"check": one.name, "state": one.state, "found": one.found, "mend": one.mend} for one in found])
+        print_json([{"check": result.name, "state": result.state, "found": result.found, "mend": result.mend} for result in results])
     else:
-        for one in found:
-            _print(one)
-    sys.exit(1 if any(one.state is State.FAULT for one in found) else 0)
+        for result in results:
+            _print(result)
+    sys.exit(1 if any(result.state is State.FAULT for result in results) else 0)
 
 
-def _print(one: Found) -> None:
+def _print(result: Found) -> None:
     """A line of its own for what was found and for what to do, uncut: a terminal wraps them."""
-    click.echo(f"{_MARKS[one.state]:<8} {one.name:<13} {one.found}")
-    if one.mend:
-        click.echo(f"{'':<22} {one.mend}")
+    click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.found}")
+    if result.mend:
+        click.echo(f"{'':<22} {result.mend}")
 
 
 async def _run(settings: Settings, role: str | None) -> list[Found]:

@@ -28,7 +28,7 @@ _AUTOCAST: Final = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch
 
 
 class Block(nn.Module):
-    """A 3×3 convolution, a batch norm while training (later folded into it), ReLU."""
+    """A 3×3 convolution, a batch norm while training (merged into it later), ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int | tuple[int, int] = 1, *, norm: bool) -> None:
         super().__init__()
@@ -143,8 +143,8 @@ class SiameseStripPredictor:
             return self._probabilities(network, strips, options.batch_size)[:, : stop - first].transpose(0, 1)
 
         results, self.options = in_batches(len(frames) - 1, self.options, predict)
-        found = torch.cat(results) if results else torch.empty((0, 2, len(LABELS)))
-        return checked(found.cpu().numpy(), self.options)
+        probabilities = torch.cat(results) if results else torch.empty((0, 2, len(LABELS)))
+        return checked(probabilities.cpu().numpy(), self.options)
 
     @torch.inference_mode()
     def _probabilities(self, network: Network, strips: torch.Tensor, batch_size: int) -> torch.Tensor:
@@ -176,16 +176,16 @@ class SiameseStripArchitecture:
         return SiameseStripPredictor(network, options)
 
 
-def _check(path: str, expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
+def _check(path: str, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
     """Refuse a state that is not the network's, naming the entry."""
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            raise CheckpointError(f"{path}: entry {name} is missing; {NAME} needs {len(expected)} entries, found {len(found)}")
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in state:
+            raise CheckpointError(f"{path}: entry {name} is missing; {NAME} needs {len(expected)} entries, found {len(state)}")
         if name not in expected:
             raise CheckpointError(f"{path}: entry {name} is not one of {NAME}'s {len(expected)}")
-        if found[name].shape != expected[name].shape:
-            raise CheckpointError(f"{path}: entry {name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}")
-        if not torch.isfinite(found[name]).all():
+        if state[name].shape != expected[name].shape:
+            raise CheckpointError(f"{path}: entry {name} has shape {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}")
+        if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{path}: entry {name} holds values that are not finite; the file is damaged or its training diverged")
 
 

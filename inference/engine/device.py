@@ -46,8 +46,8 @@ def compute_reproducibly(device: torch.device) -> None:
 @functools.cache
 def cpu_has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself; others imitate it, at a third of float32's speed."""
-    found = re.search(r"^flags\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
-    return found is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(found.group(1).split())
+    match = re.search(r"^flags\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
+    return match is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(match.group(1).split())
 
 
 @functools.cache
@@ -71,11 +71,11 @@ def software_versions(device: str) -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    found = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
-    return found.group(1).strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def _driver_version() -> str:
     """The kernel module's own word, which needs no NVIDIA tool in the image."""
-    found = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
-    return found.group(1) if found else "unknown"
+    match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
+    return match.group(1) if match else "unknown"

@@ -20,7 +20,7 @@ def is_shortage(error: BaseException) -> bool:
     """Whether an error says that memory has run out, the host's or a device's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SHORTAGES)
+    return isinstance(error, RuntimeError) and any(message in str(error) for message in _SHORTAGES)
 
 
 @contextmanager

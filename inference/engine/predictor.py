@@ -39,7 +39,7 @@ class EngineOptions:
     Attributes:
         batch_size: pairs (both directions counted once) in one forward pass.
         compile: ``torch.compile`` the forward pass with fixed shapes; costs a minute at loading.
-        merge: fold side paths and batch norms into the convolutions they follow.
+        merge: merge side paths and batch norms into the convolutions they follow.
         share_stem: compute the first layers once a frame and once a video instead of once a pair and direction.
         channels_last: keep activations with their channels innermost, as the fast convolutions want them.
         fit_on_device: resize strips where the network is, instead of with Pillow on the CPU.

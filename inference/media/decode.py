@@ -109,8 +109,8 @@ def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> Frames:
 
 def _check_size(name: str, width: int, height: int) -> None:
     if not (0 < width <= MAX_WIDTH and 0 < height <= MAX_HEIGHT):
-        found = f"{width}×{height}" if width > 0 and height > 0 else "no size that can be read, or one far too large"
-        raise CorruptInputError(f"{name}: frames of {found}; a strip has 1×1 to {MAX_WIDTH}×{MAX_HEIGHT} pixels")
+        actual = f"{width}×{height}" if width > 0 and height > 0 else "no size that can be read, or one far too large"
+        raise CorruptInputError(f"{name}: frames of {actual}; a strip has 1×1 to {MAX_WIDTH}×{MAX_HEIGHT} pixels")
 
 
 def _shown(shape: tuple[int, ...]) -> str:

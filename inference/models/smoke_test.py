@@ -12,7 +12,7 @@ from inference.engine.predictor import Predictor
 _WIDTH, _HEIGHT = 64, 32  # of no meaning: any strip does
 
 
-def try_predictor(predictor: Predictor) -> None:
+def run_smoke_test(predictor: Predictor) -> None:
     """Predict a pair.
 
     Raises:
@@ -21,6 +21,6 @@ def try_predictor(predictor: Predictor) -> None:
     image = io.BytesIO()
     Image.new("RGB", (_WIDTH, _HEIGHT)).save(image, "PNG")
     layout = Layout(Anchor.CENTER, 0, 0, _WIDTH, _HEIGHT, _WIDTH, _HEIGHT, image.getvalue())
-    found = predictor.predict(predictor.open_video(layout), np.zeros((2, _HEIGHT, _WIDTH, 3), np.uint8))
-    if not np.allclose(found.sum(axis=-1), 1.0, atol=1e-2):  # NaN is not close either; half precision rounds the sum
-        raise CheckpointError(f"the model predicts {found.tolist()} for a pair of black strips; expected probabilities")
+    probabilities = predictor.predict(predictor.open_video(layout), np.zeros((2, _HEIGHT, _WIDTH, 3), np.uint8))
+    if not np.allclose(probabilities.sum(axis=-1), 1.0, atol=1e-2):  # NaN is not close either; half precision rounds the sum
+        raise CheckpointError(f"the model predicts {probabilities.tolist()} for a pair of black strips; expected probabilities")

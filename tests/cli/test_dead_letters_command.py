@@ -44,9 +44,9 @@ def settings(namespace, monkeypatch: pytest.MonkeyPatch) -> Settings:
     few = dict.fromkeys(("EXTENTS_WORK_PARTITIONS", "EXTENTS_REQUEST_PARTITIONS", "EXTENTS_RESULTS_PARTITIONS"), "1")
     for name, value in {**namespace.env, **few}.items():
         monkeypatch.setenv(name, value)
-    found = Settings()
-    asyncio.run(ensure_topics(Topics(found.topics).specs(), found.kafka))
-    return found
+    current = Settings()
+    asyncio.run(ensure_topics(Topics(current.topics).specs(), current.kafka))
+    return current
 
 
 async def bury(settings: Settings, *letters: tuple[str, bytes, str]) -> None:
@@ -65,14 +65,14 @@ async def records(settings: Settings, topic: str) -> list[tuple[bytes, dict[str,
         consumer.assign([partition])
         await consumer.seek_to_beginning(partition)
         (end,) = (await consumer.end_offsets([partition])).values()
-        return [(one.value, dict(one.headers)) for one in [await consumer.getone() for _ in range(end)]]
+        return [(record.value, dict(record.headers)) for record in [await consumer.getone() for _ in range(end)]]
 
 
 def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> None:
     """A table or JSON of what was set aside, narrowed by where it came from, why, and when."""
     asyncio.run(bury(settings, ("video.encoded", b"{", "undecodable"), ("inference.work.low", work(0).to_bytes(), "span_failed")))
-    told = json.loads(extents("dead-letters", "list", "--json").out)
-    assert [(one["place"], one["reason"], one["handled"], one["headers"]["tries"]) for one in told] == [
+    listed = json.loads(extents("dead-letters", "list", "--json").out)
+    assert [(letter["place"], letter["reason"], letter["handled"], letter["headers"]["tries"]) for letter in listed] == [
         ("0/0", "undecodable", None, "2"),
         ("0/1", "span_failed", None, "2"),
     ]
@@ -102,7 +102,10 @@ def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, set
     assert (request.video_id, request.frame_count, request.model_version, request.force) == (VIDEO, 2000, "m", False)
     assert request.event_id is not None
     assert headers["redriven_from"] == b"0/0 0/1"
-    assert [one["handled"] for one in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == ["redriven", "redriven"]
+    assert [letter["handled"] for letter in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == [
+        "redriven",
+        "redriven",
+    ]
 
 
 def test_a_forced_run_is_forced_again(extents, settings: Settings) -> None:
@@ -148,5 +151,5 @@ def test_a_discarded_letter_is_listed_no_more(extents, settings: Settings) -> No
     """It stays in the topic, and ``--handled`` shows it."""
     asyncio.run(bury(settings, ("video.encoded", b"{", "undecodable"), ("video.encoded", b"[", "undecodable")))
     assert extents("dead-letters", "discard", "0/0", "--note", "test data", "--yes").status == 0
-    assert [one["place"] for one in json.loads(extents("dead-letters", "list", "--json").out)] == ["0/1"]
-    assert [one["handled"] for one in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == ["discarded", None]
+    assert [letter["place"] for letter in json.loads(extents("dead-letters", "list", "--json").out)] == ["0/1"]
+    assert [letter["handled"] for letter in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == ["discarded", None]

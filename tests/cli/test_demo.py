@@ -20,14 +20,14 @@ MARK = "EXTENTS_TEST_DEMO"
 
 
 def left_over(mark: str) -> list[psutil.Process]:
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             pass
-    return found
+    return processes
 
 
 def wait_until_gone(mark: str) -> None:
@@ -47,26 +47,26 @@ def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
     before = stack_folders()
     done = run_extents("demo", "--json", folder=tmp_path, env={MARK: str(tmp_path), "EXTENTS_TOPIC_PREFIX": "elsewhere."})
     assert done.stdout, done.stderr
-    told = json.loads(done.stdout)
+    output = json.loads(done.stdout)
     wait_until_gone(str(tmp_path))
     assert stack_folders() <= before
 
-    assert told["event"]["name"] == "inference.completed"
-    assert [row["good"] for row in told["rows"]] == [True, True]
-    assert told["run_db"] == "demo/run.db"
+    assert output["event"]["name"] == "inference.completed"
+    assert [row["good"] for row in output["rows"]] == [True, True]
+    assert output["run_db"] == "demo/run.db"
     assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["film.mp4", "run.db"]
     database = read_run_db((tmp_path / "demo" / "run.db").read_bytes(), "run.db")
-    assert database.run_id == told["event"]["body"]["run_id"]
+    assert database.run_id == output["event"]["body"]["run_id"]
     extents = [[caption.first_frame, caption.last_frame] for caption in database.track.captions]
-    assert extents == [finding["found"] for finding in told["comparison"] if finding["found"]]
+    assert extents == [finding["found"] for finding in output["comparison"] if finding["found"]]
     shown = run_extents("show", "demo/run.db", folder=tmp_path)
     assert shown.returncode == 0
     assert f"Captions ({len(extents)})" in shown.stdout
 
-    assert [finding for finding in told["comparison"] if not finding["exact"]] == []
-    assert [finding["truth"] for finding in told["comparison"]] == extents
+    assert [finding for finding in output["comparison"] if not finding["exact"]] == []
+    assert [finding["truth"] for finding in output["comparison"]] == extents
     assert len(extents) == 16
-    assert (told["good"], done.returncode) == (True, 0)
+    assert (output["good"], done.returncode) == (True, 0)
 
 
 @pytest.mark.parametrize(("number", "moment"), [(signal.SIGKILL, "workers ready"), (signal.SIGINT, "encoding the film")])
@@ -83,12 +83,12 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
         preexec_fn=heed_signals,
     ) as demo:
         assert demo.stderr is not None
-        said = []
+        lines = []
         for line in demo.stderr:
-            said.append(line)
+            lines.append(line)
             if moment in line:
                 break
-        assert moment in said[-1], "".join(said)
+        assert moment in lines[-1], "".join(lines)
         assert len(left_over(mark)) > 5
         os.kill(demo.pid, number)
         demo.communicate(timeout=60)

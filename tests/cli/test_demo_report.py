@@ -59,7 +59,7 @@ def test_all_is_well(demonstrate) -> None:
     """Status 0; the captions beside the truth, the rows, where the run database is, and what can be typed next."""
     done = demonstrate(completed((3, 20), (30, 41)))
     assert done.status == 0, done.err
-    for said in (
+    for text in (
         "2 of 2 exact",
         "first / in two lines",
         "run 6b1c, 49 pairs",
@@ -67,7 +67,7 @@ def test_all_is_well(demonstrate) -> None:
         "extents show demo/run.db",
         "worker gpu &",
     ):
-        assert said in done.out
+        assert text in done.out
     assert "everything as it should be" in done.err
 
 

@@ -38,11 +38,11 @@ def found(extents: RunCommand, status: int, *options: str) -> dict[str, dict[str
     """What each check says, by its name."""
     done = extents("doctor", "--json", *options)
     assert (done.status, done.err) == (status, "")
-    return {one["check"]: one for one in json.loads(done.out)}
+    return {result["check"]: result for result in json.loads(done.out)}
 
 
 def faults(checks: dict[str, dict[str, str]]) -> list[str]:
-    return [name for name, one in checks.items() if one["state"] == "fault"]
+    return [name for name, result in checks.items() if result["state"] == "fault"]
 
 
 @pytest.mark.usefixtures("topics")
@@ -67,8 +67,8 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
     """One object a check: its name, its state, what was found, and how to mend it where there is something to mend."""
     checks = found(extents, 0)
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
-    assert all(one["state"] in OK and one["found"] for one in checks.values())
-    assert all((one["mend"] is None) == (one["state"] == "ok") for one in checks.values())
+    assert all(result["state"] in OK and result["found"] for result in checks.values())
+    assert all((result["mend"] is None) == (result["state"] == "ok") for result in checks.values())
     assert checks["topics"]["found"] == "11, 11 partitions"
 
 
@@ -116,7 +116,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
     assert check in faults(checks)
     assert says in checks[check]["found"]
     assert checks[check]["mend"]
-    assert {"settings", "device"} <= {name for name, one in checks.items() if one["state"] in OK}
+    assert {"settings", "device"} <= {name for name, result in checks.items() if result["state"] in OK}
 
 
 @pytest.mark.usefixtures("topics")
@@ -137,7 +137,7 @@ def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatc
     checks = found(extents, 1)
     assert faults(checks) == ["settings"]
     assert checks["settings"]["found"] == "KAFKA_BOOTSTRAP_SERVERS is not set; SUPABASE_URL is not set"
-    assert [name for name, one in checks.items() if one["state"] == "skipped"] == ["brokers", "topics", "database"]
+    assert [name for name, result in checks.items() if result["state"] == "skipped"] == ["brokers", "topics", "database"]
     assert checks["brokers"]["found"] == "not checked: its settings are not complete"
     assert checks["object store"]["state"] == "ok"
 

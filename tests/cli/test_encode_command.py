@@ -32,10 +32,10 @@ def test_a_folder_holds_the_whole_video(extents, film: Path, tmp_path: Path) -> 
 
 def test_json_says_where_everything_is(extents, film: Path, tmp_path: Path) -> None:
     """Standard output is one JSON object and nothing else."""
-    told = json.loads(extents("encode", film, "--crop", CROP, "--out", tmp_path, "--json").out)
-    assert Path(told["frames"], "modulo_16", "chunk_0000000000.webm").exists()
-    assert Path(told["layout"]).exists()
-    assert (told["frame_count"], told["width"], told["height"], told["chunks"]) == (20, 301, 40, 3)
+    output = json.loads(extents("encode", film, "--crop", CROP, "--out", tmp_path, "--json").out)
+    assert Path(output["frames"], "modulo_16", "chunk_0000000000.webm").exists()
+    assert Path(output["layout"]).exists()
+    assert (output["frame_count"], output["width"], output["height"], output["chunks"]) == (20, 301, 40, 3)
 
 
 def test_a_version_is_never_overwritten(extents, film: Path, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, t
     monkeypatch.chdir(tmp_path)
     done = extents("find", sample.path, "--crop", str(sample.crop), "--anchor", sample.anchor, "--json")
     assert (done.status, done.err) == (0, "")
-    found = json.loads(done.out)
-    assert found["frames"] == sample.frame_count
-    assert [(c["first_frame"], c["last_frame"]) for c in found["captions"]] == [(c.first_frame, c.last_frame) for c in sample.captions]
+    output = json.loads(done.out)
+    assert output["frames"] == sample.frame_count
+    assert [(c["first_frame"], c["last_frame"]) for c in output["captions"]] == [(c.first_frame, c.last_frame) for c in sample.captions]
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 

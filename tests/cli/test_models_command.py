@@ -40,7 +40,7 @@ async def put(file: str, data: bytes) -> None:
 
 
 def versions(extents: RunCommand) -> list[str]:
-    return [one["model_version"] for one in json.loads(extents("models", "list", "--json").out)]
+    return [model["model_version"] for model in json.loads(extents("models", "list", "--json").out)]
 
 
 def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -
         "stored": True,
     }
     listed = json.loads(extents("models", "list", "--json").out)
-    assert [one["model_version"] for one in listed] == [builtin_model_version(), "v1"]
+    assert [model["model_version"] for model in listed] == [builtin_model_version(), "v1"]
     assert listed[0]["sha256"] == builtin_checkpoint_sha256()
     assert listed[1] == {name: value for name, value in pushed.items() if name != "stored"}
     assert extents("models", "verify").out == "v1  ok\n"
@@ -132,9 +132,9 @@ def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> N
     asyncio.run(put(pushed["file"], b"damaged"))
     verified = extents("models", "verify", "--json")
     assert verified.status == 1
-    told = json.loads(verified.out)
-    assert [one["model_version"] for one in told] == ["v1"]
-    assert "push the same file again" in told[0]["fault"]
+    output = json.loads(verified.out)
+    assert [model["model_version"] for model in output] == ["v1"]
+    assert "push the same file again" in output[0]["fault"]
     assert extents("models", "pull", "v1").status == 1
     assert not (tmp_path / "v1.pt").exists()
     assert extents("models", "push", weights, "--version", "v1").status == 0
@@ -147,7 +147,7 @@ def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
     asyncio.run(put("manifest.json", b'{"file": "../../elsewhere"}'))
     listed = extents("models", "list", "--json")
     assert listed.status == 0
-    assert [one["model_version"] for one in json.loads(listed.out)] == [builtin_model_version(), "v2"]
+    assert [model["model_version"] for model in json.loads(listed.out)] == [builtin_model_version(), "v2"]
     assert "v1/manifest.json is no manifest of a model" in listed.err
     assert extents("models", "verify").status == 1
 

@@ -36,18 +36,18 @@ def test_a_video_of_two_spans_gives_every_pair_and_its_captions(extents, tmp_pat
     assert (done.status, done.err) == (0, "")
     with sqlite3.connect(tmp_path / "run.db") as connection:
         (pairs,) = connection.execute("SELECT count(*) FROM pair_results").fetchone()
-        found = connection.execute("SELECT first_frame, last_frame FROM caption_extents ORDER BY id").fetchall()
+        rows = connection.execute("SELECT first_frame, last_frame FROM caption_extents ORDER BY id").fetchall()
     connection.close()
     assert pairs == 529
-    assert found == captions_of(SPANS)
+    assert rows == captions_of(SPANS)
 
 
 def test_the_database_says_what_it_was_made_from(extents, tmp_path: Path) -> None:
     """Model, precision, frame size and hashes are recorded, and the printed summary says the same."""
-    told = json.loads(extents("predict", SHORT, "-o", tmp_path / "run.db", "--precision", "bfloat16", "--json").out)
+    output = json.loads(extents("predict", SHORT, "-o", tmp_path / "run.db", "--precision", "bfloat16", "--json").out)
     run = read_run_db((tmp_path / "run.db").read_bytes(), "run.db")
-    assert told["run_db"] == str(tmp_path / "run.db")
-    assert (told["run_id"], told["pairs"], told["precision"]) == (run.run_id, run.pairs, "bfloat16")
+    assert output["run_db"] == str(tmp_path / "run.db")
+    assert (output["run_id"], output["pairs"], output["precision"]) == (run.run_id, run.pairs, "bfloat16")
     assert (run.pairs, run.cropped_frames_version, run.model_version) == (23, 1, builtin_model_version())
     assert run.provenance["checkpoint_sha256"] == builtin_checkpoint_sha256()
     assert (run.provenance["precision"], run.provenance["frame_size"]) == ("bfloat16", "200x40")
@@ -60,11 +60,11 @@ def test_a_production_checkpoint_gives_the_old_services_probabilities(extents, t
     assert (done.status, done.err) == (0, "")
     columns = [f"{way}_prob_{label}" for way in ("forward", "backward") for label in LABELS]
     with sqlite3.connect(tmp_path / "run.db") as connection:
-        found = np.array(connection.execute(f"SELECT {', '.join(columns)} FROM pair_results ORDER BY frame1_index").fetchall())
+        stored = np.array(connection.execute(f"SELECT {', '.join(columns)} FROM pair_results ORDER BY frame1_index").fetchall())
         version = connection.execute("SELECT model_version FROM run_metadata").fetchone()
     connection.close()
     expected = np.load(SHORT / "expected.npz")
-    np.testing.assert_allclose(found, np.concatenate([expected["forward"], expected["backward"]], axis=1), atol=1e-4)
+    np.testing.assert_allclose(stored, np.concatenate([expected["forward"], expected["backward"]], axis=1), atol=1e-4)
     assert version == ("mrn0fkfd",)
 
 
@@ -73,8 +73,8 @@ def test_the_same_run_has_the_same_id_and_result(extents, tmp_path: Path) -> Non
     runs = []
     for name in ("one", "two"):
         shutil.copytree(SHORT, tmp_path / name)
-        told = json.loads(extents("predict", tmp_path / name, "--json").out)
-        path = tmp_path / name / "caption_frame_extents" / f"v1_model-{builtin_model_version()[:8]}_run-{told['run_id']}.db"
+        output = json.loads(extents("predict", tmp_path / name, "--json").out)
+        path = tmp_path / name / "caption_frame_extents" / f"v1_model-{builtin_model_version()[:8]}_run-{output['run_id']}.db"
         assert [path] == list((tmp_path / name / "caption_frame_extents").iterdir())
         runs.append(read_run_db(path.read_bytes(), name))
     assert runs[0].run_id == runs[1].run_id

@@ -69,13 +69,13 @@ def test_a_person_sees_the_run_its_labels_captions_and_doubts(extents, run_db: P
 
 def test_a_program_gets_all_of_it(extents, run_db: Path) -> None:
     """JSON holds metadata, provenance, counts, captions with confidences, and every issue."""
-    told = json.loads(extents("show", run_db, "--json").out)
-    assert (told["run_id"], told["attempt"], told["pairs"]) == (str(UUID(int=1)), 2, 9)
-    assert told["label_counts"] == {"same": 4, "different": 1, "empty_empty": 2, "empty_valid": 1, "valid_empty": 1}
-    assert [(c["start_seconds"], c["end_seconds"]) for c in told["captions"]] == [(0.2, 0.5), (0.5, 0.8)]
-    assert told["captions"][0]["start_confidence"] == pytest.approx(0.9)
-    assert [(issue["kind"], issue["frame_index"]) for issue in told["quality_issues"]] == [("direction_conflict", 5)]
-    assert told["provenance"]["precision"] == "float32"
+    output = json.loads(extents("show", run_db, "--json").out)
+    assert (output["run_id"], output["attempt"], output["pairs"]) == (str(UUID(int=1)), 2, 9)
+    assert output["label_counts"] == {"same": 4, "different": 1, "empty_empty": 2, "empty_valid": 1, "valid_empty": 1}
+    assert [(c["start_seconds"], c["end_seconds"]) for c in output["captions"]] == [(0.2, 0.5), (0.5, 0.8)]
+    assert output["captions"][0]["start_confidence"] == pytest.approx(0.9)
+    assert [(issue["kind"], issue["frame_index"]) for issue in output["quality_issues"]] == [("direction_conflict", 5)]
+    assert output["provenance"]["precision"] == "float32"
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\x00" + bytes(100)], ids=["empty", "text", "damaged"])

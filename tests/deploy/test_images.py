@@ -105,9 +105,9 @@ def test_bases_are_pinned_pythons_of_the_project(dockerfile, root):
     bases = [rest.split()[0] for name, rest in dockerfile if name == "FROM"]
     assert len(bases) == 2
     for base in bases:
-        found = re.fullmatch(r"python:(\d+\.\d+\.\d+)-slim-[a-z]+", base)
-        assert found is not None, base
-        assert found[1] in supported
+        match = re.fullmatch(r"python:(\d+\.\d+\.\d+)-slim-[a-z]+", base)
+        assert match is not None, base
+        assert match[1] in supported
 
 
 def test_images_start_what_there_is_without_root(dockerfile, parses):

@@ -35,10 +35,10 @@ def _name(stack, stacks: Path) -> str:
 def test_status_and_env_tell_how_to_reach_a_stack(stack, stacks):
     """Status names each part's address and process, in the table and as JSON; env prints what the service reads."""
     name = _name(stack, stacks)
-    told = json.loads(_run("status", "--name", name, "--json"))
-    assert told["env"] == stack.env == json.loads(_run("env", "--name", name, "--json"))
-    assert {part["name"]: part["address"] for part in told["parts"]} == stack.addresses()
-    assert all(part["pid"] for part in told["parts"])
+    output = json.loads(_run("status", "--name", name, "--json"))
+    assert output["env"] == stack.env == json.loads(_run("env", "--name", name, "--json"))
+    assert {part["name"]: part["address"] for part in output["parts"]} == stack.addresses()
+    assert all(part["pid"] for part in output["parts"])
     table = _run("status", "--name", name)
     for address in stack.addresses().values():
         assert address in table
@@ -70,10 +70,10 @@ def test_a_name_that_would_leave_its_folder_is_refused(name, stacks):
 
 def test_what_is_not_there_is_an_error_with_a_way_out():
     """The command says in one line what is wrong and what to do, without a traceback, and ends with status 1."""
-    answer = subprocess.run([EXTENTS, "dev", "status", "--name", "never-made"], capture_output=True, text=True, check=False)
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("error: there is no stack in ")
-    assert answer.stderr.endswith("extents dev up --name never-made\n")
+    done = subprocess.run([EXTENTS, "dev", "status", "--name", "never-made"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no stack in ")
+    assert done.stderr.endswith("extents dev up --name never-made\n")
 
 
 def test_help_shows_examples():

@@ -29,14 +29,14 @@ with owned(Path(sys.argv[1]), progress=lambda line: print(line, flush=True)):
 
 def _processes(folder: Path) -> list[psutil.Process]:
     """Everything that works in a stack's folder: the servers, their children, the supervisor."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         try:
             if str(folder) in process.cwd() or str(folder) in process.cmdline():
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             pass
-    return found
+    return processes
 
 
 def _wait_until_gone(folder: Path, but: int = -1) -> None:

@@ -89,8 +89,8 @@ async def test_an_object_is_not_overwritten_when_asked_not_to(stack, namespace):
         with pytest.raises(ClientError) as refused:
             await s3.put_object(Bucket=namespace.bucket, Key="a", Body=b"2", IfNoneMatch="*")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
-        answer = await s3.get_object(Bucket=namespace.bucket, Key="a")
-        assert await answer["Body"].read() == b"1"
+        response = await s3.get_object(Bucket=namespace.bucket, Key="a")
+        assert await response["Body"].read() == b"1"
 
 
 async def test_the_service_may_not_leave_its_buckets(stack):
@@ -125,15 +125,15 @@ async def test_rest_wants_an_api_key(stack):
     token = {"Authorization": f"Bearer {stack.env['SUPABASE_SERVICE_ROLE_KEY']}"}
     async with aiohttp.ClientSession() as session:
         for headers in ({}, token, {**token, "apikey": "wrong"}):
-            async with session.get(url, headers=headers) as answer:
-                assert answer.status == 401
+            async with session.get(url, headers=headers) as response:
+                assert response.status == 401
 
 
 async def test_a_forged_token_is_refused(stack):
     """A token signed with another secret is no service role."""
     forged = jwt.encode({"role": "service_role"}, "x" * 64, algorithm="HS256")
-    async with _rest(stack, stack.config.anon_key, forged) as session, session.get("") as answer:
-        assert answer.status == 401
+    async with _rest(stack, stack.config.anon_key, forged) as session, session.get("") as response:
+        assert response.status == 401
 
 
 async def test_roles_and_claims_reach_row_level_security(stack):
@@ -160,8 +160,8 @@ async def test_roles_and_claims_reach_row_level_security(stack):
         user = stack.config.token("authenticated", tenant_id=mine, sub=str(uuid.uuid4()))
         async with _rest(stack, stack.config.anon_key, user) as session:
             assert await _rows(session, table) == [{"tenant_id": mine}]
-        async with _rest(stack, stack.config.anon_key) as session, session.get(table) as answer:
-            assert answer.status in (401, 403)
+        async with _rest(stack, stack.config.anon_key) as session, session.get(table) as response:
+            assert response.status in (401, 403)
     finally:
         async with await psycopg.AsyncConnection.connect(stack.dsn, autocommit=True) as connection:
             await connection.execute(f"drop table {schema}.{table}")
@@ -169,19 +169,19 @@ async def test_roles_and_claims_reach_row_level_security(stack):
 
 async def _rows(session: aiohttp.ClientSession, table: str) -> list[dict[str, str]] | None:
     """None while the table is unknown."""
-    async with session.get(table) as answer:
-        if answer.status == 404:
+    async with session.get(table) as response:
+        if response.status == 404:
             return None
-        answer.raise_for_status()
-        return await answer.json()
+        response.raise_for_status()
+        return await response.json()
 
 
 async def test_a_filter_passes_the_gateway_as_it_was_written(stack):
     """Percent signs, commas and quotes of a PostgREST filter are not decoded and encoded anew on the way."""
     async with _rest(stack, stack.env["SUPABASE_SERVICE_ROLE_KEY"]) as session:
         url = 'caption_frame_extents_inference_jobs?select=id&error_message=in.("a%2Cb%22","c+d%25")'
-        async with session.get(url) as answer:
-            assert (answer.status, await answer.json()) == (200, [])
+        async with session.get(url) as response:
+            assert (response.status, await response.json()) == (200, [])
 
 
 async def test_postgres_is_no_superuser(stack):

@@ -26,8 +26,8 @@ def validator(name: str) -> Draft7Validator:
 
 def test_files_are_up_to_date():
     """docs/contracts holds what the types say and nothing else; `python -m tools.contracts` makes it so."""
-    found = {str(path.relative_to(FOLDER)): path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
-    assert found == documents()
+    files = {str(path.relative_to(FOLDER)): path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
+    assert files == documents()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -113,9 +113,9 @@ def test_references_lead_somewhere():
             return [value for key, value in node.items() if key == "$ref"] + [ref for value in node.values() for ref in references(value)]
         return [ref for value in node for ref in references(value)] if isinstance(node, list) else []
 
-    found = references(document)
-    assert found
-    for reference in found:
+    links = references(document)
+    assert links
+    for reference in links:
         if not reference.startswith("#/"):
             assert (FOLDER / reference).is_file(), reference
             continue

@@ -23,14 +23,14 @@ def commands(text: str) -> list[list[str]]:
     """The arguments of every `extents` command in code, of a block or within a line; those with FILE, UUID and the like as they stand."""
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
     lines = [line for block in code for line in block.splitlines()]
-    found = []
+    arguments = []
     for line in lines:
         words = shlex.split(line.replace("$TENANT", UUID).replace("$VIDEO", UUID), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
         if words and words[0] in ("extents", ".venv/bin/extents"):
-            found.append([word for word in words[1:] if word != "&"])
-    return found
+            arguments.append([word for word in words[1:] if word != "&"])
+    return arguments
 
 
 def parse(arguments: list[str]) -> None:
@@ -38,9 +38,9 @@ def parse(arguments: list[str]) -> None:
     context = click.Context(cli, info_name="extents")
     rest = list(arguments[: arguments.index(">")] if ">" in arguments else arguments)
     while isinstance(command, click.Group) and rest:
-        found = command.get_command(context, rest[0])
-        assert found is not None, f"no command {rest[0]}"
-        command, context, rest = found, click.Context(found, info_name=rest[0], parent=context), rest[1:]
+        subcommand = command.get_command(context, rest[0])
+        assert subcommand is not None, f"no command {rest[0]}"
+        command, context, rest = subcommand, click.Context(subcommand, info_name=rest[0], parent=context), rest[1:]
     if rest:
         command.make_context(command.name, rest, parent=context)
 

@@ -1,4 +1,4 @@
-"""The production-shaped checkpoint, 109 MB that the recipe makes in a second, and its engine: each made once a session."""
+"""The production-shaped checkpoint, 109 MB that the recipe makes in a second, and its predictor: each made once a session."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.weights import build_content
-from inference.architectures.channel_fusion_lora_spatial import Engine
+from inference.architectures.channel_fusion_lora_spatial import ChannelFusionPredictor
 from inference.engine.predictor import Checkpoint, EngineOptions
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
@@ -25,8 +25,8 @@ def conformance_checkpoint(conformance_file: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def float32_engine(conformance_checkpoint: Checkpoint) -> Engine:
-    """With the default options; what changes its options makes an engine of its own from its classifier."""
-    engine = load_predictor(conformance_checkpoint, EngineOptions())
-    assert isinstance(engine, Engine)
-    return engine
+def production_predictor(conformance_checkpoint: Checkpoint) -> ChannelFusionPredictor:
+    """With the default options; a test that changes its options builds another predictor from its classifier."""
+    predictor = load_predictor(conformance_checkpoint, EngineOptions())
+    assert isinstance(predictor, ChannelFusionPredictor)
+    return predictor

@@ -55,8 +55,8 @@ def test_captions_of_stored_videos_are_exact(predictor: Predictor, case: str) ->
     captions = json.loads((DATA / case / "video.json").read_text())["caption_by_frame"]
     numbers = np.cumsum([True, *(a != b for a, b in pairwise(captions))])
     truth = extents(np.where(np.array(captions) == "", 0, numbers))
-    found = find_captions(load_case(case).predict(predictor)).captions
-    assert [(caption.first_frame, caption.last_frame) for caption in found] == truth
+    captions = find_captions(load_case(case).predict(predictor)).captions
+    assert [(caption.first_frame, caption.last_frame) for caption in captions] == truth
 
 
 @pytest.mark.parametrize("size", [(20, 300), (28, 402), (60, 300), (100, 1440), (1, 1), (37, 2001)])

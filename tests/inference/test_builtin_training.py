@@ -12,9 +12,9 @@ from inference.architectures.siamese_strip import SiameseStrip
 from inference.engine.predictor import Probabilities
 from inference.models.builtin import builtin_checkpoint_path
 from inference.models.checkpoint import read_checkpoint
+from training.batch_norms import merge_batch_norms, restore_batch_norms
 from training.batches import HardExampleSampler, label_pairs
 from training.evaluate import KnownClip, extents, judge
-from training.folding import fold, unfold
 from training.synthetic.kinds import Kind
 
 
@@ -28,10 +28,10 @@ def test_counting_tolerates_one_frame() -> None:
     """A caption found exactly, one a frame late and one two frames late are told apart."""
     caption = np.zeros(40, np.int64)
     caption[4:10], caption[14:20], caption[24:30] = 1, 2, 3
-    said = np.zeros(40, np.int64)
-    said[4:10], said[15:20], said[26:30] = 1, 2, 3
+    predicted = np.zeros(40, np.int64)
+    predicted[4:10], predicted[15:20], predicted[26:30] = 1, 2, 3
     clip = KnownClip(Kind.LATIN, np.zeros((40, 20, 20, 3), np.uint8), caption, (caption > 0).astype(np.float32))
-    tally = judge(clip, _certain(said))
+    tally = judge(clip, _certain(predicted))
     assert (tally.captions, tally.captions_found, tally.captions_exact) == (3, 2, 1)
     assert (tally.boundaries_true, tally.boundaries_said, tally.boundaries_matched) == (6, 6, 5)
     assert tally.pairs == 39
@@ -61,9 +61,9 @@ def test_a_caption_of_which_only_a_fade_is_seen_need_not_be_found() -> None:
 def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
     """Putting the extents back gives the frames that have a caption, each extent of one caption."""
     caption = np.array(numbers)
-    found = extents(caption)
+    ranges = extents(caption)
     covered = np.zeros(len(caption), bool)
-    for first, last in found:
+    for first, last in ranges:
         assert len(set(numbers[first : last + 1])) == 1
         covered[first : last + 1] = True
     np.testing.assert_array_equal(covered, caption > 0)
@@ -75,17 +75,17 @@ def test_contrast_orders_pairs_as_batches_label_them() -> None:
     network = SiameseStrip().eval()
     runs = torch.randn(2, 5, 64, 4, 64)
     with torch.inference_mode():
-        found = network.contrast(runs, strides=(1, 3))
+        contrasts = network.contrast(runs, strides=(1, 3))
         expected = []
         for stride in (1, 3):
             pairs = [
                 network.contrast(runs[run : run + 1, [t, t + stride]]) for run in range(2) for t in range(5 - stride)
             ]  # (2, 80, 4, 32) each
             expected += [pair[way] for way in range(2) for pair in pairs]
-    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(contrasts, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_folding_batch_norms_changes_nothing() -> None:
+def test_merging_batch_norms_changes_nothing() -> None:
     """The stored network computes what the trained one did."""
     torch.manual_seed(0)
     trained = SiameseStrip(norm=True).eval()
@@ -95,28 +95,28 @@ def test_folding_batch_norms_changes_nothing() -> None:
             module.running_var.uniform_(0.5, 2)
     canvases = torch.rand(4, 3, 32, 512) * 2 - 1
     with torch.inference_mode():
-        torch.testing.assert_close(fold(trained)(canvases), trained(canvases), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(merge_batch_norms(trained)(canvases), trained(canvases), atol=1e-4, rtol=1e-4)
 
 
 def test_stored_weights_can_be_trained_on() -> None:
-    """With batch norms taken out of them they compute what they did, on other frames too, and fold back to it."""
+    """With batch norms taken out of them they compute what they did, on other frames too, and merge back to it."""
     stored = SiameseStrip().eval()
     stored.load_state_dict(dict(read_checkpoint(builtin_checkpoint_path()).state))
     torch.manual_seed(0)
     runs, canvases = torch.rand(3, 5, 3, 32, 512) * 2 - 1, torch.rand(4, 3, 32, 512) * 2 - 1
-    unfolded = unfold(stored, runs).eval()
-    assert any(isinstance(module, nn.BatchNorm2d) for module in unfolded.modules())
+    restored = restore_batch_norms(stored, runs).eval()
+    assert any(isinstance(module, nn.BatchNorm2d) for module in restored.modules())
     with torch.inference_mode():
         expected = stored(canvases)
-        torch.testing.assert_close(unfolded(canvases), expected, atol=1e-4, rtol=0)
-        torch.testing.assert_close(fold(unfolded)(canvases), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(restored(canvases), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(merge_batch_norms(restored)(canvases), expected, atol=1e-4, rtol=0)
 
 
-def test_unfolded_norms_are_those_of_the_frames_given() -> None:
+def test_restored_norms_are_those_of_the_frames_given() -> None:
     """While training, a batch's own mean and deviation take the place of the kept ones: on those very frames they are the same."""
     torch.manual_seed(0)
     runs = torch.rand(3, 5, 3, 32, 512) * 2 - 1
-    network = unfold(SiameseStrip().eval(), runs)
+    network = restore_batch_norms(SiameseStrip().eval(), runs)
     with torch.inference_mode():
         kept, own = network.eval().encode(runs.flatten(0, 1)), network.train().encode(runs.flatten(0, 1))
     torch.testing.assert_close(kept, own, atol=1e-3, rtol=1e-3)
@@ -125,11 +125,11 @@ def test_unfolded_norms_are_those_of_the_frames_given() -> None:
 def test_clips_are_drawn_once_each_and_then_by_how_wrong_the_network_was() -> None:
     """No clip is left out at first; later a clip the network is wrong about comes more often than the others, which still come."""
     clips = np.arange(5, 405, 5)
-    lottery = HardExampleSampler(clips, np.random.default_rng(0))
-    first = np.concatenate([lottery.draw(8) for _ in range(10)])
+    sampler = HardExampleSampler(clips, np.random.default_rng(0))
+    first = np.concatenate([sampler.draw(8) for _ in range(10)])
     np.testing.assert_array_equal(np.sort(first), clips)
-    lottery.tell(clips, np.where(clips == 100, 1.0, 0.0))
-    later = np.concatenate([lottery.draw(8) for _ in range(200)])
+    sampler.record_losses(clips, np.where(clips == 100, 1.0, 0.0))
+    later = np.concatenate([sampler.draw(8) for _ in range(200)])
     times = np.bincount(later, minlength=405)[clips]
     assert times[clips == 100] > 3 * times[clips != 100].max()
     assert (times > 0).all()

@@ -47,8 +47,8 @@ def test_nothing_compiles_anew_between_spans_and_strips(counted: Counted) -> Non
     assert of_loading["stats"]["unique_graphs"] == 1
     for case, frames in (("tile-right", 2), ("crop-right", 6), ("tile-left", 4)):
         stored = load_case(case)
-        found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:frames])
-        assert np.abs(found - stored.expected[: frames - 1]).max() < TOLERANCE
+        probabilities = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:frames])
+        assert np.abs(probabilities - stored.expected[: frames - 1]).max() < TOLERANCE
     assert counters["stats"]["unique_graphs"] == 1
 
 
@@ -72,7 +72,7 @@ def test_the_ninth_network_is_compiled_like_the_first() -> None:
         networks.append(weakref.ref(network))
     del network
     gc.collect()
-    assert [one() for one in networks] == [None] * 10
+    assert [run() for run in networks] == [None] * 10
 
 
 @needs_compiler
@@ -101,9 +101,9 @@ def test_without_a_compiler_it_runs_uncompiled_and_says_so(
     assert "no-compiler" in logs[0]["reason"]
     assert not predictor.options.compile
     stored = load_case("tile-right")
-    found = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:3])
-    assert found.shape == (2, 2, 5)
-    assert builtin or np.abs(found - stored.expected[:2]).max() < TOLERANCE
+    probabilities = predictor.predict(predictor.open_video(stored.layout), stored.spans[0][:3])
+    assert probabilities.shape == (2, 2, 5)
+    assert builtin or np.abs(probabilities - stored.expected[:2]).max() < TOLERANCE
 
 
 def test_who_compiles_nothing_does_without_the_compiler() -> None:

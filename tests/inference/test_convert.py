@@ -50,8 +50,8 @@ def test_what_needs_code_is_converted_only_when_trusted(pickled: Path, tmp_path:
     converted = tmp_path / "new.safetensors"
     converted.write_bytes(convert_checkpoint(pickled, trust=True))
     checkpoint = read_checkpoint(converted)
-    told = {name: checkpoint.config[name] for name in ("rank", "alpha", "flag", "sizes", "data", "epochs")}
-    assert told == {"rank": 16, "alpha": 0.5, "flag": True, "sizes": [3, 48], "data": "/data/train", "epochs": None}
+    config = {name: checkpoint.config[name] for name in ("rank", "alpha", "flag", "sizes", "data", "epochs")}
+    assert config == {"rank": 16, "alpha": 0.5, "flag": True, "sizes": [3, 48], "data": "/data/train", "epochs": None}
     assert np.array_equal(predictions(converted), predictions(builtin_checkpoint_path()))
 
 
@@ -65,9 +65,9 @@ def test_what_loads_by_itself_needs_no_trust(tmp_path: Path) -> None:
     first = convert_checkpoint(tmp_path / "plain.pt", trust=False)
     (tmp_path / "first").write_bytes(first)
     assert convert_checkpoint(tmp_path / "first", trust=False) == first
-    found = read_checkpoint(tmp_path / "first")
-    assert torch.equal(found.state["shared"], state[name])
-    assert found.architecture_name == built_in.architecture_name
+    checkpoint = read_checkpoint(tmp_path / "first")
+    assert torch.equal(checkpoint.state["shared"], state[name])
+    assert checkpoint.architecture_name == built_in.architecture_name
 
 
 class Trap:
@@ -93,9 +93,9 @@ class Trap:
 def test_what_is_no_checkpoint_is_refused_even_when_trusted(tmp_path: Path, content: object, says: str) -> None:
     """Other content, no architecture, entries that are no tensors, code that fails: an error that names the file."""
     torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match=says) as told:
+    with pytest.raises(CheckpointError, match=says) as raised:
         convert_checkpoint(tmp_path / "other.pt", trust=True)
-    assert str(tmp_path / "other.pt") in str(told.value)
+    assert str(tmp_path / "other.pt") in str(raised.value)
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

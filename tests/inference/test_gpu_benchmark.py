@@ -22,9 +22,11 @@ def needless() -> list[str]:
         if name not in allowed:
             allowed.add(name)
             requirements = map(Requirement, metadata.requires(name) or ())
-            ahead += [one.name for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
-    found = metadata.packages_distributions()
-    return sorted(name for name, owners in found.items() if not allowed.intersection(map(canonicalize_name, owners)))
+            ahead += [
+                requirement.name for requirement in requirements if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            ]
+    installed = metadata.packages_distributions()
+    return sorted(name for name, owners in installed.items() if not allowed.intersection(map(canonicalize_name, owners)))
 
 
 def test_it_runs_with_pytorch_numpy_and_pillow_alone(tmp_path: Path) -> None:

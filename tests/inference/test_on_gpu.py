@@ -60,11 +60,11 @@ def test_the_same_span_gives_the_same_bytes(conformance_checkpoint: Checkpoint, 
 def test_a_pair_has_one_result_in_every_batching(conformance_checkpoint: Checkpoint) -> None:
     """Within 1e-5 in float32, whatever the batch size."""
     strips = stored("tile-right")
-    found = []
+    results = []
     for batch_size in (1, 5, 32, 128):
         predictor = load(conformance_checkpoint, EngineOptions(DEVICE, batch_size=batch_size))
-        found.append(strips.predict(predictor))
-    assert max(np.abs(one - found[0]).max() for one in found) < 1e-5
+        results.append(strips.predict(predictor))
+    assert max(np.abs(result - results[0]).max() for result in results) < 1e-5
 
 
 def test_nothing_compiles_anew_between_spans_and_strips(conformance_checkpoint: Checkpoint) -> None:
@@ -85,8 +85,8 @@ def test_strips_are_fitted_as_by_pillow(case: str, anchor: Anchor) -> None:
     frames = stored(case).spans[0][::5]
     size, host = frames.shape[1:3], torch.from_numpy(frames)
     expected = fit_with_pillow(*size, anchor, torch.device("cpu"))(host)
-    found = fit_on_device(*size, anchor, torch.device(DEVICE))(host.to(DEVICE)).cpu()
-    assert ((found.int() - expected.int()).abs() <= 1).float().mean() >= 0.9999
+    fitted = fit_on_device(*size, anchor, torch.device(DEVICE))(host.to(DEVICE)).cpu()
+    assert ((fitted.int() - expected.int()).abs() <= 1).float().mean() >= 0.9999
 
 
 def test_the_built_in_model_finds_the_same() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.reference import Reference
 from core.types import Precision
-from inference.architectures.channel_fusion_lora_spatial import Engine
+from inference.architectures.channel_fusion_lora_spatial import ChannelFusionPredictor
 from inference.engine.predictor import Checkpoint, EngineOptions
 from inference.models.loading import load_predictor
 from tests.inference.conformance import CASES, TOLERANCE, load_case
@@ -20,11 +20,11 @@ PLAIN = {"merge": False, "share_stem": False, "channels_last": False, "fit_on_de
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_pair_of_every_case(float32_engine: Engine, case: str) -> None:
+def test_every_pair_of_every_case(production_predictor: ChannelFusionPredictor, case: str) -> None:
     """In float32 every probability of every pair is within the tolerance, those of the pair across two spans included."""
-    found = stored(case).predict(float32_engine)
-    assert found.dtype == np.float32
-    assert np.abs(found - stored(case).expected).max() < TOLERANCE
+    probabilities = stored(case).predict(production_predictor)
+    assert probabilities.dtype == np.float32
+    assert np.abs(probabilities - stored(case).expected).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -32,8 +32,8 @@ def test_the_plain_reference(conformance_checkpoint: Checkpoint, case: str) -> N
     """So is the plain reference, pair by pair: what the engine is compared with is right itself."""
     pairs = [0, 6, len(stored(case).spans[0]) - 2]
     reference = Reference(conformance_checkpoint.config, conformance_checkpoint.state)
-    found = reference.predict(stored(case).layout, stored(case).spans[0], pairs)
-    assert np.abs(found - stored(case).expected[pairs]).max() < TOLERANCE
+    probabilities = reference.predict(stored(case).layout, stored(case).spans[0], pairs)
+    assert np.abs(probabilities - stored(case).expected[pairs]).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("off", [*({step: False} for step in PLAIN), PLAIN], ids=lambda off: "+".join(off))
@@ -41,8 +41,8 @@ def test_every_step_can_be_switched_off(conformance_checkpoint: Checkpoint, off:
     """Without any one optimisation, and without all of them, the probabilities are the same within the tolerance."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(**off))
     for case in ("crop-right", "tile-right"):
-        found = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:7])
-        assert np.abs(found - stored(case).expected[:6]).max() < TOLERANCE
+        probabilities = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:7])
+        assert np.abs(probabilities - stored(case).expected[:6]).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("strategy", ["crop", "adaptive"])
@@ -52,8 +52,8 @@ def test_strips_are_treated_alike_whatever_the_checkpoint_says(conformance_check
     other = replace(conformance_checkpoint, config={**conformance_checkpoint.config, "transform_strategy": strategy})
     predictor = load_predictor(other, EngineOptions())
     for case in ("crop-right", "tile-left"):
-        found = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:3])
-        assert np.abs(found - stored(case).expected[:2]).max() < TOLERANCE
+        probabilities = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:3])
+        assert np.abs(probabilities - stored(case).expected[:2]).max() < TOLERANCE
 
 
 def test_bfloat16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> None:
@@ -73,12 +73,12 @@ def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint
     predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=precision, **steps))
     for case in CASES:
         first = _before_a_change(stored(case).expected)
-        found = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][first : first + 3])
-        assert _same_labels(found, stored(case).expected[first : first + 2]).all()
+        probabilities = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][first : first + 3])
+        assert _same_labels(probabilities, stored(case).expected[first : first + 2]).all()
 
 
-def _same_labels(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    return (found.argmax(-1) == expected.argmax(-1)).ravel()
+def _same_labels(probabilities: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    return (probabilities.argmax(-1) == expected.argmax(-1)).ravel()
 
 
 def _before_a_change(expected: np.ndarray) -> int:

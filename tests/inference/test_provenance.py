@@ -13,12 +13,12 @@ from inference.models.loading import load_predictor
 def test_it_names_versions_and_every_option() -> None:
     """Each option that can change a result's last bits changes the description."""
     options = EngineOptions()
-    told = describe_engine(options)
-    assert told["torch"] == torch.__version__
-    assert (told["batch_size"], told["compiled"], told["merged"]) == ("32", "false", "true")
+    provenance = describe_engine(options)
+    assert provenance["torch"] == torch.__version__
+    assert (provenance["batch_size"], provenance["compiled"], provenance["merged"]) == ("32", "false", "true")
     for changed in ({"batch_size": 16}, *({step: not getattr(options, step)} for step in STEPS)):
         other = describe_engine(replace(options, **changed))
-        assert len(other.items() - told.items()) == 1, changed
+        assert len(other.items() - provenance.items()) == 1, changed
 
 
 def test_a_predictor_tells_its_options() -> None:

@@ -50,10 +50,10 @@ def _shares(drawn: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]) -> It
     if not len(columns):
         return
     parts = (np.array_split(levels[:, columns[0] : columns[-1] + 1], _PARTS, axis=1) for levels in (drawn, seen))
-    for wanted, found in zip(*parts, strict=True):
-        energy = float(np.square(wanted).sum())
+    for original, stored in zip(*parts, strict=True):
+        energy = float(np.square(original).sum())
         if energy > 1:
-            yield float((wanted * found).sum()) / energy
+            yield float((original * stored).sum()) / energy
 
 
 def through_chunks(strips: Strips, first_frame: int, quality: int) -> Strips:

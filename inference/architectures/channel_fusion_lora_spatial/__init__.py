@@ -1,6 +1,6 @@
 """The production architecture: a ResNet-50 with LoRA side paths over a pair's frames and the OCR visualisation.
 
-``network`` is it as trained, ``merge`` and ``classifier`` make it fast, ``strips`` prepares frames, ``engine`` runs it.
+``network`` is it as trained, ``merge`` and ``classifier`` make it fast, ``strips`` prepares frames, ``predictor`` runs it.
 """
 
 from typing import Final
@@ -10,9 +10,9 @@ import torch
 from core.errors import CheckpointError
 from core.types import Precision
 from inference.architectures.channel_fusion_lora_spatial.classifier import Classifier, SharedStemClassifier, StackedClassifier
-from inference.architectures.channel_fusion_lora_spatial.merge import merge_
+from inference.architectures.channel_fusion_lora_spatial.merge import merge_network_
 from inference.architectures.channel_fusion_lora_spatial.network import build_network
-from inference.architectures.channel_fusion_lora_spatial.predictor import Engine
+from inference.architectures.channel_fusion_lora_spatial.predictor import ChannelFusionPredictor
 from inference.engine.predictor import Checkpoint, EngineOptions
 
 _DTYPES: Final = {
@@ -27,7 +27,7 @@ class ChannelFusionLoraSpatial:
 
     name = "channel_fusion_lora_spatial"
 
-    def load(self, checkpoint: Checkpoint, options: EngineOptions) -> Engine:
+    def load(self, checkpoint: Checkpoint, options: EngineOptions) -> ChannelFusionPredictor:
         """Build the network, and compile and warm it up where the options or the device ask for that.
 
         Raises:
@@ -38,16 +38,16 @@ class ChannelFusionLoraSpatial:
         except CheckpointError as error:
             raise CheckpointError(f"{checkpoint.path}: not a {self.name} checkpoint: {error}") from error
         if options.merge:
-            merge_(network)
+            merge_network_(network)
         kind = SharedStemClassifier if options.share_stem else StackedClassifier
         classifier: SharedStemClassifier | StackedClassifier = kind(network, _DTYPES[options.precision]).eval().to(options.device)
         if options.channels_last:
             classifier = classifier.to(memory_format=torch.channels_last)
-        engine = Engine(classifier, options)
-        engine.warm_up()
-        return engine
+        predictor = ChannelFusionPredictor(classifier, options)
+        predictor.warm_up()
+        return predictor
 
 
 ARCHITECTURE: Final = ChannelFusionLoraSpatial()
 
-__all__ = ["ARCHITECTURE", "ChannelFusionLoraSpatial", "Classifier", "Engine"]
+__all__ = ["ARCHITECTURE", "ChannelFusionLoraSpatial", "ChannelFusionPredictor", "Classifier"]

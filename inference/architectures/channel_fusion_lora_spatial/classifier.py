@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from core.types import LABELS
-from inference.architectures.channel_fusion_lora_spatial.merge import SplitStem, fold
+from inference.architectures.channel_fusion_lora_spatial.merge import SplitStem, merge_layers
 from inference.architectures.channel_fusion_lora_spatial.network import Network
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet's channels, which the backbone was first trained on
@@ -53,7 +53,7 @@ class SharedStemClassifier(_PairClassifier):
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__(network, dtype)
-        self.stem = SplitStem(network.channel_fusion, fold(network.backbone[0], network.backbone[1])).to(dtype)
+        self.stem = SplitStem(network.channel_fusion, merge_layers(network.backbone[0], network.backbone[1])).to(dtype)
 
     def ocr_part(self, image: Tensor) -> Tensor:
         part: Tensor = self.stem.ocr(self.normalise(image))

@@ -1,4 +1,4 @@
-"""Fewer layers, the same function: side paths and batch norms fold into the convolutions they follow.
+"""Fewer layers, the same function: side paths and batch norms merged into the convolutions they follow.
 
 Computed in float64, so that what remains of a difference is the float32 network's own rounding (1e-6 in a probability).
 """
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 from inference.architectures.channel_fusion_lora_spatial.network import IMAGES, Bottleneck, LoraConv2d, Network
 
 
-def merge_(network: Network) -> None:
+def merge_network_(network: Network) -> None:
     """Replace, in place, every LoRA convolution and the batch norm after it by one convolution with a bias."""
-    network.backbone[0], network.backbone[1] = fold(network.backbone[0], network.backbone[1]), nn.Identity()
+    network.backbone[0], network.backbone[1] = merge_layers(network.backbone[0], network.backbone[1]), nn.Identity()
     for block in network.modules():
         if isinstance(block, Bottleneck):
-            block.conv1, block.bn1 = fold(block.conv1, block.bn1), nn.Identity()
-            block.conv2, block.bn2 = fold(block.conv2, block.bn2), nn.Identity()
-            block.conv3, block.bn3 = fold(block.conv3, block.bn3), nn.Identity()
+            block.conv1, block.bn1 = merge_layers(block.conv1, block.bn1), nn.Identity()
+            block.conv2, block.bn2 = merge_layers(block.conv2, block.bn2), nn.Identity()
+            block.conv3, block.bn3 = merge_layers(block.conv3, block.bn3), nn.Identity()
             if isinstance(block.downsample, nn.Sequential):
-                block.downsample = fold(block.downsample[0], block.downsample[1])
+                block.downsample = merge_layers(block.downsample[0], block.downsample[1])
 
 
-def fold(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    """One convolution that computes ``norm(layer(x))``; a layer already folded comes back as it is.
+def merge_layers(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    """One convolution that computes ``norm(layer(x))``; a layer that is merged already comes back as it is.
 
     The side path is two 1×1 convolutions, the second with the layer's stride: at each output it reads the pixel under
     the kernel's centre tap, so its product adds to that tap. The norm then scales each output channel and shifts it.
@@ -30,7 +30,7 @@ def fold(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
     if isinstance(layer, nn.Conv2d):
         return layer
     if not isinstance(layer, LoraConv2d) or not isinstance(norm, nn.BatchNorm2d):
-        raise TypeError(f"{type(layer).__name__} and {type(norm).__name__}; only LoraConv2d and BatchNorm2d fold")
+        raise TypeError(f"{type(layer).__name__} and {type(norm).__name__}; only LoraConv2d and BatchNorm2d can be merged")
     original = layer.original_layer
     weight = original.weight.double()  # (outputs, inputs, kernel, kernel)
     centre = weight.shape[-1] // 2
@@ -57,7 +57,7 @@ class SplitStem(nn.Module):
     """
 
     def __init__(self, fusion: nn.Conv2d, stem: nn.Conv2d) -> None:
-        """``stem``: folded, so that it has a bias; the OCR part takes that."""
+        """``stem``: merged, so that it has a bias; the OCR part takes that."""
         super().__init__()
         weight = torch.einsum("omyx,mi->oiyx", stem.weight.double(), fusion.weight.double()[..., 0, 0]).float()
         ocr, first, second = weight.chunk(IMAGES, dim=1)  # each (64, 3, 7, 7)
@@ -76,7 +76,7 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift by channel of a batch norm at inference, float64."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
-        raise TypeError("a batch norm without running statistics cannot be folded")
+        raise TypeError("a batch norm without running statistics cannot be merged")
     scale = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
     return scale, norm.bias.double() - mean.double() * scale
 

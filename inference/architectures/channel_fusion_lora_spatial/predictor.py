@@ -46,7 +46,7 @@ class Video:
     spatial: Tensor  # (1, 6) float32
 
 
-class Engine:
+class ChannelFusionPredictor:
     """An ``inference.engine.predictor.Predictor``; see there for the contract. Owned by one thread.
 
     ``options`` say how it really runs: ``compile`` is off where there was no compiler, and ``batch_size`` is what has

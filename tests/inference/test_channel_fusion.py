@@ -1,4 +1,4 @@
-"""The engine: the same answer however pairs are batched, smaller batches when memory is short, wrong checkpoints named."""
+"""The production predictor: the same answer however pairs are batched, smaller batches when memory is short, wrong checkpoints named."""
 
 import gc
 import io
@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks.reference import Reference
 from core.errors import CheckpointError, CorruptInputError, PermanentError, TransientError
-from inference.architectures.channel_fusion_lora_spatial.predictor import Engine
+from inference.architectures.channel_fusion_lora_spatial.predictor import ChannelFusionPredictor
 from inference.engine.predictor import Checkpoint, EngineOptions
 from inference.models.builtin import builtin_checkpoint_path
 from inference.models.loading import load_predictor
@@ -29,43 +29,43 @@ FRAMES = STRIPS.spans[0][:9]
 
 
 @pytest.fixture(scope="module")
-def engine(float32_engine: Engine) -> Engine:
-    return Engine(float32_engine.classifier, replace(float32_engine.options, batch_size=8))
+def base(production_predictor: ChannelFusionPredictor) -> ChannelFusionPredictor:
+    return ChannelFusionPredictor(production_predictor.classifier, replace(production_predictor.options, batch_size=8))
 
 
 @settings(max_examples=5, deadline=None)
 @given(batch_size=st.integers(1, 12), first=st.integers(0, 7), count=st.integers(2, 9))
-def test_a_pair_has_one_result_in_every_batching(engine: Engine, batch_size: int, first: int, count: int) -> None:
+def test_a_pair_has_one_result_in_every_batching(base: ChannelFusionPredictor, batch_size: int, first: int, count: int) -> None:
     """Whatever the batch size and the neighbours a pair is computed with, its probabilities agree within 1e-5."""
-    other = Engine(engine.classifier, replace(engine.options, batch_size=batch_size))
+    other = ChannelFusionPredictor(base.classifier, replace(base.options, batch_size=batch_size))
     part = FRAMES[first : first + count]
-    found = other.predict(other.open_video(STRIPS.layout), part)
-    assert found.shape == (len(part) - 1, 2, 5)
-    assert np.abs(found - STRIPS.expected[first : first + len(part) - 1]).max() < 1e-5
+    probabilities = other.predict(other.open_video(STRIPS.layout), part)
+    assert probabilities.shape == (len(part) - 1, 2, 5)
+    assert np.abs(probabilities - STRIPS.expected[first : first + len(part) - 1]).max() < 1e-5
 
 
-def test_a_pair_has_one_result_in_either_span(engine: Engine) -> None:
+def test_a_pair_has_one_result_in_either_span(base: ChannelFusionPredictor) -> None:
     """Whether the frames around the border of two spans are in one, in the other, or in one batch with both."""
     strips = load_case("spans-center")
-    video, (before, after) = engine.open_video(strips.layout), strips.spans
-    whole = engine.predict(video, np.concatenate([before[-3:], after[1:3]]))
-    parts = [engine.predict(video, before[-3:]), engine.predict(video, after[:3])]
+    video, (before, after) = base.open_video(strips.layout), strips.spans
+    whole = base.predict(video, np.concatenate([before[-3:], after[1:3]]))
+    parts = [base.predict(video, before[-3:]), base.predict(video, after[:3])]
     assert np.abs(whole - np.concatenate(parts)).max() < 1e-5
     assert np.abs(whole - strips.expected[len(before) - 3 :][:4]).max() < 1e-5
 
 
-def test_the_same_span_gives_the_same_bytes(engine: Engine) -> None:
+def test_the_same_span_gives_the_same_bytes(base: ChannelFusionPredictor) -> None:
     """Twice the same frames, the second time after others of another size, give the same bytes."""
-    once = engine.predict(engine.open_video(STRIPS.layout), FRAMES)
-    engine.predict(engine.open_video(STRIPS.layout), random_frames(3, 20, 90))
-    assert engine.predict(engine.open_video(STRIPS.layout), FRAMES).tobytes() == once.tobytes()
+    once = base.predict(base.open_video(STRIPS.layout), FRAMES)
+    base.predict(base.open_video(STRIPS.layout), random_frames(3, 20, 90))
+    assert base.predict(base.open_video(STRIPS.layout), FRAMES).tobytes() == once.tobytes()
 
 
-def test_probabilities_sum_to_one_and_a_single_frame_has_none(engine: Engine) -> None:
+def test_probabilities_sum_to_one_and_a_single_frame_has_none(base: ChannelFusionPredictor) -> None:
     """Five probabilities a direction; of one frame there is no pair."""
-    video = engine.open_video(STRIPS.layout)
-    assert engine.predict(video, FRAMES[:3]).sum(-1) == pytest.approx(np.ones((2, 2)))
-    assert engine.predict(video, FRAMES[:1]).shape == (0, 2, 5)
+    video = base.open_video(STRIPS.layout)
+    assert base.predict(video, FRAMES[:3]).sum(-1) == pytest.approx(np.ones((2, 2)))
+    assert base.predict(video, FRAMES[:1]).shape == (0, 2, 5)
 
 
 class ShortOfMemory:
@@ -83,21 +83,21 @@ class ShortOfMemory:
         return result
 
 
-def test_out_of_memory_halves_the_batch(engine: Engine) -> None:
+def test_out_of_memory_halves_the_batch(base: ChannelFusionPredictor) -> None:
     """The batch is halved until it fits, stays so, is logged, and every pair is there, in its place."""
-    short = ShortOfMemory(engine.classifier, room=3)
-    predictor = Engine(short, engine.options)
+    short = ShortOfMemory(base.classifier, room=3)
+    predictor = ChannelFusionPredictor(short, base.options)
     with structlog.testing.capture_logs() as logs:
-        found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
-    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+        probabilities = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+    assert np.abs(probabilities - STRIPS.expected[:8]).max() < TOLERANCE
     assert short.batches == [8, 4, 2, 2, 2, 2]
     assert predictor.options.batch_size == 2
-    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("engine.out_of_memory", 2)]
+    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("base.out_of_memory", 2)]
 
 
-def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_too_many_for_upload_halves_the_batch(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that runs short before the network is reached, while frames are uploaded and resized, is met in the same way."""
-    predictor = Engine(engine.classifier, engine.options)
+    predictor = ChannelFusionPredictor(base.classifier, base.options)
     video, upload = predictor.open_video(STRIPS.layout), predictor._upload
 
     def short(images: np.ndarray) -> torch.Tensor:
@@ -107,18 +107,18 @@ def test_a_frame_too_many_for_upload_halves_the_batch(engine: Engine, monkeypatc
 
     monkeypatch.setattr(predictor, "_upload", short)
     with structlog.testing.capture_logs() as logs:
-        found = predictor.predict(video, FRAMES)
-    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+        probabilities = predictor.predict(video, FRAMES)
+    assert np.abs(probabilities - STRIPS.expected[:8]).max() < TOLERANCE
     assert predictor.options.batch_size == 4
     assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4)]
 
 
 @pytest.mark.parametrize("architecture", ["production", "built in"])
-def test_another_batch_is_not_compiled_anew(engine: Engine, architecture: str) -> None:
+def test_another_batch_is_not_compiled_anew(base: ChannelFusionPredictor, architecture: str) -> None:
     """A network is compiled for one shape: when that does not fit into memory, smaller batches run uncompiled, and it says so."""
-    predictor: Any = Engine(engine.classifier, engine.options)
+    predictor: Any = ChannelFusionPredictor(base.classifier, base.options)
     if architecture == "built in":
-        predictor = load_predictor(builtin_checkpoint_path(), engine.options)
+        predictor = load_predictor(builtin_checkpoint_path(), base.options)
     expected = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
 
     def full(*_: torch.Tensor) -> torch.Tensor:
@@ -126,24 +126,24 @@ def test_another_batch_is_not_compiled_anew(engine: Engine, architecture: str) -
 
     predictor._compiled = full
     predictor.options = replace(predictor.options, compile=True)
-    found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
+    probabilities = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
     assert (predictor.options.batch_size, predictor.options.compile) == (4, False)
-    assert np.abs(found - expected).max() < 1e-5
+    assert np.abs(probabilities - expected).max() < 1e-5
 
 
-def test_each_frame_goes_up_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_frame_goes_up_once(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one between two batches, too."""
-    predictor = Engine(engine.classifier, replace(engine.options, batch_size=3))
+    predictor = ChannelFusionPredictor(base.classifier, replace(base.options, batch_size=3))
     video, upload, uploaded = predictor.open_video(STRIPS.layout), predictor._upload, []
     monkeypatch.setattr(predictor, "_upload", lambda images: uploaded.append(len(images)) or upload(images))
-    found = predictor.predict(video, FRAMES)
+    probabilities = predictor.predict(video, FRAMES)
     assert uploaded == [4, 3, 2]
-    assert np.abs(found - STRIPS.expected[:8]).max() < TOLERANCE
+    assert np.abs(probabilities - STRIPS.expected[:8]).max() < TOLERANCE
 
 
-def test_an_engine_goes_with_its_last_user(engine: Engine) -> None:
+def test_a_predictor_goes_with_its_last_user(base: ChannelFusionPredictor) -> None:
     """Its weights must not wait on a device for the garbage collector, which knows nothing of the memory there."""
-    predictor = Engine(engine.classifier, engine.options)
+    predictor = ChannelFusionPredictor(base.classifier, base.options)
     predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:2])
     gone = weakref.ref(predictor)
     gc.disable()
@@ -154,9 +154,9 @@ def test_an_engine_goes_with_its_last_user(engine: Engine) -> None:
         gc.enable()
 
 
-def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_for_the_ocr_visualisation_is_transient(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one image, so there is nothing to halve; the span is worth another try."""
-    predictor = Engine(engine.classifier, engine.options)
+    predictor = ChannelFusionPredictor(base.classifier, base.options)
 
     def short(images: np.ndarray) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -166,9 +166,9 @@ def test_no_memory_for_the_ocr_visualisation_is_transient(engine: Engine, monkey
         predictor.open_video(STRIPS.layout)
 
 
-def test_no_memory_for_one_pair_is_transient(engine: Engine) -> None:
+def test_no_memory_for_one_pair_is_transient(base: ChannelFusionPredictor) -> None:
     """A device that is full for now is worth another try elsewhere or later."""
-    predictor = Engine(ShortOfMemory(engine.classifier, room=0), engine.options)
+    predictor = ChannelFusionPredictor(ShortOfMemory(base.classifier, room=0), base.options)
     with pytest.raises(TransientError, match="out of memory with one pair a batch"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
 
@@ -180,27 +180,27 @@ class Overflowing(ShortOfMemory):
         return torch.full((len(strips) - 1, 2, 5), torch.nan)
 
 
-def test_an_output_that_is_not_finite_is_an_error(engine: Engine) -> None:
-    """NaN never leaves the engine as a probability."""
-    predictor = Engine(Overflowing(engine.classifier, room=9), engine.options)
+def test_an_output_that_is_not_finite_is_an_error(base: ChannelFusionPredictor) -> None:
+    """NaN never leaves the predictor as a probability."""
+    predictor = ChannelFusionPredictor(Overflowing(base.classifier, room=9), base.options)
     with pytest.raises(PermanentError, match="not finite in float32"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
 
 
 @pytest.mark.parametrize("image", [b"", b"\x89PNG\r\n\x1a\n broken", STRIPS.layout.ocr_image[:200]], ids=["empty", "junk", "truncated"])
-def test_a_broken_ocr_visualisation_is_refused(engine: Engine, image: bytes) -> None:
+def test_a_broken_ocr_visualisation_is_refused(base: ChannelFusionPredictor, image: bytes) -> None:
     """The message says that it is the layout's image, and how large it is."""
     with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is no readable image"):
-        engine.open_video(replace(STRIPS.layout, ocr_image=image))
+        base.open_video(replace(STRIPS.layout, ocr_image=image))
 
 
 @pytest.mark.parametrize(("size", "form", "says"), [((1, 20_000), "PNG", "1×20000 pixels"), ((30, 20), "GIF", "no readable image")])
-def test_an_ocr_visualisation_of_another_kind_is_refused(engine: Engine, size: tuple[int, int], form: str, says: str) -> None:
+def test_an_ocr_visualisation_of_another_kind_is_refused(base: ChannelFusionPredictor, size: tuple[int, int], form: str, says: str) -> None:
     """One so long that resizing it would take gigabytes, and one for which another of Pillow's readers would be needed."""
     file = io.BytesIO()
     Image.new("RGB", size).save(file, form)
     with pytest.raises(CorruptInputError, match=says):
-        engine.open_video(replace(STRIPS.layout, ocr_image=file.getvalue()))
+        base.open_video(replace(STRIPS.layout, ocr_image=file.getvalue()))
 
 
 @pytest.mark.parametrize(("rank", "alpha"), [(4, 16), (16, 8), (32, 24.5)])
@@ -215,8 +215,8 @@ def test_any_lora_rank_and_alpha(conformance_checkpoint: Checkpoint, rank: int, 
         elif "lora_B" in name:
             state[name] = torch.randn((len(value), rank, 1, 1), generator=random) * rank**-0.5 / 4
     predictor = load_predictor(replace(conformance_checkpoint, config=config, state=state), EngineOptions())
-    found = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:3])
-    assert np.abs(found - Reference(config, state).predict(STRIPS.layout, FRAMES[:3])).max() < 1e-5
+    probabilities = predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:3])
+    assert np.abs(probabilities - Reference(config, state).predict(STRIPS.layout, FRAMES[:3])).max() < 1e-5
 
 
 def _without(state: dict[str, torch.Tensor]) -> None:

@@ -7,7 +7,7 @@ from core.errors import CheckpointError
 from inference.engine.predictor import EngineOptions
 from inference.models.builtin import builtin_checkpoint_path
 from inference.models.loading import load_predictor
-from inference.models.smoke_test import try_predictor
+from inference.models.smoke_test import run_smoke_test
 
 
 class Predicts:
@@ -25,12 +25,12 @@ class Predicts:
 
 def test_a_model_that_computes_passes() -> None:
     """The built-in one does, and one whose probabilities are all alike, too."""
-    try_predictor(load_predictor(builtin_checkpoint_path(), EngineOptions()))
-    try_predictor(Predicts(0.2))
+    run_smoke_test(load_predictor(builtin_checkpoint_path(), EngineOptions()))
+    run_smoke_test(Predicts(0.2))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
 def test_what_is_no_probability_is_refused(value: float) -> None:
     """Five that do not add up to one, or are no numbers: the message shows them."""
     with pytest.raises(CheckpointError, match="for a pair of black strips; expected probabilities"):
-        try_predictor(Predicts(value))
+        run_smoke_test(Predicts(value))

@@ -1,4 +1,4 @@
-"""Batch norms, which training has and the stored network has not: folded into the convolutions, and taken out of them again."""
+"""Batch norms, which training has and the stored network has not: merged into the convolutions, and taken out of them again."""
 
 import copy
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from inference.architectures.siamese_strip import Block, SiameseStrip
 
 
-def fold(network: SiameseStrip) -> SiameseStrip:
+def merge_batch_norms(network: SiameseStrip) -> SiameseStrip:
     """The same function without batch norms."""
-    folded = SiameseStrip()
+    merged = SiameseStrip()
     source = copy.deepcopy(network).eval()
     for block in _blocks(source):
         if isinstance(block.norm, nn.BatchNorm2d):
             block.conv, block.norm = fuse_conv_bn_eval(block.conv, block.norm), nn.Identity()
-    folded.load_state_dict(source.state_dict())
-    return folded
+    merged.load_state_dict(source.state_dict())
+    return merged
 
 
 @torch.no_grad()
-def unfold(folded: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
+def restore_batch_norms(merged: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
     """The same function with batch norms, to train on from weights as they are stored.
 
     Each norm takes the mean and the deviation that its convolution's outputs have on ``runs`` and gives them back.
@@ -32,8 +32,8 @@ def unfold(folded: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
         runs: canvases like those to be trained on, (runs, frames, 3, 32, 512).
     """
     network = SiameseStrip(norm=True)
-    network.load_state_dict(folded.state_dict(), strict=False)  # all but the norms
-    measured = copy.deepcopy(folded)
+    network.load_state_dict(merged.state_dict(), strict=False)  # all but the norms
+    measured = copy.deepcopy(merged)
     for before, after in zip(_blocks(measured), _blocks(network), strict=True):
         before.conv.register_forward_hook(_adopt(after.norm))
     features = measured.encode(runs.flatten(0, 1))
