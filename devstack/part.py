@@ -1,4 +1,4 @@
-"""One server process of the stack: started, waited for, killed, stopped. Owned by one event loop."""
+"""One server process of the stack: starts it, waits until it is ready, kills it or stops it. Owned by one event loop."""
 
 import asyncio
 import ctypes
@@ -10,32 +10,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-READY_SECONDS: Final = 60.0
-"""Any part is up in a few seconds; a machine busy with other things gets ten times that."""
+STALLED_SECONDS: Final = 120.0
+"""A part that starts has no time limit, which would only measure how busy the machine is. One that has neither used the
+processor nor written to its log for this long is stuck."""
+
+REPORT_SECONDS: Final = 10.0
+"""How often a wait says what it is waiting for."""
 
 _POLL_SECONDS: Final = 0.1
-_CHECK_SECONDS: Final = 5.0  # one check may hang on a server that accepts connections but does not answer yet
+_CHECK_SECONDS: Final = 5.0  # a check may hang on a server that accepts connections but does not respond yet; each timeout doubles it
+_LONGEST_CHECK_SECONDS: Final = 60.0
 _TAIL_LINES: Final = 25
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+Progress = Callable[[str], None]
+
+
 class PartFailedError(Exception):
-    """A part did not start; the message holds the end of its log."""
+    """A part did not start; the message contains the end of its log."""
 
 
 @dataclass(slots=True)
 class Part:
-    """A server and how to tell that it works.
+    """A server, and how to check that it works.
 
-    The process dies with the one that started it, whatever kills that (Linux's parent-death signal).
+    The process dies with its parent, whatever kills the parent (Linux's parent-death signal).
 
     Attributes:
-        check: raises whatever it likes until the server does what it is for.
-        environment: added to this process's own.
-        stop_signal: what makes it end in good order.
-        stop_seconds: how long that may take before it is killed.
+        check: raises any exception until the server does its job.
+        environment: added to this process's own environment.
+        stop_signal: asks for a clean shutdown.
+        stop_seconds: time limit of a clean shutdown, after which the process is killed.
     """
 
     name: str
@@ -55,11 +63,16 @@ class Part:
     def running(self) -> bool:
         return self.process is not None and self.process.returncode is None
 
-    async def start(self) -> float:
+    async def start(self, progress: Progress | None = None) -> float:
         """Start the process and wait until its check passes. Returns the seconds that took.
 
+        The wait lasts as long as the process lives and makes progress.
+
+        Args:
+            progress: called every ``REPORT_SECONDS`` with what is awaited.
+
         Raises:
-            PartFailedError: it ended, or its check did not pass within ``READY_SECONDS``.
+            PartFailedError: the process ended, or is stuck.
         """
         if self.running:
             return 0.0
@@ -75,30 +88,53 @@ class Part:
                 env={**os.environ, **self.environment},
                 preexec_fn=die_with_parent,
             )
-        await self._wait_ready(began)
+        await self._wait_until_ready(began, progress)
         return time.monotonic() - began
 
-    async def _wait_ready(self, began: float) -> None:
+    async def _wait_until_ready(self, began: float, progress: Progress | None) -> None:
         assert self.process is not None
-        last_error: BaseException | None = None
-        while time.monotonic() - began < READY_SECONDS:
+        activity, active_at, reported_at = self._activity(), began, began
+        check_seconds = _CHECK_SECONDS
+        while True:
             if self.process.returncode is not None:
                 raise PartFailedError(f"{self.name} ended with status {self.process.returncode} while starting.\n{self.tail()}")
             try:
-                await asyncio.wait_for(self.check(), _CHECK_SECONDS)
-            except Exception as error:  # a server that is coming up fails in every way there is
-                last_error = error
-                await asyncio.sleep(_POLL_SECONDS)
-            else:
+                await asyncio.wait_for(self.check(), check_seconds)
                 return
-        raise PartFailedError(f"{self.name} is not ready after {READY_SECONDS:.0f} s; its check says: {last_error!r}\n{self.tail()}")
+            except TimeoutError:
+                problem = f"no response within {check_seconds:.0f} s"
+                check_seconds = min(2 * check_seconds, _LONGEST_CHECK_SECONDS)
+            except Exception as error:  # a starting server fails in every possible way
+                problem = str(error) or type(error).__name__
+            now = time.monotonic()
+            if (latest := self._activity()) != activity:
+                activity, active_at = latest, now
+            elif now - active_at > STALLED_SECONDS:
+                raise PartFailedError(
+                    f"{self.name} is stuck: after {now - began:.0f} s it is not ready ({problem}), and for {STALLED_SECONDS:.0f} s "
+                    f"it has neither used the processor nor written to its log.\n{self.tail()}"
+                )
+            if progress is not None and now - reported_at > REPORT_SECONDS:
+                reported_at = now
+                progress(f"waiting for {self.name}, {now - began:.0f} s so far: {problem}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _activity(self) -> tuple[str, int]:
+        """Changes while the process works: its processor time (user and system, in ticks) and the size of its log."""
+        assert self.process is not None
+        try:
+            # proc(5): utime and stime are fields 14 and 15; the second, the name in parentheses, may contain spaces.
+            ticks = " ".join(Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        except (FileNotFoundError, ProcessLookupError):
+            ticks = ""
+        return ticks, self.log.stat().st_size
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait until the process is gone."""
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Ask it to end, and kill it when it has not after ``stop_seconds``."""
+        """Ask the process to stop, and kill it after ``stop_seconds``."""
         await self._end(self.stop_signal)
 
     def signal(self, number: int) -> None:
@@ -120,16 +156,16 @@ class Part:
 
 
 def die_with_parent() -> None:
-    """Between fork and exec: have the kernel kill this process when the one that started it ends."""
+    """Have the kernel kill this process when its parent ends. Called between fork and exec."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 async def run_once(name: str, command: Sequence[str], folder: Path) -> None:
-    """Run a command that prepares a part, into that part's log.
+    """Run a command that prepares a part, with its output in that part's log.
 
     Raises:
-        PartFailedError: its status is not 0.
+        PartFailedError: its exit status is not 0.
     """
     log = log_path(folder, name)
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def postgres_part(config: StackConfig, folder: Path) -> Part:
     """The server. ``prepare_postgres`` comes first, ``create_roles`` after."""
 
     async def check() -> None:
-        async with await psycopg.AsyncConnection.connect(_superuser_dsn(config), connect_timeout=3) as connection:
+        async with await psycopg.AsyncConnection.connect(_superuser_dsn(config), connect_timeout=60) as connection:
             await connection.execute("select 1")
 
     settings = {

@@ -64,7 +64,7 @@ def _client(config: StackConfig, access_key: str, secret_key: str) -> AbstractAs
         region_name=config.region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=AioConfig(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1}),
+        config=AioConfig(connect_timeout=60, read_timeout=60, retries={"max_attempts": 1}),  # the part limits a check,
     )
     return client
 

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from core.errors import ConfigurationError
 from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, load_config
-from devstack.part import log_path
+from devstack.part import Progress, log_path
 from devstack.ports import HOST
-from devstack.supervisor_client import SHUTDOWN_SECONDS, Progress, SupervisorClient
+from devstack.supervisor_client import SHUTDOWN_SECONDS, StackError, SupervisorClient
 
 ENV_FILE: Final = "env"
 
@@ -69,14 +69,19 @@ class Stack:
 
 
 class OwnedStack(Stack):
-    """A stack that lives no longer than this process, and whose parts can be made to fail."""
+    """A stack that does not outlive this process, and whose parts can be made to fail."""
 
     def __init__(self, folder: Path, config: StackConfig, supervisor: SupervisorClient) -> None:
         super().__init__(folder, config)
         self._supervisor = supervisor
 
+    def keep_logs(self) -> Path:
+        """Have a throwaway stack leave its logs behind when it stops. Returns their folder."""
+        self._supervisor.send({"do": "keep-logs"})
+        return log_path(self.folder, "").parent
+
     def create_bucket(self, name: str) -> None:
-        """Make a bucket that the service may use: the name begins with that of its own."""
+        """Create a bucket that the service may use: the name begins with that of its own."""
         if not name.startswith(self.config.bucket):
             raise ValueError(f"bucket {name!r}: the service may only use those whose names begin with {self.config.bucket!r}")
         self._supervisor.send({"do": "bucket", "name": name})
@@ -94,17 +99,17 @@ class OwnedStack(Stack):
 
 @dataclass(frozen=True, slots=True)
 class PartControl:
-    """Makes one part fail and come back. Every call waits until it is so: in a coroutine, use a thread."""
+    """Makes one part fail and recover. Every call blocks until that is done: in a coroutine, use a thread."""
 
     _supervisor: SupervisorClient
     name: str
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self._supervisor.send({"do": "kill", "part": self.name})
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Shut it down cleanly."""
         self._supervisor.send({"do": "stop", "part": self.name})
 
     def start(self) -> None:
@@ -112,7 +117,7 @@ class PartControl:
         self._supervisor.send({"do": "start", "part": self.name})
 
     def freeze(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
+        """Send SIGSTOP: the part keeps its connections and stops responding."""
         self._supervisor.send({"do": "signal", "part": self.name, "number": int(signal.SIGSTOP)})
 
     def thaw(self) -> None:
@@ -123,20 +128,27 @@ class PartControl:
 def owned(
     folder: Path, *, brokers: int = 1, proxied: bool = False, throwaway: bool = False, progress: Progress | None = None
 ) -> Iterator[OwnedStack]:
-    """Run a stack for as long as this block, and no longer than this process, even if that is killed.
+    """Run a stack for the duration of this block. It never outlives this process, even one that is killed.
 
     Args:
-        folder: where its data and logs are; a stack that is there already is started again.
-        proxied: give each broker a second address, behind a proxy that its user brings (``config.proxies``).
-        throwaway: delete the folder at the end; stopping is then quicker too.
+        folder: contains its data and logs; an existing stack is started again.
+        proxied: give each broker a second address, for a proxy that the caller provides (``config.proxies``).
+        throwaway: delete the folder at the end, which also makes stopping quicker. After an error the logs are kept.
 
     Raises:
         StackError: a part did not start, or a stack is running in the folder already.
     """
     options = [f"--brokers={brokers}", *(name for name, wanted in (("--proxied", proxied), ("--throwaway", throwaway)) if wanted)]
     supervisor = _launch(folder, options, progress)
+    stack = OwnedStack(folder, find(folder).config, supervisor)
     try:
-        yield OwnedStack(folder, find(folder).config, supervisor)
+        yield stack
+    except Exception:  # an interrupt is no failure, and leaves nothing behind
+        if throwaway:
+            with contextlib.suppress(StackError):
+                logs = stack.keep_logs()
+                (progress or (lambda _: None))(f"the logs are kept in {logs}")
+        raise
     finally:
         supervisor.close()
 
@@ -213,7 +225,7 @@ def environment_script(variables: Mapping[str, str]) -> str:
 
 
 def _launch(folder: Path, options: list[str], progress: Progress | None) -> SupervisorClient:
-    """Start a supervisor and wait until its servers work. Whatever interrupts that takes them down again."""
+    """Start a supervisor and wait until its servers work. An error or an interrupt stops them again."""
     supervisor = SupervisorClient(folder, options)
     try:
         supervisor.wait_until_up(progress or (lambda _: None))
@@ -227,7 +239,7 @@ def _launch(folder: Path, options: list[str], progress: Progress | None) -> Supe
 
 
 def _wait_until_up(folder: Path) -> None:
-    """Somebody else is starting the stack just now, or has."""
+    """Wait until another process has started the stack."""
     while is_starting(folder):
         time.sleep(0.1)
 

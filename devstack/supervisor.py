@@ -24,7 +24,7 @@ from devstack.config import LOCK_FILE, STATE_FILE, StackConfig, prepare_config
 from devstack.gateway import gateway_part
 from devstack.kafka import broker_part, prepare_broker
 from devstack.migrations import apply_migrations
-from devstack.part import PartFailedError
+from devstack.part import PartFailedError, log_path
 from devstack.paths import MIGRATIONS
 from devstack.postgres import create_roles, postgres_part, prepare_postgres
 from devstack.postgrest import postgrest_part
@@ -39,6 +39,7 @@ class Supervisor:
         self._folder = folder
         self._throwaway = throwaway
         self._detached = False
+        self._keep_logs = False
         parts = [broker_part(config, folder, node) for node in range(1, config.brokers + 1)]
         parts += [seaweed_part(config, folder), postgres_part(config, folder), postgrest_part(config, folder), gateway_part(config, folder)]
         self._parts = {part.name: part for part in parts}
@@ -57,6 +58,7 @@ class Supervisor:
                 return 0
             failure = starting.exception()
             if failure is not None:
+                self._keep_logs = True
                 _send(event="failed", message=_message(failure))
                 return 1
             self._write_state()
@@ -88,7 +90,8 @@ class Supervisor:
         await self._start("postgrest")
 
     async def _start(self, name: str) -> None:
-        _send(event="ready", part=name, seconds=await self._parts[name].start())
+        seconds = await self._parts[name].start(lambda message: _send(event="waiting", message=message))
+        _send(event="ready", part=name, seconds=seconds)
 
     async def _handle_commands(self) -> None:
         reader = asyncio.StreamReader()
@@ -109,6 +112,9 @@ class Supervisor:
     async def _carry_out(self, command: dict[str, Any]) -> None:
         if command["do"] == "bucket":
             await create_bucket(self._config, command["name"])
+            return
+        if command["do"] == "keep-logs":
+            self._keep_logs = True
             return
         part = self._parts[command["part"]]
         match command["do"]:
@@ -143,12 +149,23 @@ class Supervisor:
         """Stop clients before their servers, and all brokers together, since none can hand over to one that is gone."""
         if self._throwaway:
             await asyncio.gather(*(part.kill() for part in self._parts.values()))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._delete_data()
         else:
             for names in (["rest", "postgrest"], [*self._config.broker_names, "s3", "postgres"]):
                 await asyncio.gather(*(self._parts[name].stop() for name in names))
         remove_sockets(self._config)
         (self._folder / STATE_FILE).unlink(missing_ok=True)
+
+    def _delete_data(self) -> None:
+        """Delete the folder; where the logs are to be kept, all but those."""
+        if not self._keep_logs:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return
+        for path in self._folder.iterdir():
+            if path.is_dir() and path != log_path(self._folder, "").parent:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file():
+                path.unlink()
 
 
 async def _cancel(*tasks: "asyncio.Task[Any]") -> None:

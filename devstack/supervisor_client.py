@@ -4,16 +4,13 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from core.errors import ConfigurationError
-from devstack.part import log_path, tail
+from devstack.part import Progress, log_path, tail
 
 SHUTDOWN_SECONDS: Final = 40.0  # longer than stopping takes even when every server has to be killed in the end
-
-Progress = Callable[[str], None]
 
 
 class StackError(ConfigurationError):

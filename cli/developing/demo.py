@@ -1,4 +1,4 @@
-"""``extents demo``: the main job, from a film to its run database, over real servers on this machine."""
+"""``extents demo``: the service at work on this machine, from a film to its run database."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ Examples:
   extents demo
   extents demo --out somewhere --json | jq .comparison
 \b
-Exit status 1 when anything is not as it should be: a caption that is not exact, a row or an object that is missing.
+Exit status 1 when anything is wrong: a caption that is not exact, a missing row or object. The logs are kept then.
 \b
 Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
 )
@@ -38,48 +38,49 @@ Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
     metavar="FOLDER",
     default=Path("demo"),
     show_default=True,
-    help="Where the film and its run database are left.",
+    help="Folder for the film and its run database.",
 )
 @click.option("--keep-stack", is_flag=True, help="Keep the servers' data and logs; extents dev up --name demo starts them again.")
 @json_option
 def command(out: Path, keep_stack: bool, as_json: bool) -> None:
-    """Run the main job on this machine: make a captioned film, encode it, run it through the service, check what was found.
+    """Make a captioned film, run it through the service on this machine, and check what it finds.
 
-    Starts Apache Kafka, an S3 server, PostgreSQL and PostgREST for itself, and a coordinator and a GPU worker as
-    processes of their own; all of them end with the command, whatever ends it.
+    Starts Apache Kafka, an S3 server, PostgreSQL, PostgREST, a coordinator and a GPU worker. All of them stop when the
+    command ends, however it ends.
     """
     began = time.monotonic()
     kept = _kept_folder() if keep_stack else None
     film, run_db = out / "film.mp4", out / "run.db"
     make_parent(film)
-    run_db.unlink(missing_ok=True)  # of an earlier demo
+    run_db.unlink(missing_ok=True)  # left by an earlier demo
     _say(began, "making a minute of captioned film")
     sample = make_sample(film.resolve())
     seconds = sample.frame_count / FRAMES_PER_SECOND
     _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
     with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
         run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text))
-    findings = compare(sample, run.database.track.captions) if run.database else []
-    good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
+        findings = compare(sample, run.database.track.captions) if run.database else []
+        good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
+        if not good:
+            _say(began, f"the logs are kept in {stack.keep_logs()}")
     if as_json:
         _print_json(run, findings, run_db, good)
     else:
         _print(run, findings, film, run_db)
-        duration = f"{time.monotonic() - began:.0f} s in all"
-        remark(f"\neverything as it should be; {duration}" if good else f"\nNOT as it should be, see above; {duration}")
+        remark(f"\n{'everything is correct' if good else 'something is WRONG, see above'}; {time.monotonic() - began:.0f} s in total")
     sys.exit(0 if good else 1)
 
 
 def _kept_folder() -> Path:
-    """Where a stack stays that is kept; there may be one already, which is not ours to throw away."""
+    """The folder of a stack that is kept. A stack already there must be deleted by its owner."""
     folder = stack_folder("demo")
     if folder.exists():
-        raise StackError(f"{folder} holds the stack of an earlier demo; throw it away first: extents dev down --name demo --purge")
+        raise StackError(f"{folder} holds the stack of an earlier demo; delete it first: extents dev down --name demo --purge")
     return folder
 
 
 def _own_folder() -> Path:
-    """A folder for one demo's stack, so that two may run at once."""
+    """A new folder for this demo's stack, so that several demos can run at once."""
     STACKS.mkdir(exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
 

@@ -1,8 +1,9 @@
-"""The main job over a stack of its own: what ``extents demo`` does between making a film and printing what was found."""
+"""Runs the demo's film through the service: what ``extents demo`` does between making the film and printing the results."""
 
 import asyncio
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import chdir
@@ -18,7 +19,7 @@ from cli.shared.output import progress
 from core.errors import PermanentError, TransientError
 from core.files import write_whole
 from core.settings import ProcessSettings, Settings, WorkerSettings, variable
-from devstack.part import Part, PartFailedError
+from devstack.part import REPORT_SECONDS, Part, PartFailedError
 from devstack.stack import OwnedStack
 from devstack.workers import worker
 from storage.connect import open_rows, open_store
@@ -28,9 +29,6 @@ from streams.records import VideoEncoded
 from streams.topics import Topics
 from tools.sample_film import Sample
 
-TIMEOUT_SECONDS: Final = 600.0
-"""Far above what a minute of film takes on two busy cores; a demo that hangs must end."""
-
 _KEPT: Final = (WorkerSettings, ProcessSettings)
 
 Say = Callable[[str], None]
@@ -39,10 +37,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class DemoRun:
-    """What came of the run; rows and database only where it was completed.
+    """The run's outcome; rows and database only if it was completed.
 
     Attributes:
-        database: as read back from the store, where it has the SHA-256 that the event tells.
+        database: as read back from the store, verified against the event's SHA-256.
     """
 
     outcome: ReceivedOutcome
@@ -54,15 +52,15 @@ def run_demo(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> DemoR
     """Encode the film, run it through a coordinator and a GPU worker, and write its run database.
 
     Raises:
-        TransientError: a worker ended, or there was no outcome in time; the message holds the end of its log.
+        TransientError: a worker ended or is stuck; the message contains the end of its log.
     """
-    with chdir(stack.folder):  # a .env of the working directory is of another installation
+    with chdir(stack.folder):  # a .env in the working directory belongs to another installation
         _settle_environment(stack.env)
         return asyncio.run(_run(stack, sample, run_db, say))
 
 
 def _settle_environment(env: Mapping[str, str]) -> None:
-    """Have the stack's settings and the defaults, but for how a worker computes and logs."""
+    """Use the stack's settings and otherwise the defaults, except for how a worker computes and logs."""
     for section in Settings.SECTIONS:
         if section not in _KEPT:
             for field in section.model_fields:
@@ -78,16 +76,16 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> Dem
     tenant, video = uuid.uuid4(), uuid.uuid4()
     try:
         say("encoding the film into the store; starting a coordinator and a GPU worker")
-        target, _ = await asyncio.gather(_encode(sample, settings, tenant, video), _start(workers))
+        target, _ = await asyncio.gather(_encode(sample, settings, tenant, video), _start(workers, say))
         say(f"{target.chunks} chunks in the store, both workers ready; publishing video.encoded")
         async with OutcomeReader(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
             event = VideoEncoded(
                 tenant_id=tenant, video_id=video, cropped_frames_version=1, frame_count=target.frame_count, event_id="demo"
             )
             published = await publish(settings.kafka, topics, event)
-            outcome = await _while_alive(workers, follow(outcomes, rows, published.request_id, TIMEOUT_SECONDS))
-            if outcome is None:
-                raise TransientError(f"no outcome within {TIMEOUT_SECONDS:.0f} s\n{_tails(workers)}")
+            # Without a time limit: the service itself fails a run that makes no progress.
+            outcome = await _while_alive(workers, follow(outcomes, rows, published.request_id, None), say)
+            assert outcome is not None
             say(outcome.name)
             if outcome.name != "inference.completed":
                 return DemoRun(outcome)
@@ -102,23 +100,25 @@ async def _encode(sample: Sample, settings: Settings, tenant: uuid.UUID, video: 
         return await asyncio.to_thread(encode_to_store, sample.path, sample.crop, sample.anchor, settings, tenant, video, 1, report)
 
 
-async def _start(workers: Iterable[Part]) -> None:
+async def _start(workers: Iterable[Part], say: Say) -> None:
     try:
-        await asyncio.gather(*(part.start() for part in workers))
+        await asyncio.gather(*(part.start(say) for part in workers))
     except PartFailedError as error:
         raise TransientError(str(error)) from error
 
 
-async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T]) -> T:
-    """Await something that comes of the workers, but no longer than all of them live."""
+async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T], say: Say) -> T:
+    """Await a result of the workers for as long as all of them live; says regularly that it is waiting."""
+    began = time.monotonic()
     task = asyncio.ensure_future(awaitable)
     ends = [asyncio.ensure_future(part.process.wait()) for part in workers if part.process is not None]
     try:
-        await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        while not (await asyncio.wait({task, *ends}, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
+            say(f"waiting for the run's outcome, {time.monotonic() - began:.0f} s so far; both workers are running")
         if task.done():
             return task.result()
         gone = [part for part in workers if not part.running]
-        raise TransientError(f"{' and '.join(part.name for part in gone)} ended in the middle of the run\n{_tails(gone)}")
+        raise TransientError(f"{' and '.join(part.name for part in gone)} ended during the run\n{_tails(gone)}")
     finally:
         for pending in (task, *ends):
             pending.cancel()

@@ -17,7 +17,7 @@ from streams.kafka.client import OutcomeReader, ReceivedOutcome
 LOOK_EVERY_SECONDS: Final = 0.5
 
 
-async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float) -> ReceivedOutcome | None:
+async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float | None) -> ReceivedOutcome | None:
     """Wait for a request's outcome, with a line on standard error that shows its progress; nothing where that is no terminal.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What ``extents demo`` says of a run, and the status it ends with, whatever came of it. The run itself is made up here."""
+"""What ``extents demo`` prints about a run, and its exit status, for every outcome. The runs are made up."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -48,7 +48,7 @@ def demonstrate(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(outcome: DemoRun):
         sample = Sample(tmp_path / "film.mp4", CropBox(0, 0, 10, 10), Anchor.CENTER, 50, CAPTIONS)
         monkeypatch.setattr(demo, "make_sample", lambda path: sample)
-        monkeypatch.setattr(demo, "owned", lambda *_, **__: nullcontext())
+        monkeypatch.setattr(demo, "owned", lambda *_, **__: nullcontext(SimpleNamespace(keep_logs=lambda: tmp_path / "logs")))
         monkeypatch.setattr(demo, "run_demo", lambda *_: outcome)
         return extents("demo")
 
@@ -68,11 +68,11 @@ def test_all_is_well(demonstrate) -> None:
         "worker gpu &",
     ):
         assert text in done.out
-    assert "everything as it should be" in done.err
+    assert "everything is correct" in done.err
 
 
 @pytest.mark.parametrize(
-    ("run", "said"),
+    ("run", "text"),
     [
         (completed((3, 20), (30, 40)), "1 of 2 exact"),
         (completed((3, 20)), "1 of 2 exact"),
@@ -81,12 +81,13 @@ def test_all_is_well(demonstrate) -> None:
     ],
     ids=["a frame off", "one not found", "one too many", "no row"],
 )
-def test_something_is_wrong(demonstrate, run: DemoRun, said: str) -> None:
-    """Status 1, and what it is can be seen."""
+def test_something_is_wrong(demonstrate, tmp_path: Path, run: DemoRun, text: str) -> None:
+    """Status 1; the output shows what is wrong, and where the logs are."""
     done = demonstrate(run)
     assert done.status == 1
-    assert said in done.out
-    assert "NOT as it should be" in done.err
+    assert text in done.out
+    assert "something is WRONG" in done.err
+    assert f"the logs are kept in {tmp_path / 'logs'}" in done.err
 
 
 def test_a_run_that_failed(demonstrate) -> None:
@@ -97,4 +98,4 @@ def test_a_run_that_failed(demonstrate) -> None:
     assert done.status == 1
     assert "chunk 3 is broken" in done.out
     assert "What to try next" not in done.out
-    assert "NOT as it should be" in done.err
+    assert "something is WRONG" in done.err

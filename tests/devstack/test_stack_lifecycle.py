@@ -134,3 +134,24 @@ def test_a_throwaway_stack_leaves_no_folder(tmp_path):
         assert all(part.pid for part in running.status())
     assert not folder.exists()
     _wait_until_gone(folder)
+
+
+def test_a_throwaway_stack_that_does_not_start_keeps_its_logs(tmp_path):
+    """The data is deleted, and the log that the error names is still there."""
+    folder = tmp_path / "s"
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres" / "PG_VERSION").write_text("1\n")
+    with pytest.raises(StackError, match="postgres ended with status"), devstack.owned(folder, throwaway=True):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["logs"]
+    assert (folder / "logs" / "postgres.log").read_text()
+
+
+def test_a_throwaway_stack_keeps_its_logs_after_an_error(tmp_path):
+    """After an error in the block the data is deleted, the logs are kept, and the owner is told where they are."""
+    folder, messages = tmp_path / "s", []
+    with pytest.raises(ValueError, match="something failed"), devstack.owned(folder, throwaway=True, progress=messages.append):
+        raise ValueError("something failed")
+    assert messages[-1] == f"the logs are kept in {folder / 'logs'}"
+    assert [path.name for path in folder.iterdir()] == ["logs"]
+    assert (folder / "logs" / "kafka-1.log").read_text()
