@@ -11,7 +11,6 @@ import safetensors.torch
 import torch
 
 from core.errors import CheckpointError
-from inference.architectures import architectures, find_architecture
 from inference.engine.predictor import EngineOptions
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
@@ -128,9 +127,3 @@ def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
     torch.save({"config": CONFIG, "model_state_dict": STATE}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"'some_network' is not known; there are: .*channel_fusion_lora_spatial"):
         load_predictor(tmp_path / "w.pt", EngineOptions())
-
-
-def test_every_architecture_is_registered_under_its_own_name() -> None:
-    """Both of the package's architectures are found by the name they bear."""
-    assert set(architectures()) >= {"channel_fusion_lora_spatial", "siamese_strip"}
-    assert all(find_architecture(name).name == name for name in architectures())

@@ -1,0 +1,77 @@
+"""Architectures are found in the package and in other distributions."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import CheckpointError, ConfigurationError
+from inference.architectures import architectures, find_architecture
+
+NETWORK = """
+class Echo:
+    name = "echo"
+
+    def load(self, checkpoint, options):
+        return (checkpoint, options)
+
+class Impostor(Echo):
+    name = "siamese_strip"
+
+ECHO, IMPOSTOR, NUMBER = Echo(), Impostor(), 7
+"""
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Installs a distribution ``echo-network`` with a module; returns its entry points' file, which is still empty."""
+    (tmp_path / "echo_network.py").write_text(NETWORK)
+    info = tmp_path / "echo_network-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-network\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    architectures.cache_clear()
+    yield info / "entry_points.txt"
+    architectures.cache_clear()
+    sys.modules.pop("echo_network", None)
+
+
+def provide(entry_points: Path, value: str) -> None:
+    entry_points.write_text(f"[extents.architectures]\necho = {value}\n")
+
+
+def test_every_architecture_is_registered_under_its_own_name() -> None:
+    """The package's architectures are found by their names."""
+    assert set(architectures()) >= {"channel_fusion_lora_spatial", "siamese_strip"}
+    assert all(find_architecture(name).name == name for name in architectures())
+
+
+def test_another_distribution_adds_an_architecture(distribution: Path) -> None:
+    """An entry point of the group makes its architecture known beside the package's own."""
+    provide(distribution, "echo_network:ECHO")
+    assert find_architecture("echo").load("checkpoint", "options") == ("checkpoint", "options")
+    assert {"channel_fusion_lora_spatial", "echo", "siamese_strip"} <= set(architectures())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("echo_network:IMPOSTOR", "'siamese_strip' exists already"),
+        ("echo_network:NUMBER", "is a int; expected an object with `name` and `load`"),
+        ("echo_network:MISSING", "cannot be loaded: AttributeError"),
+        ("no_such_module:ECHO", "cannot be loaded: ModuleNotFoundError"),
+    ],
+)
+def test_a_wrong_entry_point_is_named(distribution: Path, value: str, message: str) -> None:
+    """A taken name, another kind of object, or a module that cannot be imported: the message names the distribution."""
+    provide(distribution, value)
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        architectures()
+    assert "of echo-network" in str(raised.value)
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    """The message lists the known architectures."""
+    with pytest.raises(CheckpointError, match=r"'some_network' is not known; there are: .*channel_fusion_lora_spatial"):
+        find_architecture("some_network")
