@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.seeds``: write what the seeds run so far have shown, and the last soak, into docs/reliability.md."""
+"""``python -m tests.chaos.seeds``: write what the seeds run so far have shown, and the last soak, into benchmarks/results/chaos.md."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.chaos.footprint import MEASURES
 from tests.chaos.soak import FIGURES
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-PAGE: Final = ROOT / "docs" / "reliability.md"
+PAGE: Final = ROOT / "benchmarks" / "results" / "chaos.md"
 SEEDS: Final = ROOT / ".stack" / "chaos"
 
 
