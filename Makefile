@@ -20,12 +20,12 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test chaos chaos-short soak check format train-builtin bench lock clean clean-stacks clean-all
+.PHONY: help setup demo test chaos chaos-short soak check format train-builtin bench images lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp ## Install everything into this folder; does nothing the second time
+setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
 demo: setup ## Run the main job here: from a film with captions to a run database
@@ -53,6 +53,9 @@ format: setup ## Format, and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+images: setup ## Draw the pictures of the README
+	@$(BIN)/python -m tools.demo_picture
+
 train-builtin: setup ## Train the built-in model anew
 	@$(BIN)/python -m training
 
@@ -64,7 +67,7 @@ lock: setup ## Resolve all dependencies anew and write their hashes
 	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
-	cd requirements/postgrest && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)
+	for folder in postgrest examples; do (cd requirements/$$folder && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)); done
 
 clean: ## Delete caches
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
@@ -116,11 +119,12 @@ $(DIST)/kafka.stamp: .venv/python.stamp requirements/kafka.lock.toml
 	@$(BIN)/python -m devstack.fetch
 	@touch $@
 
-$(DIST)/postgrest.stamp: .venv/python.stamp requirements/postgrest/package-lock.json
-	@echo "setup 4/4: PostgREST (17 MB)"
-	@mkdir -p $(DIST)/postgrest
-	@cp requirements/postgrest/package.json requirements/postgrest/package-lock.json $(DIST)/postgrest/
-	@cd $(DIST)/postgrest && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
+# PostgREST for the stack, and a Kafka client for the examples that are not in Python.
+$(DIST)/%.stamp: .venv/python.stamp requirements/%/package-lock.json
+	@echo "setup 4/4: npm packages for $* (17 MB in all)"
+	@mkdir -p $(DIST)/$*
+	@cp requirements/$*/package.json requirements/$*/package-lock.json $(DIST)/$*/
+	@cd $(DIST)/$* && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
 	@touch $@
 
 # Holds the backend that was asked for, and changes only when that does.

@@ -1,7 +1,7 @@
 """Read a run database with pandas: the captions, the labels, and the pairs to check first.
 
-    pip install pandas
-    python examples/read_run.py run.db
+pip install pandas
+python examples/read_run.py run.db
 """
 
 import sqlite3

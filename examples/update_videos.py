@@ -1,6 +1,6 @@
 """Set the state of each video when its inference ends: a consumer of ``inference.completed`` and ``inference.failed``.
 
-    python examples/update_videos.py localhost:9092 "postgresql://…" [schema]
+    python examples/update_videos.py localhost:9092 "postgresql://…" [schema] [topic prefix]
 
 Events may repeat with the same ``ce_id``. The update is idempotent, and offsets are committed after it, so nothing is lost or done twice.
 """
@@ -11,24 +11,29 @@ import sys
 
 import psycopg
 from aiokafka import AIOKafkaConsumer
+from psycopg import sql
 
 TOPICS = ("inference.completed", "inference.failed")
 UPDATE = "update {}.videos set boundaries_status = %s, boundaries_error = %s, current_cropped_frames_version = %s where id = %s"
 
 
-async def main(brokers: str, database: str, schema: str = "public") -> None:
+async def main(brokers: str, database: str, schema: str = "public", prefix: str = "") -> None:
     consumer = AIOKafkaConsumer(
-        *TOPICS, bootstrap_servers=brokers, group_id="update-videos", enable_auto_commit=False, auto_offset_reset="earliest"
+        *(prefix + topic for topic in TOPICS),
+        bootstrap_servers=brokers,
+        group_id=f"{prefix}update-videos",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
     )
     async with consumer, await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
-        update = psycopg.sql.SQL(UPDATE).format(psycopg.sql.Identifier(schema))
+        update = sql.SQL(UPDATE).format(sql.Identifier(schema))
         async for record in consumer:
             event = json.loads(record.value)
-            done = record.topic == TOPICS[0]
+            done = record.topic.endswith(TOPICS[0])
             state = ("annotate", None) if done else ("error", event["reason"])
             await connection.execute(update, (*state, event["cropped_frames_version"], event["video_id"]))
             await consumer.commit()
-            print(event["video_id"], *state)
+            print(event["video_id"], *state, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from cli.main import cli
 from core.settings import Settings, variable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/README.md", ROOT / "tests/README.md"]
 UUID = "3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55"
 
 
@@ -92,9 +92,9 @@ def test_modules_exist():
             assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{name(page)}: {module}"
 
 
-def test_every_command_is_told_of():
-    """README names every command that there is."""
-    text = (ROOT / "README.md").read_text()
+def test_every_command_is_documented():
+    """The pages name every command that there is."""
+    text = "\n".join(page.read_text() for page in PAGES)
     for command in cli.list_commands(click.Context(cli)):
         assert re.search(rf"\b(extents|make) {command}\b", text), command
 
