@@ -72,8 +72,7 @@ def _frame_at(film: Path, second: float) -> Image.Image:
     with av.open(str(film)) as container:
         for frame in container.decode(video=0):
             if frame.time is not None and frame.time >= second:
-                image: Image.Image = frame.to_image()
-                return image
+                return Image.fromarray(frame.to_ndarray(format="rgb24"))
     raise ValueError(f"{film} ends before {second} s")
 
 
