@@ -1,1 +1,1 @@
-"""The words every part shares: types, errors, settings, metrics and logging. Imports nothing else of ours."""
+"""What every package shares: types, errors, settings, metrics and logging. Imports no other package of the project."""

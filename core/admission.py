@@ -1,4 +1,4 @@
-"""The question put to the database at the door, its limits, and the answer, as plain values."""
+"""The admission request to the database, its limits, and the answer, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from core.types import Priority, RejectionType
 
 
 class Decision(StrEnum):
-    """What becomes of a request. All but ``recheck`` are stored with it and given again, whatever is asked then."""
+    """The decision about a request. Every decision but ``recheck`` is stored and returned again for a repeated request."""
 
     RUN = "run"
     """Start this attempt of the run: ``run_started``, then its spans."""
     JOIN = "join"
-    """The run is in flight: its outcome answers this request too."""
+    """The run is in flight, and its outcome will answer this request as well."""
     FOUND = "found"
-    """A finished run answers."""
+    """A finished run answers the request."""
     REJECTED = "rejected"
     RECHECK = "recheck"
-    """Nothing was written: there is a run row that the caller has not looked at. Verify its object and ask again."""
+    """Nothing was written: a run row exists that the caller has not verified. Verify its object and repeat the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a request is refused. ``message`` says what was found, what the limit is and which setting changes it."""
+    """Why a request is rejected. ``message`` gives the value, the limit and the setting that changes it."""
 
     type: RejectionType
     message: str
@@ -33,15 +33,15 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRequest:
-    """One ``video.encoded`` record, as far as deciding about it and answering it needs.
+    """What deciding about one ``video.encoded`` record and answering it requires.
 
     Attributes:
-        run_id, cropped_frames_version, model_version, frame_count: None only beside a ``rejection``, where the record
-            did not hold them in a usable form.
-        rejection: found by the caller's own checks; it is stored as given.
-        found_run: the caller has verified the object of this finished run. Must hold ``run_id``; whatever else it holds
-            (key, hash, counts) is stored and comes back with the answer, so that a repeat needs no object.
-        gone_run_id: the caller has seen that this run's row has no object any more, so it does not count.
+        run_id, cropped_frames_version, model_version, frame_count: None only with a ``rejection``, if the record did not
+            contain them in a usable form.
+        rejection: the result of the caller's own checks; stored as given.
+        found_run: a finished run whose object the caller has verified. Must contain ``run_id``; everything else (key, hash,
+            counts) is stored and returned with the answer, so that a repeat does not need the object.
+        gone_run_id: a run whose row has no object any more, so the row does not count.
     """
 
     request_id: UUID
@@ -66,7 +66,7 @@ class AdmissionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionLimits:
-    """The limits that only the database can check, since they count what others have been promised."""
+    """The limits that only the database can check, since they count admitted jobs."""
 
     rate_limit_seconds: int
     max_high_jobs_per_hour: int
@@ -78,14 +78,14 @@ class AdmissionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionAnswer:
-    """The decision, and what goes with it.
+    """The decision and its details.
 
     Attributes:
         run_id: the run that answers the request: its own, the one found, or for ``recheck`` the one to verify.
-        attempt: of ``run`` and ``join``.
-        rejection: of ``rejected``.
-        found_run: of ``found``, as the caller gave it when the decision was taken.
-        repeated: the decision was stored before this call; it has been counted already.
+        attempt: set for ``run`` and ``join``.
+        rejection: set for ``rejected``.
+        found_run: set for ``found``, as passed by the caller when the decision was made.
+        repeated: the decision was stored by an earlier call and has been counted already.
     """
 
     decision: Decision

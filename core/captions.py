@@ -1,4 +1,4 @@
-"""From probabilities of frame pairs to captions: the likeliest labels that are consistent, and where they begin and end."""
+"""Turns probabilities of frame pairs into captions: the likeliest consistent labels, and where captions begin and end."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,10 +11,10 @@ from core.types import FRAMES_PER_SECOND, LABELS, Label
 SAME, DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY = range(len(LABELS))
 
 REVERSED: Final = [SAME, DIFFERENT, EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]
-"""Where each label's probability stands when the pair was shown in the other order."""
+"""Index of each label's probability when the pair is shown in reverse order."""
 
 PROBABILITY_FLOOR: Final = 1e-12
-"""Stands for smaller probabilities, whose logarithm would rule a sequence out: far below what float32 softmax says of any doubt."""
+"""Lower bound for probabilities, since the logarithm of zero would rule out a sequence. Far below any meaningful float32 softmax."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 class CaptionExtent:
     """One caption, from ``first_frame`` to ``last_frame``, both inclusive.
 
-    A confidence is the mean probability of the label at that boundary; None where the video itself begins or ends.
+    A confidence is the mean probability of the label at that boundary; None if the video itself begins or ends there.
     """
 
     first_frame: int
@@ -42,7 +42,7 @@ class CaptionExtent:
 
 @dataclass(frozen=True, slots=True)
 class QualityIssue:
-    """Something a person may want to look at. ``frame_index`` is the pair's first frame, or the caption's only one."""
+    """Something that a person may want to check. ``frame_index`` is the pair's first frame, or the caption's only frame."""
 
     kind: str
     frame_index: int
@@ -51,7 +51,7 @@ class QualityIssue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaptionTrack:
-    """What the probabilities of one video say.
+    """The captions of one video, derived from its probabilities.
 
     Attributes:
         probabilities: (pairs, 5) float64, the mean of both directions.
@@ -72,7 +72,7 @@ class CaptionTrack:
 
 
 def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
-    """Read captions off the probabilities of consecutive pairs, (pairs, 2, 5), forward before backward."""
+    """Find the captions in the probabilities of consecutive pairs, (pairs, 2, 5), forward before backward."""
     mean = mean_probabilities(probabilities)
     labels = consistent_labels(mean)
     captions = _extents(mean, labels)
@@ -80,16 +80,16 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
 
 
 def mean_probabilities(probabilities: npt.NDArray[np.float32]) -> FloatArray:
-    """The mean of forward and backward, the latter read forward: (pairs, 2, 5) to (pairs, 5)."""
+    """The mean of forward and reordered backward probabilities: (pairs, 2, 5) to (pairs, 5)."""
     exact = probabilities.astype(np.float64)
     return np.asarray((exact[:, 0] + exact[:, 1, REVERSED]) / 2)
 
 
 def consistent_labels(mean: FloatArray) -> npt.NDArray[np.int64]:
-    """The sequence of labels with the greatest product of probabilities among those that follow from one another.
+    """The label sequence with the greatest product of probabilities among all consistent sequences.
 
-    Viterbi over the frames' two states: ``same`` and ``different`` lead from valid to valid, ``empty_empty`` from empty to
-    empty, the other two as named. Of equals, ``same`` goes before ``different`` and coming from empty before coming from valid.
+    Viterbi over two states per frame: ``same`` and ``different`` lead from valid to valid, ``empty_empty`` from empty to empty,
+    the other two as named. Ties prefer ``same`` over ``different``, and coming from empty over coming from valid.
 
     Args:
         mean: (pairs, 5).

@@ -1,35 +1,35 @@
-"""One root, then the split a stream acts on: try again, report, or set aside.
+"""The error classes: one root, then the split that a stream acts on: retry, report, or dead-letter.
 
-Vendor exceptions are mapped to these where they enter (``storage``, ``inference``), never further in.
+Vendor exceptions are mapped to these where they enter (``storage``, ``inference``), never further inside.
 """
 
 
 class ExtentsError(Exception):
-    """Root of every error the service raises on purpose. The message says what, found, expected and what to do."""
+    """Root of all errors that the service raises on purpose. The message gives the actual and expected value and what to do."""
 
 
 class TransientError(ExtentsError):
-    """May pass without anybody's help: a timeout, a 5xx, a refused connection. Tried again with backoff."""
+    """May go away by itself: a timeout, a 5xx, a refused connection. Retried with backoff."""
 
 
 class PermanentError(ExtentsError):
-    """Will be the same at every try: it fails the run, or ends the command."""
+    """Will be the same at every try. Fails the run, or ends the command."""
 
 
 class ConfigurationError(PermanentError):
-    """A setting is missing or cannot be right; the message names its variable."""
+    """A setting is missing or invalid; the message names its variable."""
 
 
 class PoisonError(PermanentError):
-    """A record that can never be handled: undecodable, or contradicting what it claims to belong to."""
+    """A record that can never be handled: undecodable, or contradicting the run that it names."""
 
 
 class CorruptInputError(PermanentError):
-    """Stored data that cannot be used: a broken chunk, an unreadable layout. Names the object and what was expected."""
+    """Stored data is unusable: a broken chunk, an unreadable layout. Names the object and what was expected."""
 
 
 class MissingObjectError(PermanentError):
-    """An object that must be there is not. Names its key."""
+    """A required object is missing. Names its key."""
 
 
 class RefusedObjectError(PermanentError):
@@ -37,12 +37,12 @@ class RefusedObjectError(PermanentError):
 
 
 class ExistingObjectError(PermanentError):
-    """An object that was not to be replaced is there. Names its key."""
+    """An object exists already and must not be replaced. Names its key."""
 
 
 class CheckpointError(PermanentError):
-    """A checkpoint that cannot be loaded as its architecture. Names the entry."""
+    """A checkpoint cannot be loaded as its architecture. Names the entry."""
 
 
 class UnknownModelError(PermanentError):
-    """No model of that version; the message lists the ones there are."""
+    """No model has this version; the message lists the existing versions."""

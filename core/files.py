@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files atomically."""
 
 import contextlib
 import os
@@ -9,14 +9,14 @@ from typing import Final
 from core.errors import PermanentError
 
 PARTIAL: Final = ".partial"
-"""Ending of a file that is being written; its name begins with a dot. One that does not grow is of a process that was killed."""
+"""Suffix of a file that is being written; its name begins with a dot. A stale file was left by a killed process."""
 
 
 def make_parent(path: Path) -> None:
-    """Make the folder that a file will lie in: before the work, so that a wrong path does not cost its result.
+    """Create the folder of a file. Call it before the work, so that a wrong path does not cost the result.
 
     Raises:
-        PermanentError: it cannot be made.
+        PermanentError: the folder cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,10 +25,10 @@ def make_parent(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place and move it there, over one that is there already. Several may write the same file at once.
+    """Write a temporary file next to the target and rename it, replacing an existing file. Concurrent writers are safe.
 
     Raises:
-        PermanentError: it cannot be written.
+        PermanentError: the file cannot be written.
     """
     make_parent(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")

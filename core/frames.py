@@ -1,8 +1,8 @@
-"""How a video's frames are laid out in chunks, and cut into spans: pure arithmetic over frame indices.
+"""How a video's frames are stored in chunks and cut into spans: pure arithmetic over frame indices.
 
-Each frame is stored once. Level 16 holds the frames with i % 16 == 0, level 4 those with i % 4 == 0 that level 16 does
-not hold, level 1 the rest; within a level frames ascend, 32 to a chunk. So the 512 frames from a multiple of 512 are
-exactly 1 + 3 + 12 whole chunks: that is a span.
+Each frame is stored once. Level 16 holds the frames with i % 16 == 0, level 4 those with i % 4 == 0 that level 16 does not
+hold, and level 1 the rest. Within a level frames ascend, 32 to a chunk. The 512 frames from a multiple of 512 on are therefore
+exactly 1 + 3 + 12 whole chunks, which form a span.
 """
 
 import math
@@ -20,7 +20,7 @@ MAX_CHUNK_BYTES: Final = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One WebM file: ``frames`` are the indices it holds, in the order they are encoded."""
+    """One WebM file. ``frames`` are its frame indices in encoding order."""
 
     level: int
     frames: tuple[int, ...]
@@ -106,7 +106,7 @@ def plan_spans(frame_count: int) -> list[Span]:
 
 
 def span_chunks(span: Span, frame_count: int) -> list[Chunk]:
-    """The chunks that hold a span's frames: its own 1 + 3 + 12 at most, and the one that holds its last, shared frame."""
+    """The chunks that hold a span's frames: at most 1 + 3 + 12 of its own, and the one with its last, shared frame."""
     own = range(span.first_pair, min(span.first_pair + FRAMES_PER_SPAN, frame_count))
     chunks = [chunk for level in LEVELS for chunk in _cut(level, level_frames(level, own))]
     shared = span.frames.stop - 1

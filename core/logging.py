@@ -1,4 +1,4 @@
-"""structlog over the standard library's logging: an event is a constant dotted name, its values are fields."""
+"""structlog on top of the standard library's logging. An event is a constant dotted name; its values are fields."""
 
 import logging
 import sys
@@ -10,11 +10,11 @@ import structlog
 from core.settings import ProcessSettings
 
 QUIET_LIBRARIES = dict.fromkeys(("aiobotocore", "aiokafka", "botocore", "faust", "hpack", "httpcore", "httpx", "mode"), logging.WARNING)
-"""Loggers that report every request, or every step of their own start, at INFO."""
+"""Loggers that report every request, or every step of their start-up, at INFO."""
 
 
 _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-"""Without local variables: any of them may hold a secret."""
+"""Without local variables, which may contain secrets."""
 
 
 def _serialize(value: Any, **_: Any) -> str:
@@ -22,7 +22,7 @@ def _serialize(value: Any, **_: Any) -> str:
 
 
 def configure_logging(settings: ProcessSettings) -> None:
-    """Send this process's log, the libraries' included, to standard error, one line an event."""
+    """Send this process's log, including that of the libraries, to standard error, one line for each event."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

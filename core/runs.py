@@ -13,19 +13,19 @@ from core.types import LABELS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinishedRun:
-    """One attempt of a run that has all its spans, told by its records alone: whoever folds them builds the same value.
+    """One attempt of a run with all its spans, built from its records alone, so that every process builds the same value.
 
     Attributes:
-        request_id: the request whose attempt this is; decides which of two runs of a video is the later.
+        request_id: the request that started the attempt; decides which of two runs of a video is later.
         started_at: the first ``span_taken`` of the attempt; ``completed_at``: the last ``span_done`` that counted.
-        processing_time_seconds: from the one to the other.
+        processing_time_seconds: the time between them.
         gpu_seconds: time on the device, summed over the spans that counted.
-        provenance: what the result depends on (checkpoint's SHA-256, precision, device, versions, ...).
+        provenance: everything the result depends on (checkpoint's SHA-256, precision, device, versions, ...).
         probabilities: (pairs, 2, 5) float32; pair; forward, backward; labels in the order of ``core.types.Label``.
         pair_milliseconds: (pairs,) float64, each pair's share of its span's time.
 
     Raises:
-        ValueError: shapes that disagree, probabilities outside 0..1 or not finite, times without a zone.
+        ValueError: inconsistent shapes, probabilities outside 0..1 or not finite, or times without a time zone.
     """
 
     run_id: UUID
@@ -66,11 +66,11 @@ class FinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """Where a run database lies, and what was read back from there.
+    """Where a run database is stored, and what was read back from there.
 
     Attributes:
-        attempt: the attempt that the stored file is of; above the run's own when a later attempt was found there.
-        adopted: it lay there already and was not written again.
+        attempt: the attempt of the stored file; higher than the run's own if a later attempt was found.
+        adopted: whether the object existed already and was not written again.
     """
 
     storage_key: str
@@ -82,7 +82,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """The row of a finished run; it counts only if the object under ``storage_key`` is there.
+    """The row of a finished run. It counts only if the object under ``storage_key`` exists.
 
     Rows of the old service have no ``sha256`` and no ``request_id``, and their ``run_id`` need not be a UUID.
     """

@@ -1,6 +1,6 @@
-"""Every setting of the service, read once from the environment (and ``.env``) where a process begins.
+"""Every setting of the service, read once from the environment (and ``.env``) when a process starts.
 
-Each section is handed to the part that needs it. ``docs/configuration.md`` lists them all; a test fails when it does not.
+Each section is passed to the part that needs it. ``docs/configuration.md`` lists them all; a test fails if it does not.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class WasabiSettings(BaseSettings):
     region: str = Field("us-east-1", description="Region; gives the default endpoint.")
     endpoint: str | None = Field(None, description="Endpoint URL; by default Wasabi's in the region.")
     pool_size: int = Field(64, ge=1, description="Connections to the store that one process may hold open.")
-    timeout_seconds: float = Field(30.0, gt=0, description="Limit for one answer of the store, in seconds.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the store, in seconds.")
 
     @cached_property
     def endpoint_url(self) -> str:
@@ -51,34 +51,32 @@ class SupabaseSettings(BaseSettings):
     url: str = Field(description="Base URL of the project.")
     service_role_key: SecretStr = Field(description="Key of the service role, the only one that writes.")
     schema_name: Schema = Field("captionacc_production", validation_alias="SUPABASE_SCHEMA", description="Schema that holds the tables.")
-    timeout_seconds: float = Field(30.0, gt=0, description="Limit for one request to the database, in seconds.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the database, in seconds.")
 
 
 class KafkaSettings(BaseSettings):
-    """The brokers, and how to log in to them."""
+    """The brokers and the login to them."""
 
     model_config = _section("KAFKA_")
 
     bootstrap_servers: str = Field(description="Comma-separated host:port of some brokers.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How connections are secured."
+        "PLAINTEXT", description="Protocol of the connections."
     )
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         "SCRAM-SHA-512", description="SASL mechanism, when the protocol is SASL_*."
     )
     sasl_username: str | None = Field(None, description="SASL user name.")
     sasl_password: SecretStr | None = Field(None, description="SASL password.")
-    ssl_cafile: Path | None = Field(
-        None, description="File of the authority that signed the brokers' certificates; by default the system's."
-    )
-    replication_factor: int = Field(3, ge=1, description="Copies of each partition of the topics that Extents creates.")
-    min_insync_replicas: int = Field(2, ge=1, description="Copies that must confirm a write.")
-    session_timeout_seconds: float = Field(20.0, gt=0, description="A worker silent for so long is given up by its group.")
-    heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between two heartbeats; under a third of the session timeout.")
+    ssl_cafile: Path | None = Field(None, description="CA certificate file for the brokers; by default the system's CAs.")
+    replication_factor: int = Field(3, ge=1, description="Replicas of each partition in topics that Extents creates.")
+    min_insync_replicas: int = Field(2, ge=1, description="Replicas that must confirm a write.")
+    session_timeout_seconds: float = Field(20.0, gt=0, description="Time without heartbeats after which a group removes a worker.")
+    heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between heartbeats; below a third of the session timeout.")
     rebalance_timeout_seconds: float = Field(
-        120.0, gt=0, description="How long a join waits for members to finish spans; above the longest span."
+        120.0, gt=0, description="How long a rebalance waits for members to finish their spans; above the longest span."
     )
-    request_timeout_seconds: float = Field(180.0, gt=0, description="Limit for one request to a broker; above the rebalance timeout.")
+    request_timeout_seconds: float = Field(180.0, gt=0, description="Timeout of a request to a broker; above the rebalance timeout.")
 
     @cached_property
     def servers(self) -> list[str]:
@@ -90,34 +88,34 @@ class TopicSettings(BaseSettings):
 
     model_config = _section("EXTENTS_")
 
-    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Put before every topic and consumer-group name.")
+    topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Prefix of every topic and consumer-group name.")
     request_partitions: int = Field(6, ge=1, description="Partitions of each video.encoded topic.")
     work_partitions: int = Field(64, ge=1, description="Partitions of each work topic: 4 to 8 for each GPU at the largest scale.")
     results_partitions: int = Field(
-        12, ge=1, description="Partitions of inference.results. Fixed once created: a run's records are in one of them."
+        12, ge=1, description="Partitions of inference.results. Fixed once created, since all records of a run are in one partition."
     )
 
 
 class AdmissionSettings(BaseSettings):
-    """What is refused at the door, and the default model."""
+    """Admission limits, and the default model."""
 
     model_config = _section("EXTENTS_")
 
-    model_version: ModelVersion | None = Field(None, description="Model of requests that name none; by default the built-in one.")
+    model_version: ModelVersion | None = Field(None, description="Model for requests that do not name one; by default the built-in model.")
     precision: Precision = Field(Precision.FLOAT32, description="Arithmetic of new runs: float32, bfloat16 or float16.")
-    max_frame_count: int = Field(200_000, ge=2, description="More frames than this are rejected (frame_count_exceeded).")
-    warn_frame_count: int = Field(180_000, ge=2, description="From so many frames on, a warning is logged.")
-    max_cost_usd: float = Field(1.00, gt=0, description="A higher estimate is rejected (cost_exceeded).")
-    gpu_usd_per_hour: float = Field(1.10, gt=0, description="Price of a GPU hour, for estimates (an A10G's by default).")
-    expected_pairs_per_second: float = Field(100.0, gt=0, description="Pairs a GPU computes in a second, for estimates.")
-    rate_limit_seconds: int = Field(600, ge=0, description="A forced run of the same video within this time is rejected (rate_limited).")
-    max_high_jobs_per_hour: int = Field(1000, ge=1, description="High-priority jobs admitted in an hour (rate_limited).")
+    max_frame_count: int = Field(200_000, ge=2, description="Requests with more frames are rejected (frame_count_exceeded).")
+    warn_frame_count: int = Field(180_000, ge=2, description="Requests with at least this many frames are logged as a warning.")
+    max_cost_usd: float = Field(1.00, gt=0, description="Requests with a higher cost estimate are rejected (cost_exceeded).")
+    gpu_usd_per_hour: float = Field(1.10, gt=0, description="Price of a GPU hour, for cost estimates (default: an A10G).")
+    expected_pairs_per_second: float = Field(100.0, gt=0, description="Pairs that a GPU computes per second, for cost estimates.")
+    rate_limit_seconds: int = Field(600, ge=0, description="Forced runs of the same video within this time are rejected (rate_limited).")
+    max_high_jobs_per_hour: int = Field(1000, ge=1, description="High-priority jobs admitted per hour (rate_limited).")
     max_high_jobs_per_hour_tenant: int = Field(200, ge=1, description="The same for one tenant.")
-    queue_limit: int = Field(50, ge=1, description="High-priority jobs unfinished and within their deadline (queue_full).")
+    queue_limit: int = Field(50, ge=1, description="Unfinished high-priority jobs within their deadline (queue_full).")
     queue_limit_tenant: int = Field(25, ge=1, description="The same for one tenant.")
-    low_jobs_limit: int = Field(200, ge=1, description="Low-priority requests are read only while fewer low jobs are unfinished.")
-    admit_concurrency: int = Field(32, ge=1, description="Requests one coordinator works on at a time.")
-    deadline_high_seconds: int = Field(3_600, ge=1, description="A high-priority run fails so long after its first span was taken.")
+    low_jobs_limit: int = Field(200, ge=1, description="Low-priority requests are read only while fewer low-priority jobs are unfinished.")
+    admit_concurrency: int = Field(32, ge=1, description="Requests that one coordinator admits concurrently.")
+    deadline_high_seconds: int = Field(3_600, ge=1, description="Time after its first span was taken at which a high-priority run fails.")
     deadline_low_seconds: int = Field(86_400, ge=1, description="The same for low priority.")
 
 
@@ -126,9 +124,9 @@ class FinishSettings(BaseSettings):
 
     model_config = _section("EXTENTS_")
 
-    aggregate_batch: int = Field(64, ge=1, description="Results stored before waiting once for their changelog.")
-    finish_concurrency: int = Field(4, ge=1, description="Runs one coordinator finishes at a time.")
-    progress_interval_seconds: float = Field(5.0, gt=0, description="Least time between two updates of a job's pairs_done.")
+    aggregate_batch: int = Field(64, ge=1, description="Result records that one coordinator handles concurrently.")
+    finish_concurrency: int = Field(4, ge=1, description="Runs that one coordinator finishes concurrently.")
+    progress_interval_seconds: float = Field(5.0, gt=0, description="Minimum time between updates of a job's pairs_done.")
 
 
 class WorkerSettings(BaseSettings):
@@ -136,49 +134,49 @@ class WorkerSettings(BaseSettings):
 
     model_config = _section("EXTENTS_")
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where the network runs; auto takes a CUDA device when there is one."
-    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device for the network; auto uses a CUDA device if there is one.")
     batch_size: int = Field(32, ge=1, description="Pairs in one forward pass.")
     compile: bool = Field(False, description="Compile the network at start-up (needs a C++ compiler on the CPU).")
-    spans_in_flight: int = Field(3, ge=1, description="Spans a worker holds: one computed, the others fetched and decoded.")
-    spans_in_flight_bytes: int = Field(
-        2_000_000_000, ge=1, description="Bytes of chunks and frames a worker holds; one span alone may take more."
+    spans_in_flight: int = Field(
+        3, ge=1, description="Spans that a worker holds: one is computed while the others are fetched and decoded."
     )
-    fetch_concurrency: int = Field(32, ge=1, description="Objects fetched at a time.")
+    spans_in_flight_bytes: int = Field(
+        2_000_000_000, ge=1, description="Bytes of chunks and frames that a worker holds; a single span may take more."
+    )
+    fetch_concurrency: int = Field(32, ge=1, description="Objects fetched concurrently.")
     decode_threads: int = Field(2, ge=1, description="Threads that decode chunks.")
     span_resends: int = Field(
-        3, ge=0, description="Times a span that failed for something that may pass is sent to the end of its topic; then its run fails."
+        3, ge=0, description="How often a span is resent to the end of its topic after a transient error, before its run fails."
     )
-    retry_in_place_seconds: float = Field(30.0, ge=0, description="How long a passing error is tried again on the spot.")
+    retry_in_place_seconds: float = Field(30.0, ge=0, description="How long a transient error is retried before the span is resent.")
     fetch_limit_seconds: float = Field(120.0, gt=0, description="A fetch that runs longer counts as hung.")
     decode_limit_seconds: float = Field(60.0, gt=0, description="A decode that runs longer counts as hung.")
     predict_limit_seconds: float = Field(100.0, gt=0, description="A GPU call that runs longer ends the process with status 70.")
     model_load_limit_seconds: float = Field(600.0, gt=0, description="Loading and warming up a model that takes longer counts as hung.")
-    compile_cache: Path = Field(Path("~/.cache/extents/compile"), description="Folder that keeps what was compiled, for the next start.")
-    model_cache: Path = Field(Path("~/.cache/extents/models"), description="Folder that keeps downloaded models.")
+    compile_cache: Path = Field(Path("~/.cache/extents/compile"), description="Folder for compiled kernels, reused at the next start.")
+    model_cache: Path = Field(Path("~/.cache/extents/models"), description="Folder for downloaded models.")
 
 
 class ProcessSettings(BaseSettings):
-    """What every process has: its log and its small web server."""
+    """The log and the HTTP server of every process."""
 
     model_config = _section("EXTENTS_")
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe level that is logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
     http_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")  # noqa: S104 - scraped from outside the container
-    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 takes a free one.")
+    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
 
 
 class KeySettings(BaseSettings):
-    """Where objects lie in the bucket; the names in braces are filled in from checked ids alone."""
+    """Keys of objects in the bucket. The names in braces are filled in from validated ids only."""
 
     model_config = _section("EXTENTS_KEY_")
 
     chunk: str = Field(
         "videos/{tenant_id}/{video_id}/cropped_frames_v{version}/{chunk}", description="A chunk; {chunk} is modulo_M/chunk_NNNNNNNNNN.webm."
     )
-    layout: str = Field("videos/{tenant_id}/{video_id}/layout.db", description="The layout; the same with .gz is tried after it.")
+    layout: str = Field("videos/{tenant_id}/{video_id}/layout.db", description="The layout; the same key with .gz is tried next.")
     run_db: str = Field(
         "videos/{tenant_id}/{video_id}/caption_frame_extents/v{version}_model-{model_version_8}_run-{run_id}.db",
         description="A run database; {model_version_8} is the first 8 characters of the model version.",
@@ -187,7 +185,7 @@ class KeySettings(BaseSettings):
 
 
 class SettingsError(ConfigurationError):
-    """Variables are missing or wrong: ``faults`` names each, never its value."""
+    """Variables are missing or wrong. ``faults`` names each of them, never its value."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults) + ". Settings come from the environment or .env: see docs/configuration.md.")
@@ -195,14 +193,14 @@ class SettingsError(ConfigurationError):
 
 
 GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", "worker", "process")
-"""What a GPU worker reads: it has no key to the database."""
+"""The sections that a GPU worker reads. It has no access to the database."""
 
 ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish")
 ROLE_SECTIONS: Final = {"coordinator": ALL_SECTIONS, "gpu": GPU_WORKER_SECTIONS}
 
 
 class Settings:
-    """All sections. A section is read, and its errors raised, when it is first used: a command needs only what it touches."""
+    """All sections. Each is read, and its errors raised, on first use, so a command needs only the sections that it uses."""
 
     SECTIONS: ClassVar[tuple[type[BaseSettings], ...]] = (
         KafkaSettings,
@@ -256,7 +254,7 @@ class Settings:
         """Read these sections now.
 
         Raises:
-            SettingsError: names each variable of any section that is missing or wrong.
+            SettingsError: names every variable that is missing or wrong in any of them.
         """
         faults: list[str] = []
         for name in sections:
@@ -279,7 +277,7 @@ def read_section(section: type[Section]) -> Section:
     """Read one section from the environment.
 
     Raises:
-        SettingsError: names each variable that is missing or wrong, never its value.
+        SettingsError: names every variable that is missing or wrong, never its value.
     """
     try:
         return section()

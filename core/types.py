@@ -1,4 +1,4 @@
-"""Values and enumerations that every part of the service names alike."""
+"""Values and enumerations shared by all parts of the service."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Label(StrEnum):
-    """What a classifier says of a frame pair; the order of the members is the order of the logits."""
+    """The class of a frame pair. The order of the members is the order of the logits."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -18,11 +18,11 @@ class Label(StrEnum):
 LABELS: Final = tuple(Label)
 
 FRAMES_PER_SECOND: Final = 10
-"""Strips are sampled at 10 Hz, so frame i shows the film at i / 10 seconds."""
+"""Strips are sampled at 10 Hz, so frame i shows the video at i / 10 seconds."""
 
 
 class Anchor(StrEnum):
-    """The side of the strip at which its text is aligned."""
+    """The side of the strip to which its text is aligned."""
 
     LEFT = "left"
     CENTER = "center"
@@ -35,7 +35,7 @@ class Priority(StrEnum):
 
 
 class Precision(StrEnum):
-    """The arithmetic a run is computed in; pinned in every work record and written to the run database."""
+    """The arithmetic of a run's computation. Pinned in every work record and written to the run database."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -60,7 +60,7 @@ class RejectionType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The newest row of ``video_layout_config``: where the strip was cut out, and the OCR visualisation.
+    """The newest row of ``video_layout_config``: where the strip was cropped, and the OCR visualisation.
 
     Crop edges and frame sides are in pixels of the full frame; ``ocr_image`` is an encoded image (PNG or JPEG).
     """

@@ -1,4 +1,4 @@
-"""Opens store and database by the settings of the service."""
+"""Opens the store and the database with the service's settings."""
 
 from core.settings import KeySettings, SupabaseSettings, WasabiSettings
 from storage.keys import Keys

@@ -1,4 +1,4 @@
-"""Object keys, made from ids alone, by templates that are settings."""
+"""Builds object keys from ids, using templates from the settings."""
 
 import re
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Where each kind of object lies. Ids come as ``UUID``s, so no text of a request gets into a key unparsed.
+    """The key of each kind of object. Ids are ``UUID``s, so no unvalidated text of a request gets into a key.
 
     Raises:
-        ConfigurationError: a template lacks one of its fields, so that two objects would share a key, or has another.
+        ConfigurationError: a template lacks one of its fields, so that two objects would share a key, or has an unknown field.
     """
 
     chunk_template: str
@@ -38,11 +38,11 @@ class Keys:
             _check_template(kind, getattr(self, f"{kind}_template"), fields)
 
     def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
-        """``name`` is that of a ``core.frames.Chunk``."""
+        """The key of a chunk. ``name`` is the name of a ``core.frames.Chunk``."""
         return self.chunk_template.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), chunk=name)
 
     def chunk_prefix(self, tenant_id: UUID, video_id: UUID, version: int, folder: str) -> str:
-        """What the keys of all chunks whose names begin with ``folder`` begin with."""
+        """The common prefix of the keys of all chunks whose names begin with ``folder``."""
         before, _, _ = self.chunk_template.partition("{chunk}")
         return before.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version)) + folder
 
@@ -61,7 +61,7 @@ class Keys:
         )
 
     def model_prefix(self) -> str:
-        """What the keys of all models begin with."""
+        """The common prefix of the keys of all models."""
         return self.model_template.partition("{model_version}")[0]
 
 

@@ -1,4 +1,4 @@
-"""Writes ``layout.db``, as ``storage.layouts`` reads it."""
+"""Writes ``layout.db`` in the form that ``storage.layouts`` reads."""
 
 import sqlite3
 from contextlib import closing
@@ -21,7 +21,7 @@ CREATE TABLE video_layout_config (
 """
 
 _WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
-"""Stands at byte 96, where SQLite notes its own version: it has no effect, and would differ from one machine to the next."""
+"""Written at byte 96, where SQLite stores its own version, so that the bytes do not depend on the machine. It has no effect."""
 
 
 def pack_layout(layout: Layout) -> bytes:

@@ -1,4 +1,4 @@
-"""``layout.db``: where a video's strip was cut out, and its OCR visualisation."""
+"""Reads ``layout.db``: where a video's strip was cropped, and its OCR visualisation."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ from storage.objects import ObjectStore
 from storage.sqlite_files import open_database
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
-"""Of what is fetched and of what it expands to. A row and an image need far less, but the file may hold whatever else its
-writer keeps in it; this is what a process can spare for one beside its other work."""
+"""Limit for the fetched and for the expanded file. A row and an image need far less, but the file may contain other data of its
+writer; this is what a process can spare for it."""
 
 _TABLE: Final = "video_layout_config"
 _NUMBERS: Final = ("crop_left", "crop_top", "crop_right", "crop_bottom", "frame_width", "frame_height")
@@ -24,12 +24,12 @@ _IMAGE: Final = "ocr_visualization_image"
 _COLUMNS: Final = ("anchor_type", *_NUMBERS, _IMAGE)
 
 _MAX_STEPS: Final = 50
-"""Times 100,000 steps of SQLite's machine: newest row of a table takes a few dozen steps, a crafted view runs for ever."""
+"""Limit in units of 100,000 virtual-machine steps. Reading the newest row takes a few dozen steps; a crafted view may never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLayout:
-    """A layout and the SHA-256 of its file, expanded: packing the same layout anew does not make it another."""
+    """A layout and the SHA-256 of its expanded file, so that recompressing a layout does not change the hash."""
 
     layout: Layout
     sha256: str
@@ -37,11 +37,11 @@ class StoredLayout:
 
 
 async def fetch_layout(store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID) -> StoredLayout:
-    """Read a video's layout: ``layout.db``, or where there is none ``layout.db.gz``.
+    """Read a video's layout from ``layout.db``, or from ``layout.db.gz`` if that is missing.
 
     Raises:
-        MissingObjectError: neither is there.
-        CorruptInputError: what is there cannot be used.
+        MissingObjectError: neither exists.
+        CorruptInputError: the file is unusable.
     """
     key = keys.layout(tenant_id, video_id)
     try:
@@ -50,7 +50,7 @@ async def fetch_layout(store: ObjectStore, keys: Keys, tenant_id: UUID, video_id
         try:
             packed = await store.get(f"{key}.gz", MAX_LAYOUT_BYTES)
         except MissingObjectError as error:
-            raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {key}.gz is there") from error
+            raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {key}.gz exists") from error
         key = f"{key}.gz"
         data = await asyncio.to_thread(expand, packed, key)
     return await asyncio.to_thread(_read, data, key)
@@ -61,10 +61,10 @@ def _read(data: bytes, key: str) -> StoredLayout:
 
 
 def expand(packed: bytes, name: str, max_bytes: int = MAX_LAYOUT_BYTES) -> bytes:
-    """Expand gzip data, holding no more than ``max_bytes`` whatever it expands to.
+    """Expand gzip data, never holding more than ``max_bytes`` of the result.
 
     Raises:
-        CorruptInputError: no gzip, cut short, or larger than that.
+        CorruptInputError: the data is not gzip, is truncated, or expands to more than that.
     """
     machine = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: a gzip header and checksum are required
     try:
@@ -74,7 +74,7 @@ def expand(packed: bytes, name: str, max_bytes: int = MAX_LAYOUT_BYTES) -> bytes
     if len(data) > max_bytes:
         raise CorruptInputError(f"{name} expands to more than {max_bytes} bytes; expected a layout within that")
     if not machine.eof:
-        raise CorruptInputError(f"{name} is cut short: its gzip stream does not end")
+        raise CorruptInputError(f"{name} is truncated: its gzip stream does not end")
     return data
 
 
@@ -82,7 +82,7 @@ def parse_layout(data: bytes, name: str) -> Layout:
     """Read the newest row of ``video_layout_config`` from the bytes of a SQLite file.
 
     Raises:
-        CorruptInputError: names ``name``, what was found and what was expected.
+        CorruptInputError: the file is unusable; the message gives ``name``, the actual and the expected value.
     """
     with open_database(data, name) as connection:
         row = _newest_row(connection, name)

@@ -1,4 +1,4 @@
-"""Models in the object store: a weights file, and a manifest that is written after it. No manifest, no model."""
+"""Models in the object store: a weights file, and a manifest that is written after it. Without a manifest there is no model."""
 
 import asyncio
 import hashlib
@@ -15,13 +15,13 @@ from storage.objects import ObjectStore
 MANIFEST: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 MAX_WEIGHTS_BYTES: Final = 4 * 1024**3
-"""Weights are held in memory once while they are fetched; the production model has 137 MB."""
+"""Weights are held in memory while they are fetched; the production model has 137 MB."""
 
 
 @with_config(ConfigDict(strict=True, extra="ignore"))
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """What a stored model is.
+    """Describes a stored model.
 
     Attributes:
         file: name of the weights file beside the manifest.
@@ -39,24 +39,24 @@ _MANIFEST: Final = TypeAdapter(ModelManifest)
 
 
 class ModelStore:
-    """The models of one bucket. Nothing is tried again here; errors are those of ``ObjectStore``."""
+    """The models in one bucket. Nothing is retried here; errors are those of ``ObjectStore``."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store, self._keys = store, keys
 
     async def push(self, manifest: ModelManifest, data: bytes) -> bool:
-        """Store a model, and read it back. Returns False when exactly this model was there already, and whole.
+        """Store a model and read it back. Returns False if exactly this model already exists and is intact.
 
-        Weights that are gone or damaged are put anew: their version stands for them still.
+        Missing or damaged weights are replaced, since their version still refers to them.
 
         Raises:
-            PermanentError: another model has this version. Runs name versions, so a version never changes its weights.
+            PermanentError: another model has this version. Runs refer to versions, so a version never changes its weights.
         """
         present = await self._find(manifest.model_version)
         if present is not None:
             if present.sha256 != manifest.sha256:
                 raise PermanentError(
-                    f"model {manifest.model_version} is there already with SHA-256 {present.sha256}, "
+                    f"model {manifest.model_version} exists already with SHA-256 {present.sha256}, "
                     f"this file has {manifest.sha256}; choose another version"
                 )
             try:
@@ -68,12 +68,12 @@ class ModelStore:
         await self._store.put(key, data)
         read_back = await self._store.get(key, MAX_WEIGHTS_BYTES)
         if await asyncio.to_thread(_sha256, read_back) != manifest.sha256:
-            raise TransientError(f"{key} reads back as other bytes than were put; push again")
+            raise TransientError(f"{key} reads back differently from what was written; push again")
         if present is None:
             text = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
             try:
                 await self._store.put(self._keys.model(manifest.model_version, MANIFEST), text, replace=False)
-            except ExistingObjectError:  # somebody pushed this version meanwhile
+            except ExistingObjectError:  # another process pushed this version meanwhile
                 return await self.push(manifest, data)
         return True
 
@@ -87,10 +87,10 @@ class ModelStore:
         return sorted(versions)
 
     async def manifest(self, model_version: str) -> ModelManifest:
-        """What is stored under a version.
+        """Read the manifest of a version.
 
         Raises:
-            UnknownModelError: nothing; the message lists what there is.
+            UnknownModelError: the version does not exist; the message lists those that do.
         """
         manifest = await self._find(model_version)
         if manifest is None:
@@ -98,11 +98,11 @@ class ModelStore:
         return manifest
 
     async def fetch(self, manifest: ModelManifest) -> bytes:
-        """A model's weights, whose hash is the manifest's.
+        """Read a model's weights and check them against the manifest.
 
         Raises:
-            MissingObjectError: the weights are gone.
-            CorruptInputError: they are not those the manifest names.
+            MissingObjectError: the weights are missing.
+            CorruptInputError: the hash differs from the manifest's.
         """
         key = self._keys.model(manifest.model_version, manifest.file)
         data = await self._store.get(key, MAX_WEIGHTS_BYTES)
@@ -114,10 +114,10 @@ class ModelStore:
         return data
 
     async def remove(self, model_version: str) -> ModelManifest | None:
-        """Delete a model, its manifest first: what is half deleted is no model.
+        """Delete a model, its manifest first, so that an interrupted deletion leaves no model.
 
         Returns:
-            What it was; None where its manifest could not be read, which alone is then deleted, so that the version is free again.
+            The manifest; None if it could not be read. Then only the manifest is deleted, which frees the version.
         """
         try:
             manifest = await self.manifest(model_version)
@@ -143,7 +143,7 @@ def _parse(data: bytes, key: str, model_version: str) -> ModelManifest:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, fault["loc"])) or "it"
-        raise CorruptInputError(f"{key} is no manifest of a model: {where}: {fault['msg']}, found {fault['input']!r:.100}") from error
+        raise CorruptInputError(f"{key} is not a model manifest: {where}: {fault['msg']}, found {fault['input']!r:.100}") from error
     if manifest.model_version != model_version:
         raise CorruptInputError(f"{key} is the manifest of model {manifest.model_version}; push the model under its own version")
     return manifest

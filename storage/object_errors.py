@@ -1,4 +1,4 @@
-"""What botocore and aiohttp raise, mapped to our errors in one table."""
+"""Maps the exceptions of botocore and aiohttp to our errors in one table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,13 +26,13 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
             boto.CapacityNotAvailableError,
             boto.WaiterError,
             boto.EventStreamError,
-            ResponseParserError,  # an answer that is no XML: somebody in front of the store gave it
+            ResponseParserError,  # a response that is not XML, from a gateway in front of the store
             aiohttp.ClientError,
             TimeoutError,
             OSError,
         ),
     ),
-    # Something in the environment or the machine's AWS files that a person must mend.
+    # A wrong setting in the environment or in the machine's AWS files.
     (
         ConfigurationError,
         (
@@ -72,7 +72,7 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
             boto.UnknownSignatureVersionError,
         ),
     ),
-    # A call that botocore itself finds wrong: ours to mend, the same at every try.
+    # A call that botocore rejects: a programming error, the same at every try.
     (
         PermanentError,
         (
@@ -101,7 +101,7 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
         ),
     ),
 )
-"""First match wins. A server's own answer (``ClientError``) is judged by its code and status below."""
+"""The first match wins. A server's response (``ClientError``) is judged below by its code and status."""
 
 TRANSIENT_CODES: Final = frozenset(
     {
@@ -126,13 +126,13 @@ _SETTINGS: Final = {
     "PermanentRedirect": "WASABI_REGION or WASABI_ENDPOINT",
     "RequestTimeTooSkewed": "the clock of this machine",
     "AccessDenied": "the rights of WASABI_ACCESS_KEY on WASABI_BUCKET",
-    "403": "WASABI_ACCESS_KEY, WASABI_SECRET_KEY and the key's rights on WASABI_BUCKET",  # a HEAD answers without a code
+    "403": "WASABI_ACCESS_KEY, WASABI_SECRET_KEY and the key's rights on WASABI_BUCKET",  # the response to a HEAD has no code
 }
 
 
 @contextmanager
 def mapped(subject: str) -> Iterator[None]:
-    """Raise our error for a vendor's, its message beginning with ``what``."""
+    """Raise our error in place of a vendor's. Its message begins with ``subject``."""
     try:
         yield
     except ExtentsError:

@@ -1,4 +1,4 @@
-"""The object store: any S3 server, over one client with one pool of connections."""
+"""The object store: any S3 server, through one client with one connection pool."""
 
 import asyncio
 import base64
@@ -16,12 +16,12 @@ from core.errors import ConfigurationError, CorruptInputError, RefusedObjectErro
 from storage.object_errors import mapped
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
-"""A put may take so much longer than an answer; a slower one is given up."""
+"""The slowest upload that is allowed; it extends the timeout of a put by its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store says of an object without sending it."""
+    """An object's metadata, without its content."""
 
     key: str
     size_bytes: int
@@ -33,9 +33,9 @@ class ObjectStoreConfig:
     """How to reach the store.
 
     Attributes:
-        endpoint_url: an S3 server's address, spoken to path-style; None means Amazon's own.
-        pool_size: connections held open at most; at least as many as fetches run at a time, or they queue for one.
-        timeout_seconds: for connecting, and for each wait while reading.
+        endpoint_url: address of an S3 server, used with path-style requests; None means Amazon S3.
+        pool_size: maximum number of open connections; should cover the concurrent fetches, which otherwise queue.
+        timeout_seconds: limit for connecting, and for each wait while reading.
     """
 
     bucket: str
@@ -48,18 +48,18 @@ class ObjectStoreConfig:
 
 
 class ObjectStore:
-    """One bucket. An async context manager that belongs to one event loop; its calls may overlap.
+    """One bucket. An async context manager that belongs to one event loop; calls may overlap.
 
-    Nothing is tried again here: tries are counted in one place, the caller's, which knows how long it may wait. Every
-    method raises TransientError for what may pass (5xx, SlowDown, timeouts, connections, a body cut short),
-    ConfigurationError for what a setting must mend, and PermanentError for all else the server refuses.
+    Nothing is retried here: the caller counts the tries, since it knows how long it may wait. Every method raises TransientError
+    for temporary errors (5xx, SlowDown, timeouts, connection errors, a truncated body), ConfigurationError for a wrong setting,
+    and PermanentError for any other refusal by the server.
     """
 
     def __init__(self, config: ObjectStoreConfig) -> None:
         self.bucket = config.bucket
         self._config = config
         self._stack = AsyncExitStack()
-        self._client: Any = None  # aioboto3 builds its client class at run time and publishes no types
+        self._client: Any = None  # aioboto3 builds its client class at run time and has no types
 
     async def __aenter__(self) -> Self:
         config = self._config
@@ -75,7 +75,7 @@ class ObjectStore:
                 read_timeout=config.timeout_seconds,
                 retries={"total_max_attempts": 1},
                 s3={"addressing_style": "path" if config.endpoint_url else "auto"},
-                request_checksum_calculation="when_required",  # Wasabi refuses the checksums that boto3 would add
+                request_checksum_calculation="when_required",  # Wasabi refuses the checksums that boto3 adds by default
                 response_checksum_validation="when_required",
             ),
         )
@@ -91,8 +91,8 @@ class ObjectStore:
         """Read a whole object.
 
         Raises:
-            MissingObjectError: there is none under this key.
-            CorruptInputError: it is larger than ``max_bytes``; nothing of it was read.
+            MissingObjectError: no object has this key.
+            CorruptInputError: the object is larger than ``max_bytes``; nothing was read.
         """
         async with self._single_object(key):
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
@@ -106,28 +106,27 @@ class ObjectStore:
         return data
 
     async def head(self, key: str) -> ObjectInfo:
-        """Look an object up.
+        """Read an object's metadata.
 
         Raises:
-            MissingObjectError: there is none under this key.
+            MissingObjectError: no object has this key.
         """
         async with self._single_object(key):
             response = await self._client.head_object(Bucket=self.bucket, Key=key)
         return ObjectInfo(key, int(response["ContentLength"]), dict(response.get("Metadata", {})))
 
     async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, replace: bool = True) -> None:
-        """Write an object. It is there whole or not at all, also when this process is killed meanwhile or the call is cancelled.
+        """Write an object atomically, even if this process is killed or the call is cancelled meanwhile.
 
-        S3 promises that by itself. SeaweedFS 4.48 takes an upload whose sender has gone for an empty one, unless it can
-        hold the bytes against their MD5.
+        S3 guarantees that. SeaweedFS 4.48 stores an aborted upload as an empty object unless it can check the bytes against an MD5.
 
         Args:
-            replace: what lies there; otherwise one that is there already stays, where the store knows ``If-None-Match``.
+            replace: replace an existing object. If false, an existing object is kept, provided the store supports ``If-None-Match``.
 
         Raises:
-            ExistingObjectError: there is one already, and it was not to be replaced.
+            ExistingObjectError: the object exists and must not be replaced.
         """
-        # The client's own timeout begins when all is sent: a server that takes nothing would be waited for without end.
+        # The client's own timeout starts once everything is sent, so a server that accepts nothing would block forever.
         limit_seconds = self._config.timeout_seconds + len(data) / SLOWEST_UPLOAD_BYTES_PER_SECOND
         with mapped(self._name(key)):
             async with asyncio.timeout(limit_seconds):
@@ -142,7 +141,7 @@ class ObjectStore:
                 )
 
     async def list_keys(self, prefix: str) -> AsyncIterator[str]:
-        """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time."""
+        """Every key that begins with ``prefix``, ascending. Reads pages of 1,000 keys."""
         token: dict[str, str] = {}
         while True:
             with mapped(self._name(f"{prefix}*")):
@@ -154,15 +153,15 @@ class ObjectStore:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     async def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object. A missing object is not an error."""
         with mapped(self._name(key)):
             await self._client.delete_object(Bucket=self.bucket, Key=key)
 
     async def check(self) -> None:
-        """Ask for the bucket itself: cheap, and wrong credentials or a missing bucket show.
+        """Check the credentials and the bucket with one cheap request.
 
         Raises:
-            ConfigurationError: names the variable to mend.
+            ConfigurationError: names the setting to correct.
         """
         with mapped(f"bucket {self.bucket}"):
             try:
@@ -173,7 +172,7 @@ class ObjectStore:
                 raise
 
     async def probe(self) -> None:
-        """Read a byte of some object, whichever comes first: tells whether objects are served now, those of a record or any other."""
+        """Read one byte of the first object, which shows whether the store serves any objects now."""
         with mapped(f"bucket {self.bucket}"):
             page = await self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
             for entry in page.get("Contents", ()):
@@ -183,7 +182,7 @@ class ObjectStore:
 
     @asynccontextmanager
     async def _single_object(self, key: str) -> AsyncIterator[None]:
-        """Where others are served, a refusal is about this object, whoever may mend it, and not about the settings.
+        """Distinguish a refused object from wrong settings: if other objects are served, the refusal concerns this object.
 
         Raises:
             RefusedObjectError: access to this object alone is refused.
@@ -192,7 +191,7 @@ class ObjectStore:
             with mapped(self._name(key)):
                 yield
         except ConfigurationError as error:
-            await self.probe()  # where everything is refused, so is this
+            await self.probe()  # raises if every object is refused
             raise RefusedObjectError(f"{error}; other objects of the bucket are served") from error
 
     def _name(self, key: str) -> str:
@@ -200,5 +199,5 @@ class ObjectStore:
 
 
 def _md5(data: bytes) -> str:
-    """As the header Content-MD5 has it (RFC 1864)."""
+    """The value of the Content-MD5 header (RFC 1864)."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()

@@ -1,4 +1,4 @@
-"""Are all chunks of a video in the store? One listing a level, instead of a question for each chunk."""
+"""Checks that all chunks of a video are in the store, with one listing for each level instead of a request for each chunk."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from storage.objects import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class MissingChunks:
-    """Chunks that ought to be there and are not.
+    """The chunks of a video that are missing.
 
     Attributes:
         first: name of the first missing chunk, in the order of ``core.frames.plan_chunks``.
-        count: how many are missing of ``expected``.
-        version_exists: some chunk of this version is there; when not, the version itself is what is missing.
+        count: how many of the ``expected`` chunks are missing.
+        version_exists: whether any chunk of this version exists; if not, the version itself is missing.
     """
 
     first: str
@@ -28,9 +28,9 @@ class MissingChunks:
 async def missing_chunks(
     store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID, version: int, frame_count: int
 ) -> MissingChunks | None:
-    """Compare the store's listings with the names that follow from the frame count; None when all are there.
+    """Compare the store's listings with the chunk names implied by the frame count. None if all chunks exist.
 
-    Chunks beyond the frame count are not looked at: whether they belong there is for the encoder to know.
+    Chunks beyond the frame count are ignored.
     """
 
     async def present(level: int) -> set[str]:

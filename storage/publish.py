@@ -1,4 +1,4 @@
-"""Puts a run's database into the store, once: what already lies there complete is adopted, what is put is read back."""
+"""Publishes a run's database to the store once: a complete existing object is adopted, and a new one is read back."""
 
 import asyncio
 import hashlib
@@ -11,13 +11,13 @@ from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 
 async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: bytes) -> StoredRun:
-    """Make the run's database, ``data``, lie under its key, and say what was read back from there.
+    """Store the run's database, ``data``, under its key, and describe what was read back.
 
-    An object that reads back complete for this run is left as it is, also when a later attempt wrote it: then the caller
-    is a process that was overtaken. Anything else under the key is damaged or of an earlier attempt, and is replaced.
+    A complete object of this run is kept, even if a later attempt wrote it, in which case the caller has been superseded. Any
+    other object under the key is damaged or belongs to an earlier attempt, and is replaced.
 
     Raises:
-        TransientError: the store is away, or what was read back is not what was put.
+        TransientError: the store is unreachable, or the object reads back differently.
     """
     key = keys.run_db(run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version, run.run_id)
     present = await _read_present(store, key)
@@ -37,10 +37,10 @@ async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: by
 
 
 async def verify_stored_run(store: ObjectStore, key: str, sha256: str | None) -> RunDatabase | None:
-    """Read the run database that a row points to; None where it is not there, or is not what the row says.
+    """Read the run database that a row points to. None if it is missing or does not match the row.
 
     Args:
-        sha256: of the row; None for rows of the old service, which kept no hash.
+        sha256: the row's hash; None for rows of the old service, which did not store one.
     """
     data = await _read_present(store, key)
     if data is None or (sha256 is not None and await _sha256(data) != sha256):
@@ -52,7 +52,7 @@ async def verify_stored_run(store: ObjectStore, key: str, sha256: str | None) ->
 
 
 async def _read_present(store: ObjectStore, key: str) -> bytes | None:
-    """None where nothing is there, or something too large to be a run database."""
+    """The object; None if it is missing or too large to be a run database."""
     try:
         return await store.get(key, MAX_RUN_DB_BYTES)
     except (MissingObjectError, CorruptInputError):
@@ -72,5 +72,5 @@ async def _stored(key: str, data: bytes, attempt: int, *, adopted: bool) -> Stor
 
 
 async def _sha256(data: bytes) -> str:
-    """In a thread: 67 MB take a fifth of a second."""
+    """Computed in a thread, since 67 MB take a fifth of a second."""
     return await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())

@@ -1,4 +1,4 @@
-"""What httpx and postgrest raise, mapped to our errors in one table."""
+"""Maps the exceptions of httpx and postgrest to our errors in one table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,11 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
     (PermanentError, (httpx.LocalProtocolError, httpx.TooManyRedirects, httpx.CookieConflict, httpx.StreamError, httpx.HTTPStatusError)),
     (TransientError, (httpx.TransportError, httpx.DecodingError, TimeoutError, OSError)),
 )
-"""First match wins. PostgREST's own answers (``APIError``) are judged by their code below, some statuses by ``judge_status``."""
+"""The first match wins. PostgREST's responses (``APIError``) are judged by their code below, some statuses by ``judge_status``."""
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
 TRANSIENT_CODES: Final = frozenset({"25006"})
-"""PostgreSQL's own codes that PostgREST answers with a 4xx though they pass: read-only while a standby takes over or the disk is full."""
+"""Transient PostgreSQL codes that PostgREST returns with a 4xx: read-only while a standby takes over or the disk is full."""
 
 _SETTINGS: Final = {
     "42501": "SUPABASE_SERVICE_ROLE_KEY: it must be the service role's, and the migrations grant it its rights",
@@ -34,9 +34,9 @@ _SETTINGS: Final = {
 
 
 async def judge_status(response: httpx.Response) -> None:
-    """Event hook of the HTTP client, for what a status alone says, whoever in front of the database gave it.
+    """Event hook of the HTTP client that judges a response by its status alone, including those of a gateway.
 
-    Done here because postgrest keeps only the code inside a body, not the status, and a gateway's body has none.
+    Needed because postgrest keeps only the code from the body, not the status, and a gateway's body has no code.
     """
     if response.status_code >= 500 or response.status_code in TRANSIENT_STATUSES:
         raise TransientError(f"the database's API answered {await _response_text(response)}")
@@ -50,10 +50,10 @@ async def _response_text(response: httpx.Response) -> str:
 
 @contextmanager
 def mapped(subject: str) -> Iterator[None]:
-    """Raise our error for a vendor's, its message beginning with ``what``."""
+    """Raise our error in place of a vendor's. Its message begins with ``subject``."""
     try:
         yield
-    except (TransientError, ConfigurationError) as error:  # of ``judge_status``, which does not know what was asked
+    except (TransientError, ConfigurationError) as error:  # from ``judge_status``, which does not know the subject
         raise type(error)(f"{subject}: {error}") from error
     except APIError as error:
         if error.code in TRANSIENT_CODES:

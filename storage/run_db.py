@@ -1,4 +1,4 @@
-"""Builds the database of a finished run, in memory, and reads it back. The same run gives the same bytes, wherever it is built."""
+"""Builds and reads the database of a finished run, in memory. The same run gives the same bytes on every machine."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -18,21 +18,21 @@ from storage.run_db_schema import DIRECTIONS, INDEX, RESULT_COLUMNS, TABLES
 from storage.sqlite_files import open_database
 
 MAX_RUN_DB_BYTES: Final = 512 * 1024 * 1024
-"""Far above any run: 200,000 pairs make about 70 MB."""
+"""Far above any run: 200,000 pairs take about 70 MB."""
 
 _WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
-"""Stands at byte 96, where SQLite notes its own version: it has no effect, and would differ from one machine to the next."""
+"""Written at byte 96, where SQLite stores its own version, so that the bytes do not depend on the machine. It has no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunDatabase:
-    """What a run database says.
+    """The contents of a run database.
 
     Attributes:
-        probabilities: (pairs, 2, 5) float32, as they went in.
+        probabilities: (pairs, 2, 5) float32, as written.
         pair_milliseconds: (pairs,) float64.
-        provenance: empty in a database of the old service.
-        track: captions and issues as stored, or in a database of the old service as they follow from ``probabilities``.
+        provenance: empty for a database of the old service.
+        track: captions and issues as stored; derived from ``probabilities`` for a database of the old service.
     """
 
     run_id: str
@@ -57,16 +57,16 @@ class RunDatabase:
 
 
 def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
-    """The bytes of the run's database. Takes about a second for 36,000 pairs: call it in a thread.
+    """Build the bytes of the run's database. Takes about a second for 36,000 pairs, so call it in a thread.
 
-    Ids and the attempt are added to the run's provenance, where what is not in ``run_metadata`` has its place.
+    The ids and the attempt, which ``run_metadata`` does not have, are added to the provenance.
 
     Args:
-        track: what ``find_captions`` says of the run's probabilities, where the caller has it already.
+        track: the result of ``find_captions`` for the run's probabilities, if the caller has it already.
     """
     track = track or find_captions(run.probabilities)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA temp_store = MEMORY")  # sorting the index of a long video's pairs would need a disk with room
+        connection.execute("PRAGMA temp_store = MEMORY")  # sorting the index of a long video must not need disk space
         connection.execute("PRAGMA page_size = 4096")
         connection.execute("BEGIN")
         for statement in TABLES.split(";\n")[:-1]:
@@ -105,7 +105,7 @@ def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
 
 
 def provenance(run: FinishedRun) -> dict[str, str]:
-    """What ``run_provenance`` holds: the run's own, and its ids."""
+    """The contents of ``run_provenance``: the run's own provenance and its ids."""
     return {
         **run.provenance,
         "attempt": str(run.attempt),
@@ -120,7 +120,7 @@ def read_run_db(data: bytes, name: str) -> RunDatabase:
     """Check a run database and read it.
 
     Raises:
-        CorruptInputError: the file is damaged, incomplete, or no run database; names ``name`` and what was expected.
+        CorruptInputError: the file is damaged, incomplete or not a run database; the message gives ``name`` and what was expected.
     """
     with open_database(data, name) as connection:
         return _read(connection, name)

@@ -11,7 +11,7 @@ RESULT_COLUMNS: Final = tuple(
     for direction in DIRECTIONS
     for value in ("predicted_label", "confidence", *(f"prob_{label}" for label in LABELS))
 )
-"""Columns of ``pair_results`` between the frames' indices and the time."""
+"""Columns of ``pair_results`` between the frame indices and the time."""
 
 _LABEL_LIST: Final = ", ".join(f"'{label}'" for label in LABELS)
 
@@ -65,4 +65,4 @@ CREATE TABLE quality_issues (
 """
 
 INDEX: Final = "CREATE INDEX idx_pair_frames ON pair_results (frame1_index, frame2_index)"
-"""Made after the rows: sorting once is cheaper than keeping sorted."""
+"""Created after the rows: sorting once is cheaper than keeping the index sorted."""

@@ -1,4 +1,4 @@
-"""Which models there are: the built-in one, and those in the store."""
+"""Resolves model versions: the built-in one and those in the object store."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from storage.model_store import ModelStore
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model version and the weights that it stands for.
+    """A model version and its weights.
 
-    ``path`` is recorded as ``model_checkpoint_path``: a name for people, not a place to read from.
+    ``path`` is recorded as ``model_checkpoint_path``: a name for people, not a path to read from.
     """
 
     version: str
@@ -31,10 +31,10 @@ class ModelCatalog:
         return self._builtin.version
 
     async def resolve(self, version: str) -> ModelRef:
-        """Find a model.
+        """Find a model by its version.
 
         Raises:
-            UnknownModelError: there is none of this version; lists those there are.
+            UnknownModelError: no such version exists; the message lists the versions that do.
         """
         if version == self._builtin.version:
             return self._builtin

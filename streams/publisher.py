@@ -1,4 +1,4 @@
-"""Sends what the service writes to its topics, confirmed and counted."""
+"""Publishes the service's records to their topics, with confirmation and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from streams.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Every method returns when the brokers have the record.
+    """Every method returns when the brokers have confirmed the record.
 
     Raises:
-        AssignmentRevoked: a rebalance or a stop began before the record was confirmed; it may have been sent.
+        AssignmentRevoked: a rebalance or a shutdown began before the record was confirmed; it may have been sent.
     """
 
     topics: Topics
@@ -38,7 +38,7 @@ class Publisher:
         """Append a record to the log of a run.
 
         Args:
-            grace_seconds: how long the send may still take after the assignment was revoked.
+            grace_seconds: how much longer the send may take once the assignment is revoked.
         """
         partition = self.topics.results_partition(run_id)
         await self.producer.send(assignment, self.topics.results, run_id.encode(), value, partition=partition, grace_seconds=grace_seconds)

@@ -1,4 +1,4 @@
-"""A record as a worker reads it from a topic: plain bytes, and where they were."""
+"""A record as a worker reads it from a topic: plain bytes and their position."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class ReceivedRecord:
     """One record of a partition.
 
     Attributes:
-        timestamp_ms: the time that Kafka keeps with the record, in milliseconds since the epoch.
-        headers: by name; the last one counts where a name is repeated.
+        timestamp_ms: the record's Kafka timestamp, in milliseconds since the epoch.
+        headers: by name; the last value counts if a name is repeated.
     """
 
     topic: str
@@ -29,10 +29,10 @@ class ReceivedRecord:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What a log line names the record by."""
+        """The fields that identify the record in a log line."""
         return {"topic": self.topic, "partition": self.partition, "offset": self.offset}
 
     def header(self, name: str) -> str | None:
-        """A header as text for people and rows, cut at 500 characters; None where there is none."""
+        """A header as text, truncated to 500 characters; None if it is missing."""
         value = self.headers.get(name)
         return None if value is None else value.decode(errors="replace")[:500]

@@ -1,6 +1,6 @@
-"""The records of the topics, as they stand on the wire: JSON objects with a ``schema_version``.
+"""The records of the topics as they appear on the wire: JSON objects with a ``schema_version``.
 
-Unknown fields are ignored, so that producers can move first. ``docs/contracts`` holds the JSON Schemas made from these.
+Unknown fields are ignored, so that producers can be upgraded first. The JSON Schemas in ``docs/contracts`` are generated from these.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
 
 class Record(BaseModel):
-    """Base of everything sent: immutable, strict about types, lenient about fields it does not know."""
+    """Base of every record: immutable, strict about types, tolerant of unknown fields."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", protected_namespaces=())
 
@@ -38,7 +38,7 @@ class Record(BaseModel):
 
 
 class RequestRef(Record):
-    """Where a request came from; outcomes name the requests that they answer."""
+    """Where a request came from. Outcome events list the requests that they answer."""
 
     request_id: Id
     event_id: str | None = None
@@ -49,7 +49,7 @@ class RequestRef(Record):
 
 
 class VideoEncoded(Record):
-    """``video.encoded``: a video's cropped frames are in the store and can be looked at."""
+    """``video.encoded``: a video's cropped frames are in the store and can be processed."""
 
     tenant_id: Id
     video_id: Id
@@ -63,14 +63,14 @@ class VideoEncoded(Record):
 
 
 class RunKey(Record):
-    """Which attempt of which run a record is about."""
+    """The run and attempt that a record belongs to."""
 
     run_id: Id
     attempt: Annotated[int, Field(ge=1)]
 
 
 class Pins(RunKey):
-    """All that decides a span's result. A result that disagrees with its run's pins is refused."""
+    """Everything that determines a span's result. A result whose pins differ from those of its run is refused."""
 
     tenant_id: Id
     video_id: Id
@@ -87,19 +87,19 @@ class Pins(RunKey):
 
 
 class Work(Pins):
-    """``inference.work.*``: one span to be predicted."""
+    """``inference.work.*``: one span to predict."""
 
     span: Count
 
 
 class Cancelled(RunKey):
-    """``inference.cancelled``: no more GPU time for this attempt."""
+    """``inference.cancelled``: spend no more GPU time on this attempt."""
 
     reason: str
 
 
 class RunStarted(Pins):
-    """The first record of an attempt; sent and confirmed before its spans."""
+    """The first record of an attempt, confirmed before its spans are sent."""
 
     kind: Literal["run_started"] = "run_started"
     request: RequestRef
@@ -111,14 +111,14 @@ class RunStarted(Pins):
 
 
 class RunJoined(RunKey):
-    """Another request for a run in flight: it is answered by that run's outcome."""
+    """Another request for a run in flight. The run's outcome answers it."""
 
     kind: Literal["run_joined"] = "run_joined"
     request: RequestRef
 
 
 class Origin(Record):
-    """Where a record was first read from."""
+    """The topic, partition and offset at which a record was first read."""
 
     topic: str
     partition: Count
@@ -126,7 +126,7 @@ class Origin(Record):
 
 
 class ReadWork(RunKey):
-    """A work record as a worker read it: it becomes a dead letter if this record decides the run's outcome."""
+    """A work record as a worker received it. It becomes a dead letter if this record decides the run's outcome."""
 
     tries: Count = 0
     origin: Origin | None = None
@@ -136,9 +136,9 @@ class ReadWork(RunKey):
 
 
 class SpanTaken(ReadWork):
-    """Sent and confirmed before a span touches decoder or GPU, or has its network loaded.
+    """A worker is about to process a span. Confirmed before the span reaches the decoder or the GPU, or has its network loaded.
 
-    Kafka counts no deliveries, so this is how a span that kills its worker is noticed.
+    Kafka does not count deliveries, so this record reveals a span that kills its workers.
     """
 
     kind: Literal["span_taken"] = "span_taken"
@@ -164,7 +164,7 @@ class SpanDone(Pins):
 
 
 class SpanFailed(ReadWork):
-    """A span given back (``final`` is false: one take counts no more) or failed for good, which fails the run."""
+    """A span released (``final`` is false: one take no longer counts) or failed permanently, which fails the run."""
 
     kind: Literal["span_failed"] = "span_failed"
     span: Count
@@ -186,7 +186,7 @@ class RunCancelled(RunKey):
 
 
 class RunFinished(RunKey):
-    """The outcome is announced to the requests named; those that join later are answered by themselves."""
+    """The outcome has been announced to the listed requests. Requests that join later are answered individually."""
 
     kind: Literal["run_finished"] = "run_finished"
     outcome: Outcome
@@ -197,16 +197,16 @@ class RunFinished(RunKey):
 LogRecord = Annotated[
     RunStarted | RunJoined | SpanTaken | SpanDone | SpanFailed | DeadlinePassed | RunCancelled | RunFinished, Field(discriminator="kind")
 ]
-"""``inference.results``: the log of a run."""
+"""A record of ``inference.results``, which holds the log of each run."""
 
 LOG_RECORD: TypeAdapter[LogRecord] = TypeAdapter(LogRecord)
 
 
 class InferenceCompleted(Record):
-    """``inference.completed``: where a result is and what it is."""
+    """``inference.completed``: a run has a result, and where it is stored."""
 
     run_id: str
-    """A UUID, but for a run of the old service that was found."""
+    """A UUID, except for a run of the old service."""
     attempt: int
     tenant_id: Id
     video_id: Id
@@ -216,7 +216,7 @@ class InferenceCompleted(Record):
     storage_key: str
     size_bytes: int | None = None
     sha256: Sha256 | None = None
-    """Size and hash are missing only for a run of the old service, which kept none."""
+    """Size and hash are missing only for runs of the old service, which did not store them."""
     pairs: int
     label_counts: dict[str, int]
     caption_count: int
@@ -228,7 +228,7 @@ class InferenceCompleted(Record):
 
 
 class InferenceFailed(RunKey):
-    """``inference.failed``: a run that ended without a result, and why."""
+    """``inference.failed``: a run ended without a result, and why."""
 
     tenant_id: Id
     video_id: Id
@@ -242,7 +242,7 @@ class InferenceFailed(RunKey):
 
 
 class InferenceRejected(Record):
-    """``inference.rejected``: a request that will not be run. Ids are missing where the event did not hold any."""
+    """``inference.rejected``: a request will not be run. Ids are missing if the record did not contain valid ones."""
 
     request_id: Id | None = None
     event_id: str | None = None
@@ -265,14 +265,14 @@ R = TypeVar("R", bound=Record)
 
 MAX_FAULTS: Final = 5
 MAX_FAULT_LENGTH: Final = 300
-"""A message must fit into an event and a log line, whatever the record that it is about."""
+"""A message must fit into an event and a log line, whatever the record contains."""
 
 
 def decode(kind: type[R], value: bytes | None) -> R:
     """Parse one record.
 
     Raises:
-        PoisonError: no JSON object, or fields missing or of a wrong type; the message names them.
+        PoisonError: not a JSON object, or fields are missing or have the wrong type; the message names them.
     """
     try:
         return kind.model_validate_json(value or b"")
@@ -293,7 +293,7 @@ def decode_log(value: bytes | None) -> LogRecord:
 
 
 def describe(error: ValidationError) -> str:
-    """The first faults of a record, each with its field. Values are left out, and what quotes one is cut: they may be of any size."""
+    """The first faults of a record, each with its field. Messages are truncated and contain no values, which may be of any size."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     messages = (f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}" for fault in faults[:MAX_FAULTS])
     return "; ".join(fault if len(fault) <= MAX_FAULT_LENGTH else f"{fault[:MAX_FAULT_LENGTH]}…" for fault in messages)

@@ -9,7 +9,7 @@ from core.types import Priority
 
 DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 4_194_304
-"""Above Kafka's default of 1,048,588, so that the largest record another topic can hold fits into a dead letter with its headers."""
+"""Above Kafka's default of 1,048,588, so that the largest record of any other topic fits into a dead letter with extra headers."""
 
 COORDINATOR = "coordinator"
 GPU_WORKER = "gpu-worker"
@@ -25,7 +25,7 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics of one installation; several may share brokers, told apart by a prefix."""
+    """The topics of one installation. Several installations may share brokers, each with its own prefix."""
 
     settings: TopicSettings
 
@@ -80,11 +80,11 @@ class Topics:
         return f"{self.group(COORDINATOR)}-{RUNS_TABLE}-changelog"
 
     def group(self, role: str) -> str:
-        """Consumer group of a role, which is also the Faust app's id."""
+        """The consumer group of a role, which is also the id of its Faust app."""
         return self.name(f"extents-{role}")
 
     def results_partition(self, run_id: str) -> int:
-        """Partition of a run's log: Kafka's default partitioner, computed here since tables need the number too."""
+        """The partition of a run's log. Kafka's default partitioner, computed here because the table needs the number as well."""
         return int(murmur2(run_id.encode()) & 0x7FFFFFFF) % self.settings.results_partitions
 
     def specs(self) -> list[TopicSpec]:
@@ -100,7 +100,7 @@ class Topics:
             TopicSpec(self.rejected, requests, _deleted_after(30)),
             TopicSpec(self.failed, requests, _deleted_after(30)),
             TopicSpec(self.dead_letter, 1, {**_deleted_after(30), "max.message.bytes": str(MAX_RECORD_BYTES)}),
-            # Compacted alone, in small segments: a restart reads what is left of it, not everything ever written.
+            # Compacted only, in small segments, so that a restart reads the latest values and not everything ever written.
             TopicSpec(
                 self.runs_changelog,
                 results,

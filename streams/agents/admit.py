@@ -31,7 +31,7 @@ LOW_JOBS_PAUSE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Admission:
-    """Handles the records of both request topics. Every step may be repeated: its receivers recognise the repeat."""
+    """Handles the records of both request topics. Every step may be repeated; its receivers recognise repeats."""
 
     settings: AdmissionSettings
     publisher: Publisher
@@ -41,11 +41,11 @@ class Admission:
     database_breaker: CircuitBreaker
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
-        """Decide one request and send what follows from the decision. Returns when both are durable."""
+        """Decide one request and send what the decision requires. Returns when both are durable."""
         try:
             await self._handle(record, assignment, low=low)
         except ConfigurationError:
-            raise  # the settings are wrong, not the record: the process ends with the message
+            raise  # the settings are wrong, not the record, so the process ends
         except PermanentError as error:
             await self._refuse(record, assignment, str(error), "refused", low=low)
 
@@ -62,7 +62,7 @@ class Admission:
         await self._act(candidate)
 
     async def _wait_for_low(self, candidate: Candidate) -> None:
-        """Wait until fewer low-priority jobs are unfinished than the limit allows. A request decided earlier is one of them."""
+        """Wait until the number of unfinished low-priority jobs is below the limit. A request that was decided earlier does not wait."""
         call, request_id = self.database_breaker.call, candidate.request.request_id
         while await call(candidate.assignment, lambda: self.rows.count_unfinished(Priority.LOW)) >= self.settings.low_jobs_limit:
             if await call(candidate.assignment, lambda: self.rows.find_answer(request_id)) is not None:
@@ -70,14 +70,14 @@ class Admission:
             await candidate.assignment.until_revoked(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
 
     async def _decide(self, candidate: Candidate) -> Candidate:
-        """Have the database decide, under its lock. A stored decision is returned again."""
+        """Let the database decide under its lock. A stored decision is returned again."""
         limits = admission_limits(self.settings)
         while True:
             request = candidate.request
             answer = await self.database_breaker.call(candidate.assignment, lambda: self.rows.admit(request, limits))  # noqa: B023
             if answer.decision is not Decision.RECHECK:
                 break
-            candidate = await self.lookup.find_run(candidate)  # a run of this video has finished in the meantime
+            candidate = await self.lookup.find_run(candidate)  # a run of this video has finished meanwhile
         REQUESTS.labels(answer.decision, request.priority).inc()
         log.info(
             "request.decided",
@@ -103,7 +103,7 @@ class Admission:
             case Decision.REJECTED:
                 assert candidate.answer.rejection is not None
                 await self._reject(candidate, candidate.answer.rejection)
-            case Decision.RECHECK:  # _decide goes on until the decision is another
+            case Decision.RECHECK:  # _decide never returns this decision
                 raise AssertionError(candidate.answer)
 
     async def _join(self, candidate: Candidate, answer: AdmissionAnswer) -> None:
@@ -138,7 +138,7 @@ class Admission:
         await self.publisher.publish_outcome(candidate.assignment, event)
 
     async def _refuse(self, record: ReceivedRecord, assignment: Assignment, message: str, reason: str, *, low: bool) -> None:
-        """Reject a record about which no row can be written. The event carries the key as received, the record becomes a dead letter."""
+        """Reject a record for which no row can be written. The event carries the key as received; the record becomes a dead letter."""
         REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH).inc()
         REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
         log.warning("request.refused", **record.log_fields, reason=reason, error=message)

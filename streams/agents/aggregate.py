@@ -1,4 +1,4 @@
-"""Folds ``inference.results`` into the state of each run, and acknowledges a record when the change it made is stored."""
+"""Folds ``inference.results`` into the state of each run. A record is acknowledged once its change is stored."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from streams.topics import DAY_MS
 log = get_logger(__name__)
 
 MARKER_KEPT_MS = 14 * DAY_MS
-"""As long as the results topic keeps records: until then a result or a join can still come."""
+"""The retention of the results topic: until then, a late result or join may arrive."""
 SWEEP_EVERY_MS = 3_600_000
 
 
@@ -35,9 +35,9 @@ class Aggregation:
     _swept_ms: dict[int, int] = field(default_factory=dict)
 
     def handle(self, received: ReceivedRecord, assignment: Assignment) -> Awaitable[None]:
-        """Fold one record now, in the order of the partition; what is returned waits until the change is stored.
+        """Fold one record now, in partition order. The returned awaitable waits until the change is stored.
 
-        The table takes its partition from the event at hand, so nothing is awaited before it is written.
+        The table takes its partition from Faust's current event, so it is written before anything is awaited.
         """
         try:
             record = decode_log(received.value)
@@ -47,7 +47,7 @@ class Aggregation:
         RESULT_RECORDS.labels(record.kind, folded.disposition).inc()
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             log.info("record.ignored", kind=record.kind, run_id=str(record.run_id), attempt=record.attempt, disposition=folded.disposition)
-            # What it changed when it was read before a rebalance may not be stored yet.
+            # A change made before a rebalance may not be stored yet.
             return assignment.until_revoked(self.runs.confirmed())
         self._sweep(received.partition, received.timestamp_ms)
         self.progress.note(folded.state)
@@ -73,7 +73,7 @@ class Aggregation:
         if folded.disposition is not Disposition.COUNTED or folded.state is None:
             return folded
         if folded.stored is not None and isinstance(record, SpanDone):
-            # Before the state that counts it: if only one of the two is stored, the record comes again and finds it undone.
+            # Written before the state that counts it: if only one of the two is stored, redelivery of the record repairs it.
             self.runs.put_span(run_id, record.attempt, folded.stored, pack_span(record))
         self.runs.put(folded.state)
         for span in folded.dropped:
@@ -82,16 +82,16 @@ class Aggregation:
         return folded
 
     def _lacks(self, state: RunState, disposition: Disposition, record: SpanDone) -> bool:
-        """Whether a result counts already and its probabilities are not there.
+        """Whether a result is counted but its probabilities are missing.
 
-        Of the two changes that a result makes, the brokers refused the first and took the second, before a kill or a rebalance.
+        A result makes two changes. The brokers lost the first and stored the second before a kill or a rebalance.
         """
         if disposition is not Disposition.REPEATED or state.started is None or record.span not in state.done:
             return False
         return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
-        """Forget markers that nothing can ask for any more; by the time of the records, so that a replayed log forgets alike."""
+        """Remove expired markers. Uses the records' timestamps, so that a replayed log removes the same ones."""
         if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) < SWEEP_EVERY_MS:
             return
         self._swept_ms[partition] = timestamp_ms

@@ -1,4 +1,4 @@
-"""Takes work records, predicts their spans, and sends the results to the run's log."""
+"""Handles work records: predicts their spans and appends the results to the run's log."""
 
 import asyncio
 import os
@@ -37,26 +37,26 @@ log = get_logger(__name__)
 MAX_PAUSE_SECONDS = 30.0
 
 MAX_WORK_BYTES = 64 * 1024
-"""Ours have about one kilobyte; a run that was redriven often carries its history in a header."""
+"""Our records have about one kilobyte; a run that was redriven often carries its history in a header."""
 
 
 def check_size(record: ReceivedRecord) -> None:
-    """Check that a work record fits into the log of its run, which quotes it whole.
+    """Check that a work record fits into the log of its run, which quotes it in full.
 
     Raises:
-        PoisonError: it is larger than any of ours.
+        PoisonError: the record is larger than any that the coordinator sends.
     """
     size_bytes = len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers.items())
     if size_bytes > MAX_WORK_BYTES:
-        raise PoisonError(f"a work record of {size_bytes} bytes; ours have at most {MAX_WORK_BYTES}")
+        raise PoisonError(f"a work record of {size_bytes} bytes; expected at most {MAX_WORK_BYTES}")
 
 
 @dataclass(slots=True)
 class Inference:
-    """What the two inferring agents do with a record: predicted, given back, sent again, failed, or set aside.
+    """Handles the records of both work topics: each is predicted, released, resent, failed, or dead-lettered.
 
     Attributes:
-        partitions: those of a topic that this worker has.
+        partitions: returns the partitions of a topic that are assigned to this worker.
     """
 
     settings: WorkerSettings
@@ -84,7 +84,7 @@ class Inference:
         SPANS.labels(disposition, priority).inc()
 
     async def _settle(self, span: SpanLog) -> str:
-        """Bring a span to an end, whichever it is; its name is returned when that is durable."""
+        """Process a span until it is settled and that is durable. Returns the disposition, a label of the metric."""
         work, tries = span.work, span.delivery.tries
         bound = log.bind(run_id=str(work.run_id), video_id=str(work.video_id), span=work.span, attempt=work.attempt, tries=tries)
         try:
@@ -133,10 +133,10 @@ class Inference:
         return "done"
 
     async def _until_loaded(self, span: SpanLog) -> None:
-        """Have the span's network loaded, before it is given a place. While it does not load here, low priority waits, uncounted.
+        """Load the span's network before the span gets a slot. While it does not load here, a low-priority span waits, uncounted.
 
         Raises:
-            ModelLoadError: it does not load here, and high priority does not wait for that to pass.
+            ModelLoadError: it does not load here, and a high-priority span does not wait.
         """
         while not self.cancellations.covers(span.work):
             try:
@@ -153,24 +153,24 @@ class Inference:
         work, limit_seconds = span.work, self.settings.retry_in_place_seconds
 
         async def weights() -> Path:
-            await span.take()  # a network may end the process that loads it
+            await span.take()  # loading a network may kill the process
             return await self.store_breaker.call(
                 span.assignment, lambda: self.models.weights(work.model_version, work.checkpoint_sha256), limit_seconds=limit_seconds
             )
 
         loading = asyncio.ensure_future(self.predictor.load(work.model_version, work.checkpoint_sha256, work.precision, weights))
-        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to take its error
-        # It may take minutes; when a rebalance or a stop begins, the span goes back, and the network is there for the next.
+        loading.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieve the error even if no caller is left
+        # Loading may take minutes. At a rebalance or shutdown the span is released, but the load continues for the next one.
         return await span.assignment.until_revoked(asyncio.shield(loading))
 
     async def _through_stages(self, model: LoadedModel, span: SpanLog, slot: Slot, started: float) -> SpanDone | None:
-        """What was sent as its result; None when its run was cancelled before it was computed."""
+        """Fetch, decode, predict and send. Returns the result as sent, or None if the run was cancelled before the span was computed."""
         work, assignment = span.work, span.assignment
-        await self.store_breaker.until_closed(assignment)  # what is taken and not done when a worker dies counts against the span
+        await self.store_breaker.until_closed(assignment)  # a take without a result counts against the span if the worker dies
         _, layout, chunks = await concurrently(
             [span.take(), self.frames.layout(work, assignment), self.frames.fetch(work, slot, assignment)]
         )
-        # That it was taken is confirmed before decoder or device see a byte of it.
+        # The take is confirmed before the decoder or the device sees any byte of the span.
         frames = await self.frames.decode(work, chunks, slot, assignment)
         async with self.slots.device(span.delivery.priority, assignment):
             if self.cancellations.covers(work):
@@ -197,7 +197,7 @@ class Inference:
         return done
 
     async def _resend(self, span: SpanLog, error: TransientError) -> None:
-        """The same bytes and key to the end of the same topic, confirmed, before the original is acknowledged."""
+        """Send the same key and bytes to the end of the same topic, confirmed before the original is acknowledged."""
         await span.release(str(error))
         delivery, record, tries = span.delivery, span.delivery.record, span.delivery.tries + 1
         pause = min(MAX_PAUSE_SECONDS, 2.0**tries)
@@ -217,12 +217,12 @@ class Inference:
         )
 
     def _other_partition(self, work: Work, avoid: frozenset[int]) -> int | None:
-        """A partition of another worker; None where there is no other."""
+        """A partition that is not to be avoided; None if there is none."""
         partitions = sorted(set(range(self.publisher.topics.settings.work_partitions)) - avoid)
         return partitions[work.span % len(partitions)] if partitions else None
 
     async def _wait_until(self, moment: float, assignment: Assignment) -> None:
-        """Set the record aside: it holds no place while it waits, never longer than a pause can be."""
+        """Delay a resent record without holding a slot, for no longer than the longest pause."""
         pause = min(moment - time.time(), MAX_PAUSE_SECONDS)
         if pause > 0:
             await assignment.until_revoked(asyncio.sleep(pause))

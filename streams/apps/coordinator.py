@@ -30,7 +30,7 @@ from streams.topics import COORDINATOR, Topics
 
 
 def create_coordinator(settings: Settings) -> ExtentsApp:
-    """Wire the coordinator up; nothing is connected before it starts."""
+    """Wire up the coordinator. Nothing connects before the app starts."""
     topics = Topics(settings.topics)
     sizes = settings.topics
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
@@ -61,9 +61,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
         await assignment.until_revoked(high.wait_drained())
         await admission.handle(record, assignment, low=True)
 
-    low = OrderedProcessor(
-        app, topics.encoded_low, admit_low, limit=1
-    )  # one at a time, so that the limit on low-priority jobs is kept exactly
+    low = OrderedProcessor(app, topics.encoded_low, admit_low, limit=1)  # one at a time, so that the limit on low-priority jobs is exact
     deadlines = Deadlines(app, runs, publisher, results.handled_to, store_breaker)
 
     @app.agent(app.raw_topic(topics.encoded), name="admit_high")
@@ -89,7 +87,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
 
 
 def __getattr__(name: str) -> ExtentsApp:
-    """Build ``app`` from the environment, once, when ``faust -A streams.apps.coordinator`` asks for it."""
+    """Build ``app`` from the environment on first access, for ``faust -A streams.apps.coordinator``."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings().check()

@@ -1,4 +1,4 @@
-"""The GPU worker: predicts spans. Knows the brokers and the store, no database."""
+"""The GPU worker: predicts spans. Uses the brokers and the object store, but not the database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,11 +29,11 @@ from streams.topics import GPU_WORKER, Topics
 log = get_logger(__name__)
 
 READ_AHEAD = 64
-"""Records read of each topic: enough that spans set aside do not keep others waiting, and no more to read again after a kill."""
+"""Records in flight for each topic: enough that delayed spans do not block others, and few to redeliver after a kill."""
 
 
 def create_gpu_worker(settings: Settings) -> ExtentsApp:
-    """Wire the worker up; nothing is connected, and no model loaded, before it starts."""
+    """Wire up the worker. Nothing connects and no model loads before the app starts."""
     topics, worker = Topics(settings.topics), settings.worker
     app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
     store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
@@ -78,9 +78,9 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
 async def default_model_loaded(
     predictor: SpanPredictor, catalog: ModelCatalog, cache: ModelCache, settings: AdmissionSettings
 ) -> AsyncIterator[None]:
-    """Load and warm up the model that runs get by default, before the worker joins its group.
+    """Load and warm up the default model of runs before the worker joins its group.
 
-    Where that fails the worker joins without: whatever a run names is loaded when its first span comes.
+    If that fails, the worker joins without it; models are loaded when their first span arrives.
 
     Raises:
         ConfigurationError: a setting of this machine is wrong.
@@ -98,7 +98,7 @@ async def default_model_loaded(
 
 
 def __getattr__(name: str) -> ExtentsApp:
-    """Build ``app`` from the environment, once, when ``faust -A streams.apps.gpu_worker`` asks for it."""
+    """Build ``app`` from the environment on first access, for ``faust -A streams.apps.gpu_worker``."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings().check(GPU_WORKER_SECTIONS)

@@ -1,4 +1,4 @@
-"""What every worker process has: its health and metrics server, and the lag of its group as the broker tells it."""
+"""Observability of every worker process: the health and metrics server, and the consumer lag as reported by the brokers."""
 
 import asyncio
 from collections import defaultdict
@@ -21,7 +21,7 @@ LAG_EVERY_SECONDS = 15.0
 
 
 def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Iterable[CircuitBreaker]) -> Health:
-    """Add the server to an app, with what is common to both roles; the role adds its own steps."""
+    """Add the health server to an app, with the checks common to both roles. The role adds its own steps."""
     health = Health()
     group = GroupWatch(app, settings.kafka)
     health.add_wait("group", group.wait_reason)
@@ -36,7 +36,7 @@ def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Itera
 
 
 async def measure_lag(app: ExtentsApp) -> None:
-    """Refresh the lag from time to time; ends by being cancelled."""
+    """Refresh the lag regularly. Runs until cancelled."""
     while True:
         await asyncio.sleep(LAG_EVERY_SECONDS)
         try:
@@ -46,10 +46,10 @@ async def measure_lag(app: ExtentsApp) -> None:
 
 
 async def _measure_lag(app: ExtentsApp) -> None:
-    """Faust's own figure is stale under load, so the broker is asked for the ends of the assigned partitions."""
+    """Set the lag from the brokers' end offsets of the assigned partitions. Faust's own figure is stale under load."""
     acking = app.topics.acking_topics
     assigned = {tp for tp in app.consumer.assignment() if tp.topic in acking}
-    committed_offsets = app.consumer._committed_offset  # type: ignore[attr-defined]  # by whichever member of the group; Faust has no accessor
+    committed_offsets = app.consumer._committed_offset  # type: ignore[attr-defined]  # of the group; Faust has no accessor
     committed = {tp: committed_offsets[tp] for tp in assigned}
     untouched = [tp for tp, offset in committed.items() if offset is None]
     starts = await app.consumer.earliest_offsets(*untouched) if untouched else {}

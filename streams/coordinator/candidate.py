@@ -23,16 +23,16 @@ class PinnedRun:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A request, and what each step has learnt about it. Every step returns a new candidate.
+    """A request and what each step has found out about it. Every step returns a new candidate.
 
     Attributes:
-        record: where the request was read.
+        record: the record that holds the request.
         assignment: how long this process may work on it.
-        request: what the database is asked; it holds the rejection or the finished run, once one is known.
-        video: the whole record; None when only its ids are usable, and ``request.rejection`` says why.
-        ref: how outcomes name the request.
-        pinned: what a new run starts with; None when a run is not needed or impossible.
-        answer: the decision; None until it was taken.
+        request: what is passed to the database, with the rejection or the finished run once one is known.
+        video: the parsed record; None if only its ids are usable, and ``request.rejection`` gives the reason.
+        ref: how outcome events refer to the request.
+        pinned: what a new run starts with; None if no run is needed or possible.
+        answer: the decision; None until it has been made.
     """
 
     record: ReceivedRecord
@@ -44,6 +44,6 @@ class Candidate:
     answer: AdmissionAnswer | None = None
 
     def rejected(self, error: PermanentError) -> "Candidate":
-        """The candidate with an error that makes it invalid."""
+        """The candidate, rejected because of this error."""
         rejection = Rejection(RejectionType.VALIDATION_FAILED, str(error))
         return replace(self, request=replace(self.request, rejection=rejection), pinned=None)

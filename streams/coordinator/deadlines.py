@@ -1,6 +1,6 @@
-"""Sends ``deadline_passed`` for runs whose time is over. The record decides, not this clock: it is one more entry in the run's log.
+"""Sends ``deadline_passed`` for runs past their deadline. The record in the run's log decides, not this clock.
 
-Time in which the object store is away is nobody's fault and does not count, as far as this process has seen it.
+Outages of the object store do not count against a run, as far as this process has seen them.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class Deadlines:
-    """A run is only given up when its log has been read to where it ended after the time was over: its last span may lie there.
+    """A run fails only after its log has been read up to the end it had when the deadline passed: its last span may be there.
 
-    ``handled_to`` tells up to which offset the records of a partition have been folded.
+    ``handled_to`` returns the offset up to which the records of a partition have been folded.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Deadlines:
         self._sent: set[tuple[str, int]] = set()
 
     async def run(self) -> None:
-        """Look at the runs of the assigned partitions once a second; ends by being cancelled."""
+        """Check the runs of the assigned partitions once a second. Runs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             now_ms = int(1000 * time.time())

@@ -1,8 +1,8 @@
-"""Finishes runs that have an outcome: file, object, rows, event, ``run_finished``. A bounded pool beside the streams.
+"""Finishes runs that have an outcome: run database, object, rows, event, ``run_finished``. A bounded pool beside the streams.
 
-No record waits for it: at a rebalance Faust waits for records in flight without a limit, and a record that waited for a
-database would block every join. All steps may be repeated by anybody, with the same bytes; work ends with the assignment,
-and the new owner of the partition begins again.
+No record waits for a run to finish: at a rebalance Faust waits for records in flight without a limit, so a record that waited
+for the database would block the group. Every step may be repeated by any coordinator and produces the same bytes. Work stops
+when the assignment is revoked, and the partition's new owner starts over.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Finisher:
-    """Owned by the coordinator's event loop; ``notice`` is called whenever a state has changed, and after every recovery."""
+    """Owned by the coordinator's event loop. ``notice`` is called after every change of a state and after every recovery."""
 
     app: ExtentsApp
     runs: Runs
@@ -54,14 +54,14 @@ class Finisher:
     database_breaker: CircuitBreaker
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
-    """By run, the attempt whose end was sent last, and whom that answers; forgotten when its fold leaves a marker."""
+    """For each run, the attempt whose end was sent last and the requests it answers. Removed when folding it leaves a marker."""
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.concurrency)
 
     def notice(self, state: RunState) -> None:
-        """Begin to finish a run that needs it, unless that is under way."""
+        """Start finishing a run that needs it, unless that is in progress."""
         if state.is_marker:
             self._answered.pop(state.run_id, None)
         if state.run_id in self._tasks or not self._is_due(state):
@@ -71,7 +71,7 @@ class Finisher:
         task.add_done_callback(lambda _: self._finished(state.run_id))
 
     def after_recovery(self) -> None:
-        """Take up what the partitions' former owners have left."""
+        """Continue what the partitions' previous owners left unfinished."""
         self._answered.clear()
         for state in list(self.runs.active.values()):
             self.notice(state)
@@ -80,19 +80,19 @@ class Finisher:
         return self._needs_notification(state) and self._has_results(state)
 
     def _needs_notification(self, state: RunState) -> bool:
-        """Has nobody told some of its requests the outcome? What was sent is known here before the log says so."""
+        """Whether some requests have not been notified. This process knows what it sent before the log contains it."""
         attempt, answered = self._answered.get(state.run_id, (0, set()))
         if not state.needs_finishing or attempt != state.attempt:
             return state.needs_finishing
-        if state.finished_at_ms is None:  # its end was sent, and is folded next: then whoever joined meanwhile is answered
+        if state.finished_at_ms is None:  # its end was sent and is folded next; requests that joined meanwhile are answered then
             return False
         return any(request.request_id not in answered for request in state.requests)
 
     def _has_results(self, state: RunState) -> bool:
-        """Are all results there, where they are needed?
+        """Whether all results that a completed run needs are stored.
 
-        Of what a record changed, a coordinator that lost its brokers may have stored the state and not the result, or the results'
-        removal and not the marker. The record is not acknowledged then, and comes again: with it the rest, and a notice.
+        A coordinator that lost its brokers may have stored a state but not the result it counts, or removed results without
+        storing the marker. The record was not acknowledged then: it is redelivered, which stores the rest and calls ``notice``.
         """
         if state.outcome is not Outcome.COMPLETED or state.finished_at_ms is not None:
             return True
@@ -112,14 +112,14 @@ class Finisher:
         try:
             async with self._slots:
                 assignment.check()
-                current = self.runs.active.get(state.run_id)  # it may have changed while this waited for room, or be finished
+                current = self.runs.active.get(state.run_id)  # it may have changed or finished while this waited for a slot
                 if current is None or not self._is_due(current):
                     return
                 state = current
                 started = time.monotonic()
                 finished = await self._announce(state, assignment)
                 await self.publisher.append_to_run_log(assignment, state.run_id, finished.to_bytes())
-            if state.run_id in self.runs.active:  # else its end is folded already, and nobody would forget this again
+            if state.run_id in self.runs.active:  # otherwise its end is folded already, and nothing would remove this entry
                 attempt, answered = self._answered.get(state.run_id, (0, set()))
                 before = answered if attempt == state.attempt else set()
                 self._answered[state.run_id] = (state.attempt, before.union(finished.answered))
@@ -156,7 +156,7 @@ class Finisher:
         return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=outcome, reason=reason, answered=answered)
 
     async def _complete(self, state: RunState, assignment: Assignment) -> None:
-        """The event follows the rows, and the rows follow the object as it was read back."""
+        """Store the object and read it back, then write the rows, then publish the event."""
         spans = [self.runs.get_span(state.run_id, state.attempt, span) for span in range(state.spans)]
         run, data, make_event = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
         stored = await self.store_breaker.call(assignment, lambda: publish_run(self.store, self.keys, run, data))
@@ -166,7 +166,7 @@ class Finisher:
         await self.publisher.publish_outcome(assignment, make_event(stored))
 
     async def _fail(self, state: RunState, assignment: Assignment, reason: str) -> None:
-        """The row comes last: it lets the next attempt begin, whose records replace this state."""
+        """Notify, then write the row last: it allows the next attempt, whose records replace this state."""
         cancelled = Cancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason)
         await self.publisher.notify_workers(assignment, cancelled)
         letter = _letter(state)
@@ -177,7 +177,7 @@ class Finisher:
         await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
 
     async def _identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
-        """From its log; of a run that was given up before it was started, from its job."""
+        """The run's identity from its log, or from its job if the run was cancelled before it started."""
         started = state.started
         if started is None:
             return await self.late.identity(state, assignment)
@@ -185,7 +185,7 @@ class Finisher:
 
 
 class _CompletedEvent:
-    """The completed event of a run, once it is known where it is stored."""
+    """Makes the completed event of a run once its storage location is known."""
 
     def __init__(self, state: RunState, run: FinishedRun) -> None:
         track = find_captions(run.probabilities)
@@ -198,7 +198,7 @@ class _CompletedEvent:
 
 
 def _build(state: RunState, spans: list[bytes]) -> tuple[FinishedRun, bytes, _CompletedEvent]:
-    """In a thread: the run, the bytes of its database, and its event."""
+    """Build the run, the bytes of its database, and its event. Runs in a thread."""
     run = assemble(state, spans)
     make_event = _CompletedEvent(state, run)
     return run, build_run_db(run, make_event.track), make_event

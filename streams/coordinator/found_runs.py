@@ -1,4 +1,4 @@
-"""Looks for a finished run that answers a request: its row, and behind it the object itself."""
+"""Finds a finished run that answers a request: its row, and the object that the row points to."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -27,9 +27,9 @@ class FoundRuns:
     async def find(
         self, assignment: Assignment, tenant: UUID, video: UUID, version: int, model: str
     ) -> tuple[RunRow | None, InferenceCompleted | None]:
-        """The run row of a video, and what can be told of it.
+        """Return the run row of a video, and the summary of the run.
 
-        The latter is None when the row's object is not there, for then the row does not count.
+        The summary is None if the row's object is missing; the row does not count then.
         """
         row = await self.database_breaker.call(assignment, lambda: self.rows.find_run(tenant, video, version, model))
         if row is None:

@@ -1,4 +1,4 @@
-"""Answers requests that joined a run after its outcome was announced: the log has kept only how it ended."""
+"""Answers requests that joined a run after its outcome was announced, when the log has kept only how it ended."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -23,7 +23,7 @@ class LateAnswers:
     found_runs: FoundRuns
 
     async def answer(self, state: RunState, assignment: Assignment) -> None:
-        """Tell each waiting request the outcome: of a completed run as if it had been found, of a failed one its reason."""
+        """Publish an outcome for each waiting request: a deduplicated result for a completed run, the reason for a failed one."""
         run = await self.identity(state, assignment)
         summary, reason = None, state.reason or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
@@ -42,7 +42,7 @@ class LateAnswers:
             await self.publisher.publish_outcome(assignment, event)
 
     async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
-        """Of a run whose log holds no ``run_started``, any more or at all: its job tells."""
+        """The identity of a run whose state no longer holds, or never held, a ``run_started``. Read from its job."""
         job = await self.database_breaker.call(assignment, lambda: self.rows.find_job(UUID(state.run_id)))
         if job is None:
             raise AssertionError(f"run {state.run_id} has an outcome and no job")

@@ -1,6 +1,6 @@
-"""Keeps ``pairs_done`` of running jobs up to date: at most one write a run in an interval, and best effort.
+"""Updates ``pairs_done`` of running jobs: best effort, at most one write for each run and interval.
 
-What falls into an outage of the database is left out: a finished run is written with all of its pairs.
+Updates during a database outage are skipped. A finished run is written with all of its pairs anyway.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Progress:
         self._pending = asyncio.Event()
 
     def note(self, state: RunState) -> None:
-        """Remember how far a run is; only the latest state of each is written. Finished runs are the finisher's."""
+        """Remember the latest state of a run, to be written next. Finished runs are left to the finisher."""
         if state.started is None or state.started_working_at is None or state.outcome is not None:
             self._latest.pop(state.run_id, None)
         else:
@@ -31,7 +31,7 @@ class Progress:
             self._pending.set()
 
     async def run(self) -> None:
-        """Write, then rest for the interval; ends by being cancelled."""
+        """Write the latest states, then sleep for the interval. Runs until cancelled."""
         while True:
             await self._pending.wait()
             self._pending.clear()

@@ -1,4 +1,4 @@
-"""Looks up what admission needs to know of a request: a finished run that answers it, or the pins of a new one."""
+"""Looks up what admission needs about a request: a finished run that answers it, or the pins of a new run."""
 
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class RunLookup:
-    """Asks the registry, the model catalogue and the object store. Nothing is written."""
+    """Reads the run rows, the model catalogue and the object store. Writes nothing."""
 
     settings: AdmissionSettings
     store: ObjectStore
@@ -30,7 +30,7 @@ class RunLookup:
     store_breaker: CircuitBreaker
 
     async def look_up(self, candidate: Candidate) -> Candidate:
-        """Add the finished run, or the pins of a new run, or the rejection that the look-up leads to."""
+        """Add the finished run, the pins of a new run, or the rejection that the lookup leads to."""
         video = candidate.video
         if candidate.request.rejection is not None or video is None:
             return candidate
@@ -45,7 +45,7 @@ class RunLookup:
             return candidate.rejected(error)
 
     async def find_run(self, candidate: Candidate) -> Candidate:
-        """Add the finished run that answers the request. A run whose object is gone does not count."""
+        """Add the finished run that answers the request. A run whose object is missing does not count."""
         request = candidate.request
         assert request.cropped_frames_version is not None
         assert request.model_version is not None
@@ -63,7 +63,7 @@ class RunLookup:
         return replace(candidate, request=replace(request, found_run=found_run, gone_run_id=None))
 
     async def pin(self, candidate: Candidate) -> PinnedRun:
-        """Resolve everything that decides the result of a new run.
+        """Resolve everything that determines the result of a new run.
 
         Raises:
             UnknownModelError, MissingObjectError, CorruptInputError, RefusedObjectError: the request is invalid.

@@ -1,4 +1,4 @@
-"""Starts a run that admission has promised: ``run_started``, then its spans. Every step may be repeated."""
+"""Starts an admitted run: ``run_started``, then its spans. Every step may be repeated."""
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from streams.runtime.run_once import RunOnce
 log = get_logger(__name__)
 
 RUNS_REMEMBERED = 10_000
-"""Runs that this process has started. An event that is delivered several times does not send their spans several times."""
+"""How many started runs this process remembers, so that a redelivered request does not send their spans again."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class RunStarter:
     started: RunOnce = field(default_factory=lambda: RunOnce(RUNS_REMEMBERED))
 
     async def start(self, candidate: Candidate) -> None:
-        """Start the promised attempt. An attempt that has ended already is left alone."""
+        """Start the admitted attempt. An attempt that has already ended is left alone."""
         assert candidate.answer is not None
         run_id, attempt = UUID(candidate.answer.run_id), candidate.answer.attempt
         assert attempt is not None
@@ -46,13 +46,13 @@ class RunStarter:
             if job is None or _has_ended(job, attempt):
                 return
             running = job.status == "running"
-            if candidate.pinned is None or candidate.pinned.pins.run_id != run_id:  # the default model may have changed since
+            if candidate.pinned is None or candidate.pinned.pins.run_id != run_id:  # the default model may have changed since the decision
                 request = replace(candidate.request, run_id=run_id, model_version=job.model_version)
                 candidate = replace(candidate, request=request, pinned=None)
         try:
             pinned = candidate.pinned or await self._pin_again(candidate)
         except INVALIDATES as error:
-            if running:  # the log has begun and decides, by the spans or by the deadline
+            if running:  # the log has begun: its spans or its deadline decide the outcome
                 video_id = str(candidate.request.video_id)
                 log.warning("request.repeated_without_data", run_id=str(run_id), video_id=video_id, attempt=attempt, error=str(error))
             else:
@@ -62,7 +62,7 @@ class RunStarter:
         await self.started.run((run_id, attempt), candidate.assignment, lambda: self._send(candidate, admitted_run))
 
     async def _pin_again(self, candidate: Candidate) -> PinnedRun:
-        """Pin a run that was promised before. Limits that apply now do not matter to it."""
+        """Pin a run that was admitted earlier. Current limits do not apply to it."""
         if candidate.video is None:
             rejection = candidate.request.rejection
             assert rejection is not None
@@ -70,7 +70,7 @@ class RunStarter:
         return await self.lookup.pin(candidate)
 
     async def _send(self, candidate: Candidate, admitted_run: PinnedRun) -> None:
-        """Send ``run_started``, then the spans, each confirmed."""
+        """Send ``run_started`` and then the spans, each with confirmation."""
         pins, run_id, record = admitted_run.pins, admitted_run.pins.run_id, candidate.record
         high = pins.priority is Priority.HIGH
         started = RunStarted(
@@ -88,7 +88,7 @@ class RunStarter:
         if 0 < len(history) <= MAX_HISTORY_BYTES:
             headers[HISTORY_HEADER] = history
         partitions = self.publisher.topics.settings.work_partitions
-        first = run_id.int % partitions  # runs begin at different partitions, so that short ones spread as well
+        first = run_id.int % partitions  # runs start at different partitions, so that short runs spread as well
         await concurrently(
             self.publisher.send_work(
                 candidate.assignment,
@@ -102,12 +102,12 @@ class RunStarter:
         )
 
     async def _cancel(self, candidate: Candidate, run_id: UUID, attempt: int, error: str) -> None:
-        """End a promised run whose data or model disappeared before all of it was sent.
+        """Cancel an admitted run whose data or model disappeared before all of its spans were sent.
 
-        Only the log knows whether the run was started. So the log gets the request, and then the cancellation.
+        Only the log knows whether the run was started, so the request and the cancellation are both appended to it.
         """
         now = datetime.fromtimestamp(candidate.record.timestamp_ms / 1000, UTC)
-        reason = f"went away before the run was started: {error}"
+        reason = f"input disappeared before the run was started: {error}"
         for record in (
             RunJoined(run_id=run_id, attempt=attempt, request=candidate.ref),
             RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=now),

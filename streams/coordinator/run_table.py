@@ -1,7 +1,7 @@
 """The runs of the assigned partitions: a Faust table whose changelog is confirmed before a record is acknowledged.
 
-Two kinds of keys: ``run_id`` holds the state (small, JSON), ``run_id/attempt/span`` one span's result (20 KB of float32
-behind a header). One value that grew with its run would be written whole again for every span.
+There are two kinds of keys. ``run_id`` holds the state (small JSON), and ``run_id/attempt/span`` holds one span's result (20 KB
+of float32 after a header). A single value for the whole run would be rewritten for every span.
 """
 
 import time
@@ -20,8 +20,8 @@ log = get_logger(__name__)
 class Runs:
     """Typed access to the table.
 
-    Written only by the agent that handles the log, while a record of the run's partition is at hand. ``active`` holds the
-    state of every run of the assigned partitions that is more than a marker.
+    Only the agent that handles the log writes to it, while it handles a record of the run's partition. ``active`` holds the
+    state of every run of the assigned partitions that is not a marker.
     """
 
     def __init__(self, app: ExtentsApp, topics: Topics) -> None:
@@ -66,13 +66,13 @@ class Runs:
         self._table.pop(_span_key(run_id, attempt, span), None)
 
     def markers(self, partition: int) -> list[RunState]:
-        """Finished runs of a partition that are still remembered."""
+        """Markers of a partition: finished runs that are still remembered."""
         keys = [key for key in self._table.data if b"/" not in key and key.decode() not in self.active]
         states = (self.get(key.decode()) for key in keys if self._topics.results_partition(key.decode()) == partition)
         return [state for state in states if state is not None]
 
     def oldest_seconds(self) -> float:
-        """Age of the oldest run that is not announced yet."""
+        """Age of the oldest run whose outcome has not been announced."""
         starts = [state.started_at_ms for state in self.active.values() if state.started_at_ms is not None]
         return max(0.0, time.time() - min(starts) / 1000) if starts else 0.0
 
@@ -80,13 +80,13 @@ class Runs:
         await self._table.confirmed()
 
     async def _after_recovery(self) -> None:
-        """Forget runs of partitions that are ours no longer, and find those that are.
+        """Drop the runs of lost partitions and load those of the assigned ones.
 
-        The memory store keeps what this process wrote for partitions it has since lost.
+        The memory store keeps what this process wrote for partitions that it has since lost.
         """
         try:
             self._rebuild_active()
-        except Exception as error:  # Faust drops what is raised here, and would go on with runs that nobody finishes
+        except Exception as error:  # Faust swallows exceptions here and would continue with runs that are never finished
             log.exception("runs.unreadable")
             await self._app.crash(error)
 
@@ -109,5 +109,5 @@ class Runs:
 
 
 def _span_key(run_id: str, attempt: int, span: int) -> bytes:
-    """With the attempt, so that nobody who is late with removing one attempt's results removes those of the next."""
+    """The key includes the attempt, so that late removal of one attempt's results cannot remove those of the next."""
     return f"{run_id}/{attempt}/{span}".encode()

@@ -1,4 +1,4 @@
-"""Follows ``inference.cancelled`` without a group: what nobody waits for any more, and what must be worked on alone."""
+"""Follows ``inference.cancelled`` without a consumer group: which attempts are cancelled, and which spans are quarantined."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 class Cancellations:
-    """The cancelled attempts. Entering it reads the topic whole; then it follows until it is left."""
+    """The cancelled attempts and quarantined spans. Entering reads the whole topic; new records are then followed until exit."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
@@ -29,7 +29,7 @@ class Cancellations:
         self._opened = AsyncExitStack()
 
     async def until_failed(self) -> None:
-        """Ends only with the error that ends the following: who does not know of cancellations any more must not go on."""
+        """Wait until following fails, and raise its error. A worker that no longer learns of cancellations must not continue."""
         assert self._following is not None
         await asyncio.shield(self._following)
 
@@ -38,7 +38,7 @@ class Cancellations:
         return self._attempts.get(work.run_id, 0) >= work.attempt
 
     def is_quarantined(self, work: Work) -> bool:
-        """Whether this span may have ended those who took it before."""
+        """Whether this span may have killed earlier workers."""
         return (work.run_id, work.attempt, work.span) in self._quarantined
 
     async def __aenter__(self) -> Self:
@@ -62,7 +62,7 @@ class Cancellations:
         await self._opened.aclose()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
-        while True:  # aiokafka itself waits for brokers that are away
+        while True:  # aiokafka itself waits for unreachable brokers
             for records in (await consumer.getmany(timeout_ms=60_000)).values():
                 self._note(records)
 

@@ -1,4 +1,4 @@
-"""Weights files on the worker's own disk."""
+"""Caches weights files on the worker's disk."""
 
 import asyncio
 import contextlib
@@ -18,30 +18,30 @@ from storage.model_store import ModelStore
 log = get_logger(__name__)
 
 MODELS_KEPT: Final = 4
-"""Weights files that a worker keeps in its cache; the least recently used go first."""
+"""Weights files kept in the cache; the least recently used are removed first."""
 
 ABANDONED_SECONDS: Final = 3600.0
-"""A file that has been partial for so long is of a process that was killed; writing one takes seconds."""
+"""A partial file of this age was left by a killed process; writing one takes seconds."""
 
 _CACHE_FILE: Final = re.compile(rf"[0-9a-f]{{64}}|(?P<partial>\.[0-9a-f]{{64}}\..*{re.escape(PARTIAL)})")
 
 
 class ModelCache:
-    """Weights files on this machine's disk, by their SHA-256. Several processes may share the folder."""
+    """Weights files on this machine's disk, named by their SHA-256. Several processes may share the folder."""
 
     def __init__(self, stored: ModelStore, folder: Path) -> None:
         self._stored, self._folder = stored, folder.expanduser()
 
     async def weights(self, version: str, sha256: str) -> Path:
-        """A file with these weights; whoever loads it checks the hash once more.
+        """Return a file with these weights, fetching it if necessary. The loader checks the hash again.
 
         Args:
-            sha256: as a work record or a manifest holds it, checked there: it names the file.
+            sha256: validated where the work record or manifest was parsed, since it names the file.
 
         Raises:
-            CheckpointError: the version now stands for other weights.
-            UnknownModelError: there is no such version any more.
-            ConfigurationError: the folder cannot be written: the fault of this machine, not of the model.
+            CheckpointError: the version now has other weights.
+            UnknownModelError: the version no longer exists.
+            ConfigurationError: the folder cannot be written, which is a fault of this machine and not of the model.
         """
         if version == builtin_model_version():
             return builtin_checkpoint_path()
@@ -63,8 +63,8 @@ class ModelCache:
             raise ConfigurationError(f"{error}; EXTENTS_MODEL_CACHE must name a folder that this process may write") from error
         kept: list[tuple[float, Path]] = []
         for file in self._folder.iterdir():
-            match = _CACHE_FILE.fullmatch(file.name)  # the folder may hold anything else
-            with contextlib.suppress(FileNotFoundError):  # another process makes room as well
+            match = _CACHE_FILE.fullmatch(file.name)  # the folder may contain other files
+            with contextlib.suppress(FileNotFoundError):  # another process may remove it first
                 if match and match["partial"]:
                     if time.time() - file.stat().st_mtime > ABANDONED_SECONDS:
                         file.unlink()
@@ -75,12 +75,12 @@ class ModelCache:
 
 
 def _is_intact(path: Path, sha256: str) -> bool:
-    """Whether the file is there and whole, which then counts as used; one that is damaged or cannot be read is fetched again."""
+    """Whether the file exists and is intact. If so, mark it as used. A damaged or unreadable file is fetched again."""
     try:
         with path.open("rb") as file:
             intact = hashlib.file_digest(file, "sha256").hexdigest() == sha256
             if intact:
-                os.utime(file.fileno())  # never by its name: another process may have removed it meanwhile
+                os.utime(file.fileno())  # by descriptor: another process may have removed the name
     except OSError:
         return False
     return intact

@@ -1,4 +1,4 @@
-"""Models that do not load on this worker: each is left alone for a while, and then tried again by one span for all."""
+"""Suspends models that do not load on this worker. After a pause, one span tries to load the model again for all."""
 
 import time
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from core.metrics import MODELS_SUSPENDED
 log = get_logger(__name__)
 
 FIRST_PAUSE_SECONDS: Final = 1.0
-"""Less than a span sent again is set aside, so that its next try is a try here as well, where there is no other worker."""
+"""Shorter than the delay of a resent span, so that its next try also tries the load here if there is no other worker."""
 MAX_PAUSE_SECONDS: Final = 60.0
 
 
 class ModelLoadError(TransientError):
-    """A model does not load on this worker, for now: its object is gone or damaged, or memory is short. Another may load it.
+    """A model currently does not load on this worker: its object is missing or damaged, or memory is short. Another worker may load it.
 
     Attributes:
-        retry_seconds: until it is tried here again.
+        retry_seconds: time until this worker tries again.
     """
 
     def __init__(self, message: str, retry_seconds: float) -> None:
@@ -43,20 +43,20 @@ class _Suspension:
 
 
 class ModelLoadBreaker:
-    """A circuit for each model that has failed to load. Owned by the event loop; whoever loads calls it one at a time."""
+    """A circuit breaker for each model that failed to load. Owned by the event loop; loads do not overlap."""
 
     def __init__(self) -> None:
         self._suspensions: dict[str, _Suspension] = {}
         MODELS_SUSPENDED.set_function(lambda: len(self._suspended()))
 
     def check(self, checkpoint_sha256: str) -> None:
-        """Raises: ModelLoadError: it has failed, and is not to be tried again yet."""
+        """Raises: ModelLoadError: the model failed to load and is still suspended."""
         suspension = self._suspensions.get(checkpoint_sha256)
         if suspension is not None and suspension.retry_seconds > 0:
             raise suspension.to_error()
 
     def failed(self, checkpoint_sha256: str, model_version: str, error: ExtentsError) -> ModelLoadError:
-        """Leave the model alone from now on, longer each time; returns what to raise."""
+        """Suspend the model, for longer each time. Returns the error to raise."""
         previous = self._suspensions.get(checkpoint_sha256)
         pause = min(2 * previous.pause_seconds, MAX_PAUSE_SECONDS) if previous else FIRST_PAUSE_SECONDS
         suspension = _Suspension(model_version, str(error), pause, time.monotonic() + pause)
@@ -65,13 +65,13 @@ class ModelLoadBreaker:
         return suspension.to_error()
 
     def loaded(self, checkpoint_sha256: str) -> None:
-        """It loads, again or for the first time."""
+        """Record that the model has loaded."""
         suspension = self._suspensions.pop(checkpoint_sha256, None)
         if suspension is not None:
             log.info("model.recovered", model_version=suspension.model_version)
 
     def wait_reason(self) -> str | None:
-        """What to say of them in readiness; one that nobody asks for any more is not waited for."""
+        """The reason to report in readiness. A model whose pause is over no longer counts, since no span may need it any more."""
         return (
             "; ".join(f"{suspension.to_error()}; retried in {suspension.retry_seconds:.0f} s" for suspension in self._suspended()) or None
         )

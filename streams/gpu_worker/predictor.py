@@ -1,4 +1,4 @@
-"""The networks of this process, and the one thread that runs them."""
+"""Holds the networks of this process and the single thread that runs them."""
 
 import asyncio
 import time
@@ -33,15 +33,15 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 MODELS_LOADED_AT_ONCE = 3
-"""In the device's memory: the present version, the one before it, and one under trial."""
+"""Models in device memory: the current version, the previous one, and one under test."""
 
 VIDEOS_KEPT = 16
-"""As many as layouts are kept; the production network keeps 1.5 MB of each on the device."""
+"""Same as the number of cached layouts. The production network keeps 1.5 MB of each video on the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A span's result; ``engine`` says how it was computed, as the run's provenance records it."""
+    """A span's result. ``engine`` describes how it was computed and goes into the run's provenance."""
 
     probabilities: Probabilities
     gpu_seconds: float
@@ -50,7 +50,7 @@ class Prediction:
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A network on the device, and what it keeps of the videos whose spans come one after the other."""
+    """A network on the device, and what it caches for each video, since spans of a video arrive in sequence."""
 
     predictor: Predictor
     videos: dict[tuple[UUID, str], Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class LoadedModel:
 
 
 class SpanPredictor:
-    """Loads models and predicts, in a thread of its own: calls never overlap there."""
+    """Loads models and predicts in its own thread, where calls never overlap."""
 
     def __init__(self, settings: WorkerSettings, health: Health, default_precision: Precision, usd_per_hour: float) -> None:
         self._settings, self._health = settings, health
@@ -82,7 +82,7 @@ class SpanPredictor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keep the thread, with the built-in model loaded and warm before the worker joins its group."""
+        """Run the thread, with the built-in model loaded and warmed up before the worker joins its group."""
         try:
             path = builtin_checkpoint_path()
             await self.load(builtin_model_version(), builtin_checkpoint_sha256(), self._default_precision, lambda: _builtin_weights(path))
@@ -93,21 +93,21 @@ class SpanPredictor:
     async def load(
         self, version: str, checkpoint_sha256: str, precision: Precision, weights: Callable[[], Awaitable[Path]]
     ) -> "LoadedModel":
-        """A model, loaded if it is not yet: a step of its own, before a span starts. Several versions live side by side.
+        """Return a model, loading it first if necessary. Several versions can be loaded at the same time.
 
         Args:
-            weights: brings the file, where it is needed.
+            weights: provides the file; called only if the model is not loaded.
 
         Raises:
-            ModelLoadError: it does not load here, whatever the reason, or has not shortly before.
-            ConfigurationError: as ``weights`` raises it.
+            ModelLoadError: the model does not load on this worker, or recently did not.
+            ConfigurationError: raised by ``weights``.
         """
         name = (checkpoint_sha256, precision)
-        if name not in self._models:  # those that are loaded do not wait for one that is being fetched
+        if name not in self._models:  # loaded models do not wait for one that is being fetched
             async with self._loading:
                 if name not in self._models:
                     await self._add(name, version, weights)
-        self._models[name] = self._models.pop(name)  # the least recently used goes first
+        self._models[name] = self._models.pop(name)  # keeps the least recently used first
         return self._models[name]
 
     async def _add(self, name: tuple[str, Precision], version: str, weights: Callable[[], Awaitable[Path]]) -> None:

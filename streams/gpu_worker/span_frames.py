@@ -1,4 +1,4 @@
-"""From a work record to the span's frames: fetch its chunks at once, decode each in a thread, within the room that is left."""
+"""Turns a work record into the span's frames: fetches its chunks concurrently and decodes each in a thread, within the byte limit."""
 
 import asyncio
 import time
@@ -29,16 +29,16 @@ from streams.runtime.health import Health
 T = TypeVar("T")
 
 LAYOUTS_KEPT = 16
-"""Layouts of as many videos are kept, since the spans of one video come one after the other."""
+"""Number of videos whose layouts are cached, since the spans of a video arrive in sequence."""
 
 LAYOUT_BYTES_KEPT = 64_000_000
-"""And no more than these; an image in a layout takes a megabyte or two."""
+"""Limit of the bytes of cached layouts; the image in a layout takes one or two megabytes."""
 
 
 class SpanFrames:
-    """Brings spans into memory. Its calls may overlap.
+    """Loads the frames of spans into memory. Calls may overlap.
 
-    Everything raises TransientError for what the store may still mend, and PermanentError for what it will not.
+    Every method raises TransientError for errors that may go away and PermanentError for those that will not.
     """
 
     def __init__(self, store: ObjectStore, keys: Keys, store_breaker: CircuitBreaker, health: Health, settings: WorkerSettings) -> None:
@@ -48,10 +48,10 @@ class SpanFrames:
         self._layouts: dict[tuple[UUID, str], Layout] = {}
 
     async def layout(self, work: Work, assignment: Assignment) -> Layout:
-        """The video's layout, as it was when the run was admitted.
+        """The video's layout as it was when the run was admitted.
 
         Raises:
-            CorruptInputError: it is another by now, so that spans of one run would not be alike.
+            CorruptInputError: the layout has changed, so the spans of the run would be inconsistent.
         """
         name = (work.video_id, work.layout_sha256)
         if name not in self._layouts:
@@ -67,7 +67,7 @@ class SpanFrames:
         return self._layouts[name]
 
     async def fetch(self, work: Work, slot: Slot, assignment: Assignment) -> dict[Chunk, bytes]:
-        """The bytes of the span's chunks, counted as they come."""
+        """The bytes of the span's chunks, counted in the slot as they arrive."""
         started = time.monotonic()
         chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
         keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
@@ -83,7 +83,7 @@ class SpanFrames:
         return dict(zip(keys, fetched, strict=True))
 
     async def decode(self, work: Work, chunks: dict[Chunk, bytes], slot: Slot, assignment: Assignment) -> Frames:
-        """The span's frames. The first of them tells how much room they take; all else waits until there is so much."""
+        """The span's frames. The first chunk shows how many bytes they take; decoding waits until that much is free."""
         started = time.monotonic()
         assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
         first = assembly.chunks[0]
@@ -94,7 +94,7 @@ class SpanFrames:
         return assembly.frames()
 
     async def _step(self, work: Work, chunk: Chunk, action: Callable[[], T]) -> T:
-        """Do something with a chunk in one of the threads that decode."""
+        """Run an action on a chunk in one of the decoding threads."""
 
         def step() -> T:
             detail = f"{work.run_id}:{work.span} {chunk.name}"
@@ -112,7 +112,7 @@ class SpanFrames:
 
 
 async def _all(*coroutines: Awaitable[None]) -> None:
-    """Wait for all, also when one fails: a thread that decodes cannot be stopped. Raises the first error."""
+    """Wait for all even if one fails, since a decoding thread cannot be stopped. Raises the first error."""
     for result in await asyncio.gather(*coroutines, return_exceptions=True):
         if isinstance(result, BaseException):
             raise result

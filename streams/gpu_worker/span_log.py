@@ -1,4 +1,4 @@
-"""What the log of a run is told about a span while a worker has it in hand."""
+"""Records in the run's log what a worker does with a span."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,17 +13,20 @@ from streams.records import Origin, SpanDone, SpanFailed, SpanTaken, Work
 from streams.runtime.assignment import Assignment
 
 RELEASE_SECONDS = 5.0
-"""A started span that a rebalance interrupts is noted as handed back, if that takes no longer."""
+"""Time for recording the release of a started span when a rebalance interrupts it."""
 RESULT_SECONDS = 60.0
-"""So long may a computed result still be sent when a rebalance has begun: the join waits for it."""
+"""Time for sending a computed result after a rebalance has begun; the rebalance waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkDelivery:
-    """A work record as it was read: how often it was delivered before, and where it was first.
+    """A work record as received, with what its headers say about earlier deliveries.
 
     Attributes:
-        avoid: partitions of the workers on which its model did not load.
+        tries: how often it was resent.
+        not_before: the time until which it is delayed, in seconds since the epoch.
+        origin: where it was first read.
+        avoid: partitions of workers on which its model did not load.
     """
 
     record: ReceivedRecord
@@ -35,7 +38,7 @@ class WorkDelivery:
 
     @classmethod
     def of(cls, record: ReceivedRecord, priority: Priority) -> "WorkDelivery":
-        """Raises: PoisonError: headers that cannot be read."""
+        """Raises: PoisonError: the headers cannot be parsed."""
         headers = record.headers
         try:
             origin = parse_origin(headers["origin"]) if "origin" in headers else record.origin
@@ -47,10 +50,10 @@ class WorkDelivery:
 
 @dataclass(slots=True)
 class SpanLog:
-    """One span in one worker's hands, for as long as the assignment lasts.
+    """One span held by one worker while the assignment lasts.
 
     Attributes:
-        taken: a take is in the log, or on its way there, and neither a result nor a hand-back has followed it.
+        taken: a take has been sent to the log, with neither a result nor a release after it.
     """
 
     publisher: Publisher
@@ -61,20 +64,20 @@ class SpanLog:
     taken: bool = False
 
     async def take(self) -> None:
-        """Note that it is taken, confirmed, unless that is in the log already."""
+        """Record that the span is taken, with confirmation, unless that has been recorded."""
         if self.taken:
             return
-        self.assignment.check()  # a load that outlives its assignment takes nothing
+        self.assignment.check()  # a load that outlives its assignment must not take the span
         self.taken = True
         await self._log(SpanTaken(**self._span_fields(), **self._read_fields(), taken_at=datetime.now(UTC)))
 
     async def release(self, error: str) -> None:
-        """Have its take counted no more: it has not ended this worker."""
+        """Record that the take no longer counts, since the span did not kill this worker."""
         self.taken = False
         await self._log(SpanFailed(**self._span_fields(), failed_at=datetime.now(UTC), final=False, error=error), RELEASE_SECONDS)
 
     async def fail(self, error: str) -> None:
-        """Fail the run. Its dead letter is sent by whoever finishes it: one, however many of its spans fail."""
+        """Fail the run. The finisher sends one dead letter for it, however many of its spans fail."""
         await self._log(SpanFailed(**self._span_fields(), **self._read_fields(), failed_at=datetime.now(UTC), final=True, error=error))
 
     async def done(self, result: SpanDone) -> None:

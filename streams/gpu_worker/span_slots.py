@@ -1,4 +1,4 @@
-"""How many spans a worker holds, in number and bytes, and who goes first: low priority waits while high waits."""
+"""Limits the spans that a worker holds, by number and bytes. Low priority waits while high priority waits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +11,9 @@ from streams.runtime.assignment import Assignment
 
 
 class SpanSlots:
-    """Slots for spans, and the device's turn. Wakes on events; every wait ends with the assignment.
+    """Slots for spans, and exclusive use of the device. Every wait ends when the assignment is revoked.
 
-    Of several slots low priority leaves one free, so that a high-priority span can be fetched while low ones are held.
+    Low priority leaves one of several slots free, so that a high-priority span can be fetched while low-priority ones are held.
     """
 
     def __init__(self, spans: int, size_bytes: int) -> None:
@@ -35,13 +35,13 @@ class SpanSlots:
 
     @asynccontextmanager
     async def slot(self, priority: Priority, assignment: Assignment, *, alone: bool = False) -> AsyncIterator["Slot"]:
-        """Wait for a slot, and hold it.
+        """Wait for a slot and hold it.
 
         Args:
-            alone: for a span beside which nothing else may be held.
+            alone: hold no other span at the same time.
 
         Raises:
-            AssignmentRevoked: the assignment ended before there was one.
+            AssignmentRevoked: the assignment ended before a slot was free.
         """
         high = priority is Priority.HIGH
 
@@ -64,15 +64,15 @@ class SpanSlots:
             self._held[priority] -= 1
             self._held_bytes -= slot.fetched_bytes + slot.frame_bytes
             self._with_frames -= slot.frame_bytes > 0
-            self._alone = False  # it was, or nobody could have come in beside this one
+            self._alone = False  # if it was set, this was the only slot held
             await self._notify()
 
     @asynccontextmanager
     async def device(self, priority: Priority, assignment: Assignment) -> AsyncIterator[None]:
-        """Wait for the device, high priority first, and hold it.
+        """Wait for the device and hold it. High priority goes first.
 
         Raises:
-            AssignmentRevoked: the assignment ended before it was free.
+            AssignmentRevoked: the assignment ended before the device was free.
         """
         high = priority is Priority.HIGH
 
@@ -91,16 +91,16 @@ class SpanSlots:
             await self._notify()
 
     def count_fetched(self, slot: "Slot", size_bytes: int) -> None:
-        """Count bytes that have been fetched. Nobody waits for room with them: that would be for spans which wait likewise."""
+        """Count fetched bytes without waiting. Waiting here could deadlock, with spans waiting for each other."""
         slot.fetched_bytes += size_bytes
         self._held_bytes += size_bytes
 
     async def reserve_frames(self, slot: "Slot", size_bytes: int, assignment: Assignment) -> None:
-        """Wait until the frames fit, high priority first, else in the order of asking; one span is let in however large it is."""
+        """Wait until the frames fit: high priority first, then in order of arrival. A single span is admitted however large it is."""
 
         def may_enter() -> bool:
             fits = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
-            return fits and self._waiting_for_frames[0] is slot  # or small spans would keep a large one out for ever
+            return fits and self._waiting_for_frames[0] is slot  # in order, or small spans would starve a large one
 
         def claim() -> None:
             slot.frame_bytes = size_bytes
@@ -123,12 +123,12 @@ class SpanSlots:
             return False
         if alone:
             return not held
-        # Whoever must be alone would otherwise wait for ever.
+        # Otherwise a span that must run alone could wait forever.
         reserved = self._waiting_alone[Priority.HIGH] or (not high and self._waiting_alone[Priority.LOW])
         return not reserved and held < self._limit[priority]
 
     async def _when(self, assignment: Assignment, condition: Callable[[], bool], claim: Callable[[], None]) -> None:
-        """Wait for a condition, and claim what it promises before anybody else can."""
+        """Wait for a condition and claim what it guards atomically."""
 
         async def claimed() -> None:
             async with self._changed:
@@ -144,7 +144,7 @@ class SpanSlots:
 
 
 class Slot:
-    """One span's slot in a worker, and the bytes it holds there."""
+    """One span's slot in a worker, and the bytes that it holds."""
 
     def __init__(self, slots: SpanSlots, priority: Priority) -> None:
         self._slots = slots

@@ -13,11 +13,11 @@ from streams.kafka.connection import client_options
 
 @asynccontextmanager
 async def brokers(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Log in to the brokers.
+    """Connect to the brokers.
 
     Raises:
-        TransientError: they cannot be reached, or fail while this is entered. aiokafka tells why in its log alone, and
-            of a refused login no more than of a wrong address.
+        TransientError: the brokers are unreachable or fail while this is entered. aiokafka gives the cause only in its log, and
+            does not distinguish a refused login from a wrong address.
     """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:
@@ -32,10 +32,10 @@ async def brokers(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def require_topics(kafka: KafkaSettings, names: Sequence[str]) -> None:
-    """See that topics exist: a client that uses one that does not waits for it without a word.
+    """Check that topics exist. A client that uses a missing topic would wait for it silently.
 
     Raises:
-        TransientError: the brokers cannot be reached.
+        TransientError: the brokers are unreachable.
         ConfigurationError: a topic is missing.
     """
     async with brokers(kafka) as admin:

@@ -1,4 +1,4 @@
-"""For those who ask: publish a request, and follow it to its outcome. Used by the command line, the demo and the tests."""
+"""Client side: publishes a request and follows it to its outcome. Used by the commands, the demo and the tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +19,7 @@ from streams.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A request as it lies in its topic."""
+    """A published request and its position."""
 
     request_id: UUID
     topic: str
@@ -33,8 +33,8 @@ class ReceivedOutcome:
 
     Attributes:
         name: ``inference.completed``, ``inference.rejected`` or ``inference.failed``.
-        body: its value, decoded.
-        headers: as sent, ``ce_id`` among them.
+        body: the decoded value.
+        headers: as sent, including ``ce_id``.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ReceivedOutcome:
 
 
 async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, traceparent: str | None = None) -> Published:
-    """Send one ``video.encoded`` record, confirmed; low priority goes to its own topic."""
+    """Send one ``video.encoded`` record with confirmation. Low priority has its own topic."""
     topic = topics.encoded_low if video.priority is Priority.LOW else topics.encoded
     headers = [("traceparent", traceparent.encode())] if traceparent else []
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
@@ -58,20 +58,20 @@ async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, tra
 
 
 class OutcomeReader:
-    """Reads the outcome topics from the moment it is entered on, without a group."""
+    """Reads the outcome topics without a consumer group, from the moment it is entered or from their beginning."""
 
     NAMES = ("inference.completed", "inference.rejected", "inference.failed")
 
     def __init__(self, kafka: KafkaSettings, topics: Topics, *, from_beginning: bool = False) -> None:
         self._names = {topics.name(name): name for name in self.NAMES}
         self._from_beginning = from_beginning
-        reset = "earliest" if from_beginning else "latest"  # a reset still under way must not undo the seek
+        reset = "earliest" if from_beginning else "latest"  # a pending reset must not undo the seek
         self._consumer = AIOKafkaConsumer(*self._names, **client_options(kafka), enable_auto_commit=False, auto_offset_reset=reset)
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
         await (self._consumer.seek_to_beginning() if self._from_beginning else self._consumer.seek_to_end())
-        # A seek is carried out with the next fetch; asking for the positions carries it out now, before anything is published.
+        # A seek takes effect with the next fetch. Reading the positions applies it now, before anything is published.
         await asyncio.gather(*(self._consumer.position(tp) for tp in self._consumer.assignment()))
         return self
 
@@ -83,14 +83,14 @@ class OutcomeReader:
             yield self._outcome(record)
 
     async def wait_for(self, request: UUID) -> ReceivedOutcome:
-        """The first outcome that answers this request."""
+        """Wait for the first outcome that answers this request."""
         async for outcome in self:
             if outcome.answers(request):
                 return outcome
-        raise AssertionError("the consumer ended by itself")
+        raise AssertionError("the consumer ended unexpectedly")
 
     async def read_all(self) -> list[ReceivedOutcome]:
-        """Every outcome up to the present end of the topics."""
+        """Every outcome up to the current end of the topics."""
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         outcomes: list[ReceivedOutcome] = []
         while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):

@@ -1,4 +1,4 @@
-"""How to log in to the brokers."""
+"""Connection options for aiokafka's clients: addresses, TLS and login."""
 
 import ssl
 from typing import Any

@@ -1,7 +1,7 @@
-"""The dead letters of an installation: reading them, and marking those that have been dealt with.
+"""Reads the dead letters of an installation and marks those that have been handled.
 
-A record of a topic cannot be taken out, so what was done about a dead letter is one more record in the same topic: a mark
-that names the letter's place.
+A record cannot be removed from a topic, so handling a dead letter appends a mark to the same topic: a record that names the
+letter's id.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from streams.topics import Topics
 
 REDRIVEN: Final = "redriven"
 MARK_HEADER: Final = "handled"
-"""Of a mark: ``partition/offset`` of the letter that it is about."""
+"""Header of a mark: the id (``partition/offset``) of its letter."""
 
 
 class DeadLetterReader:
-    """Reads the topic without a group, from its beginning or from a time on."""
+    """Reads the topic without a consumer group, from its beginning or from a point in time."""
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
         self._kafka, self._topics = kafka, topics
 
     async def read(self, selection: Selection) -> list[StoredLetter]:
-        """The letters selected, oldest first, each with what was done about it so far."""
-        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a reset still under way must not undo the seek
+        """The selected letters, oldest first, each with the actions taken on it so far."""
+        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a pending reset must not undo the seek
         async with AIOKafkaConsumer(self._topics.dead_letter, **client_options(self._kafka), **options) as consumer:
             partitions = list(consumer.assignment())
             await self._seek(consumer, partitions, selection.since)
@@ -41,7 +41,7 @@ class DeadLetterReader:
         return [letter for letter in letters if selection.covers(letter, self._topics)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
-        """Note what was done about letters, confirmed."""
+        """Record the action taken on these letters, with confirmation."""
         async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
             for letter in letters:
                 headers = [(MARK_HEADER, letter.id.encode()), ("action", action.encode()), ("note", note.encode())]
@@ -80,7 +80,7 @@ def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLet
 
 
 def _mark(record: ConsumerRecord) -> str:
-    """The letter that a mark is about; empty for a letter, which may have a header of that name from whoever wrote the record."""
+    """The letter id of a mark; empty for a letter, whose original record may have a header of the same name."""
     return "" if _header(record, "origin") else _header(record, MARK_HEADER).decode(errors="replace")
 
 

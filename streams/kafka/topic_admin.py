@@ -1,4 +1,4 @@
-"""Creates the topics, and reads their settings. Workers never declare topics themselves."""
+"""Creates the topics and reads their configuration. Workers never create topics themselves."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ from streams.topics import TopicSpec
 
 
 async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[str]:
-    """Create the topics that are missing and return their names.
+    """Create missing topics and return their names.
 
     Raises:
-        ConfigurationError: a topic exists with another number of partitions, which cannot be changed behind its users' backs.
+        ConfigurationError: a topic exists with another number of partitions, which must not change while it is in use.
     """
     specs = list(specs)
     admin = AIOKafkaAdminClient(**client_options(kafka))
@@ -41,7 +41,8 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
         ]
         if faults:
             raise ConfigurationError(
-                "; ".join(faults) + ". Set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX."
+                "; ".join(faults)
+                + ". Set EXTENTS_*_PARTITIONS to the values they were created with, or choose another EXTENTS_TOPIC_PREFIX."
             )
         return [spec.name for spec in missing]
     finally:
@@ -56,6 +57,6 @@ async def _partition_faults(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) 
 
 
 async def topic_config(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """The settings of one topic, as the broker tells them."""
+    """The configuration of one topic."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}

@@ -1,4 +1,4 @@
-"""The topics as the brokers have them, against what they must be: for ``extents topics check`` and the doctor."""
+"""Compares the topics on the brokers with what Extents needs, for ``extents topics check`` and the doctor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from streams.topics import TopicSpec
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """One topic.
+    """The state of one topic.
 
     Attributes:
-        partitions, replication: None where the topic is not there; ``replication`` is that of its least copied partition.
-        faults: what differs from what Extents needs, each with what was found and what was expected.
+        partitions, replication: None if the topic is missing; ``replication`` is the lowest of its partitions.
+        faults: the differences from what Extents needs, each with actual and expected value.
     """
 
     spec: TopicSpec
@@ -28,7 +28,7 @@ class TopicState:
 
 
 async def read_topic_states(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> list[TopicState]:
-    """Ask the brokers for each topic; in the order of ``specs``."""
+    """Read the state of each topic from the brokers, in the order of ``specs``."""
     specs = list(specs)
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
@@ -53,7 +53,7 @@ def _state(spec: TopicSpec, partitions: Sequence[Mapping[str, Any]], config: Map
     if len(partitions) != spec.partitions:
         faults.append(f"has {len(partitions)} partitions, expected {spec.partitions}")
     if replication < kafka.replication_factor:
-        faults.append(f"has {replication} copies of a partition, expected {kafka.replication_factor} (KAFKA_REPLICATION_FACTOR)")
+        faults.append(f"has {replication} replicas of a partition, expected {kafka.replication_factor} (KAFKA_REPLICATION_FACTOR)")
     expected = {**spec.config, "min.insync.replicas": str(min(kafka.min_insync_replicas, kafka.replication_factor))}
     faults += [f"has {name}={config.get(name)}, expected {value}" for name, value in expected.items() if config.get(name) != value]
     return TopicState(spec, len(partitions), replication, faults)

@@ -1,4 +1,4 @@
-"""What is sent to ``inference.dead-letter``: the original bytes, key and headers, where they came from, and why. Pure."""
+"""Builds the records of ``inference.dead-letter``: the original key, bytes and headers, their origin, and the reason. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class DeadLetter:
 
 
 def dead_letter_of(record: ReceivedRecord, reason: str, error: str) -> DeadLetter:
-    """The dead letter of a record that this process has just read; see ``dead_letter``."""
+    """The dead letter of a record that this process has just read. See ``dead_letter``."""
     return dead_letter(record.key, record.value, record.headers, record.origin, reason, error, tries=0)
 
 
@@ -32,14 +32,14 @@ def dead_letter(
     tries: int,
     run_id: str | None = None,
 ) -> DeadLetter:
-    """A record set aside for good.
+    """Build the dead letter of a record that is given up permanently.
 
     Args:
-        headers: the record's own, kept as they are.
-        origin: where it was first read, before any try again.
-        reason: a bounded word, for metrics and for choosing (``undecodable``, ``span_failed``, ...).
-        error: what happened, for people; cut at 1 KB.
-        tries: how often it was sent to the end of its topic before.
+        headers: the record's own headers, kept unchanged.
+        origin: where the record was first read, before any resend.
+        reason: one of a few words, for metrics and for selection (``undecodable``, ``span_failed``, ...).
+        error: what happened, for people; truncated to 1 KB.
+        tries: how often the record was resent.
     """
     added = {
         "origin": origin_header(origin),
@@ -57,10 +57,10 @@ def origin_header(origin: Origin) -> bytes:
 
 
 def parse_origin(text: bytes) -> Origin:
-    """The inverse of ``origin_header``.
+    """Parse what ``origin_header`` wrote.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not an origin.
     """
     try:
         topic, partition, offset = text.decode().rsplit("/", 2)

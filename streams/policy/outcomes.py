@@ -1,4 +1,4 @@
-"""The events that tell how a request ended, with CloudEvents headers. Pure: times come from the records."""
+"""Builds the outcome events with their CloudEvents headers. Pure: times come from the records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from streams.records import InferenceCompleted, InferenceFailed, InferenceReject
 SOURCE: Final = "/extents/coordinator"
 
 MAX_KEY_BYTES: Final = 1024
-"""A key may be as large as a record: an event that carries all of one could not be sent."""
+"""A key may be as large as a record, and an event that carried such a key could not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeEvent:
-    """An event ready to be sent: the same outcome makes the same bytes, key and ``ce_id``, whoever makes it."""
+    """An event ready to send. The same outcome always gives the same bytes, key and ``ce_id``."""
 
     name: str
     key: bytes
@@ -55,7 +55,7 @@ def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts
 
 
 def deduplicated(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
-    """The answer to a request whose run exists already: no GPU was used for it."""
+    """The answer to a request whose run exists already, so that no GPU was used."""
     body = template.model_copy(update={"deduplicated": True, "requests": [request]})
     event_id = request_event_id(request.request_id, Outcome.COMPLETED)
     return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
@@ -64,7 +64,7 @@ def deduplicated(template: InferenceCompleted, request: RequestRef, timestamp_ms
 def found_summary(
     row: RunRow, attempt: int, label_counts: Mapping[str, int], caption_count: int, gpu_seconds: float, cost_usd: float
 ) -> InferenceCompleted:
-    """What can be told of a run that finished earlier, from its row and its database."""
+    """The summary of a run that finished earlier, from its row and its database."""
     return InferenceCompleted(
         run_id=row.run_id,
         attempt=attempt,
@@ -89,7 +89,7 @@ def found_summary(
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """Whose failure it is."""
+    """The run that an ``inference.failed`` event is about."""
 
     run_id: UUID
     tenant_id: UUID
@@ -99,10 +99,10 @@ class RunIdentity:
 
 
 def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
-    """The failure or cancellation of a run, told to all that wait for it.
+    """The failure or cancellation of a run, addressed to all waiting requests.
 
     Raises:
-        ValueError: it was told before; who joined since is answered by ``failed_late``.
+        ValueError: the outcome was announced before; requests that joined since then are answered by ``failed_late``.
     """
     if state.finished_at_ms is not None:
         raise ValueError(f"the end of run {state.run_id} has been announced")
@@ -134,7 +134,7 @@ def _failed(
 
 
 def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
-    """A rejection; one whose record held no ids is named by where it was read, and keeps its key as far as an event has room for it."""
+    """A rejection. Without ids its event id is derived from the record's position, and its key is the received key, truncated."""
     source = UUID(int=0) if body.request_id is None else body.request_id
     source_name = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
     key = (received_key or b"")[:MAX_KEY_BYTES] if body.video_id is None else str(body.video_id).encode()

@@ -1,4 +1,4 @@
-"""Spans that may have ended their workers. They are worked on alone from then on, so that no neighbour is blamed for it."""
+"""Quarantine: a span that may have killed its workers is processed alone, so that it does not count against other spans."""
 
 from typing import Final, Literal
 
@@ -7,11 +7,11 @@ from streams.policy.run_log import MAX_SPAN_TAKES, RunState
 from streams.records import Cancelled, Count, LogRecord, RunKey, SpanTaken, decode
 
 QUARANTINE_TAKES: Final = MAX_SPAN_TAKES // 2
-"""Of the takes that a span is granted the first half may be in company, the rest are alone: by then workers know of it."""
+"""After half of the allowed takes a span runs alone. The margin gives the workers time to learn of the quarantine."""
 
 
 class QuarantineNotice(RunKey):
-    """Also in ``inference.cancelled``: a span that was taken several times without a result. Nothing else is in its worker's hands."""
+    """Also in ``inference.cancelled``: a span was taken several times without a result, so workers must process it alone."""
 
     kind: Literal["span_suspected"]
     span: Count
@@ -21,7 +21,7 @@ def decode_notice(value: bytes | None) -> Cancelled | QuarantineNotice:
     """Parse one record of ``inference.cancelled``.
 
     Raises:
-        PoisonError: it is neither.
+        PoisonError: the record is neither a quarantine notice nor a cancellation.
     """
     try:
         return decode(QuarantineNotice, value)
@@ -30,7 +30,7 @@ def decode_notice(value: bytes | None) -> Cancelled | QuarantineNotice:
 
 
 def quarantine_notice(state: RunState, record: LogRecord) -> QuarantineNotice | None:
-    """What to tell all workers after this record, which has just been folded into the state."""
+    """The notice to send to all workers after this record was folded into the state; None if no notice is due."""
     if not isinstance(record, SpanTaken) or state.outcome is not None or state.takes.get(record.span, 0) < QUARANTINE_TAKES:
         return None
     return QuarantineNotice(kind="span_suspected", run_id=record.run_id, attempt=record.attempt, span=record.span)

@@ -1,4 +1,4 @@
-"""What it takes to have dead letters handled again: a plan first, which can be shown, then the records to send. Pure."""
+"""Plans how to redrive dead letters: the records to send, which can be shown first. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from streams.records import VideoEncoded, Work, decode
 from streams.topics import Topics
 
 HISTORY_HEADER: Final = "redriven_from"
-"""The places of the dead letters that a record was made from, oldest first, with spaces between them. A run's goes with its work."""
+"""Ids of the dead letters that a record was made from, oldest first, separated by spaces. Passed on with a run's work."""
 
 MAX_HISTORY_LETTERS: Final = 500
 MAX_HISTORY_BYTES: Final = 16 * 1024
 
 _ADDED_HEADERS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
-"""Headers that were added when the record was set aside, or tried again: they tell of its past, not of what it is."""
+"""Headers added when a record was dead-lettered or resent. They describe its history and are removed on redrive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record to send, in the place of one or more dead letters.
+    """One record to send, in place of one or more dead letters.
 
     Attributes:
         does: for people, what comes of it.
@@ -39,7 +39,7 @@ class Step:
 
 
 def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
-    """A step for each run whose work records are among the letters, however many they are, and one for every other letter."""
+    """One step for each run with work records among the letters, and one for every other letter."""
     by_run: dict[UUID, list[StoredLetter]] = {}
     steps: list[Step] = []
     for letter in letters:
@@ -52,16 +52,16 @@ def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
 
 
 def _resend_step(letter: StoredLetter) -> Step:
-    """The same bytes to the topic that they were first read from."""
+    """Send the same bytes to the topic that they were first read from."""
     headers = {name: value for name, value in letter.headers.items() if name not in _ADDED_HEADERS}
     return Step(f"send the record to {letter.topic} again", (letter,), letter.topic, letter.key, letter.value, headers | _history([letter]))
 
 
 def _request_step(letters: list[StoredLetter], topics: Topics) -> Step:
-    """A request for the run of these work records.
+    """Request the run of these work records again.
 
-    Its name follows from run, last attempt and how often the letters were redriven: until they are marked as such, asking twice is asking
-    once; after that it is asking anew, since the request before may have been rejected.
+    The request id is derived from the run, its last attempt and the number of previous redrives. Redriving twice before the letters
+    are marked as redriven is therefore one request; later it is a new one, since the previous request may have been rejected.
     """
     work = max((decode(Work, letter.value) for letter in letters), key=lambda work: work.attempt)
     forced = work.run_id != run_id(work.tenant_id, work.video_id, work.cropped_frames_version, work.model_version)
@@ -93,5 +93,5 @@ def _work(letter: StoredLetter, topics: Topics) -> Work | None:
 
 def _history(letters: list[StoredLetter]) -> dict[str, bytes]:
     earlier = [letter_id for letter in letters for letter_id in letter.header(HISTORY_HEADER).split()]
-    letter_ids = dict.fromkeys([*earlier, *(letter.id for letter in letters)])  # the letters of a run may have some in common
+    letter_ids = dict.fromkeys([*earlier, *(letter.id for letter in letters)])  # the letters of a run may share some history
     return {HISTORY_HEADER: " ".join(list(letter_ids)[-MAX_HISTORY_LETTERS:]).encode()}

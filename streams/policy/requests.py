@@ -1,4 +1,4 @@
-"""Reads a request from its record, and applies the limits that need nothing else. The first check that fails rejects."""
+"""Reads a request from its record and applies the limits that need only the record. The first failed check rejects it."""
 
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -17,14 +17,14 @@ from streams.records import Id, RequestRef, VideoEncoded, decode
 
 @dataclass(frozen=True, slots=True)
 class UnidentifiedRequest:
-    """A record without usable ids, so no row can be written about it."""
+    """A record without usable ids, so no row can be written for it."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class IdentifiedRequest:
-    """A request with ids. ``video`` is None when its other fields are unusable, and ``request.rejection`` says why."""
+    """A request with ids. ``video`` is None if other fields are unusable; ``request.rejection`` then gives the reason."""
 
     request: AdmissionRequest
     video: VideoEncoded | None
@@ -49,7 +49,7 @@ def read_request(
     """Read one request and apply the limits that need only the record.
 
     Args:
-        low: the record was read from the topic of low-priority requests.
+        low: whether the record comes from the low-priority topic.
     """
     try:
         video = decode(VideoEncoded, record.value)
@@ -83,7 +83,7 @@ def read_request(
 
 
 def estimated_cost_usd(frame_count: int, settings: AdmissionSettings) -> float:
-    """Pairs over expected pairs a second, at the price of a GPU hour."""
+    """The number of pairs, divided by the expected pairs per second, at the price of a GPU hour."""
     return max(0, frame_count - 1) / settings.expected_pairs_per_second / 3600 * settings.gpu_usd_per_hour
 
 
@@ -105,8 +105,8 @@ def _check_limits(frame_count: int, cost_usd: float, settings: AdmissionSettings
 
 
 def _unusable(record: ReceivedRecord, ids: _Ids, message: str, *, low: bool) -> IdentifiedRequest:
-    """A record with ids and wrong fields: the fields that can be shown are kept."""
-    fields = from_json(record.value or b"{}")  # the parser that found its ids: others refuse some of what it takes, such as NaN
+    """The request of a record with valid ids and wrong fields. Usable fields are kept."""
+    fields = from_json(record.value or b"{}")  # the parser that read the ids; others refuse input that it accepts, such as NaN
 
     def integer(name: str) -> int | None:
         value = fields.get(name)
@@ -117,7 +117,7 @@ def _unusable(record: ReceivedRecord, ids: _Ids, message: str, *, low: bool) -> 
         return value[:200] if isinstance(value, str) and value else None
 
     event_id, version = text("event_id"), integer("cropped_frames_version")
-    # All of an event_id, though only its beginning is shown: what differs beyond is another event.
+    # The whole event_id, although only its beginning is kept: events may differ after it.
     source = fields["event_id"] if event_id else f"{record.topic}/{record.partition}/{record.offset}"
     identity = request_id(ids.tenant_id, ids.video_id, version or 0, source)
     request = AdmissionRequest(

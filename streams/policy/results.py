@@ -1,4 +1,4 @@
-"""From the records of a run to the finished run: pure functions, so that whoever finishes it builds the same."""
+"""Assembles the finished run from the records of its log. Pure, so that every coordinator builds the same run."""
 
 import base64
 import binascii
@@ -18,15 +18,15 @@ from streams.records import SpanDone
 
 
 def encode_probabilities(probabilities: npt.NDArray[np.float32]) -> str:
-    """base64 of little-endian float32, (pairs, 2, 5): 27 KB for a span, where JSON numbers would be 100."""
+    """Encode (pairs, 2, 5) as base64 of little-endian float32: 27 KB for a span, where JSON numbers would take 100 KB."""
     return base64.b64encode(probabilities.astype("<f4").tobytes()).decode()
 
 
 def pack_span(record: SpanDone) -> bytes:
-    """One span's result as the table keeps it: a line of JSON about it, then the raw float32.
+    """Pack one span's result as the table stores it: a line of JSON metadata, then the raw float32.
 
     Raises:
-        PoisonError: the probabilities are not those of the span's pairs: another count, or values outside 0..1.
+        PoisonError: the probabilities do not fit the span: wrong count, or values outside 0..1.
     """
     try:
         raw = base64.b64decode(record.probabilities, validate=True)
@@ -52,7 +52,7 @@ def pack_span(record: SpanDone) -> bytes:
 
 
 def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
-    """The finished run of a state whose spans are all done; ``spans`` as ``pack_span`` made them, in their order."""
+    """Build the finished run of a state whose spans are all done. ``spans`` are the results of ``pack_span`` in span order."""
     started = state.started
     if started is None or state.started_working_at is None or len(spans) != state.spans:
         raise ValueError(f"run {state.run_id} is not complete: {len(spans)} of {state.spans} spans")

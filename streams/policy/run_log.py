@@ -1,8 +1,8 @@
-"""The state of a run is a fold over its records in ``inference.results``: a pure function of one partition's order.
+"""Folds the records of ``inference.results`` into the state of each run: a pure function of the order in one partition.
 
-The outcome is the first of: the last missing span done, a span failed for good, the deadline, a cancellation. Nothing
-here reads a clock; times come from the records. Folding a record again (Kafka delivers at least once) changes nothing,
-because the state holds the offset up to which it is folded.
+The outcome is whichever comes first: the last missing span is done, a span fails permanently, the deadline passes, or the run
+is cancelled. Nothing here reads a clock; times come from the records. Kafka delivers at least once, but folding a record again
+changes nothing, because the state holds the offset up to which it is folded.
 """
 
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ from streams.records import (
 )
 
 MAX_SPAN_TAKES: Final = 10
-"""A span taken so often without a result, hand-backs deducted, kills its workers: the run fails."""
+"""A span taken more often than this without a result (not counting released takes) kills its workers, and the run fails."""
 
 
 class Disposition(StrEnum):
-    """What became of a record; the label of a metric."""
+    """How a record was handled. A label of a metric."""
 
     COUNTED = "counted"
     REPEATED = "repeated"
@@ -43,10 +43,10 @@ class Disposition(StrEnum):
 
 
 class RunState(Record):
-    """What is known of a run after the records up to ``offset``.
+    """The state of a run after the records up to ``offset``.
 
-    ``started`` is None while only a ``run_joined`` has been seen, and again once the run is finished: then what is left
-    is a marker (run, attempt, outcome, whom it answered) for requests and results that come late.
+    ``started`` is None while only a ``run_joined`` has been seen, and again once the run is finished. What remains then is a
+    marker (run, attempt, outcome, answered requests) for late requests and results.
     """
 
     run_id: str
@@ -55,9 +55,9 @@ class RunState(Record):
     started: RunStarted | None = None
     started_at_ms: int | None = None
     requests: list[RequestRef] = Field(default_factory=list)
-    """Requests that no announced outcome has answered yet."""
-    notified_count: int = Field(default=0, validation_alias=AliasChoices("notified_count", "told"))  # older states say told
-    """Number of leading requests that will have been notified of the outcome before the next attempt can begin."""
+    """Requests that have not been answered by an announced outcome."""
+    notified_count: int = Field(default=0, validation_alias=AliasChoices("notified_count", "told"))  # states stored by older versions
+    """Number of leading requests that are notified of the outcome before the next attempt can start."""
     answered: list[str] = Field(default_factory=list)
     takes: dict[int, int] = Field(default_factory=dict)
     first_taken_ms: int | None = None
@@ -76,17 +76,17 @@ class RunState(Record):
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What all that is logged of this run can be found by."""
+        """The fields that identify the run in log lines."""
         return {"run_id": self.run_id, "attempt": self.attempt, "video_id": str(self.started.video_id) if self.started else None}
 
     @property
     def needs_finishing(self) -> bool:
-        """The outcome stands and has yet to be announced, to all or to those who joined since."""
+        """Whether the outcome is decided but has not been announced to all requests."""
         return self.outcome is not None and (self.finished_at_ms is None or bool(self.requests))
 
     @property
     def is_marker(self) -> bool:
-        """Finished, and nothing left to do."""
+        """Whether the run is finished and nothing is left to do."""
         return self.finished_at_ms is not None and not self.requests
 
     @property
@@ -98,7 +98,7 @@ class RunState(Record):
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """The state after a record; ``stored`` is the span whose probabilities now count, ``dropped`` those that no longer do."""
+    """The state after a record. ``stored`` is the span whose probabilities now count; ``dropped`` are those that no longer count."""
 
     state: RunState | None
     disposition: Disposition
@@ -107,13 +107,12 @@ class Folded:
 
 
 def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: int) -> Folded:
-    """The state of a run after one more record of its log.
+    """Fold one record into the state of its run.
 
     Args:
-        state: the state after the records before, None for an unknown run.
-        record: the record.
-        offset: its offset in its partition.
-        timestamp_ms: the time that Kafka keeps with it, in milliseconds since the epoch.
+        state: the state before the record; None for an unknown run.
+        offset: the record's offset in its partition.
+        timestamp_ms: the record's Kafka timestamp, in milliseconds since the epoch.
     """
     if state is not None and offset <= state.offset:
         return Folded(state, Disposition.REPEATED)
@@ -148,7 +147,7 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
 
 
 def deadline_ms(state: RunState) -> int | None:
-    """When the run's time is over, or None while the clock does not run: before the first span is taken, and after the outcome."""
+    """The run's deadline; None before the first span is taken and after the outcome, when no clock runs."""
     if state.started is None or state.first_taken_ms is None or state.outcome is not None:
         return None
     return state.first_taken_ms + 1000 * state.started.deadline_seconds
@@ -171,7 +170,7 @@ def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_
 
 
 def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
-    """Its admission was repeated under other pins (another precision, a layout replaced): all its spans are sent again with these."""
+    """Admission was repeated with other pins (another precision, a replaced layout): all spans are sent again with the new pins."""
     update = {
         "offset": offset,
         "started": record,
@@ -184,9 +183,9 @@ def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
 
 
 def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
-    """An attempt of which nothing is known yet, with the requests that the one before leaves to it.
+    """The state of a new attempt, with the requests inherited from the previous one.
 
-    They joined when its outcome stood already, and nobody may have told them.
+    They joined after its outcome was decided and may not have been notified.
     """
     attempt_state = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
     if state is None:
@@ -199,7 +198,7 @@ def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunStat
 
 def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
     if state is None or record.attempt > state.attempt:
-        # Its run_started is still on the way, from another coordinator.
+        # Its run_started is still in transit from another coordinator.
         waiting = _new_attempt(state, record, offset)
         waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request)})
         return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
@@ -218,7 +217,7 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
         update |= {"first_taken_ms": timestamp_ms, "started_working_at": record.taken_at.isoformat()}
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
-        reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it ends its worker, last {record.worker}"
+        reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it kills its worker, last {record.worker}"
         state = _with_outcome(
             state.model_copy(update={"failure": _failure_after_takes(record, reason)}), Outcome.FAILED, reason, timestamp_ms
         )
@@ -226,7 +225,7 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
 
 
 def _failure_after_takes(record: SpanTaken, reason: str) -> SpanFailed:
-    """What the worker would have said that took the span once too often."""
+    """The failure that stands in for the worker that took the span once too often."""
     read = {name: getattr(record, name) for name in ReadWork.model_fields}
     return SpanFailed(**read, span=record.span, worker=record.worker, failed_at=record.taken_at, final=True, error=reason)
 
@@ -257,7 +256,7 @@ def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
             state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms
         )
     else:
-        # Its own take alone: those of others stand, or a span that ends its workers would begin anew with each rebalance.
+        # Only this worker's take is removed. Otherwise a span that kills its workers would start over at each rebalance.
         remaining = max(0, state.takes.get(record.span, 0) - 1)
         state = state.model_copy(update={"takes": {**state.takes, record.span: remaining}})
     return Folded(state, Disposition.COUNTED)
@@ -278,7 +277,7 @@ def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded
         offset=state.offset,
         requests=waiting,
         answered=sorted({*state.answered, *answered}),
-        outcome=record.outcome,  # a result that could not be stored is announced as a failure
+        outcome=record.outcome,  # the result may have failed to be stored, which is announced as a failure
         outcome_at_ms=state.outcome_at_ms,
         reason=record.reason,
         finished_at_ms=state.finished_at_ms or timestamp_ms,
@@ -287,12 +286,12 @@ def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded
 
 
 def _with_outcome(state: RunState, outcome: Outcome, reason: str | None, timestamp_ms: int) -> RunState:
-    # A failure's row, which lets the next attempt begin, follows its announcement.
+    # The row that allows the next attempt is written after the announcement.
     update = {"outcome": outcome, "reason": reason, "outcome_at_ms": timestamp_ms, "notified_count": len(state.requests)}
     return state.model_copy(update=update)
 
 
 def _add_request(state: RunState, request: RequestRef) -> list[RequestRef]:
-    """Those who wait, and one more, unless it waits or has been answered already."""
+    """The waiting requests and this one, unless it is waiting or answered already."""
     known_ids = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
     return state.requests if str(request.request_id) in known_ids else [*state.requests, request]

@@ -1,4 +1,4 @@
-"""Dead letters as they lie in their topic, and how to select some of them."""
+"""Dead letters as stored in their topic, and how to select some of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from streams.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter as it lies in its topic.
+    """A dead letter as stored in its topic.
 
     Attributes:
-        id: ``partition/offset``, by which commands name it.
+        id: ``partition/offset``, which identifies it in commands.
         origin: ``topic/partition/offset`` where the record was first read.
-        handled: what was done about it last (``redriven``, ``discarded``), None while nothing was.
+        handled: the latest action on it (``redriven``, ``discarded``); None if there was none.
         redriven: how often it was redriven.
     """
 
@@ -52,12 +52,12 @@ class StoredLetter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which letters are meant; what is None does not matter.
+    """Selects dead letters. A criterion that is None matches all.
 
     Attributes:
-        topic: name of the topic the record came from, without the prefix.
-        ids: these alone.
-        handled: also those that have been dealt with.
+        topic: name of the topic that the record came from, without the prefix.
+        ids: select only these, if any are given.
+        handled: select handled letters as well.
     """
 
     topic: str | None = None

@@ -1,4 +1,4 @@
-"""The Faust app as Extents runs it: settings that survived trials, and hooks for rebalances and lost acknowledgements."""
+"""The Faust app as Extents runs it: tested settings, and hooks for rebalances and lost acknowledgements."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -16,16 +16,16 @@ from streams.topics import MAX_RECORD_BYTES, Topics
 
 POLL_RECORDS = 8
 TEN_YEARS = 10 * 365 * 86_400.0
-"""With full queues Faust stops polling; past the poll interval the client would leave its group and never come back.
-Our own watchdog looks after hangs."""
+"""Poll interval. Faust stops polling while its queues are full, and past this interval the client would leave its group for good.
+Our own watchdog detects hangs."""
 
 
 class AcknowledgedEvent(faust.Event):
     """An event that only its agent acknowledges.
 
-    Where Faust 0.15.3 runs without its compiled streams, a record that is taken off a queue while a rebalance is under way
-    is skipped *and acknowledged*, so that its offset may be committed though nobody has seen it. Such a record was never tracked.
-    It came with faust-streaming/faust#223.
+    Without its compiled streams, Faust 0.15.3 skips *and acknowledges* a record that is taken off a queue during a rebalance, so
+    its offset may be committed although no agent has seen it. Such a record was never tracked. Introduced by
+    faust-streaming/faust#223.
     """
 
     def ack(self) -> bool:
@@ -33,7 +33,7 @@ class AcknowledgedEvent(faust.Event):
 
 
 class ExtentsApp(faust.App):
-    """A Faust app whose assignment can be waited for; ``assignment`` is the present one."""
+    """A Faust app with explicit assignments. ``assignment`` is the current one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -43,11 +43,11 @@ class ExtentsApp(faust.App):
         self._resources: list[AbstractAsyncContextManager[Any]] = []
 
     def manage_resource(self, *resources: AbstractAsyncContextManager[Any]) -> None:
-        """Open these when the app starts, before any record is read, and close them when it has stopped."""
+        """Open these when the app starts, before any record is read, and close them after it has stopped."""
         self._resources.extend(resources)
 
     def run_in_background(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run this beside the agents, from the first recovery until the app stops. If it raises, the process ends."""
+        """Run this alongside the agents, from the first recovery until the app stops. If it raises, the process ends."""
         self._background_tasks.append(main)
 
     async def on_started_init_extra_tasks(self) -> None:
@@ -75,7 +75,7 @@ class ExtentsApp(faust.App):
         return self._current_assignment
 
     def partitions_of(self, topic: str) -> frozenset[int]:
-        """Those of a topic that are assigned to this worker."""
+        """The partitions of a topic that are assigned to this worker."""
         return frozenset(tp.partition for tp in self.consumer.assignment() if tp.topic == topic)
 
     async def end_offset(self, topic: str, partition: int) -> int:
@@ -84,10 +84,10 @@ class ExtentsApp(faust.App):
         return int((await self.consumer.highwaters(tp))[tp])
 
     def assignment_of(self, event: EventT[bytes]) -> Assignment:
-        """The assignment in which a record was read.
+        """The assignment under which a record was read.
 
         Raises:
-            AssignmentRevoked: it is over.
+            AssignmentRevoked: that assignment has ended.
         """
         assignment = self.assignment
         if event.message.generation_id != assignment.generation:
@@ -96,31 +96,31 @@ class ExtentsApp(faust.App):
         return assignment
 
     def on_rebalance_start(self) -> None:
-        self._ended_generation = self.consumer_generation_id  # also for who asks for its assignment for the first time now
+        self._ended_generation = self.consumer_generation_id  # also for code that reads its assignment for the first time now
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)
         super().on_rebalance_start()
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._ended_generation = None  # a group that is made anew counts from 1 again
+        self._ended_generation = None  # a recreated group counts from 1 again
         if self._current_assignment is not None and self._current_assignment.revoked:
             self._current_assignment = None
         await super()._on_partitions_assigned(assigned, generation_id)
 
     async def _stop_consumer(self) -> None:
-        # Faust waits here for records in flight: those that only wait let go first.
+        # Faust waits here for records in flight, so those that only wait are released first.
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)
         await super()._stop_consumer()
 
     def _on_rebalance_when_stopped(self) -> None:
-        """Nothing. Faust closes the client here, with which what is finished last has yet to be acknowledged, and waits for that."""
+        """Do nothing. Faust would close the client here, although the last finished records have yet to be acknowledged with it."""
 
     def _create_directories(self) -> None:
-        """Make none: tables are kept in memory, and nothing else of Faust's lies on disk."""
+        """Create none: tables are kept in memory, and Faust stores nothing else on disk."""
 
     def raw_topic(self, name: str) -> TopicT:
-        """A topic of bytes. Typed topics drop and acknowledge what they cannot decode."""
+        """A topic of raw bytes. Typed topics drop and acknowledge records that they cannot decode."""
         return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw", allow_empty=True)
 
 
@@ -128,8 +128,8 @@ def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int
     """Build the app of one role.
 
     Args:
-        partitions: how many partitions one worker may be assigned at most; one full queue blocks every topic, so the
-            queues must hold all that the fetcher may have read for them.
+        partitions: the most partitions that one worker may be assigned. A full queue blocks every topic, so the queues must
+            hold everything that the fetcher may have read for these partitions.
     """
     return ExtentsApp(
         topics.group(role),

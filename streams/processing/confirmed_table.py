@@ -15,26 +15,26 @@ log = get_logger(__name__)
 
 
 class ConfirmedTable(faust.Table[bytes, bytes]):
-    """A table that can wait until the brokers have every change made so far.
+    """A table that can wait until the brokers have confirmed every change.
 
-    Plain Faust sends changes without waiting, so that offsets can be committed before the changes they stand for are stored.
+    Plain Faust does not wait for changes to be sent, so offsets can be committed before their changes are stored.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._unconfirmed: dict[bytes, FutureMessage] = {}
         self.outdated: set[bytes] = set()
-        """Keys whose last record in the changelog may be an older state than ours: compaction would leave that one alone."""
+        """Keys whose last changelog record may be older than our state. Compaction would keep the older one."""
 
     def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
-        # A partition keeps its order, so a key's last change confirms those before it.
+        # Order within a partition is kept, so a key's last change confirms the earlier ones.
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
         return future
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """As Faust's, but a state never goes back to an older one of its run.
+        """Apply changes as Faust does, but never replace a state of a run by an older one.
 
-        A process that is superseded may send a change when it wakes, after all that its successor has written.
+        A superseded process may send a change when it resumes, after everything that its successor has written.
         """
         for event in batch:
             key, value = cast(bytes, event.key), cast(bytes | None, event.value)
@@ -45,28 +45,28 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
                 self.outdated.add(key)
 
     def rewrite_outdated(self, partition_of: Callable[[bytes], int]) -> None:
-        """Put what is current behind what is outdated."""
+        """Send the current values of outdated keys to the changelog again."""
         for key in self.outdated & self.data.keys():
             self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")
         self.outdated.clear()
 
     def forget(self, lost: Callable[[bytes], bool]) -> None:
-        """Drop the keys of partitions that are another's now, without a word to their changelog.
+        """Drop the keys of lost partitions without writing to their changelog.
 
-        They are removed from the store itself, for the table would write tombstones over what the new owner writes; and
-        what failed of them is not sent again.
+        The keys are removed from the underlying store, because the table would send tombstones that delete the new owner's values.
+        Failed changes of these keys are not sent again.
         """
         for keys in (cast(dict[bytes, Any], cast(Any, self.data).data), self._unconfirmed):
             for key in list(filter(lost, keys)):
                 del keys[key]
 
     async def confirmed(self) -> None:
-        """Wait until the changes made so far are with the brokers."""
+        """Wait until the brokers have confirmed all changes made so far."""
         for key, future in list(self._unconfirmed.items()):
             await self._confirm(key, future)
 
     async def _confirm(self, key: bytes, future: FutureMessage) -> None:
-        """Wait for one change, or a later one of its key; what failed is sent again, as often as it takes."""
+        """Wait for one change or a later change of the same key. Failed changes are resent until they succeed."""
         while True:
             try:
                 await asyncio.shield(future)
@@ -87,7 +87,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
 
 
 def _is_older(state: bytes | None, stored: bytes | None) -> bool:
-    """Whether a state is folded to an earlier record than the one that is stored."""
+    """Whether a state has a lower offset than the stored one."""
     if state is None or stored is None:
         return False
     return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])

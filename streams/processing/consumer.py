@@ -1,4 +1,4 @@
-"""The consumer of a Faust app, so mended that no record is lost, and no process ended, when partitions are taken over."""
+"""The Faust consumer, changed so that reassigning partitions neither loses a record nor ends the process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -16,24 +16,24 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 FETCH_SECONDS = 0.25
-"""The longest that a call for records waits for some, and so what a seek may have to wait for it; in Faust 1 s."""
+"""The longest wait of a fetch, and therefore of a seek for a fetch in progress. Faust uses 1 s."""
 
 PAUSE_SECONDS = 1.0
-"""Between two times of asking brokers that do not answer; each of them takes a request's limit already."""
+"""Pause before a failed request to the brokers is retried; each request has its own timeout as well."""
 
 
 class SeekSafeConsumer(driver.Consumer):
-    """Fetches and delivers nothing from before a seek until the resumption that follows it.
+    """Fetches and delivers no records from before a seek until the flow is resumed after it.
 
-    Faust 0.15.3 resumes the partitions, seeks one after the other, and then empties all queues as it resumes the flow.
-    What was fetched in the meantime is thrown away, and would be read again only after the next rebalance; so is what a call
-    that began before the rebalance brings after the seek. Of a changelog it would never be read again: its recovery would
-    wait for it for good. Reported as faust-streaming/faust#596.
+    Faust 0.15.3 resumes the partitions, seeks one after the other, and then empties all queues when it resumes the flow. Records
+    fetched in between are lost until the next rebalance, and so are records of a fetch that began before the rebalance and returns
+    after the seek. Records of a changelog would be lost for good, and recovery would wait for them without end. Reported as
+    faust-streaming/faust#596.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._idle = asyncio.Event()  # no call for records is in flight, and none of what one brought is being delivered
+        self._idle = asyncio.Event()  # set while no fetch is in flight and no fetched record is being delivered
         self._idle.set()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's
@@ -47,12 +47,12 @@ class SeekSafeConsumer(driver.Consumer):
             self._idle.set()
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
-        """As Faust's; but what comes while the flow is stopped is nothing, where Faust would seek at a moment of its own."""
+        """Fetch as Faust does, but return nothing while the flow is stopped, where Faust would seek on its own."""
         records: tuple[Any, Any] = await super()._wait_next_records(timeout)
         return records if self.flow_active else (None, None)
 
     async def _stop_fetching(self) -> None:
-        self.stop_flow()  # whoever seeks resumes it afterwards
+        self.stop_flow()  # resumed by the caller after the seek
         await self._idle.wait()
 
     async def perform_seek(self) -> None:
@@ -60,7 +60,7 @@ class SeekSafeConsumer(driver.Consumer):
         await super().perform_seek()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """As Faust's; a partition without a committed offset is sought to its beginning, where aiokafka leaves it as it stands."""
+        """Seek as Faust does. A partition without a committed offset is also sought to its beginning, which aiokafka does not do."""
         committed: Mapping[TP, int] = await _retried(super().seek_to_committed)
         changelogs = self.app.tables.changelog_topics
         uncommitted = [
@@ -84,11 +84,11 @@ class SeekSafeConsumer(driver.Consumer):
         await _retried(lambda: seek(partitions))
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust looks for stalled partitions only to log them, and crashes where the brokers have yet to tell a position."""
+        """Do nothing. Faust only logs stalled partitions here, and crashes if a position is not known yet."""
 
 
 async def _retried(request: Callable[[], Awaitable[T]]) -> T:
-    """Ask the brokers until they answer; in Faust an answer that does not come in time would end the process.
+    """Retry a request until the brokers answer. In Faust, a timeout here would end the process.
 
     Raises:
         IllegalStateError: the partitions are no longer assigned.

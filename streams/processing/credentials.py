@@ -8,7 +8,7 @@ from streams.kafka.connection import login, ssl_context
 
 
 def faust_credentials(kafka: KafkaSettings) -> CredentialsT | None:
-    """The settings' credentials. Faust takes SASL without an SSL context for plaintext."""
+    """Build Faust's credentials from the settings. Faust treats SASL without an SSL context as plaintext."""
     context = ssl_context(kafka)
     if kafka.security_protocol.startswith("SASL"):
         username, password = login(kafka)

@@ -1,4 +1,4 @@
-"""Whether this worker has its place in its group. Waiting for one is no fault; being without for long, while the brokers answer, is."""
+"""Watches the membership in the consumer group. Waiting is not a fault; being outside for long while the brokers answer is."""
 
 import asyncio
 from typing import Final, Self
@@ -9,13 +9,13 @@ from streams.kafka.brokers import brokers
 from streams.processing.app import ExtentsApp
 
 REBALANCES: Final = 10
-"""So many rebalances, each as long as it may be, can follow each other while many workers come and go."""
+"""This many rebalances of maximum length may follow each other while many workers join and leave."""
 
 LOOK_EVERY_SECONDS: Final = 15.0
 
 
 class GroupWatch:
-    """Looks from time to time while it is entered."""
+    """Checks the membership regularly while entered."""
 
     def __init__(self, app: ExtentsApp, kafka: KafkaSettings) -> None:
         self._app, self._kafka = app, kafka
@@ -38,21 +38,21 @@ class GroupWatch:
 
     def fault(self) -> str | None:
         if self._watching is not None and self._watching.done():
-            return f"it is not watched any more: {self._watching}"
+            return f"the group watch has stopped: {self._watching}"
         if self._coordination_ended():
-            return "the task that keeps it has ended"
+            return "the coordination task has ended"
         if self._seconds_outside <= self._limit_seconds:
             return None
         seconds = f"{self._seconds_outside:.0f} s while the brokers answered"
         return f"{self.wait_reason()}, for {seconds}; the limit is {self._limit_seconds:.0f} s"
 
     async def check(self, seconds: float) -> None:
-        """Count the seconds since the last look, unless the group is held, or the brokers are away: then begin anew."""
+        """Add the seconds since the last check. Reset the count if this worker is a member or the brokers are unreachable."""
         outside = self.wait_reason() is not None and await self._brokers_answer()
         self._seconds_outside = self._seconds_outside + seconds if outside else 0.0
 
     def _coordination_ended(self) -> bool:
-        """Whether aiokafka has given up: it says so in its log alone, and Faust never looks."""
+        """Whether aiokafka's coordination task has ended. aiokafka only logs that, and Faust does not check."""
         if self._app.consumer_generation_id < 1:
             return False
         thread = getattr(self._app.consumer, "_thread", None)

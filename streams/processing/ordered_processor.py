@@ -1,7 +1,7 @@
-"""Many records in flight, acknowledged in the order in which they were read, partition by partition.
+"""Processes many records concurrently and acknowledges them in the order in which they were read, for each partition.
 
-Faust commits past work in flight when acknowledgements come out of order (its issue #606), so an agent hands its
-records to a processor: each is handled in a task of its own, and acknowledged when it and all before it in its partition are done.
+Faust commits past unfinished records when acknowledgements arrive out of order (its issue #606). An agent therefore passes its
+records to a processor, which handles each in its own task and acknowledges it once it and all earlier records are done.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 log = get_logger(__name__)
 
 Handler = Callable[[ReceivedRecord, Assignment], Awaitable[None]]
-"""Called in the order of the records; the awaitable that it returns runs beside the others."""
+"""Called in the order of the records. The returned awaitables run concurrently."""
 
 
 class _State(Enum):
@@ -39,14 +39,14 @@ class _Item:
     read_at: float
     state: _State = _State.WORKING
     abandoned: bool = False
-    """A record before it was let go: it is not to be acknowledged, and comes again."""
+    """An earlier record was released, so this one must not be acknowledged. It is redelivered."""
 
 
 class OrderedProcessor:
     """The records of one stream in flight.
 
-    A handler returns when what the record caused is durable, raises ``AssignmentRevoked`` to let the record go (it comes
-    again), and must not raise anything else: that ends the process, with the offset held.
+    A handler returns once the effects of its record are durable. It raises ``AssignmentRevoked`` to release the record, which is
+    then redelivered. Any other exception ends the process without committing the offset.
     """
 
     def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int) -> None:
@@ -65,11 +65,11 @@ class OrderedProcessor:
 
     @property
     def drained(self) -> bool:
-        """Nothing in flight, and nothing read ahead."""
+        """Whether no record is in flight or queued."""
         return self.in_flight == 0 and self._queue_empty()
 
     async def handled_to(self, partition: int) -> int:
-        """The offset up to which the records of a partition have been handled; -1 while that is unknown."""
+        """The offset up to which the records of a partition have been handled; -1 if it is unknown."""
         tp = TP(self._topic, partition)
         items = self._partitions.get(tp)
         if items:
@@ -132,8 +132,8 @@ class OrderedProcessor:
             if item.state is _State.DONE:
                 await stream.ack(item.event)
                 continue
-            # What was read after a record that is let go comes again with it, done or not: none of it may be acknowledged.
-            # What is worked on is waited for all the same, since it ends by itself, or finishes what it would be a pity to lose.
+            # Records after a released record are redelivered with it, done or not, so none of them may be acknowledged.
+            # Those still in progress are awaited: they end soon, or finish work worth keeping.
             for later in (item, *items):
                 later.abandoned = True
                 if later.state is not _State.WORKING:
@@ -146,7 +146,7 @@ class OrderedProcessor:
 
 
 def received_record(message: Message) -> ReceivedRecord:
-    """A Faust message as plain values. The last header counts where a name is repeated; one without a value is empty."""
+    """Convert a Faust message to plain values. The last value of a repeated header counts; a header without a value is empty."""
     headers = message.headers or {}
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return ReceivedRecord(

@@ -1,4 +1,4 @@
-"""Sending with confirmation: a send is over when the brokers have the record, however long they are away."""
+"""Sends records with confirmation, retrying however long the brokers are unreachable."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ MAX_PAUSE_SECONDS = 15.0
 
 
 class Producer:
-    """Confirmed sends through the app's own producer."""
+    """Sends through the app's own producer and waits for confirmation."""
 
     def __init__(self, app: ExtentsApp) -> None:
         self._app = app
@@ -42,14 +42,14 @@ class Producer:
         headers: Mapping[str, bytes] | None = None,
         grace_seconds: float = 0.0,
     ) -> None:
-        """Send a record and wait until the brokers have it. Passing errors are tried again without limit.
+        """Send a record and wait until the brokers have confirmed it. Transient errors are retried without limit.
 
         Args:
-            grace_seconds: how long it may still take once the assignment has ended; for what would be lost work otherwise.
+            grace_seconds: how much longer the send may take once the assignment is revoked, to save finished work.
 
         Raises:
-            AssignmentRevoked: a rebalance or a stop began before it was confirmed; it may have been sent.
-            PoisonError: no broker will ever take it, since it is too large.
+            AssignmentRevoked: a rebalance or a shutdown began before the record was confirmed; it may have been sent.
+            PoisonError: the record is too large for its topic.
         """
         sending = asyncio.create_task(self._send(topic, key, value, partition, headers))
         try:

@@ -1,4 +1,4 @@
-"""Faust's recovery of tables and positions after a rebalance, so mended that brokers that are away delay it and do not end it."""
+"""Faust's recovery of tables and positions after a rebalance, changed so that unreachable brokers delay it but do not end it."""
 
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
@@ -7,15 +7,15 @@ from mode.utils.times import Seconds
 
 
 class UnboundedRecovery(Recovery):
-    """Waits for the brokers as long as it takes: what it waits for asks them again by itself."""
+    """Waits for the brokers without a limit. The awaited requests are retried by the consumer."""
 
     async def _wait(self, coro: WaitArgT, timeout: Seconds | None = None) -> None:  # noqa: ASYNC109 - Faust's
-        """Faust 0.15.3 takes a limit that has passed for its own end: the worker would stay in its group, and do nothing for good."""
+        """Wait without a timeout. Faust 0.15.3 ends the recovery on a timeout, and the worker then stays in its group doing nothing."""
         await super()._wait(coro)
 
 
 class UnboundedTableManager(TableManager):
-    """Faust's own table manager, with this recovery."""
+    """Faust's table manager with the unbounded recovery."""
 
     @property
     def recovery(self) -> Recovery:

@@ -1,4 +1,4 @@
-"""Faust's transport, with the consumer and the producer that are mended."""
+"""Faust's transport with our consumer and producer."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from streams.processing.consumer import SeekSafeConsumer
 
 
 class RetryingProducerBuffer(ProducerBuffer):
-    """Sends what tables have changed. A send that the brokers do not take in time fails, and whoever waits for it sends again.
+    """Sends the changes of tables. A send that times out fails its future, and the code that waits for it sends again.
 
-    In Faust 0.15.3 it would end the process: aiokafka takes a record only when it has room for it, and with brokers that are
-    silent for a request's limit there is none. Reported as robinhood/faust#729.
+    In Faust 0.15.3 such a timeout ends the process: aiokafka accepts a record only when its buffer has space, and the buffer fills
+    up while the brokers do not respond. Reported as robinhood/faust#729.
     """
 
     async def _send_pending(self, fut: FutureMessage) -> None:
@@ -25,7 +25,7 @@ class RetryingProducerBuffer(ProducerBuffer):
             if not isinstance(error.__cause__, KafkaError):
                 raise
             fut.set_exception(error.__cause__)
-            fut.exception()  # a later change of the same key may be waited for in its place
+            fut.exception()  # mark as retrieved: a later change of the key may be awaited instead
 
 
 class RetryingProducer(driver.Producer):

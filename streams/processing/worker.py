@@ -1,4 +1,4 @@
-"""Runs an app as a process of its own: signals, and a shutdown that ends."""
+"""Runs an app as a process: handles signals and bounds the shutdown."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from streams.runtime.health import EXIT_HUNG
 log = get_logger(__name__)
 
 STOP_SECONDS: Final = 170.0
-"""So long may the last GPU call and the sending of its result take, within a grace period of three minutes."""
+"""Time for the last GPU call and for sending its result, within a grace period of three minutes."""
 CRASH_SECONDS: Final = 15.0
-"""After a crash nothing has to be finished; what is in flight comes again."""
+"""After a crash nothing has to be finished; records in flight are redelivered."""
 
 
 def run_worker(app: ExtentsApp) -> None:
@@ -26,10 +26,10 @@ def run_worker(app: ExtentsApp) -> None:
 
 
 class _Worker(Worker):
-    """Stops in good order at the first signal, and at once at the second. Records not acknowledged by then are read again.
+    """Stops gracefully at the first signal and immediately at the second. Unacknowledged records are redelivered.
 
-    Shutdown is forced after a timeout: mode 0.7.1 may wait for ever after a crash, since it asks the consumer's thread,
-    which the crash has ended, to commit once more.
+    Shutdown is forced after a timeout: after a crash mode 0.7.1 may wait forever for a last commit by the consumer's thread, which
+    the crash has ended.
     """
 
     async def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The time between two rebalances, in which the assigned partitions belong to this process."""
+"""An assignment: the time between two rebalances in which the assigned partitions belong to this process."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class AssignmentRevoked(Exception):
-    """A rebalance or a stop has begun: what waits must let go, the record comes again to whoever has its partition then."""
+    """A rebalance or a shutdown has begun. Waiting work must stop; its record is redelivered to the partition's next owner."""
 
 
 class Assignment:
-    """The time between two rebalances, in which the assigned partitions are ours."""
+    """The period in which this process owns its assigned partitions. Ends at the next rebalance or at shutdown."""
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
@@ -24,7 +24,7 @@ class Assignment:
         return self._revoked
 
     def revoke(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called from the consumer's own thread, too."""
+        """End the assignment. May be called from any thread; ``loop`` is the one that waits."""
         self._revoked = True
         loop.call_soon_threadsafe(self._revocation.set)
 
@@ -32,10 +32,10 @@ class Assignment:
         await self._revocation.wait()
 
     async def until_revoked(self, awaitable: Awaitable[T]) -> T:
-        """Await something that may wait for long, but no longer than this assignment.
+        """Await something, but no longer than this assignment lasts.
 
         Raises:
-            AssignmentRevoked: it was not done when the assignment ended; it has been cancelled.
+            AssignmentRevoked: the assignment ended first; the awaitable has been cancelled.
         """
         task = asyncio.ensure_future(awaitable)
         revocation = asyncio.ensure_future(self._revocation.wait())
@@ -51,6 +51,6 @@ class Assignment:
                 await asyncio.gather(task, return_exceptions=True)
 
     def check(self) -> None:
-        """Raises: AssignmentRevoked."""
+        """Raises: AssignmentRevoked: the assignment has ended."""
         if self._revoked:
             raise AssignmentRevoked

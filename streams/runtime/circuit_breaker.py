@@ -1,4 +1,4 @@
-"""Trying again what may pass: with backoff and jitter, for as long as the caller's assignment lasts or a limit allows."""
+"""Retries transient errors with backoff and jitter, until the caller's assignment is revoked or a limit is reached."""
 
 import asyncio
 import random
@@ -18,15 +18,15 @@ T = TypeVar("T")
 FIRST_PAUSE_SECONDS: Final = 0.2
 MAX_PAUSE_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 10.0
-"""Between two probes of a dependency that is watched: small beside a deadline."""
+"""Time between two probes of a watched dependency; short compared with a run's deadline."""
 
 
 class CircuitBreaker:
-    """Something outside this process that can be away: a database, a store.
+    """Guards the calls to one external dependency, such as the database or the object store.
 
-    ``probe`` asks it for something that has nothing to do with any record, and so tells whom an error is about: it is asked
-    when a call has failed. Where it answers, the error is about that call, which alone pauses and tries again. Where it does
-    not, the dependency is away: all calls wait, and nothing goes out but one probe after each pause.
+    ``probe`` tells an outage from a bad request. It runs after a call has failed and touches nothing that belongs to a record.
+    If the probe succeeds, the error concerns that call alone, which pauses and is retried. If the probe fails, the breaker
+    opens: all calls wait, and only the probe is sent, once after each pause.
     """
 
     def __init__(self, name: str, probe: Callable[[], Awaitable[None]]) -> None:
@@ -38,16 +38,16 @@ class CircuitBreaker:
         self._pause = FIRST_PAUSE_SECONDS
 
     def wait_reason(self) -> str | None:
-        """What to say of it in readiness."""
+        """The reason to report in readiness; None while the breaker is closed."""
         return f"unreachable, probed again in {max(0.0, self._retry_at - time.monotonic()):.0f} s" if self.is_open else None
 
     @property
     def open_seconds(self) -> float:
-        """How long it has been away in all, as far as this process knows, the present outage included."""
+        """Total time that this process has seen the dependency unreachable, including the current outage."""
         return self._past_open_seconds + (time.monotonic() - self._opened_at if self.is_open else 0.0)
 
     async def watch(self) -> None:
-        """Probe it now and then, so that an outage is noticed when nobody calls it, too; ends by being cancelled."""
+        """Probe regularly, so that an outage is noticed even when nothing calls the dependency. Runs until cancelled."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if self.is_open:
@@ -57,20 +57,20 @@ class CircuitBreaker:
                     await self._probe_once()
 
     async def until_closed(self, assignment: Assignment) -> None:
-        """Wait while it is away.
+        """Wait while the breaker is open.
 
         Raises:
-            AssignmentRevoked: a rebalance or a stop began before it was back.
+            AssignmentRevoked: a rebalance or a shutdown began before the breaker closed.
         """
         if self.is_open:
             await assignment.until_revoked(self._probe_until_closed())
 
     async def call(self, assignment: Assignment, action: Callable[[], Awaitable[T]], limit_seconds: float | None = None) -> T:
-        """Run ``action`` until it does not raise TransientError.
+        """Run ``action`` until it no longer raises TransientError.
 
         Raises:
-            AssignmentRevoked: a rebalance or a stop began while waiting; the last try may have had its effect.
-            TransientError: it failed for ``limit_seconds``, though the dependency itself answered all that time.
+            AssignmentRevoked: a rebalance or a shutdown began while waiting; the last attempt may have taken effect.
+            TransientError: the action failed for ``limit_seconds`` although the dependency was reachable.
         """
         failing_since, pause = None, FIRST_PAUSE_SECONDS
         while True:
@@ -80,9 +80,9 @@ class CircuitBreaker:
             except TransientError as error:
                 RETRIES.labels(self.name).inc()
                 if not await assignment.until_revoked(self._is_reachable()):
-                    failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage counts against no record
+                    failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage does not count against the record
                     continue
-                now = time.monotonic() - self.open_seconds  # stands still while it is away
+                now = time.monotonic() - self.open_seconds  # this clock stops while the breaker is open
                 failing_since = now if failing_since is None else failing_since
                 if limit_seconds is not None and now - failing_since >= limit_seconds:
                     raise
@@ -91,8 +91,8 @@ class CircuitBreaker:
             pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
     async def _is_reachable(self) -> bool:
-        """Whether it answers, now that a call has failed. Calls that fail together share one answer."""
-        if self.is_open:  # others have noticed already, and one of them is asking
+        """Whether the dependency answers after a call has failed. Calls that fail at the same time share one probe."""
+        if self.is_open:  # another call has noticed the outage and is probing
             return False
         failed_at = time.monotonic()
         async with self._probing:
@@ -101,7 +101,7 @@ class CircuitBreaker:
             return not self.is_open
 
     async def _probe_until_closed(self) -> None:
-        """Ask after each pause until it answers: one for all that wait, and another goes on when that one's assignment ends."""
+        """Probe after each pause until the dependency answers. One waiting call probes for all; if it is cancelled, another takes over."""
         async with self._probing:
             while self.is_open:
                 await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
@@ -115,7 +115,7 @@ class CircuitBreaker:
             self._probe_failed(error)
             return
         except PermanentError as error:
-            log.warning("probe.refused", dependency=self.name, error=str(error))  # an answer, if not the one hoped for
+            log.warning("probe.refused", dependency=self.name, error=str(error))  # an error response is still a response
         self._reachable_at = started
         if self.is_open:
             outage = time.monotonic() - self._opened_at
@@ -134,5 +134,5 @@ class CircuitBreaker:
 
 
 def _with_jitter(pause_seconds: float) -> float:
-    """Somewhat longer, so that those who fail together do not try again together."""
+    """A slightly longer pause, so that calls that fail together do not retry together."""
     return pause_seconds * random.uniform(1.0, 1.3)  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""Awaiting several things at once, so that one that fails ends the others and its own error is what is raised."""
+"""Awaits several coroutines at once; the first error cancels the others and is raised as it is."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable
@@ -6,9 +6,9 @@ from typing import Any
 
 
 async def concurrently(coroutines: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """The results, in order. On the first error the others are cancelled and waited for, then it is raised as it is.
+    """Return the results in order. On the first error, cancel the others, wait for them, and raise that error.
 
-    A TaskGroup would wrap it into a group, and errors here are told apart by their class.
+    A TaskGroup would wrap the error in an exception group, but callers distinguish errors by their class.
     """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

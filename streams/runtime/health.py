@@ -1,7 +1,7 @@
-"""Whether this process is alive and ready, told over HTTP beside its metrics.
+"""Reports over HTTP whether this process is alive and ready, next to its metrics.
 
-Alive means that no running step exceeds its own limit and the group is held. Waiting, for a dependency, for priority, for
-a rebalance, is not a fault: it shows in readiness.
+The process is alive while no running step exceeds its limit and the process is a member of its consumer group. Waiting (for a
+dependency, for higher priority, for a rebalance) is not a fault; it shows in readiness.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from core.settings import ProcessSettings, variable
 log = get_logger(__name__)
 
 EXIT_HUNG: Final = 70
-"""EX_SOFTWARE of sysexits.h: a step that cannot be interrupted has hung, only a new process helps."""
+"""EX_SOFTWARE of sysexits.h: a step that cannot be interrupted has hung, and only a new process helps."""
 
 LOOP_LIMIT_SECONDS: Final = 30.0
-"""An event loop that has not turned for so long is blocked."""
+"""An event loop that has not run for this long is blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _Step:
 
 
 class Health:
-    """The steps that are running, and what is waited for. Safe to use from any thread."""
+    """The running steps and the registered faults and waits. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._steps: dict[object, _Step] = {}
@@ -57,8 +57,8 @@ class Health:
         """Mark a step as running.
 
         Args:
-            limit_seconds: longer counts as a fault.
-            fatal: it cannot be interrupted, so a fault ends the process with status 70.
+            limit_seconds: a longer run counts as a fault.
+            fatal: the step cannot be interrupted, so exceeding the limit ends the process with status 70.
         """
         token = object()
         self._steps[token] = _Step(name, detail, time.monotonic(), limit_seconds, fatal)
@@ -68,15 +68,15 @@ class Health:
             del self._steps[token]
 
     def add_fault(self, name: str, check: Callable[[], str | None]) -> None:
-        """Register a condition under which the process is not alive; ``check`` returns what is wrong, or None."""
+        """Register a condition under which the process is not alive; ``check`` returns the reason, or None."""
         self._faults[name] = check
 
     def add_wait(self, name: str, check: Callable[[], str | None]) -> None:
-        """Register something that may have to be waited for; ``check`` returns what for, or None."""
+        """Register something the process may wait for; ``check`` returns the reason, or None."""
         self._waits[name] = check
 
     def note_loop_turn(self) -> None:
-        """The event loop has just run."""
+        """Record that the event loop has just run."""
         self._last_turn = time.monotonic()
 
     def faults(self) -> list[str]:
@@ -98,7 +98,7 @@ class Health:
         return [f"{step.name} {step.detail}" for step in list(self._steps.values())]
 
     def hung(self) -> str | None:
-        """A step over its limit that only the end of the process can end."""
+        """A fatal step that is over its limit."""
         return next((f"{step.name} {step.detail}" for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0), None)
 
 
@@ -108,7 +108,7 @@ def _reasons(checks: dict[str, Callable[[], str | None]]) -> list[str]:
 
 
 class HealthServer:
-    """Serves /metrics, /healthz and /readyz while it is entered, and watches for hung steps from a thread of its own."""
+    """Serves /metrics, /healthz and /readyz while entered, and watches for hung steps from its own thread."""
 
     def __init__(self, health: Health, host: str, port: int) -> None:
         self._health, self._host, self._port = health, host, port
@@ -145,7 +145,7 @@ class HealthServer:
     def _watch(self) -> None:
         logged = False
         while not self._closed.wait(0.5):
-            blocked = self._health.blocked()  # then nothing answers at /healthz either
+            blocked = self._health.blocked()  # /healthz cannot respond then
             if blocked and not logged:
                 log.critical("process.blocked", reason=blocked, running=self._health.running())
             logged = blocked is not None

@@ -1,4 +1,4 @@
-"""Steps that a process takes once, however many records ask for them."""
+"""Runs a step once in this process, however many records request it."""
 
 import asyncio
 from collections import OrderedDict
@@ -15,9 +15,9 @@ class _Step:
 
 
 class RunOnce:
-    """Remembers the latest ``limit`` steps, by their names; one that is forgotten is taken again.
+    """Remembers the latest ``limit`` steps by name. A forgotten step runs again.
 
-    Only for steps whose effect outlasts the process: whoever has not seen them taken takes them again as well.
+    Only for steps that may be repeated: another process, or this one after a restart, runs them again.
     """
 
     def __init__(self, limit: int) -> None:
@@ -25,10 +25,10 @@ class RunOnce:
         self._steps: OrderedDict[Hashable, _Step] = OrderedDict()
 
     async def run(self, name: Hashable, assignment: Assignment, step: Callable[[], Awaitable[None]]) -> None:
-        """Return when the step has been taken, by whomever of those who ask. One that raises is left to the next who asks.
+        """Run the step unless it has run already. Concurrent callers wait for the one that runs it; after an error the next one tries.
 
         Raises:
-            AssignmentRevoked: the assignment ended while somebody else was at it. What the step raises is raised too.
+            AssignmentRevoked: the assignment was revoked while another caller ran the step. Errors of the step propagate.
         """
         entry = self._steps.setdefault(name, _Step())
         self._steps.move_to_end(name)

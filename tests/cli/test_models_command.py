@@ -87,7 +87,7 @@ def test_pushing_again_is_nothing_new_and_other_weights_are_refused(extents, wei
     assert "was there already" in extents("models", "push", weights, "--version", "v1").out
     other = extents("models", "push", builtin_checkpoint_path(), "--version", "v1")
     assert (other.status, other.out) == (1, "")
-    assert "model v1 is there already" in other.err
+    assert "model v1 exists already" in other.err
     assert extents("models", "verify", "v1").status == 0
 
 
@@ -148,7 +148,7 @@ def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
     listed = extents("models", "list", "--json")
     assert listed.status == 0
     assert [model["model_version"] for model in json.loads(listed.out)] == [builtin_model_version(), "v2"]
-    assert "v1/manifest.json is no manifest of a model" in listed.err
+    assert "v1/manifest.json is not a model manifest" in listed.err
     assert extents("models", "verify").status == 1
 
 

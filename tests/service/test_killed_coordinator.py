@@ -109,7 +109,7 @@ async def test_data_deleted_while_admitting(predicting: Installation, fault: Fau
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
     assert (outcome.name, outcome.body["outcome"]) == ("inference.failed", "cancelled")
-    assert "went away before the run was started" in outcome.body["reason"]
+    assert "input disappeared before the run was started" in outcome.body["reason"]
     assert f"{chunk} is missing" in outcome.body["reason"]
 
 

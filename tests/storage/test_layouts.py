@@ -102,7 +102,7 @@ def test_a_file_of_exactly_the_limit_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"), [(b"plain", "is not gzip"), (gzip.compress(b"x" * 999, mtime=0)[:-4], "is cut short"), (b"", "is cut short")]
+    ("data", "complaint"), [(b"plain", "is not gzip"), (gzip.compress(b"x" * 999, mtime=0)[:-4], "is truncated"), (b"", "is truncated")]
 )
 def test_broken_gzip_is_corrupt_input(data, complaint):
     """Neither foreign bytes nor a file cut short pass for a layout."""

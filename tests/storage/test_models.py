@@ -51,7 +51,7 @@ async def test_a_version_never_gets_other_weights(models) -> None:
     """Other content under the same version is refused, both hashes are named, and what was there stays."""
     present, other = manifest_of("v1", WEIGHTS), manifest_of("v1", b"other weights")
     await models.push(present, WEIGHTS)
-    with pytest.raises(PermanentError, match=rf"model v1 is there already with SHA-256 {present.sha256}.*{other.sha256}; choose another"):
+    with pytest.raises(PermanentError, match=rf"model v1 exists already with SHA-256 {present.sha256}.*{other.sha256}; choose another"):
         await models.push(other, b"other weights")
     assert await models.fetch(await models.manifest("v1")) == WEIGHTS
 

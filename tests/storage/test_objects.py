@@ -203,7 +203,7 @@ def layout_file() -> bytes:
 async def test_a_layout_is_the_same_packed_or_not(store, keys):
     """``layout.db`` goes before ``layout.db.gz``, and packing does not change the hash that work is pinned to."""
     tenant, video, data = uuid4(), uuid4(), layout_file()
-    with pytest.raises(MissingObjectError, match=r"neither .*layout\.db nor .*layout\.db\.gz is there"):
+    with pytest.raises(MissingObjectError, match=r"neither .*layout\.db nor .*layout\.db\.gz exists"):
         await fetch_layout(store, keys, tenant, video)
     await store.put(f"{keys.layout(tenant, video)}.gz", gzip.compress(data))
     packed = await fetch_layout(store, keys, tenant, video)

@@ -27,5 +27,5 @@ def test_a_work_record_above_the_limit_is_poison(headers: bool):
     """It would be read as a span, unknown fields and all, and the worker could not even say that it failed."""
     large = orjson.dumps({**orjson.loads(work().to_bytes()), "note": "x" * MAX_WORK_BYTES})
     assert decode(Work, large) == work()
-    with pytest.raises(PoisonError, match=rf"a work record of \d+ bytes; ours have at most {MAX_WORK_BYTES}"):
+    with pytest.raises(PoisonError, match=rf"a work record of \d+ bytes; expected at most {MAX_WORK_BYTES}"):
         check_size(record(work().to_bytes(), note=large) if headers else record(large))

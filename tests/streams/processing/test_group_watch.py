@@ -43,7 +43,7 @@ async def test_an_ended_coordination_task_is_a_fault(app, kafka):
     watch = GroupWatch(app, kafka)
     assert watch.fault() is None
     await asyncio.wait([task])
-    assert watch.fault() == "the task that keeps it has ended"
+    assert watch.fault() == "the coordination task has ended"
     app.should_stop = True
     assert watch.fault() is None
     assert str(task.exception()) == "unexpected"

@@ -22,7 +22,7 @@ def app() -> ExtentsApp:
     return make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
 
 
-async def test_fausts_recovery_still_ends_after_a_timeout(app: ExtentsApp) -> None:
+async def test_faust_itself_still_ends_a_recovery_after_a_timeout(app: ExtentsApp) -> None:
     """Once this fails, ``UnboundedRecovery`` can go."""
     with pytest.raises(ServiceStopped):
         await Recovery(app, app.tables)._wait(asyncio.Event().wait(), timeout=0.01)
