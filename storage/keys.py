@@ -8,8 +8,8 @@ from typing import Final
 from uuid import UUID
 
 from core.errors import ConfigurationError
+from core.types import MODEL_VERSION
 
-MODEL_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FILE_NAME: Final = MODEL_VERSION
 
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {

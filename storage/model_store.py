@@ -9,7 +9,8 @@ import orjson
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
 from core.errors import CorruptInputError, ExistingObjectError, MissingObjectError, PermanentError, TransientError, UnknownModelError
-from storage.keys import FILE_NAME, MODEL_VERSION, Keys
+from core.types import MODEL_VERSION, Sha256
+from storage.keys import FILE_NAME, Keys
 from storage.objects import ObjectStore
 
 MANIFEST: Final = "manifest.json"
@@ -30,7 +31,7 @@ class ModelManifest:
 
     model_version: str
     file: Annotated[str, StringConstraints(pattern=f"^{FILE_NAME.pattern}$")]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     size_bytes: Annotated[int, Field(ge=0)]
     architecture_name: str
 

@@ -12,8 +12,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from core.errors import PoisonError
 from core.identity import parse_uuid
-from core.settings import ModelVersion
-from core.types import Outcome, Precision, Priority, RejectionType
+from core.types import ModelVersion, Outcome, Precision, Priority, RejectionType, Sha256
 
 
 def _strict_uuid(value: Any) -> Any:
@@ -21,7 +20,6 @@ def _strict_uuid(value: Any) -> Any:
 
 
 Id = Annotated[UUID, BeforeValidator(_strict_uuid)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Version = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 

@@ -12,8 +12,7 @@ from core.captions import find_captions
 from core.files import make_parent, write_whole
 from core.runs import FinishedRun
 from core.settings import Settings
-from core.types import Precision
-from storage.keys import MODEL_VERSION
+from core.types import MODEL_VERSION, Precision
 from storage.run_db import build_run_db
 
 

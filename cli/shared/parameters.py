@@ -6,8 +6,7 @@ from uuid import UUID
 import click
 
 from core.identity import parse_uuid
-from core.types import Anchor
-from storage.keys import MODEL_VERSION
+from core.types import MODEL_VERSION, Anchor
 
 
 class CropParameter(click.ParamType):

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 import socket
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import SpanDone, Work, decode
 from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.backoff import with_jitter
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.concurrently import concurrently
 
@@ -147,7 +147,7 @@ class Inference:
                     raise
                 if span.taken:
                     await span.release(str(error))
-                await span.assignment.until_revoked(asyncio.sleep(error.retry_seconds * random.uniform(1.0, 1.3)))  # noqa: S311 - jitter
+                await span.assignment.until_revoked(asyncio.sleep(with_jitter(error.retry_seconds)))
 
     async def _load(self, span: SpanLog) -> LoadedModel:
         work, limit_seconds = span.work, self.settings.retry_in_place_seconds

@@ -9,8 +9,8 @@ from pydantic_core import from_json
 from core.admission import AdmissionLimits, AdmissionRequest, Rejection
 from core.errors import PoisonError
 from core.identity import request_id, run_id
-from core.settings import AdmissionSettings, ModelVersion, variable
-from core.types import Priority, RejectionType
+from core.settings import AdmissionSettings, variable
+from core.types import ModelVersion, Priority, RejectionType
 from streams.received import ReceivedRecord
 from streams.records import Id, RequestRef, VideoEncoded, decode
 

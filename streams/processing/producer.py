@@ -1,7 +1,6 @@
 """Sends records with confirmation, retrying however long the brokers are unreachable."""
 
 import asyncio
-import random
 from collections.abc import Mapping
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -13,9 +12,11 @@ from core.logging import get_logger
 from core.metrics import RETRIES
 from streams.processing.app import ExtentsApp
 from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.backoff import Backoff
 
 log = get_logger(__name__)
 
+FIRST_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 15.0
 
 
@@ -63,7 +64,7 @@ class Producer:
             sending.cancel()
 
     async def _send(self, topic: str, key: bytes | None, value: bytes, partition: int | None, headers: Mapping[str, bytes] | None) -> None:
-        pause = 0.1
+        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         while True:
             try:
                 delivery = await self._topic(topic).send(key=key, value=value, partition=partition, headers=dict(headers or {}), force=True)
@@ -76,6 +77,6 @@ class Producer:
                 if not isinstance(error, KafkaError):
                     raise
                 RETRIES.labels("kafka").inc()
+                pause = backoff.next_pause()
                 log.warning("send.retried", topic=topic, error=repr(error), pause_seconds=round(pause, 1))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                pause = min(2 * pause, MAX_PAUSE_SECONDS)
+                await asyncio.sleep(pause)

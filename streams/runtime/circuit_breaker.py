@@ -1,7 +1,6 @@
 """Retries transient errors with backoff and jitter, until the caller's assignment is revoked or a limit is reached."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -10,6 +9,7 @@ from core.errors import PermanentError, TransientError
 from core.logging import get_logger
 from core.metrics import RETRIES, WAITING
 from streams.runtime.assignment import Assignment
+from streams.runtime.backoff import Backoff
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ class CircuitBreaker:
         self._probe = probe
         self._probing = asyncio.Lock()
         self._reachable_at = self._opened_at = self._retry_at = self._past_open_seconds = 0.0
-        self._pause = FIRST_PAUSE_SECONDS
+        self._probe_backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
 
     def wait_reason(self) -> str | None:
         """The reason to report in readiness; None while the breaker is closed."""
@@ -72,7 +72,7 @@ class CircuitBreaker:
             AssignmentRevoked: a rebalance or a shutdown began while waiting; the last attempt may have taken effect.
             TransientError: the action failed for ``limit_seconds`` although the dependency was reachable.
         """
-        failing_since, pause = None, FIRST_PAUSE_SECONDS
+        failing_since, backoff = None, Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         while True:
             await self.until_closed(assignment)
             try:
@@ -80,15 +80,16 @@ class CircuitBreaker:
             except TransientError as error:
                 RETRIES.labels(self.name).inc()
                 if not await assignment.until_revoked(self._is_reachable()):
-                    failing_since, pause = None, FIRST_PAUSE_SECONDS  # an outage does not count against the record
+                    # An outage does not count against the record.
+                    failing_since, backoff = None, Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
                     continue
                 now = time.monotonic() - self.open_seconds  # this clock stops while the breaker is open
                 failing_since = now if failing_since is None else failing_since
                 if limit_seconds is not None and now - failing_since >= limit_seconds:
                     raise
-                log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=pause)
-            await assignment.until_revoked(asyncio.sleep(_with_jitter(pause)))
-            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+                pause = backoff.next_pause()
+                log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=round(pause, 1))
+            await assignment.until_revoked(asyncio.sleep(pause))
 
     async def _is_reachable(self) -> bool:
         """Whether the dependency answers after a call has failed. Calls that fail at the same time share one probe."""
@@ -124,15 +125,9 @@ class CircuitBreaker:
             log.info("dependency.recovered", dependency=self.name, outage_seconds=round(outage, 1))
 
     def _probe_failed(self, error: TransientError) -> None:
-        if self.is_open:
-            self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
-        else:
-            self.is_open, self._opened_at, self._pause = True, time.monotonic(), FIRST_PAUSE_SECONDS
+        if not self.is_open:
+            self.is_open, self._opened_at = True, time.monotonic()
+            self._probe_backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
             WAITING.labels(self.name).set(1)
             log.warning("dependency.unreachable", dependency=self.name, error=str(error))
-        self._retry_at = time.monotonic() + _with_jitter(self._pause)
-
-
-def _with_jitter(pause_seconds: float) -> float:
-    """A slightly longer pause, so that calls that fail together do not retry together."""
-    return pause_seconds * random.uniform(1.0, 1.3)  # noqa: S311 - no secret
+        self._retry_at = time.monotonic() + self._probe_backoff.next_pause()

@@ -55,8 +55,8 @@ def test_a_file_written_with_a_write_ahead_log_is_read():
     ("data", "complaint"),
     [
         (b"", "is empty; expected a SQLite database"),
-        (b"not a database at all, but long enough to be looked at as one" * 20, "no usable SQLite database"),
-        (database(ROW)[:5000], "no usable SQLite database"),
+        (b"not a database at all, but long enough to be looked at as one" * 20, "not a usable SQLite database"),
+        (database(ROW)[:5000], "not a usable SQLite database"),
         (database(table="CREATE TABLE other (x)"), "no table video_layout_config"),
         (database(table="CREATE TABLE video_layout_config (anchor_type, crop_left)"), "lacks crop_top, crop_right"),
         (database(), "is empty; expected at least one row"),

@@ -1,0 +1,20 @@
+"""Pauses between retries."""
+
+from streams.runtime.backoff import JITTER, Backoff, with_jitter
+
+
+def test_pauses_double_up_to_the_limit():
+    """Each pause is twice the last until the limit, and jitter only lengthens it."""
+    backoff = Backoff(0.1, 0.5)
+    for expected in (0.1, 0.2, 0.4, 0.5, 0.5):
+        assert expected <= backoff.next_pause() <= expected * JITTER[1]
+
+
+def test_a_first_pause_above_the_limit_is_cut():
+    """The limit holds for the first pause as well."""
+    assert Backoff(2.0, 1.0).next_pause() <= JITTER[1]
+
+
+def test_jitter_spreads_pauses():
+    """Calls that fail together do not all wait equally long."""
+    assert len({with_jitter(1.0) for _ in range(20)}) > 1
