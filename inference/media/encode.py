@@ -13,11 +13,13 @@ import numpy.typing as npt
 from av.container import OutputContainer
 from PIL import Image
 
-from core.errors import CorruptInputError, PermanentError
+from core.errors import CorruptInputError
 from core.frames import FRAMES_PER_CHUNK, LEVELS, chunk_name, level_of
 from core.types import FRAMES_PER_SECOND, Anchor, Layout
-from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
-from inference.media.film import Picture, open_film
+from inference.media.box import CropBox as CropBox
+from inference.media.film import Picture, count_samples, log_damage, open_film
+from inference.media.opening import Warn
+from inference.media.strips import Cutter
 
 _VP9_OPTIONS: Final = {
     "crf": "20",  # of 63: letters keep their edges, and a 400x28 strip takes about 500 bytes
@@ -29,31 +31,6 @@ _VP9_OPTIONS: Final = {
 }
 _WEBM_OPTIONS: Final = {"fflags": "+bitexact"}  # without it the muxer writes random ids
 _TIME_BASE: Final = Fraction(1, FRAMES_PER_SECOND)
-
-
-@dataclass(frozen=True, slots=True)
-class CropBox:
-    """A box in pixels of the full frame; right and bottom are the first column and row outside it."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    def __str__(self) -> str:
-        return f"{self.left},{self.top},{self.right},{self.bottom}"
-
-    def check_within(self, width: int, height: int) -> None:
-        """
-        Raises:
-            PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
-        """
-        if self.left >= self.right or self.top >= self.bottom:
-            raise PermanentError(f"crop {self} holds no pixel: it is left,top,right,bottom, with left < right and top < bottom")
-        if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
-            raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
-        if self.right - self.left > MAX_WIDTH or self.bottom - self.top > MAX_HEIGHT:
-            raise PermanentError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
 
 
 class ChunkSink(Protocol):
@@ -77,6 +54,7 @@ def encode_film(
     anchor: Anchor,
     sink: ChunkSink,
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+    warn: Warn = log_damage,
 ) -> Encoded:
     """Sample a film at 10 Hz, cut out the crop box and write the strips as VP9 chunks.
 
@@ -85,23 +63,28 @@ def encode_film(
 
     Args:
         on_progress: called with the strips so far and about how many there will be (None: the container does not say).
+        warn: receives a sentence for each thing that is wrong with the film and does not stop it.
 
     Raises:
         CorruptInputError: the film cannot be read, or is shorter than two strips.
         PermanentError: the box reaches outside the frame.
     """
-    with open_film(path) as film:
+    with open_film(path, warn) as film:
         crop.check_within(film.width, film.height)
         total = None if film.duration_seconds is None else round(film.duration_seconds * FRAMES_PER_SECOND)
         levels = {level: _LevelWriter(level, sink) for level in LEVELS}
         edges = _EdgeMap()
+        cutter = Cutter(film, crop)
         count = 0
-        for picture in film.pictures():
-            strip = np.ascontiguousarray(picture[crop.top : crop.bottom, crop.left : crop.right])
-            levels[level_of(count)].add(count, strip)
-            if count % LEVELS[0] == 0:  # edges recur: a sample of them draws the same map
-                edges.add(strip)
-            count += 1
+        for timed, samples in count_samples(film.frames()):
+            if not samples:
+                continue
+            strip = np.ascontiguousarray(cutter.strip(cutter.cut(timed.picture)))
+            for _ in range(samples):
+                levels[level_of(count)].add(count, strip)
+                if count % LEVELS[0] == 0:  # edges recur: a sample of them draws the same map
+                    edges.add(strip)
+                count += 1
             on_progress(count, total)
         if count < 2:
             raise CorruptInputError(f"{path}: {count} frame at {FRAMES_PER_SECOND} Hz; comparing frames takes at least 2")

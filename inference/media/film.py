@@ -11,16 +11,21 @@ from typing import Final, Generic, TypeVar
 import av
 import numpy as np
 import numpy.typing as npt
+import structlog
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from core.errors import CorruptInputError
 from core.types import FRAMES_PER_SECOND
+from inference.media.damage import LEAST_MISSING_SECONDS, Damage, clock
+from inference.media.opening import Warn, open_container, reason
 
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 _LONGEST_HOLD: Final = Fraction(3600)
 """One picture may stand for an hour; longer, and the timestamps are broken: each hour would become 36,000 frames."""
@@ -37,26 +42,37 @@ class Timed(Generic[T]):
     duration: Fraction
     picture: T
 
+    @property
+    def end(self) -> Fraction:
+        return self.start + self.duration
+
 
 class Film:
     """An open film. Owned by one thread, read once from the front.
 
     Attributes:
+        stream: as the demuxer describes it.
         width, height: the picture as shown, in pixels, after the rotation that phones note beside it.
+        rotation: in degrees, counterclockwise, from the stored picture to the one that is shown.
         duration_seconds: what the container says, for progress; None when it says nothing.
     """
 
-    def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, path: Path, container: InputContainer, stream: VideoStream, warn: Warn) -> None:
         self._path = path
+        self._container = container
+        self._warn = warn
+        self._damage = Damage()
         self._origin = _origin(container, stream)
         self._frame_seconds = 1 / (stream.average_rate or Fraction(FRAMES_PER_SECOND))
-        self._decoded = container.decode(stream)
         self._position = Fraction(0)  # where the last picture taken begins
-        self._first = self._next_frame()
+        self.stream: Final = stream
+        self.duration_seconds: Final = container.duration / av.time_base if container.duration else None
+        self._decoded = self._decode()
+        self._first: VideoFrame | None = next(self._decoded, None)
         if self._first is None:
             raise CorruptInputError(f"{path}: its video stream holds no picture that can be decoded")
-        self.height, self.width = _upright(self._first).shape[:2]
-        self.duration_seconds = container.duration / av.time_base if container.duration else None
+        self.rotation: Final = self._first.rotation
+        self.height, self.width = upright(self._first).shape[:2]
 
     def pictures(self) -> Iterator[Picture]:
         """The picture on show at each tenth of a second, from 0 until the last one's time is up.
@@ -65,74 +81,134 @@ class Film:
         picture stands; do not write to it.
 
         Raises:
-            CorruptInputError: the file breaks off in undecodable data, its clock jumps, or its pictures change size.
+            CorruptInputError: as ``frames``.
         """
         shown: VideoFrame | None = None
-        for frame in sample(self._timed()):
+        for frame in sample(self.frames()):
             if frame is not shown:
-                shown, picture = frame, self._checked(frame)
+                shown, picture = frame, upright(frame)
             yield picture
 
-    def _timed(self) -> Iterator[Timed[VideoFrame]]:
-        previous: Fraction | None = None
-        for frame in self._frames():
+    def frames(self) -> Iterator[Timed[VideoFrame]]:
+        """Every picture that is shown, as decoded, in ascending time.
+
+        A packet that cannot be decoded is skipped with a warning; the picture before it then stands for longer.
+
+        Raises:
+            CorruptInputError: most of the file cannot be decoded, its clock jumps, or its pictures change size.
+        """
+        previous: Timed[VideoFrame] | None = None
+        for frame in chain([self._first] if self._first else [], self._decoded):
+            self._first = None  # a decoded picture is 3 MB and more
             start = self._start_of(frame, previous)
             if previous is not None:
-                if start - previous > _LONGEST_HOLD or previous - start > _LARGEST_STEP_BACK:
-                    raise CorruptInputError(
-                        f"{self._path}: its clock jumps from {float(previous):.1f} s to {float(start):.1f} s; "
-                        "the file is damaged or was joined from several: remux it so that time runs on"
-                    )
-                if start <= previous:
+                self._check_clock(previous.start, start)
+                if start <= previous.start:
                     continue
-            yield Timed(start, _duration(frame) or self._frame_seconds, frame)
-            self._position = previous = start
+                self._check_size(previous.picture, frame)
+            previous = Timed(start, _duration(frame) or self._frame_seconds, frame)
+            yield previous
+            self._position = start
+        self._check_end(previous)
 
-    def _start_of(self, frame: VideoFrame, previous: Fraction | None) -> Fraction:
+    def _start_of(self, frame: VideoFrame, previous: Timed[VideoFrame] | None) -> Fraction:
         if frame.pts is not None and frame.time_base is not None:
             return frame.pts * frame.time_base - self._origin
         # Raw streams carry no times: frames follow each other at the stream's rate.
-        return Fraction(0) if previous is None else previous + self._frame_seconds
+        return Fraction(0) if previous is None else previous.start + self._frame_seconds
 
-    def _frames(self) -> Iterator[VideoFrame]:
-        return chain([self._first] if self._first else [], iter(self._next_frame, None))
-
-    def _next_frame(self) -> VideoFrame | None:
-        try:
-            return next(self._decoded, None)
-        except (av.FFmpegError, ValueError) as error:
-            raise CorruptInputError(f"{self._path}: cannot be decoded after {float(self._position):.1f} s: {_reason(error)}") from error
-
-    def _checked(self, frame: VideoFrame) -> Picture:
-        picture = _upright(frame)
-        height, width = picture.shape[:2]
-        if (width, height) != (self.width, self.height):
+    def _check_clock(self, previous: Fraction, start: Fraction) -> None:
+        if start - previous > _LONGEST_HOLD or previous - start > _LARGEST_STEP_BACK:
             raise CorruptInputError(
-                f"{self._path}: its pictures change from {self.width}x{self.height} to {width}x{height} pixels; "
+                f"{self._path}: its clock jumps from {float(previous):.1f} s to {float(start):.1f} s; "
+                "the file is damaged or was joined from several: remux it so that time runs on"
+            )
+
+    def _check_size(self, previous: VideoFrame, frame: VideoFrame) -> None:
+        if (frame.width, frame.height) != (previous.width, previous.height):
+            raise CorruptInputError(
+                f"{self._path}: its pictures change from {previous.width}x{previous.height} to {frame.width}x{frame.height} pixels; "
                 "a crop box needs one size throughout"
             )
-        return picture
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Packet by packet, so that one that cannot be decoded costs its own picture and those that refer to it, no more."""
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except MemoryError:  # FFmpeg's own, too: nothing is wrong with the film
+                raise
+            except (av.FFmpegError, ValueError) as error:
+                self._damage.add(self._shown_at(packet), reason(error))
+                continue
+            self._damage.decoded += bool(packet.size)
+            yield from frames
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        packets = self._container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, ValueError) as error:  # what was read before is good
+                self._damage.broke_off = reason(error)
+                return
+            if packet is None:
+                return
+            yield packet
+
+    def _shown_at(self, packet: "Packet[VideoStream]") -> float:
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or packet.time_base is None:
+            return float(self._position)
+        return max(0.0, float(stamp * packet.time_base - self._origin))
+
+    def _check_end(self, last: Timed[VideoFrame] | None) -> None:
+        """Warn of what of the film was missing.
+
+        Raises:
+            CorruptInputError: more packets failed than were decoded.
+        """
+        damage = self._damage
+        if damage.is_most:
+            raise CorruptInputError(f"{self._path}: cannot be decoded after {float(self._position):.1f} s: {damage.why}")
+        if damage.failed:
+            self._warn(f"{self._path}: {damage.skipped()} ({damage.why}); the picture before stands in for it")
+        end = float(last.end) if last else 0.0
+        stated = self._stated_end()
+        if stated is not None and end < stated - LEAST_MISSING_SECONDS:
+            self._warn(
+                f"{self._path}: its pictures end at {clock(end)}, but it states that they last until {clock(stated)}: it is cut short"
+            )
+        elif damage.broke_off:
+            self._warn(f"{self._path}: cannot be read after {clock(end)}: {damage.broke_off}")
+
+    def _stated_end(self) -> float | None:
+        """When the last picture's time should be up: by the stream's own word, or else the container's, of which sound may be a part."""
+        stream = self.stream
+        if stream.duration is not None and stream.time_base is not None:
+            begins = (stream.start_time or 0) * stream.time_base - self._origin
+            return float(begins + stream.duration * stream.time_base)
+        return self.duration_seconds
+
+
+def log_damage(message: str) -> None:
+    """What happens to warnings about a film where nobody reads them as they come."""
+    log.warning("film.damaged", message=message)
 
 
 @contextmanager
-def open_film(path: Path) -> Iterator[Film]:
+def open_film(path: Path, warn: Warn = log_damage) -> Iterator[Film]:
     """Open a film and decode its first picture.
+
+    Args:
+        warn: receives a sentence for each thing that is wrong with the film and does not stop it.
 
     Raises:
         CorruptInputError: no video file, no video stream in it, or nothing to decode there.
     """
-    try:
-        # Absolute, or FFmpeg takes what stands before a colon in a name for a protocol.
-        container = av.open(path.absolute(), metadata_errors="replace")
-    except (av.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
-        raise CorruptInputError(f"{path}: cannot be read as a video: {_reason(error)}") from error
+    container, stream = open_container(path, warn)
     with container:
-        # A cover picture in a music file is a video stream to the demuxer, but no film.
-        films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not films:
-            raise CorruptInputError(f"{path}: there is no video stream in it")
-        films[0].thread_type = "AUTO"
-        yield Film(path, container, films[0])
+        yield Film(path, container, stream, warn)
 
 
 def sample(pictures: Iterable[Timed[T]]) -> Iterator[T]:
@@ -141,19 +217,34 @@ def sample(pictures: Iterable[Timed[T]]) -> Iterator[T]:
     ``pictures`` start in ascending order. Each stands until the next one starts, the last for its own duration; the
     first also stands for the time before it.
     """
+    for timed, samples in count_samples(pictures):
+        for _ in range(samples):
+            yield timed.picture
+
+
+def count_samples(pictures: Iterable[Timed[T]]) -> Iterator[tuple[Timed[T], int]]:
+    """Each picture with the number of samples that show it, as ``sample`` takes them: most often 0 or 1."""
     index = 0
     current: Timed[T] | None = None
     for following in pictures:
         if current is not None:
-            while Fraction(index, FRAMES_PER_SECOND) < following.start:
-                yield current.picture
-                index += 1
+            samples = _samples_before(following.start, index)
+            yield current, samples
+            index += samples
         current = following
-    if current is None:
-        return
-    while Fraction(index, FRAMES_PER_SECOND) < current.start + current.duration:
-        yield current.picture
-        index += 1
+    if current is not None:
+        yield current, _samples_before(current.end, index)
+
+
+def _samples_before(end: Fraction, index: int) -> int:
+    """How many of the samples from ``index`` on lie before ``end``."""
+    return max(0, -(-end * FRAMES_PER_SECOND // 1) - index)
+
+
+def upright(frame: VideoFrame) -> Picture:
+    """RGB, turned the way players turn it."""
+    picture = frame.to_ndarray(format="rgb24")
+    return np.rot90(picture, frame.rotation // 90)
 
 
 def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
@@ -165,16 +256,5 @@ def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
     return Fraction(0)
 
 
-def _reason(error: Exception) -> str:
-    """FFmpeg's words without number and path."""
-    return str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
-
-
 def _duration(frame: VideoFrame) -> Fraction | None:
     return frame.duration * frame.time_base if frame.duration and frame.time_base else None
-
-
-def _upright(frame: VideoFrame) -> Picture:
-    """RGB, turned the way players turn it."""
-    picture = frame.to_ndarray(format="rgb24")
-    return np.rot90(picture, frame.rotation // 90)

@@ -82,7 +82,7 @@ def test_a_film_that_cannot_be_read_leaves_nothing(extents, tmp_path: Path) -> N
     done = extents("encode", tmp_path / "notes.mp4", "--crop", CROP, "--out", tmp_path / "video")
     assert done.status == 1
     assert done.err.count("\n") == 1
-    assert done.err.startswith(f"error: {tmp_path / 'notes.mp4'}: cannot be read as a video")
+    assert done.err.startswith(f"error: {tmp_path / 'notes.mp4'}: this is text, not a video")
     assert not (tmp_path / "video").exists()
 
 

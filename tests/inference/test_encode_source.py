@@ -99,7 +99,7 @@ def test_a_file_that_is_no_film_is_named(tmp_path: Path) -> None:
     """Text is refused by name."""
     (tmp_path / "notes.mp4").write_text("no film at all")
     with (
-        pytest.raises(CorruptInputError, match=r"notes\.mp4: cannot be read as a video"),
+        pytest.raises(CorruptInputError, match=r"notes\.mp4: this is text, not a video"),
         open_film(tmp_path / "notes.mp4"),
     ):
         pass

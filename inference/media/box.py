@@ -1,0 +1,39 @@
+"""A box of a film's picture, in pixels."""
+
+from dataclasses import dataclass
+
+from core.errors import PermanentError
+from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
+
+
+@dataclass(frozen=True, slots=True)
+class CropBox:
+    """A box in pixels of the full frame; right and bottom are the first column and row outside it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def __str__(self) -> str:
+        return f"{self.left},{self.top},{self.right},{self.bottom}"
+
+    def check_within(self, width: int, height: int) -> None:
+        """
+        Raises:
+            PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
+        """
+        if self.left >= self.right or self.top >= self.bottom:
+            raise PermanentError(f"crop {self} holds no pixel: it is left,top,right,bottom, with left < right and top < bottom")
+        if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
+            raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
+        if self.width > MAX_WIDTH or self.height > MAX_HEIGHT:
+            raise PermanentError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
