@@ -1,4 +1,4 @@
-# Needs Python 3.11 to 3.13 and make; everything else is put into .venv and .stack, below this folder.
+# Needs make and Python 3.11 to 3.13. Everything else is installed into .venv and .stack in this folder.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -7,11 +7,11 @@ SHELL := /bin/sh
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c 'print("$(p)")' 2>/dev/null)))
 SEED ?= 1
 MINUTES ?= 60
-# cpu takes a build of torch without CUDA (0.2 GB for 4.5), where its index can be reached; empty goes back. What was taken last stays.
+# cpu installs torch without CUDA (0.2 GB instead of 4.5), from PyTorch's own index; empty goes back to CUDA. The last choice is kept.
 TORCH_BACKEND ?= $(shell cat $(DIST)/torch-backend 2>/dev/null)
-JOBS ?= 3# processes that share the tests, on two cores: they wait now and then; each starts a stack of its own and takes up to 3 GB
+JOBS ?= 3# test processes, for two cores, since tests often wait; each starts its own stack and takes up to 3 GB
 PYTEST_ARGS ?=
-# Scenarios of chaos, and those whose short form takes too long to stand among all tests.
+# The chaos scenarios, and those that take too long for `make test` even in their short form.
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison priority)
 LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS))
 
@@ -20,7 +20,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test chaos chaos-short soak check format train-builtin bench images lock clean clean-stacks clean-all
+.PHONY: help setup demo test test-fast chaos chaos-short soak check format train-builtin bench images lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,41 +28,44 @@ help: ## List the targets
 setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
-demo: setup ## Run the main job here: from a film with captions to a run database
+demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
 	@$(BIN)/extents demo
 
-test: setup ## Run all tests, with a little chaos among them
+test: setup ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
 
-chaos-short: setup ## A minute or two of each scenario of chaos, on one broker
+test-fast: setup ## Run the tests that need no broker, store, database or network (under a minute on two idle cores)
+	@$(BIN)/pytest --numprocesses 2 --fast tests $(PYTEST_ARGS)
+
+chaos-short: setup ## Run every chaos scenario in its short form on one broker (a minute or two each)
 	@$(BIN)/pytest $(SCENARIOS) $(PYTEST_ARGS)
 
-chaos: setup ## Kill, cut off and repeat everything by the chances of SEED=n, and verify what came of it (less than 40 minutes)
+chaos: setup ## Run every chaos scenario in full on three brokers, with SEED=n, and verify all results (under 40 minutes)
 	@$(BIN)/pytest tests/chaos --chaos=$(SEED) $(PYTEST_ARGS)
 
-soak: setup ## Load the service steadily for MINUTES=n (60), and hold that memory, descriptors and threads stay flat
+soak: setup ## Load the service steadily for MINUTES=n (60) and check that memory, descriptors and threads do not grow
 	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
-check: setup ## Hold format, lint, types and layers
+check: setup ## Check format, lint, types and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup ## Format, and mend what lint can mend
+format: setup ## Format the code and apply lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 images: setup ## Draw the pictures of the README
 	@$(BIN)/python -m tools.demo_picture
 
-train-builtin: setup ## Train the built-in model anew
+train-builtin: setup ## Retrain the built-in model
 	@$(BIN)/python -m training
 
-bench: setup .venv/bench.stamp ## Measure the engine on this machine, beside ONNX Runtime and OpenVINO (about ten minutes)
+bench: setup .venv/bench.stamp ## Benchmark this machine, including ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks
 
-lock: setup ## Resolve all dependencies anew and write their hashes
+lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
 	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
@@ -79,10 +82,10 @@ clean-stacks: ## Stop every embedded stack and delete its data
 	  $(BIN)/extents dev down --purge --name "$$(basename "$$(dirname "$$folder")")"; \
 	done
 
-clean-all: clean clean-stacks ## Delete all that setup installed, too
+clean-all: clean clean-stacks ## Also delete everything that setup installed
 	rm -rf .venv .stack
 
-# What setup is made of. Each part leaves a stamp, and is made again when what it depends on is newer.
+# The steps of setup. Each leaves a stamp file, and runs again when one of its inputs is newer.
 
 RESOLVE = --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 COMPILE = $(RESOLVE) --extra inference --extra stack --group dev
@@ -90,7 +93,7 @@ NPM_OPTIONS = --silent --ignore-scripts --no-audit --no-fund
 
 .venv/uv.stamp: requirements/uv.lock
 	@$(if $(PYTHON),,echo "no python3 found: install Python 3.11, 3.12 or 3.13" >&2; exit 1)
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and f"{sys.executable} is Python {v[0]}.{v[1]}; 3.11 to 3.13 is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and f"{sys.executable} is Python {v[0]}.{v[1]}; 3.11 to 3.13 is required: make PYTHON=python3.11")'
 	@mkdir -p $(DIST)
 	@echo "setup 1/4: virtual environment in .venv"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
@@ -108,7 +111,7 @@ endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# Beside what setup installed, and gone again when setup next brings the packages into line.
+# Added to what setup installed; the next change of dev.lock removes it again.
 .venv/bench.stamp: .venv/python.stamp requirements/bench.lock
 	@echo "bench: ONNX Runtime and OpenVINO"
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.lock
@@ -127,7 +130,7 @@ $(DIST)/%.stamp: .venv/python.stamp requirements/%/package-lock.json
 	@cd $(DIST)/$* && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
 	@touch $@
 
-# Holds the backend that was asked for, and changes only when that does.
+# Contains the requested backend; its time changes only when the backend does.
 $(DIST)/torch-backend: FORCE
 	@mkdir -p $(DIST)
 	@[ "$$(cat $@ 2>/dev/null)" = "$(TORCH_BACKEND)" ] && [ -e $@ ] || echo "$(TORCH_BACKEND)" > $@

@@ -1,1 +1,1 @@
-"""Bytes in, predictions out: decoding, preprocessing and the networks. The only importer of torch and av."""
+"""From bytes to predictions: decoding, preprocessing and networks. The only package that imports torch and av."""

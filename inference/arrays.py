@@ -1,4 +1,4 @@
-"""The arrays that go in and come out, named once. Imports no torch: decoding and encoding need none."""
+"""The types of input and output arrays. Does not import torch, which decoding and encoding do not need."""
 
 import numpy as np
 import numpy.typing as npt

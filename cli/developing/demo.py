@@ -3,7 +3,10 @@
 import os
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -16,6 +19,7 @@ from cli.shared.output import print_facts, print_heading, print_json, program, r
 from cli.shared.parameters import json_option
 from core.files import make_parent
 from core.types import FRAMES_PER_SECOND
+from devstack.part import REPORT_SECONDS
 from devstack.paths import STACKS, stack_folder
 from devstack.stack import ENV_FILE, owned
 from devstack.supervisor_client import StackError
@@ -54,7 +58,8 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
     make_parent(film)
     run_db.unlink(missing_ok=True)  # left by an earlier demo
     _say(began, "making a minute of captioned film")
-    sample = make_sample(film.resolve())
+    with _still(began, "making the film"):
+        sample = make_sample(film.resolve())
     seconds = sample.frame_count / FRAMES_PER_SECOND
     _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
     with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
@@ -69,6 +74,24 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
         _print(run, findings, film, run_db)
         remark(f"\n{'everything is correct' if good else 'something is WRONG, see above'}; {time.monotonic() - began:.0f} s in total")
     sys.exit(0 if good else 1)
+
+
+@contextmanager
+def _still(began: float, what: str) -> Iterator[None]:
+    """Say regularly that the block is still running: on a busy machine it can take minutes."""
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(REPORT_SECONDS):
+            _say(began, f"still {what}")
+
+    reporter = threading.Thread(target=report, name="report", daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reporter.join()
 
 
 def _kept_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Memory of the process that computes on a CPU: what one layer gives back, the next one takes."""
+"""Memory allocation for inference on a CPU: each layer reuses what the previous one freed."""
 
 import ctypes
 from typing import Final
@@ -9,10 +9,10 @@ _NEVER: Final = -1
 
 
 def disable_heap_trimming() -> None:
-    """Have glibc keep what is freed, instead of handing large blocks back to the system and asking for them anew.
+    """Have glibc keep freed memory instead of returning large blocks to the system and requesting them again.
 
-    A layer's output has up to 100 MB; pages that are new are zeroed by the kernel at their first touch, which costs a
-    seventh of a batch's time. The process keeps what it needed at most. With another C library nothing changes.
+    A layer's output has up to 100 MB. The kernel zeroes new pages at their first access, which costs a seventh of a
+    batch's time. The process keeps its peak memory. With another C library this does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""A span's pairs batch by batch, with as small a batch as the device has memory for."""
+"""Splits a span's pairs into batches that fit into the device's memory."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,15 +18,15 @@ log = structlog.get_logger()
 def in_batches(
     pairs: int, options: EngineOptions, predict: Callable[[int, int, EngineOptions], Tensor]
 ) -> tuple[list[Tensor], EngineOptions]:
-    """Call ``predict(first, stop, options)`` for consecutive batches of pairs, and halve the batch whenever memory is short.
+    """Call ``predict(first, stop, options)`` for consecutive batches of pairs, halving the batch size when memory runs out.
 
-    A network is compiled for one batch size: with any other it runs uncompiled, since compiling takes a minute.
+    A network is compiled for one batch size. With a smaller one it runs uncompiled, since compiling takes a minute.
 
     Returns:
-        The batches' results in their order, and the options as they have become: with the batch size that has fitted.
+        The batches' results in order, and the options with the batch size that fitted.
 
     Raises:
-        TransientError: there is not enough memory for a single pair.
+        TransientError: not enough memory for a single pair.
     """
     results: list[Tensor] = []
     first = 0
@@ -39,16 +39,16 @@ def in_batches(
             if not is_shortage(error):
                 raise
             shortage = str(error)
-        if shortage:  # not in the handler, where the error's traceback still holds the batch's tensors
+        if shortage:  # outside the handler, where the error's traceback would keep the batch's tensors alive
             options = _halved(options, shortage)
     return results, options
 
 
 def checked(probabilities: Probabilities, options: EngineOptions) -> Probabilities:
-    """The same probabilities.
+    """Return the probabilities if all are finite.
 
     Raises:
-        PermanentError: one is not finite: the network overflows in this precision.
+        PermanentError: some are not: the network overflows in this precision.
     """
     if not np.isfinite(probabilities).all():
         raise PermanentError(f"the network's output is not finite in {options.precision}; run it in float32")

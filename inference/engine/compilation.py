@@ -1,4 +1,4 @@
-"""Compiling a network for one device, with a way on where that fails."""
+"""Compiles a network for one device, falling back to eager execution."""
 
 from collections.abc import Callable
 from types import FunctionType
@@ -13,29 +13,30 @@ Network = TypeVar("Network", bound=Callable[..., Any])
 
 
 def compiled(network: Network, device: torch.device, run: Callable[[Network], object]) -> Network | None:
-    """The network compiled for one shape, once ``run`` has called it; None where there is no compiler, or it fails, which is logged.
+    """Compile the network for one input shape by calling it through ``run``. Returns None, and logs why, if that fails.
 
-    On a CPU the weights become constants: in oneDNN's own order, with sums and ReLUs inside its convolutions. That is not asked
-    for by ``torch.compile``'s options: the tracer, which does not see those, would hand the weights over as inputs, and nothing
-    would be frozen.
+    On a CPU the weights become constants, in oneDNN's own memory order, with sums and ReLUs fused into the convolutions.
+    This is set by a config patch, not by ``torch.compile``'s options: the tracer ignores those options, would treat the
+    weights as inputs, and nothing would be frozen.
     """
-    from torch._inductor import config  # here, for it takes seconds: a worker that compiles nothing starts without it
+    from torch._inductor import config  # imported here since it takes seconds, which a worker that does not compile saves
 
-    result = cast(Network, torch.compile(_with_code_of_its_own(network), dynamic=False, fullgraph=True))
+    result = cast(Network, torch.compile(_with_own_code(network), dynamic=False, fullgraph=True))
     try:
         with config.patch(freezing=device.type == "cpu"):
             run(result)
-    except Exception as error:  # what a missing or failing compiler raises is the backend's own affair
+    except Exception as error:  # each backend raises its own errors for a missing or failing compiler
         log.warning("engine.not_compiled", reason=str(error).strip().splitlines()[0])
         return None
     return result
 
 
-def _with_code_of_its_own(network: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that calls the network, and is compiled in its place.
+def _with_own_code(network: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with its own code object that calls the network.
 
-    The compiler keeps its graphs with the code that they were made from. For code that networks share it keeps those of networks that
-    are gone, too, and gives up at the ninth: a worker that has loaded eight models would run all later ones uncompiled.
+    The compiler stores its graphs with the code object they were compiled from. For a code object that networks share it also
+    keeps the graphs of networks that are gone, and gives up at the ninth: a worker that has loaded eight models would run
+    all later ones uncompiled.
     """
 
     def call(*arguments: torch.Tensor) -> Any:

@@ -1,12 +1,12 @@
-"""What was compiled once is kept: the next start takes seconds, not a minute."""
+"""Keeps compiled networks on disk, so that the next start takes seconds instead of a minute."""
 
 import os
 from pathlib import Path
 
 
 def keep_compiled(folder: Path) -> None:
-    """Have ``torch.compile`` keep its results in ``folder``; before the first compilation of the process.
+    """Have ``torch.compile`` cache its results in ``folder``. Call it before the process compiles anything.
 
-    A folder named by PyTorch's own variable, ``TORCHINDUCTOR_CACHE_DIR``, stays in force.
+    A folder set by PyTorch's own variable, ``TORCHINDUCTOR_CACHE_DIR``, takes precedence.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.expanduser()))

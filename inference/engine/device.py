@@ -1,4 +1,4 @@
-"""Which device computes, and what it and its software are: what a run's provenance records."""
+"""Chooses the device, and describes it and its software for a run's provenance."""
 
 import functools
 import platform
@@ -14,29 +14,29 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def pick_device() -> str:
-    """``cuda`` when there is one that this PyTorch can use, else ``cpu``."""
+    """``cuda`` if this PyTorch can use a CUDA device, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_device(wanted: str) -> str:
-    """The device for a setting: ``auto`` takes what there is.
+    """The device for a setting; ``auto`` picks the best one available.
 
     Raises:
-        ConfigurationError: ``cuda`` is wanted, and there is none.
+        ConfigurationError: the setting is ``cuda``, and there is no CUDA device.
     """
     available = pick_device()
     if wanted == "cuda" and available != "cuda":
         raise ConfigurationError(
-            f"EXTENTS_DEVICE is cuda, and torch {torch.__version__} finds no CUDA device; set it to auto or cpu, or see that"
-            " the driver is installed and the GPU given to this container"
+            f"EXTENTS_DEVICE is cuda, and torch {torch.__version__} finds no CUDA device; set it to auto or cpu, or"
+            " install the driver and give this container access to the GPU"
         )
     return available if wanted == "auto" else wanted
 
 
 def compute_reproducibly(device: torch.device) -> None:
-    """Have a GPU give the same bytes at each start, in the precision asked for; of the process, whichever network runs in it."""
+    """Make a GPU's results reproducible between starts, in the requested precision. Applies to the whole process."""
     if device.type == "cuda":
-        # TF32 keeps 10 bits of float32's 23; algorithms chosen by timing would differ from start to start.
+        # TF32 keeps 10 of float32's 23 bits; algorithms chosen by timing could differ between starts.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
@@ -45,14 +45,14 @@ def compute_reproducibly(device: torch.device) -> None:
 
 @functools.cache
 def cpu_has_bfloat16() -> bool:
-    """Whether the processor computes in bfloat16 itself; others imitate it, at a third of float32's speed."""
+    """Whether the processor has bfloat16 instructions. Others emulate them, at a third of float32's speed."""
     match = re.search(r"^flags\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
     return match is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(match.group(1).split())
 
 
 @functools.cache
 def describe_device(device: str) -> str:
-    """The model's name and its size, as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
+    """The device's model and size, such as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
     if torch.device(device).type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
@@ -61,7 +61,7 @@ def describe_device(device: str) -> str:
 
 @functools.cache
 def software_versions(device: str) -> dict[str, str]:
-    """Versions on which a result's last bits depend, by name; those of the GPU only where it computes."""
+    """The versions that a result's last bits depend on, by name; those of the GPU only if it is used."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     if torch.device(device).type == "cuda":
         versions["cuda"] = torch.version.cuda or "unknown"
@@ -76,6 +76,6 @@ def _cpu_model() -> str:
 
 
 def _driver_version() -> str:
-    """The kernel module's own word, which needs no NVIDIA tool in the image."""
+    """As the kernel module reports it, which needs no NVIDIA tool in the image."""
     match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
     return match.group(1) if match else "unknown"

@@ -1,4 +1,4 @@
-"""Running out of memory, as the errors of PyTorch and Python tell it."""
+"""Recognises the errors by which PyTorch and Python report that memory has run out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ import torch
 from core.errors import TransientError
 
 _SHORTAGES: Final = (
-    "can't allocate memory",  # by PyTorch of a CPU's memory, for which it has no class of its own
-    "CUDA error: out of memory",  # by the driver, of pinned memory too
+    "can't allocate memory",  # PyTorch's message for host memory, for which it has no exception class
+    "CUDA error: out of memory",  # the driver's message, also for pinned memory
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an error says that memory has run out, the host's or a device's."""
+    """Whether an error reports that the host's or a device's memory has run out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(message in str(error) for message in _SHORTAGES)
@@ -25,7 +25,7 @@ def is_shortage(error: BaseException) -> bool:
 
 @contextmanager
 def memory_for(what: str) -> Iterator[None]:
-    """Raises: TransientError: there was not enough memory for ``what``. Later there may be, or on another machine."""
+    """Turn a lack of memory for ``what`` into a ``TransientError``: another attempt, or another machine, may succeed."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

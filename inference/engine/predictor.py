@@ -1,4 +1,4 @@
-"""The interface between the service and a network: what an architecture must offer to be run."""
+"""The interface between the service and a network: what an architecture must implement."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from inference.arrays import Probabilities as Probabilities
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A weights file as read, before any architecture has looked at it.
+    """The content of a weights file, not yet checked by an architecture.
 
     Attributes:
-        architecture_name: key of the registry in ``inference.architectures``.
+        architecture_name: its key in ``inference.architectures``.
         config: the checkpoint's own ``config`` mapping (transform strategy, LoRA rank, ...).
-        state: tensors by name, on the CPU, in the dtype they were stored in.
+        state: tensors by name, on the CPU, in their stored dtype.
         sha256: hex digest of the file's bytes.
-        path: where it was read from; recorded as ``model_checkpoint_path``.
+        path: the file's path; recorded as ``model_checkpoint_path``.
     """
 
     architecture_name: str
@@ -34,15 +34,15 @@ class Checkpoint:
 class EngineOptions:
     """How a network is run. Every optimisation can be switched off; none changes a label.
 
-    Architectures ignore the steps that they do not have.
+    An architecture ignores the options of steps that it does not have.
 
     Attributes:
         batch_size: pairs (both directions counted once) in one forward pass.
-        compile: ``torch.compile`` the forward pass with fixed shapes; costs a minute at loading.
-        merge: merge side paths and batch norms into the convolutions they follow.
-        share_stem: compute the first layers once a frame and once a video instead of once a pair and direction.
-        channels_last: keep activations with their channels innermost, as the fast convolutions want them.
-        fit_on_device: resize strips where the network is, instead of with Pillow on the CPU.
+        compile: compile the forward pass with ``torch.compile`` for fixed shapes; loading then takes a minute longer.
+        merge: merge side paths and batch norms into the preceding convolutions.
+        share_stem: compute the first layers once per frame and once per video instead of once per pair and direction.
+        channels_last: use the memory format that the fast convolutions need.
+        fit_on_device: resize strips on the network's device instead of with Pillow on the CPU.
     """
 
     device: str = "cpu"
@@ -60,30 +60,30 @@ class Predictor(Protocol):
 
     @property
     def options(self) -> EngineOptions:
-        """How it really runs: not compiled where that failed, with the batch size that has fitted into memory so far."""
+        """The options actually in use: not compiled if that failed, and with the largest batch size that fitted so far."""
 
     def open_video(self, layout: Layout) -> Any:
-        """Compute what is the same for every frame of a video and return it, to be handed to ``predict``.
+        """Compute what all frames of a video share; the result is passed to ``predict``.
 
         Raises:
-            CorruptInputError: the layout's OCR visualisation is no image (architectures that do not use it ignore it).
+            CorruptInputError: the layout's OCR visualisation is not an image (unless the architecture does not use it).
         """
 
     def predict(self, video: Any, frames: Frames) -> Probabilities:
         """Classify the n − 1 consecutive pairs of n frames in both directions.
 
-        The result for a pair does not depend on the frames around it, nor on the batch size.
+        A pair's result depends neither on other frames nor on the batch size.
         """
 
 
 class Architecture(Protocol):
-    """Builds predictors from checkpoints; an instance stands in the registry under its name."""
+    """Builds predictors from checkpoints. Registered in ``inference.architectures`` under its name."""
 
     name: str
 
     def load(self, checkpoint: Checkpoint, options: EngineOptions) -> Predictor:
-        """Check every entry by name, shape and finiteness, and build the network.
+        """Check the name, shape and finiteness of every entry, and build the network.
 
         Raises:
-            CheckpointError: an entry is missing, unexpected, misshapen or not finite; the message names it.
+            CheckpointError: an entry is missing, unexpected, of another shape or not finite; the message names it.
         """

@@ -1,11 +1,11 @@
-"""What a result's last bits depend on, beside the checkpoint, the precision and the device: recorded with every run."""
+"""The part of a run's provenance that describes the engine: software versions and options."""
 
 from inference.engine.device import software_versions
 from inference.engine.predictor import EngineOptions
 
 
 def describe_engine(options: EngineOptions) -> dict[str, str]:
-    """Versions, and how the network was run, by name; ``options`` as the predictor has them after it predicted."""
+    """Versions and options by name. Pass the predictor's ``options`` after it has predicted."""
     return {
         **software_versions(options.device),
         "batch_size": str(options.batch_size),

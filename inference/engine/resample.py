@@ -1,12 +1,12 @@
-"""Pillow's Lanczos resize as two matrix products, on whichever device the images are: bit for bit what Pillow returns.
+"""Pillow's Lanczos resize as two matrix products on any device, with bit-identical results.
 
-(Pillow before 13 always, later ones for images up to twice as high as wide; of higher ones they resize the columns first.)
+Identical to Pillow before 13, and to later versions for images up to twice as high as wide; for higher ones they resize columns first.
 
 Pillow (``Resample.c``) turns each weight into a fixed-point integer of 22 bits after the point, sums along rows, rounds
-to 8 bits, then does the same along columns. A weight is split here into a high and a low part of 11 bits each, so that
-every partial sum of a float32 product is an integer below 2**24 and therefore exact, in any order of summation. That
-holds for 32 taps or fewer (strips up to 240 pixels high); beyond, a low part's sum may be off in its last bit, which
-changes a pixel by 1 at most and almost never.
+to 8 bits, then does the same along columns. Here each weight is split into a high and a low part of 11 bits, so that
+every partial sum of a float32 product is an integer below 2**24 and therefore exact, in any order of summation. This
+holds for up to 32 taps (strips up to 240 pixels high). With more, the sum of the low parts may be off in its last bit,
+which rarely changes a pixel, and then by 1.
 """
 
 import math
@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 
 LANCZOS_RADIUS: Final = 3
-_PRECISION_BITS: Final = 22  # Pillow's: 32 bits, less 8 of the pixel and 2 of head room for weights outside 0..1
+_PRECISION_BITS: Final = 22  # as in Pillow: 32 bits minus 8 for the pixel and 2 for weights outside 0..1
 _LOW_BITS: Final = 11
-_BLOCK_COLUMNS: Final = 64  # a column depends on its neighbourhood alone: in blocks, most of the product's zeros are left out
+_BLOCK_COLUMNS: Final = 64  # a column depends only on nearby ones, so blocks skip most of the product's zeros
 
 
 class Resampler:
@@ -30,7 +30,7 @@ class Resampler:
     """
 
     def __init__(self, size: tuple[int, int], resized: tuple[int, int], columns: tuple[int, int], device: torch.device | str) -> None:
-        """Sizes are (height, width); ``columns`` are the first and the one past the last that are wanted."""
+        """Sizes are (height, width); ``columns`` is the half-open range of output columns to compute."""
         (height, width), (new_height, new_width) = size, resized
         self._rows = _split(lanczos_weights(height, new_height)).to(device)  # (2 * new_height, height)
         weights = lanczos_weights(width, new_width, range(*columns))  # (columns, width)
@@ -52,7 +52,7 @@ def lanczos_weights(size: int, resized: int, wanted: Sequence[int] | None = None
     """Pillow's fixed-point weights of each output pixel (or the wanted ones): int64 (outputs, size), in units of 2**-22."""
     wanted = range(resized) if wanted is None else wanted
     scale = size / resized
-    stretch = max(scale, 1.0)  # when shrinking, the filter widens so that every input pixel counts
+    stretch = max(scale, 1.0)  # when shrinking, the filter is widened so that every input pixel contributes
     support = LANCZOS_RADIUS * stretch
     weights = np.zeros((len(wanted), size), np.int64)
     for row, output in zip(weights, wanted, strict=True):
@@ -60,7 +60,7 @@ def lanczos_weights(size: int, resized: int, wanted: Sequence[int] | None = None
         first = max(0, int(center - support + 0.5))
         last = min(size, int(center + support + 0.5))
         taps = [_lanczos((x - center + 0.5) / stretch) for x in range(first, last)]
-        total = sum(taps)  # in order: Pillow's own sum, so that the quotients round alike
+        total = sum(taps)  # summed in Pillow's order, so that the quotients are rounded alike
         row[first:last] = [math.copysign(int(abs(tap / total) * 2**_PRECISION_BITS + 0.5), tap) for tap in taps]
     return weights
 
