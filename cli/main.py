@@ -1,4 +1,4 @@
-"""The ``extents`` command. A subcommand is imported only when it runs, so ``--help`` is quick and the coordinator never loads torch."""
+"""The ``extents`` command. Subcommands are imported when they run, so that ``--help`` is fast and the coordinator never loads torch."""
 
 import importlib
 import importlib.util
@@ -13,26 +13,26 @@ from core.errors import ExtentsError
 GROUPS: Final = {
     "One film": {
         "find": ("cli.film.find", "Print the times of a film's captions."),
-        "encode": ("cli.film.encode", "Cut a video into cropped chunks."),
-        "predict": ("cli.film.predict", "Run the inference on a local folder."),
-        "show": ("cli.film.show", "Print what a run database holds."),
+        "encode": ("cli.film.encode", "Cut a film into chunks of cropped frames."),
+        "predict": ("cli.film.predict", "Run inference on a local folder."),
+        "show": ("cli.film.show", "Print the contents of a run database."),
     },
     "The service": {
         "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),
         "submit": ("cli.service.submit", "Publish video.encoded for a stored video."),
         "topics": ("cli.service.topics", "Create the service's topics, or check them."),
-        "doctor": ("cli.service.doctor", "Check every dependency, and say how to fix it."),
+        "doctor": ("cli.service.doctor", "Check every dependency, and say how to fix problems."),
     },
     "Operating it": {
-        "models": ("cli.operations.models", "Keep the models that runs may name."),
-        "dead-letters": ("cli.operations.dead_letters", "List, redrive or discard records that could not be handled."),
+        "models": ("cli.operations.models", "Manage the models that runs may use."),
+        "dead-letters": ("cli.operations.dead_letters", "List, redrive or discard records that could not be processed."),
     },
     "Developing": {
-        "demo": ("cli.developing.demo", "Run the main job on this machine, from film to run database."),
+        "demo": ("cli.developing.demo", "Run a captioned film through the service on this machine."),
         "dev": ("cli.developing.dev", "Start and stop the embedded stack."),
     },
 }
-"""Module and summary of each command, by group. Each module has a ``command``. The listing imports none of them."""
+"""Module and summary of each command, by group. Each module has a ``command``. Listing the commands imports none of them."""
 
 COMMANDS: Final = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
@@ -60,7 +60,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command. An error of ours ends in one message and status 1; any other is a bug and shows its traceback."""
+    """Run the command. Our own errors print one message and exit with status 1; any other is a bug and shows its traceback."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every failed connection; workers set their own level
     try:
         cli()

@@ -1,4 +1,4 @@
-"""What the demo found, against what is known of its film; and the rows that the run has left."""
+"""Compares the demo's results with the known captions of its film, and checks the run's database rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tools.sample_film import Sample
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A caption of the film and the one found for it; one of them is None where the other has no match."""
+    """A caption of the film and the one found for it. Either is None if the other has no match."""
 
     text: str
     truth: tuple[int, int] | None
@@ -30,7 +30,7 @@ class Finding:
 
 
 def compare(sample: Sample, captions: Sequence[CaptionExtent]) -> list[Finding]:
-    """Match each true caption with the found one that overlaps it most; what is left over on either side stands alone."""
+    """Match each true caption with the detected one that overlaps it most; the rest of either side stays unmatched."""
     left = [(caption.first_frame, caption.last_frame) for caption in captions]
     findings: list[Finding] = []
     for caption in sample.captions:
@@ -52,7 +52,7 @@ def print_comparison(findings: Sequence[Finding]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that the run must have left: what it says, or what is wrong with it."""
+    """A row that the run must have written: its content, or what is wrong with it."""
 
     table: str
     found: str
@@ -60,7 +60,7 @@ class Row:
 
 
 async def read_rows(rows: Rows, outcome: ReceivedOutcome) -> list[Row]:
-    """The run's row and its job's, as they stand in the database, against the event that followed them."""
+    """Read the run's row and its job's row, and compare them with the event."""
     body = outcome.body
     run = await rows.find_run(UUID(body["tenant_id"]), UUID(body["video_id"]), body["cropped_frames_version"], body["model_version"])
     job = await rows.find_job(UUID(body["run_id"]))

@@ -20,7 +20,7 @@ from devstack.part import log_path
 from devstack.paths import stack_folder
 from devstack.stack import ENV_FILE, Stack
 
-_name = click.option("--name", default="dev", show_default=True, help="Which stack; each has a folder, and ports, of its own.")
+_name = click.option("--name", default="dev", show_default=True, help="Name of the stack; each has its own folder and ports.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -29,11 +29,11 @@ def command() -> None:
     """Start and stop the embedded stack: Kafka, S3, PostgreSQL and Supabase's REST interface on 127.0.0.1.
 
     \b
-    extents dev up                      start it (again: print its addresses)
-    . .stack/dev/env                    let the service find it
+    extents dev up                      start it; if it is running, print its addresses
+    . .stack/dev/env                    point the service at it
     extents dev logs kafka-1 -f         follow a server's log
     extents dev down                    stop it, keep its data
-    extents dev down --purge            stop it, throw its data away
+    extents dev down --purge            stop it, delete its data
     """
 
 
@@ -48,7 +48,7 @@ def up(name: str, brokers: str | None, as_json: bool) -> None:
     extents dev up
     extents dev up --name cluster --brokers 3
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way a half-started stack is taken down again
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a half-started stack is stopped
     began = time.monotonic()
     progress = Console(stderr=True)
     running = stack.up(
@@ -86,7 +86,7 @@ def down(name: str, purge: bool, as_json: bool) -> None:
 @_name
 @_json
 def status(name: str, as_json: bool) -> None:
-    """Show each part's address and process. Status 1 when one does not run.
+    """Show each part's address and process. Exit status 1 if one is not running.
 
     \b
     extents dev status
@@ -101,7 +101,7 @@ def status(name: str, as_json: bool) -> None:
 @click.argument("part", required=False)
 @_name
 @click.option("-n", "--lines", default=40, show_default=True, help="How many lines from the end.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing as the log grows.")
 def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
     """Print the end of a part's log, or of every part's.
 
@@ -122,7 +122,7 @@ def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
 @_name
 @_json
 def env(name: str, as_json: bool) -> None:
-    """Print the environment by which the service finds the stack.
+    """Print the environment variables that point the service at the stack.
 
     \b
     eval "$(extents dev env)"
@@ -145,12 +145,12 @@ def create_topics(running: Stack) -> list[str]:
 def _check_processes(checked: Stack) -> None:
     gone = [part for part in checked.status() if part.pid is None]
     if stack.is_starting(checked.folder):
-        raise ConfigurationError(f"the stack is being started; wait for it: extents dev up --name {checked.folder.name}")
+        raise ConfigurationError(f"the stack is still starting; wait for it: extents dev up --name {checked.folder.name}")
     if stack.is_running(checked.folder) and gone:
         logs = ", ".join(_short(part.log) for part in gone)
         raise ConfigurationError(
-            f"{', '.join(part.name for part in gone)} ended by itself (see {logs}); "
-            f"start anew: extents dev down --name {checked.folder.name}, then up"
+            f"{', '.join(part.name for part in gone)} ended unexpectedly (see {logs}); "
+            f"start again: extents dev down --name {checked.folder.name}, then up"
         )
     if gone:
         raise ConfigurationError(f"the stack is not running; start it: extents dev up --name {checked.folder.name}")

@@ -1,4 +1,4 @@
-"""Captions for people and for programs, alike in every command that lists them."""
+"""Captions as a table and as JSON, the same in every command."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _HEADINGS = ("#", "start", "end", "seconds", "frames", "confidence")
 
 
 def print_captions(captions: Sequence[CaptionExtent]) -> None:
-    """A row each; confidence is that of the less certain boundary."""
+    """Print a row per caption; confidence is that of the less certain boundary."""
     rows = [
         (
             str(number),

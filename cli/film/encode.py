@@ -1,4 +1,4 @@
-"""``extents encode``: a video file to cropped chunks and their layout, in a folder or in the object store."""
+"""``extents encode``: cuts a film into cropped chunks with a layout, in a folder or in the object store."""
 
 from pathlib import Path
 from uuid import UUID
@@ -44,9 +44,9 @@ def command(
     version: int,
     as_json: bool,
 ) -> None:
-    """Cut the strip inside --crop out of VIDEO, ten times a second, into WebM chunks; write layout.db beside them.
+    """Cut the strip inside --crop out of VIDEO, ten times a second, into WebM chunks, and write layout.db beside them.
 
-    Takes any film FFmpeg reads. Nothing that is there is overwritten: a version of the frames is written whole, or not
+    Accepts any film that FFmpeg reads. Never overwrites anything: a version of the frames is written completely or not
     at all.
     """
     box = CropBox(*crop)
@@ -59,7 +59,7 @@ def command(
             target = encode_to_store(video, box, Anchor(anchor), Settings(), tenant_id, video_id, version, report)
         following = f"{program()} submit --tenant-id {tenant_id} --video-id {video_id} --version {version} --watch"
     else:
-        raise click.UsageError("say where to: either --out FOLDER, or --tenant-id and --video-id for the object store")
+        raise click.UsageError("choose a destination: --out FOLDER, or --tenant-id and --video-id for the object store")
     _print(target, box, version, following, as_json)
 
 

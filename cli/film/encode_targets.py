@@ -1,4 +1,4 @@
-"""Where ``extents encode`` writes: a folder, or the object store. Either gets a version whole, or nothing."""
+"""Where ``extents encode`` writes: a folder or the object store. A version is written completely or not at all."""
 
 import asyncio
 import shutil
@@ -24,15 +24,15 @@ from storage.layouts import fetch_layout, parse_layout
 from storage.objects import ObjectStore
 
 _PUTS_AT_A_TIME: Final = 16
-"""Hides the store's answer time; more would queue for the uplink."""
+"""Hides the store's latency; more would only queue for the uplink."""
 
-_PUT_TRIES: Final = 5
-_PUT_PATIENCE_SECONDS: Final = 60.0
+_PUT_ATTEMPTS: Final = 5
+_PUT_LIMIT_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What has been written, and where: ``where`` and ``layout`` are a path or an object's address."""
+    """What was written and where. ``where`` and ``layout`` are a path or an object's address."""
 
     where: str
     layout: str
@@ -42,20 +42,20 @@ class Target:
 
 
 def encode_to_folder(video: Path, crop: CropBox, anchor: Anchor, folder: Path, version: int, report: Report) -> Target:
-    """Write ``cropped_frames_v{version}`` and, where there is none, ``layout.db`` into a folder.
+    """Write ``cropped_frames_v{version}`` and, unless it exists, ``layout.db`` into a folder.
 
     Raises:
-        PermanentError: the version is there, the folder's layout is of another crop, or it cannot be written.
+        PermanentError: the version exists, the folder's layout has another crop, or the folder cannot be written.
     """
     final, layout_path = folder / f"cropped_frames_v{version}", folder / "layout.db"
     if final.exists():
-        raise PermanentError(f"{final} is there already; choose another --version, or remove it")
+        raise PermanentError(f"{final} exists already; choose another --version, or remove it")
     if layout_path.exists():
         _check_same_crop(parse_layout(layout_path.read_bytes(), str(layout_path)), crop, anchor, str(layout_path))
     partial = folder / f".{final.name}.partial"
     sink = _FolderSink(partial)
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed command
         encoded = encode_film(video, crop, anchor, sink, report)
         if not layout_path.exists():
             layout_path.write_bytes(pack_layout(encoded.layout))
@@ -70,28 +70,30 @@ def encode_to_folder(video: Path, crop: CropBox, anchor: Anchor, folder: Path, v
 def encode_to_store(
     video: Path, crop: CropBox, anchor: Anchor, settings: Settings, tenant_id: UUID, video_id: UUID, version: int, report: Report
 ) -> Target:
-    """Write the chunks and, where there is none, the layout under the keys that the settings give.
+    """Write the chunks and, unless it exists, the layout under the keys from the settings.
 
-    The film is encoded into a temporary folder first: one that cannot be read leaves no trace in the store. When sending
-    fails, what was sent is deleted again.
+    The film is encoded into a temporary folder first, so that an unreadable film leaves nothing in the store. If an upload
+    fails, what was uploaded is deleted again.
 
     Raises:
-        PermanentError: the version is there, or the video's layout is of another crop.
-        TransientError: the store stayed away.
+        PermanentError: the version exists, or the video's layout has another crop.
+        TransientError: the store was unavailable.
     """
-    place = _Place(open_store(settings.wasabi), object_keys(settings.keys), tenant_id, video_id, version)
-    layout_key = asyncio.run(place.check_free(crop, anchor))
+    stored_version = _StoredVersion(open_store(settings.wasabi), object_keys(settings.keys), tenant_id, video_id, version)
+    layout_key = asyncio.run(stored_version.check_free(crop, anchor))
     with TemporaryDirectory(prefix="extents-") as folder:
         sink = _FolderSink(Path(folder))
         encoded = encode_film(video, crop, anchor, sink, report)
         names = [chunk.name for chunk in plan_chunks(encoded.frame_count)]
-        asyncio.run(place.send(Path(folder), names, None if layout_key else pack_layout(encoded.layout)))
-    layout_key = layout_key or place.layout_key
-    return Target(place.address(place.prefix), place.address(layout_key), encoded.frame_count, sink.chunks, sink.size_bytes)
+        asyncio.run(stored_version.send(Path(folder), names, None if layout_key else pack_layout(encoded.layout)))
+    layout_key = layout_key or stored_version.layout_key
+    return Target(
+        stored_version.address(stored_version.prefix), stored_version.address(layout_key), encoded.frame_count, sink.chunks, sink.size_bytes
+    )
 
 
 class _FolderSink:
-    """A chunk a file. The folder is made by the first, so that a film that cannot be read leaves none."""
+    """Writes a file per chunk. The first chunk creates the folder, so that an unreadable film leaves none."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -106,7 +108,7 @@ class _FolderSink:
         self.size_bytes += len(content)
 
 
-class _Place:
+class _StoredVersion:
     """A version of a video in the store."""
 
     def __init__(self, store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID, version: int) -> None:
@@ -119,11 +121,11 @@ class _Place:
         return f"s3://{self._store.bucket}/{key}"
 
     async def check_free(self, crop: CropBox, anchor: Anchor) -> str | None:
-        """See that the version is not there; the key of the video's layout, where it has one."""
+        """Check that the version does not exist. Returns the key of the video's layout if it has one."""
         tenant_id, video_id, _ = self._ids
         async with self._store:
             async for key in self._store.list_keys(self.prefix):
-                raise PermanentError(f"{self.address(key)} is there already; choose another --version")
+                raise PermanentError(f"{self.address(key)} exists already; choose another --version")
             try:
                 stored = await fetch_layout(self._store, self._keys, tenant_id, video_id)
             except MissingObjectError:
@@ -137,7 +139,7 @@ class _Place:
 
         async def put(key: str, content: bytes) -> None:
             sent.append(key)
-            async for attempt in stamina.retry_context(on=TransientError, attempts=_PUT_TRIES, timeout=_PUT_PATIENCE_SECONDS):
+            async for attempt in stamina.retry_context(on=TransientError, attempts=_PUT_ATTEMPTS, timeout=_PUT_LIMIT_SECONDS):
                 with attempt:
                     await self._store.put(key, content)
 
@@ -160,10 +162,10 @@ class _Place:
 
 
 def _check_same_crop(layout: Layout, crop: CropBox, anchor: Anchor, where: str) -> None:
-    """A video has one layout for all its versions, and a run of an older one would read it."""
+    """All versions of a video share one layout, which runs of older versions still read."""
     stored_crop = CropBox(layout.crop_left, layout.crop_top, layout.crop_right, layout.crop_bottom)
     if (stored_crop, layout.anchor) != (crop, anchor):
         raise PermanentError(
-            f"{where} is there and says crop {stored_crop}, anchor {layout.anchor}, not crop {crop}, anchor {anchor}; "
-            "encode another crop as a video of its own"
+            f"{where} exists with crop {stored_crop}, anchor {layout.anchor}, not crop {crop}, anchor {anchor}; "
+            "encode another crop as a separate video"
         )

@@ -1,4 +1,4 @@
-"""A run on this machine alone, without broker, store or database: what ``find`` and ``predict`` share."""
+"""Runs inference on this machine without broker, store or database, for ``find`` and ``predict``."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ from streams.model_catalog import ModelCatalog
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint, the version it runs under, and the path that the run database records."""
+    """A checkpoint, its version, and the path recorded in the run database."""
 
     version: str
     checkpoint: Checkpoint
@@ -45,16 +45,16 @@ class Model:
 
 
 def choose_model(settings: Settings, checkpoint: Path | None = None, model_version: str | None = None) -> Model:
-    """The model of a file, else that of a version, else the built-in one.
+    """Choose the model of a file, else that of a version, else the built-in one.
 
     Args:
-        checkpoint: a weights file; it runs under ``model_version``, or without one under a version that contains its hash.
-        model_version: without a file: the built-in model's, or one in the store, from where its weights are fetched.
+        checkpoint: a weights file; its version is ``model_version``, or by default one that contains its hash.
+        model_version: without a file, the version of the built-in model or of one in the store, which is fetched.
 
     Raises:
         CheckpointError: the file cannot be read as a checkpoint.
-        UnknownModelError: no model of that version is in the store.
-        ConfigurationError: it is not the built-in one's, and the store's settings are missing.
+        UnknownModelError: the store has no model of that version.
+        ConfigurationError: the model is in the store, but the store's settings are missing.
     """
     if checkpoint is not None:
         read = read_checkpoint(checkpoint)
@@ -89,13 +89,13 @@ def engine_options(settings: WorkerSettings, precision: Precision, batch_size: i
 
 
 def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report: Report) -> FinishedRun:
-    """Predict every pair of a video; the next span is read and decoded while the present one is computed.
+    """Predict every pair of a video. The next span is read and decoded while the current one is computed.
 
-    The run's ids follow from the video's content and the model, so the same run has the same id on every machine.
+    The run's ids depend only on the video's content and the model, so that a run has the same id on every machine.
 
     Raises:
-        CheckpointError: the checkpoint is not its architecture's.
-        CorruptInputError: a chunk cannot be decoded, or frames have two sizes.
+        CheckpointError: the checkpoint does not fit its architecture.
+        CorruptInputError: a chunk cannot be decoded, or frames differ in size.
     """
     predictor = load_predictor(model.checkpoint, options)
     opened = predictor.open_video(video.layout)

@@ -1,4 +1,4 @@
-"""A video whose chunks lie in a folder or in memory, with all that a run of it needs to know."""
+"""A video whose chunks are in a folder or in memory, with everything that a run needs."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ ReadChunk = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class LocalVideo:
-    """What a run reads. ``read_chunk`` takes a chunk's name and gives its bytes; threads may call it at once."""
+    """The input of a run. ``read_chunk`` returns a chunk's bytes by its name; several threads may call it at once."""
 
     layout: Layout
     layout_sha256: str
@@ -33,7 +33,7 @@ class LocalVideo:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the layout and every chunk: the same content is the same video, wherever it lies."""
+        """Digest of the layout and every chunk: the same content is the same video, wherever it is stored."""
         digest = hashlib.sha256(self.layout_sha256.encode())
         for chunk in plan_chunks(self.frame_count):
             digest.update(hashlib.sha256(self.read_chunk(chunk.name)).digest())
@@ -41,25 +41,25 @@ class LocalVideo:
 
 
 def open_memory(layout: Layout, frame_count: int, chunks: Mapping[str, bytes]) -> LocalVideo:
-    """A video that has just been encoded into ``chunks``, by name."""
+    """A video just encoded into ``chunks``, by name."""
     return LocalVideo(layout, hashlib.sha256(pack_layout(layout)).hexdigest(), 1, frame_count, chunks.__getitem__)
 
 
 def open_folder(folder: Path, version: int | None) -> LocalVideo:
-    """A folder as ``extents encode`` writes it, or as it lies in the store: ``layout.db`` and ``cropped_frames_v*/…``.
+    """Open a folder written by ``extents encode`` or copied from the store: ``layout.db`` and ``cropped_frames_v*/…``.
 
     Args:
-        version: of the cropped frames; None takes the newest.
+        version: version of the cropped frames; None for the newest.
 
     Raises:
-        MissingObjectError: no layout, no such version, or a chunk is missing (names the first).
-        CorruptInputError: the layout or a level's last chunk cannot be read, or a chunk belongs to no video of this length.
+        MissingObjectError: the layout, the version or a chunk is missing; the message names the first.
+        CorruptInputError: the layout or a level's last chunk cannot be read, or a chunk does not belong to a video of this length.
     """
     versions = sorted(int(match[1]) for path in folder.iterdir() if path.is_dir() and (match := FRAMES_FOLDER.fullmatch(path.name)))
     if not versions:
-        raise MissingObjectError(f"{folder}: no cropped_frames_v* folder in it; extents encode makes one")
+        raise MissingObjectError(f"{folder}: it contains no cropped_frames_v* folder; extents encode makes one")
     if version is not None and version not in versions:
-        raise MissingObjectError(f"{folder}: no version {version} of the cropped frames; there are: {', '.join(map(str, versions))}")
+        raise MissingObjectError(f"{folder}: it has no version {version} of the cropped frames; there are: {', '.join(map(str, versions))}")
     version = version or versions[-1]
     root = folder / f"cropped_frames_v{version}"
     names = {name for path in root.glob("*/*") if is_chunk(name := path.relative_to(root).as_posix())}
@@ -74,18 +74,18 @@ def open_folder(folder: Path, version: int | None) -> LocalVideo:
 
 
 def is_chunk(name: str) -> bool:
-    """Whether a file or object below ``cropped_frames_v*`` is a chunk: others may lie beside them."""
+    """Whether a file or object below ``cropped_frames_v*`` is a chunk; other files may be there too."""
     return _CHUNK.fullmatch(name) is not None
 
 
 def find_frame_count(where: str, names: Collection[str], count_frames: Callable[[str], int]) -> int:
-    """The number of frames that chunks of these names hold, when they are all of a video's chunks and no others.
+    """The number of frames in a video with exactly these chunks.
 
-    Names tell each chunk's first frame; only the last chunk of each level has to be counted to know the last frame.
+    A chunk's name contains its first frame, so only the last chunk of each level has to be counted.
 
     Raises:
-        MissingObjectError: names the first missing chunk, in the order of ``core.frames.plan_chunks``.
-        CorruptInputError: one frame alone, or a chunk that has no place in the layout, which it names.
+        MissingObjectError: a chunk is missing; the message names the first in the order of ``core.frames.plan_chunks``.
+        CorruptInputError: there is only one frame, or a chunk that does not belong to the video.
     """
     firsts: dict[int, list[int]] = {level: [] for level in LEVELS}
     for name in names:
@@ -101,11 +101,11 @@ def find_frame_count(where: str, names: Collection[str], count_frames: Callable[
                 raise CorruptInputError(
                     f"{where}/modulo_{level}/chunk_{first:010d}.webm: {count} frames; expected at most {FRAMES_PER_CHUNK}"
                 )
-            # Of level 1, and of level 4's multiples, three in four indices are stored: twice the room is enough.
+            # Levels 1 and 4 store three of four indices, so twice the range is enough.
             stored = level_frames(level, range(first, first + 2 * level * FRAMES_PER_CHUNK))
             frame_count = max(frame_count, stored[count - 1] + 1)
     if frame_count == 0:
-        raise MissingObjectError(f"{where}: no chunks in it; expected modulo_16/chunk_0000000000.webm and others")
+        raise MissingObjectError(f"{where}: it contains no chunks; expected modulo_16/chunk_0000000000.webm and others")
     if frame_count == 1:
         raise CorruptInputError(f"{where}: 1 frame; comparing frames takes at least 2")
     planned = {chunk.name: None for chunk in plan_chunks(frame_count)}
@@ -118,7 +118,7 @@ def find_frame_count(where: str, names: Collection[str], count_frames: Callable[
         )
     strays = sorted(name for name in names if name not in planned)
     if strays:
-        raise CorruptInputError(f"{where}/{strays[0]} has no place in a video of {frame_count} frames")
+        raise CorruptInputError(f"{where}/{strays[0]} does not belong to a video of {frame_count} frames")
     return frame_count
 
 
@@ -129,5 +129,5 @@ def _read_layout(folder: Path) -> tuple[Layout, str]:
     elif packed.exists():
         data = expand(packed.read_bytes(), str(packed))
     else:
-        raise MissingObjectError(f"{folder}: neither layout.db nor layout.db.gz in it; extents encode makes one")
+        raise MissingObjectError(f"{folder}: it contains neither layout.db nor layout.db.gz; extents encode makes one")
     return parse_layout(data, str(plain if plain.exists() else packed)), hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""``extents predict``: the inference on a local folder."""
+"""``extents predict``: runs inference on a local folder."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 @click.option(
     "--precision",
     type=click.Choice([precision.value for precision in Precision]),
-    help="Arithmetic.  [default: EXTENTS_PRECISION, float32]",
+    help="Arithmetic precision.  [default: EXTENTS_PRECISION, float32]",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Pairs in one forward pass.  [default: EXTENTS_BATCH_SIZE, 32]")
 @json_option
@@ -62,10 +62,10 @@ def command(
     batch_size: int | None,
     as_json: bool,
 ) -> None:
-    """Run the inference on a FOLDER that holds layout.db and cropped_frames_v*/…, and write its run database.
+    """Run inference on a FOLDER with layout.db and cropped_frames_v*/…, and write its run database.
 
-    The folder is as "extents encode --out" writes it, or a copy of a video's folder in the store. Needs no broker,
-    store or database. The database takes the place of one already there.
+    FOLDER was written by "extents encode --out", or is a copy of a video's folder in the store. Needs no broker, store or
+    database server. Overwrites an existing run database.
     """
     if model_version is not None and MODEL_VERSION.fullmatch(model_version) is None:
         raise click.UsageError(f"--model-version {model_version!r}: expected {MODEL_VERSION.pattern}")
@@ -107,6 +107,6 @@ def command(
 
 
 def _default_path(folder: Path, run: FinishedRun) -> Path:
-    """Where the run would lie in the store, seen from the video's folder."""
+    """The path that the run would have in the store, relative to the video's folder."""
     name = f"v{run.cropped_frames_version}_model-{run.model_version[:8]}_run-{run.run_id}.db"
     return folder / "caption_frame_extents" / name

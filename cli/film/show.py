@@ -1,4 +1,4 @@
-"""``extents show``: what a run database holds."""
+"""``extents show``: prints the contents of a run database."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ from core.errors import CorruptInputError
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 _ISSUES_SHOWN: Final = 10
-"""Of each kind; --json has all."""
+"""Per kind; --json prints all."""
 
 
 @click.command(
@@ -25,9 +25,9 @@ Examples:
 @click.argument("run_db", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def command(run_db: Path, as_json: bool) -> None:
-    """Print what RUN_DB holds: which run it is, its labels, its captions and what to look at twice.
+    """Print the contents of RUN_DB: the run, its labels, its captions and its quality issues.
 
-    Reads databases of the old service as well, whose captions follow from their predictions.
+    Also reads databases of the old service; their captions are computed from their predictions.
     """
     if run_db.stat().st_size > MAX_RUN_DB_BYTES:
         raise CorruptInputError(f"{run_db} is {run_db.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
@@ -75,7 +75,7 @@ def _print(database: RunDatabase) -> None:
     shown = [issue for kind in by_kind for issue in [issue for issue in issues if issue.kind == kind][:_ISSUES_SHOWN]]
     print_table(("kind", "frame", "detail"), [(issue.kind, str(issue.frame_index), issue.detail) for issue in shown], right=("frame",))
     if len(shown) < len(issues):
-        click.echo(f"… and {len(issues) - len(shown)} more: --json has all")
+        click.echo(f"… and {len(issues) - len(shown)} more: --json prints all")
 
 
 def _as_json(database: RunDatabase) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Captions as subtitle files. What the captions say is not known here, so a cue carries its number."""
+"""Captions as subtitle files. Their text is unknown, so each cue contains its number."""
 
 from collections.abc import Sequence
 

@@ -17,7 +17,7 @@ from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint
 from storage.connect import object_keys, open_store
 from storage.model_store import ModelManifest, ModelStore
 
-# What reads weights is imported where it is used: it loads torch, and listing or removing needs none.
+# Modules that load torch are imported where they are used: listing and removing do not need it.
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ Examples:
 {_SETTINGS}"""
 )
 def command() -> None:
-    """Keep the models that runs may name: in the object store, each under a version that never changes its weights."""
+    """Manage the models in the object store. The weights of a version never change."""
 
 
 def _with_store(action: Callable[[ModelStore], Coroutine[Any, Any, T]]) -> T:
@@ -56,13 +56,13 @@ Examples:
 {_SETTINGS}"""
 )
 @_file
-@click.option("--version", type=ModelVersionParameter(), required=True, metavar="V", help="Version under which runs name it.")
+@click.option("--version", type=ModelVersionParameter(), required=True, metavar="V", help="Version of the model.")
 @json_option
 def push(file: Path, version: str, as_json: bool) -> None:
-    """Store FILE (.pt or .safetensors) as a model, once it has been loaded and has predicted something.
+    """Store FILE (.pt or .safetensors) as a model, after loading it and testing that it predicts.
 
-    A version never changes its weights: another file under the same version is refused. The same file again changes
-    nothing, or mends weights that were damaged in the store.
+    The weights of a version never change: another file with the same version is refused. Pushing the same file again
+    changes nothing, or repairs weights that are damaged in the store.
     """
     from inference.engine.predictor import EngineOptions
     from inference.models.checkpoint import read_checkpoint
@@ -72,12 +72,12 @@ def push(file: Path, version: str, as_json: bool) -> None:
     if version == builtin_model_version():
         raise click.UsageError(f"{version} is the built-in model's own version; choose another")
     checkpoint = read_checkpoint(file)
-    run_smoke_test(load_predictor(checkpoint, EngineOptions()))  # what does not load here would fail every run that names it
+    run_smoke_test(load_predictor(checkpoint, EngineOptions()))  # a model that does not load would fail every run that uses it
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != checkpoint.sha256:
-        raise click.ClickException(f"{file} has changed while it was tried; push it again")
+        raise click.ClickException(f"{file} changed during the test; push it again")
     suffix = ".safetensors" if file.suffix == ".safetensors" else ".pt"
-    # Named by its content, so that of two who push other weights as one version neither replaces the other's.
+    # Named after its content, so that two concurrent pushes of different weights cannot overwrite each other.
     manifest = ModelManifest(
         version, f"weights-{checkpoint.sha256[:12]}{suffix}", checkpoint.sha256, len(data), checkpoint.architecture_name
     )
@@ -91,7 +91,7 @@ def push(file: Path, version: str, as_json: bool) -> None:
             ("architecture", manifest.architecture_name),
             ("size", size(manifest.size_bytes)),
             ("SHA-256", manifest.sha256),
-            ("state", "stored and read back" if stored else "was there already, the same"),
+            ("state", "stored and read back" if stored else "unchanged: the same weights were stored already"),
         ]
     )
 
@@ -106,7 +106,7 @@ Examples:
 )
 @json_option
 def list_models(as_json: bool) -> None:
-    """List the built-in model and the stored ones. One whose manifest cannot be read is told on standard error."""
+    """List the built-in model and the stored ones. Unreadable manifests are reported on standard error."""
 
     async def run(models: ModelStore) -> list[ModelManifest]:
         manifests = []
@@ -116,7 +116,7 @@ def list_models(as_json: bool) -> None:
             except CorruptInputError as error:
                 remark(str(error))
             except UnknownModelError:
-                continue  # removed meanwhile
+                continue  # removed in the meantime
         return manifests
 
     path = builtin_checkpoint_path()
@@ -145,7 +145,7 @@ Examples:
     help="The file to write.  [default: VERSION with the ending it was pushed with]",
 )
 def pull(version: str, output: Path | None) -> None:
-    """Fetch a model's weights, checked against its manifest. The file takes the place of one already there."""
+    """Fetch a model's weights and check them against its manifest. Overwrites an existing file."""
     if output is not None:
         make_parent(output)
 
@@ -164,13 +164,13 @@ Examples:
   extents models verify
   extents models verify mrn0fkfd --json
 \b
-Exit status 1 when a model is not what its manifest says.
+Exit status 1 if a model does not match its manifest.
 {_SETTINGS}"""
 )
 @click.argument("versions", type=ModelVersionParameter(), nargs=-1)
 @json_option
 def verify(versions: tuple[str, ...], as_json: bool) -> None:
-    """Fetch models, all unless VERSIONS are named, and check that their weights are what the manifests say."""
+    """Fetch all models, or those named, and check their weights against the manifests."""
 
     async def run(models: ModelStore) -> list[tuple[str, str | None]]:
         return [(version, await _fault(models, version)) for version in versions or await models.versions()]
@@ -211,14 +211,14 @@ Examples:
 def convert(file: Path, output: Path | None, trust: bool) -> None:
     """Write FILE's weights and config as safetensors, which hold no code.
 
-    A checkpoint that only loads by running code from it is converted with --trust alone: do so only where you trust its
-    source as you would trust a program. The result takes the place of a file already there.
+    A checkpoint that only loads by running code from it requires --trust: use that only if you trust its source as you
+    would trust a program. Overwrites an existing file.
     """
     from inference.models.convert import convert_checkpoint
 
     target = output or file.with_suffix(".safetensors")
     if target.resolve() == file.resolve():
-        raise click.UsageError(f"{target} would take the place of the file it is made from; choose another with -o")
+        raise click.UsageError(f"{target} is the input file itself; choose another output with -o")
     make_parent(target)
     write_whole(target, convert_checkpoint(file, trust=trust))
     click.echo(str(target))
@@ -234,7 +234,7 @@ Examples:
 @_version
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(version: str, yes: bool) -> None:
-    """Delete a model. Requests that name it are rejected from then on; runs that are finished stay as they are."""
+    """Delete a model. Later requests for it are rejected; finished runs are not affected."""
     try:
         manifest = _with_store(lambda models: models.manifest(version))
         what = f"{size(manifest.size_bytes)}, SHA-256 {manifest.sha256[:12]}…"

@@ -1,4 +1,4 @@
-"""What the commands print, in one look: tables and JSON on standard output, progress and remarks on standard error."""
+"""Output of all commands: tables and JSON on standard output, progress and remarks on standard error."""
 
 import os
 import shutil
@@ -15,17 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 _PIPED_WIDTH: Final = 200
-"""Columns of a table that no terminal bounds: enough that no cell is cut off for whoever reads the pipe."""
+"""Width of a table that is not printed to a terminal: wide enough that no cell is cut off."""
 
 
 class Report(Protocol):
-    """Told of progress: what is done, and of how much (None: unknown)."""
+    """Receives progress: how much is done, of how much in total (None: unknown)."""
 
     def __call__(self, done: int, total: int | None) -> None: ...
 
 
 def json_text(value: Any) -> str:
-    """Indented, with a line feed at its end."""
+    """Indented JSON with a final line feed."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
 
 
@@ -34,7 +34,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print rows under headings; the columns named in ``right`` hold numbers and are set flush right."""
+    """Print rows under headings; the columns named in ``right`` are right-aligned."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
@@ -44,7 +44,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: S
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line, the values below one another."""
+    """Print names and values, one pair per line, with aligned values."""
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         click.echo(f"{name:<{width}}  {value}")
@@ -56,12 +56,12 @@ def print_heading(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Say something that is no result."""
+    """Print something that is not part of the result."""
     click.echo(text, err=True)
 
 
 def program() -> str:
-    """How the running program is started again: ``extents`` where the shell finds it, else its path from here."""
+    """How to run this program again: ``extents`` if the shell finds it, else its path."""
     path = Path(sys.argv[0])
     if path.name != "extents" or shutil.which("extents") == str(path):
         return "extents"
@@ -70,7 +70,7 @@ def program() -> str:
 
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
-    """A bar on standard error while the block runs; nothing where that is no terminal."""
+    """Show a progress bar on standard error while the block runs, if that is a terminal."""
     columns = (TextColumn("{task.description:<11}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
@@ -83,7 +83,7 @@ def progress(what: str, unit: str) -> Iterator[Report]:
 
 
 def clock(seconds: float) -> str:
-    """``0:01:02.3``: the film's clock to a tenth of a second, which is all that 10 Hz can tell."""
+    """``0:01:02.3``: a time in the film to a tenth of a second, the resolution of 10 Hz."""
     tenths = round(seconds * 10)
     return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 

@@ -10,7 +10,7 @@ from core.types import MODEL_VERSION, Anchor
 
 
 class CropParameter(click.ParamType):
-    """``L,T,R,B`` in pixels, to a tuple of four whole numbers; whether the box lies within the film is not known yet."""
+    """``L,T,R,B`` in pixels, as four whole numbers. Does not check that the box lies within the film."""
 
     name = "L,T,R,B"
 
@@ -18,12 +18,12 @@ class CropParameter(click.ParamType):
         try:
             left, top, right, bottom = (int(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not four whole numbers, as 0,600,1280,700", param, ctx)
+            self.fail(f"{value!r} is not four whole numbers, such as 0,600,1280,700", param, ctx)
         return left, top, right, bottom
 
 
 class UuidParameter(click.ParamType):
-    """A UUID, spelled as the service spells them."""
+    """A UUID in the service's spelling."""
 
     name = "UUID"
 
@@ -31,17 +31,19 @@ class UuidParameter(click.ParamType):
         try:
             return parse_uuid(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no UUID, as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
+            self.fail(f"{value!r} is not a UUID, such as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
 
 
 class ModelVersionParameter(click.ParamType):
-    """A model's version, as runs name it."""
+    """A model version."""
 
     name = "VERSION"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if MODEL_VERSION.fullmatch(str(value)) is None:
-            self.fail(f"{value!r} is no model version: up to 64 letters, digits, '.', '_' and '-', the first a letter or digit", param, ctx)
+            self.fail(
+                f"{value!r} is not a model version: up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit", param, ctx
+            )
         return str(value)
 
 
@@ -50,7 +52,7 @@ crop_option = click.option(
     type=CropParameter(),
     required=True,
     metavar="L,T,R,B",
-    help="The strip that holds the captions: left, top, right and bottom in pixels of the film.",
+    help="The strip that contains the captions: left, top, right and bottom in pixels of the film.",
 )
 
 anchor_option = click.option(
@@ -58,7 +60,7 @@ anchor_option = click.option(
     type=click.Choice([anchor.value for anchor in Anchor]),
     default=Anchor.CENTER.value,
     show_default=True,
-    help="The side at which the captions are aligned.",
+    help="How the captions are aligned.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

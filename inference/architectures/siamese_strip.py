@@ -1,4 +1,4 @@
-"""The built-in model: a small siamese network over caption strips, each stretched to one fixed canvas.
+"""The built-in model: a small siamese network over caption strips, each resized to a fixed canvas.
 
 Every frame is encoded once. A pair's logits come from both frames' features and their difference; the first layer of the
 comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
@@ -23,12 +23,12 @@ from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Probab
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 NAME: Final = "siamese_strip"
-CANVAS: Final = (32, 512)  # height, width; strips are stretched to it whatever their shape
+CANVAS: Final = (32, 512)  # height, width; strips are resized to it regardless of their shape
 _AUTOCAST: Final = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float16}
 
 
 class Block(nn.Module):
-    """A 3×3 convolution, a batch norm while training (merged into it later), ReLU."""
+    """A 3×3 convolution, a batch norm (during training; then merged into the convolution), and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int | tuple[int, int] = 1, *, norm: bool) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class Block(nn.Module):
 
 
 class SiameseStrip(nn.Module):
-    """Canvases to features, features of two frames to logits.
+    """Encodes canvases to features, and compares two frames' features to logits.
 
     Args:
-        norm: with batch norms, as it is trained; without, as it is stored and run.
+        norm: with batch norms, for training; without them the network is stored and run.
     """
 
     def __init__(self, *, norm: bool = False) -> None:
@@ -72,13 +72,13 @@ class SiameseStrip(nn.Module):
         return x
 
     def contrast(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
-        """What differs between the frames of each pair (t, t + stride) of one or many runs of n frames.
+        """Compare the frames of each pair (t, t + stride) in one or several runs of n frames.
 
         Args:
             features: (runs, n, 64, 4, 64).
 
         Returns:
-            (2 · runs · Σ (n − stride), 80, 4, 32): stride by stride all pairs forward, run by run, then all backward.
+            (2 · runs · Σ (n − stride), 80, 4, 32): for each stride, all forward pairs run by run, then all backward ones.
         """
         runs = features.shape[:2]
         first, second = (part(features.flatten(0, 1)).unflatten(0, runs) for part in (self.first, self.second))
@@ -111,7 +111,7 @@ def to_canvas(strips: torch.Tensor) -> torch.Tensor:
 
 
 class SiameseStripPredictor:
-    """The network on one device. Every forward pass has the same shape: the last is filled up with copies of its last frame."""
+    """Runs the network on one device. All batches have the same shape: the last one is padded with copies of its last frame."""
 
     def __init__(self, network: SiameseStrip, options: EngineOptions) -> None:
         self.options = options
@@ -127,14 +127,14 @@ class SiameseStripPredictor:
             self._run_blank(self._plain)
 
     def open_video(self, layout: Layout) -> None:
-        """Nothing: the model looks at the strips alone."""
+        """Do nothing: the model only uses the strips."""
 
     def predict(self, video: None, frames: Frames) -> Probabilities:
-        """Classify each frame against the next: (n − 1, 2, 5).
+        """Classify each pair of consecutive frames: (n − 1, 2, 5).
 
         Raises:
             TransientError: not enough device memory for a single pair.
-            PermanentError: a probability is not finite: the network overflows in this precision.
+            PermanentError: a probability is not finite, since the network overflows in this precision.
         """
 
         def predict(first: int, stop: int, options: EngineOptions) -> torch.Tensor:
@@ -158,7 +158,7 @@ class SiameseStripPredictor:
             return network(canvases)
 
     def _run_blank(self, network: Network) -> None:
-        """One batch of black strips, so that the first span meets neither compiler nor a device's lazy start."""
+        """Run a batch of black strips, so that compilation and the device's lazy initialisation do not delay the first span."""
         strips = torch.zeros((1, *CANVAS, 3), dtype=torch.uint8, device=self._device)
         self._probabilities(network, strips, self.options.batch_size).cpu()
 
@@ -177,7 +177,7 @@ class SiameseStripArchitecture:
 
 
 def _check(path: str, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a state that is not the network's, naming the entry."""
+    """Raise an error that names the first entry that does not fit the network."""
     for name in sorted(expected.keys() | state.keys()):
         if name not in state:
             raise CheckpointError(f"{path}: entry {name} is missing; {NAME} needs {len(expected)} entries, found {len(state)}")

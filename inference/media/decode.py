@@ -1,6 +1,6 @@
-"""WebM chunks to frames: VP9 decoded from memory, front to back. Placing them in a span is ``inference.media.span``'s.
+"""Decodes WebM chunks (VP9) from memory, front to back. ``inference.media.span`` assembles them into spans.
 
-The demuxer and decoder are named outright, so a stored file can reach no other of FFmpeg's parsers.
+Demuxer and decoder are fixed, so that a stored file never reaches FFmpeg's other parsers.
 """
 
 import io
@@ -15,29 +15,29 @@ from core.errors import CorruptInputError
 from inference.arrays import Frames
 
 MAX_WIDTH: Final = 4096
-"""A strip is at most as wide as its film; 4096 is the widest of the 4K formats."""
+"""A strip is at most as wide as its film, and 4096 is the width of the widest 4K format."""
 
 MAX_HEIGHT: Final = 1024
-"""A strip of captions is a few lines high, under half of a 4K film's 2160. With ``MAX_WIDTH`` it bounds what a frame
-takes: 13 MB, where a VP9 header of a few bytes may claim 65536×65536."""
+"""Captions are a few lines high, less than half of a 4K film's 2160. Together with ``MAX_WIDTH`` this limits a frame to
+13 MB, where a VP9 header of a few bytes can claim 65536×65536."""
 
 
 def decode_frames(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Iterator[Frames]:
     """Decode a chunk's frames one by one, in the order they are stored.
 
-    Several threads may each decode a chunk; PyAV lets go of the GIL. Memory is bounded by a few frames of
+    Several threads may decode chunks at once: PyAV releases the GIL. Memory is limited to a few frames of
     ``MAX_WIDTH`` × ``MAX_HEIGHT``, whatever the file claims.
 
     Args:
-        name: what errors call the chunk.
-        frame_count: how many frames the chunk must hold.
-        needed: decode the first so many only and do not look at the rest; all by default.
+        name: the chunk's name in errors.
+        frame_count: how many frames the chunk must contain.
+        needed: decode only this many frames and ignore the rest; all by default.
 
     Yields:
-        uint8 (height, width, 3) RGB, all of one size; each is valid until the next.
+        uint8 (height, width, 3) RGB, all of one size; each is only valid until the next one.
 
     Raises:
-        CorruptInputError: no WebM, no VP9, broken, of another number of frames, too large, or of a changing size.
+        CorruptInputError: not WebM or not VP9, broken, a wrong number of frames, frames too large or of different sizes.
     """
     needed = frame_count if needed is None else needed
     size = (0, 0)
@@ -55,30 +55,30 @@ def decode_frames(name: str, data: bytes, frame_count: int, needed: int | None =
             decoded += 1
             if decoded == needed < frame_count:
                 return
-    except MemoryError:  # FFmpeg's own, too: nothing is wrong with the chunk
+    except MemoryError:  # raised by FFmpeg too; the chunk itself is fine
         raise
-    except (av.error.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
+    except (av.error.FFmpegError, ValueError) as error:  # PyAV raises ValueError for a broken header
         reason = error.strerror if isinstance(error, av.error.FFmpegError) else error
-        raise CorruptInputError(f"{name}: no readable WebM with VP9 after {decoded} of {frame_count} frames: {reason}") from error
+        raise CorruptInputError(f"{name}: not a readable WebM file with VP9 after {decoded} of {frame_count} frames: {reason}") from error
     if decoded < needed:
         raise CorruptInputError(f"{name}: {decoded} frames, {frame_count} expected")
 
 
 def _decode_rgb(name: str, data: bytes) -> Iterator[Frames]:
-    """Yield each frame as (height, width, 3) RGB; what is yielded is valid until the next."""
-    limits = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}  # for frames whose own headers claim more than the file's; probing decodes, too
+    """Yield each frame as (height, width, 3) RGB, only valid until the next one."""
+    limits = {"max_pixels": str(MAX_WIDTH * MAX_HEIGHT)}  # frame headers may claim more than the file's; probing decodes too
     with av.open(io.BytesIO(data), "r", format="matroska", options=limits, metadata_errors="replace") as container:
         if len(container.streams) != 1 or len(container.streams.video) != 1:
             kinds = ", ".join(stream.type for stream in container.streams) or "none"
             raise CorruptInputError(f"{name}: streams: {kinds}; expected one video stream")
         stream = container.streams.video[0]
         codec = stream.codec_context
-        codec_name = codec.name if codec else "unknown"  # PyAV has no context for a codec that FFmpeg does not know
+        codec_name = codec.name if codec else "unknown"  # PyAV has no context for a codec unknown to FFmpeg
         if codec_name != "vp9":
             raise CorruptInputError(f"{name}: codec {codec_name}, expected vp9")
         _check_size(name, codec.width, codec.height)
         codec.options = dict(limits)
-        codec.thread_count = 1  # chunks are what runs in parallel
+        codec.thread_count = 1  # chunks are decoded in parallel instead
         reformatter = VideoReformatter()
         for packet in container.demux(stream):
             if packet.is_corrupt:
@@ -89,10 +89,10 @@ def _decode_rgb(name: str, data: bytes) -> Iterator[Frames]:
 
 
 def _to_rgb(reformatter: VideoReformatter, frame: av.VideoFrame) -> Frames:
-    """Convert as OpenCV 4 does, bit for bit, since that made the frames production models learned from.
+    """Convert bit for bit as OpenCV 4 does, which produced the training frames of the production models.
 
-    It takes every file for BT.601 of limited range, whatever its tags say, interpolates chroma bicubically (PyAV's
-    bilinear default is up to 50 off in strips of odd height) and converts to BGR (to RGB takes another path, up to 5 off).
+    OpenCV treats every file as BT.601 with limited range, whatever its tags say, interpolates chroma bicubically (PyAV's
+    bilinear default is up to 50 off in strips of odd height) and converts to BGR (RGB uses another path, up to 5 off).
     """
     converted = reformatter.reformat(
         frame,

@@ -1,4 +1,4 @@
-"""A span's chunks to its frames, in order: each chunk is decoded as soon as it is there, in whichever thread brings it."""
+"""Assembles a span's frames from its chunks, each decoded as soon as it arrives, in the thread that fetched it."""
 
 import threading
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ DECODE_THREADS: Final = 2
 class SpanAssembly:
     """Collects one span's frames. ``decode`` may be called from several threads at once, once for each of ``chunks``.
 
-    The frame size is known from the first frame on: whoever keeps a budget of memory calls ``measure``, and waits for
-    room before it decodes.
+    The frame size is known from the first frame on: a caller with a memory budget calls ``measure``, and reserves the
+    memory before it decodes.
     """
 
     def __init__(self, span: Span, frame_count: int) -> None:
         self.chunks: Final[tuple[Chunk, ...]] = tuple(span_chunks(span, frame_count))
         self._wanted = span.frames
         self._lock = threading.Lock()
-        self._first: tuple[str, tuple[int, int]] | None = None  # the chunk that was looked at first, and its frames' height and width
+        self._first: tuple[str, tuple[int, int]] | None = None  # the first chunk seen, and its frames' height and width
         self._frames: Frames | None = None  # (frames of the span, height, width, 3)
         self._waiting = {chunk.name for chunk in self.chunks}
 
     def measure(self, data: bytes) -> int:
-        """Decode a frame of the first of ``chunks``, whose bytes these are, and tell how many bytes the span's frames will take.
+        """Decode a frame of the first chunk from its ``data``, and return the size of the span's frames in bytes.
 
         Raises:
             CorruptInputError: it cannot be decoded.
@@ -42,10 +42,10 @@ class SpanAssembly:
         return len(self._wanted) * frame.nbytes
 
     def decode(self, chunk: Chunk, data: bytes) -> None:
-        """Decode one of ``chunks`` into its places. Of the chunk that only lends the shared last frame, no more is decoded.
+        """Decode one of ``chunks`` into its places. Of the chunk that only provides the shared last frame, the rest is skipped.
 
         Raises:
-            CorruptInputError: the chunk cannot be decoded, or its frames are of another size than the span's.
+            CorruptInputError: the chunk cannot be decoded, or its frame size differs from the span's.
         """
         places = [i - self._wanted.start for i in chunk.frames if i in self._wanted]  # always the chunk's first ones
         for place, frame in zip(places, decode_frames(chunk.name, data, len(chunk.frames), needed=len(places)), strict=True):
@@ -74,7 +74,7 @@ class SpanAssembly:
         """The span's frames in order, uint8 (n, height, width, 3) RGB.
 
         Raises:
-            MissingObjectError: a chunk has not been decoded; names the first.
+            MissingObjectError: a chunk has not been decoded; the message names the first.
         """
         missing = [chunk.name for chunk in self.chunks if chunk.name in self._waiting]
         if missing or self._frames is None:
@@ -83,7 +83,7 @@ class SpanAssembly:
 
 
 def decode_span(span: Span, frame_count: int, chunks: Mapping[str, bytes], threads: int = DECODE_THREADS) -> Frames:
-    """Decode a whole span at once from its chunks' bytes by name; for callers that have them all.
+    """Decode a whole span at once from its chunks' bytes by name, for callers that have all of them.
 
     Returns:
         uint8 (span.pair_count + 1, height, width, 3) RGB.

@@ -1,4 +1,4 @@
-"""Where the built-in model is, and the version its weights give it."""
+"""The built-in model's weights file and its version."""
 
 import hashlib
 from functools import cache
@@ -20,5 +20,5 @@ def builtin_checkpoint_sha256() -> str:
 
 
 def builtin_model_version() -> str:
-    """``builtin-`` and the first hex digits of the weights file's SHA-256, so that other weights are another version."""
+    """``builtin-`` and the first hex digits of the weights file's SHA-256, so that new weights get a new version."""
     return f"builtin-{builtin_checkpoint_sha256()[:_VERSION_DIGITS]}"

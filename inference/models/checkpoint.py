@@ -1,4 +1,4 @@
-"""Weights files as they lie on disk, read without ever running code from them. What is in them is an architecture's to judge."""
+"""Reads weights files without ever running code from them. The architecture checks their entries."""
 
 import hashlib
 import io
@@ -19,17 +19,17 @@ _SAFETENSORS_LENGTH_BYTES = 8  # the file begins with its header's length, littl
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a ``.safetensors`` or ``.pt`` file; which of the two it is its content says, not its name.
+    """Read a ``.safetensors`` or ``.pt`` file, recognised by its content, not its name.
 
     A safetensors file carries ``architecture_name`` and ``config`` (JSON) in its header's metadata, a ``torch.save``
     file is a dict of ``config`` (with ``architecture_name``) and ``model_state_dict``.
 
     Raises:
-        CheckpointError: not there, neither of the two, or loadable only by running code that it carries.
+        CheckpointError: the file does not exist, has neither format, or could only be loaded by running code from it.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()  # once, so that the digest is of the very bytes that are loaded
+        data = path.read_bytes()  # read once, so that the digest is that of the loaded bytes
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     # A zip archive, or a bare pickle as PyTorch before 1.6 wrote it; a safetensors file begins with a length, then with JSON.
@@ -37,7 +37,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     config, state = _read_torch(path, data) if is_torch_file else _read_safetensors(path, data)
     name = config.get("architecture_name")
     if not isinstance(name, str):
-        raise CheckpointError(f"{path}: architecture_name is {name!r} in its config; a checkpoint names the architecture it is for")
+        raise CheckpointError(f"{path}: architecture_name is {name!r} in its config; a checkpoint must name its architecture")
     return Checkpoint(name, config, state, hashlib.sha256(data).hexdigest(), str(path))
 
 
@@ -72,7 +72,7 @@ def _read_safetensors(path: Path, data: bytes) -> tuple[Mapping[str, Any], Mappi
     try:
         config = json.loads(metadata.get("config", "{}"))
     except ValueError as error:
-        raise CheckpointError(f"{path}: config in the header's metadata is no JSON: {error}") from error
+        raise CheckpointError(f"{path}: config in the header's metadata is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: config in the header's metadata is a {type(config).__name__}, expected an object")
     if "architecture_name" in metadata:

@@ -1,4 +1,4 @@
-"""From a checkpoint that only loads by running code from it to one that holds none."""
+"""Converts a checkpoint that only loads by running its code into one without code."""
 
 import io
 import json
@@ -18,10 +18,10 @@ def convert_checkpoint(path: Path, *, trust: bool) -> bytes:
     """The weights and config of a checkpoint as safetensors.
 
     Args:
-        trust: where it cannot be read otherwise, load it the way that lets it run any code.
+        trust: if it cannot be read otherwise, load it in the way that lets it run any code.
 
     Raises:
-        CheckpointError: it cannot be read (without ``trust``), or holds no config and weights.
+        CheckpointError: it cannot be read (without ``trust``), or contains no config and weights.
     """
     try:
         checkpoint = read_checkpoint(path)
@@ -35,7 +35,7 @@ def convert_checkpoint(path: Path, *, trust: bool) -> bytes:
 def _load_trusted(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
         content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=False)
-    except Exception as error:  # whatever the code it carries raises
+    except Exception as error:  # the code in it may raise anything
         raise CheckpointError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     config = content.get("config") if isinstance(content, dict) else None
     state = content.get("model_state_dict") if isinstance(content, dict) else None
@@ -47,20 +47,20 @@ def _load_trusted(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 def _packed(path: Path, config: Mapping[str, Any], state: Mapping[str, Any]) -> bytes:
     name = config.get("architecture_name")
     if not isinstance(name, str):
-        raise CheckpointError(f"{path}: architecture_name is {name!r} in its config; a checkpoint names the architecture it is for")
+        raise CheckpointError(f"{path}: architecture_name is {name!r} in its config; a checkpoint must name its architecture")
     for entry, value in state.items():
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(f"{path}: entry {entry!r} of model_state_dict is a {type(value).__name__}, expected a tensor")
     # Cloned, since safetensors refuses tensors that share memory.
     tensors = {str(entry): tensor.detach().contiguous().clone() for entry, tensor in state.items()}
-    # One entry, the architecture's name in it: safetensors writes several in any order, and the bytes would not be the same twice.
+    # A single entry that includes the architecture's name: safetensors writes several in any order, so the bytes would vary.
     metadata = {"config": json.dumps(_plain(config), sort_keys=True)}
     data: bytes = safetensors.torch.save(tensors, metadata)
     return data
 
 
 def _plain(value: Any) -> Any:
-    """A config of JSON's values: numbers of NumPy become plain ones, what is none of them is written as text."""
+    """The config as JSON values: NumPy numbers become plain ones, and other objects become text."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""From a weights file to a network that is ready to run."""
+"""Loads a weights file as a network that is ready to run."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from inference.models.checkpoint import read_checkpoint
 
 
 def load_predictor(source: Path | str | Checkpoint, options: EngineOptions) -> Predictor:
-    """Read (unless already read), check and build a network on ``options.device``. Takes seconds: never on an event loop.
+    """Read (unless already read), check and build a network on ``options.device``. Takes seconds, so never call it on an event loop.
 
     Raises:
-        CheckpointError: the file cannot be read, its architecture is unknown, or its entries are not that architecture's.
-        TransientError: it does not fit into memory.
+        CheckpointError: the file cannot be read, its architecture is unknown, or its entries do not fit that architecture.
+        TransientError: the network does not fit into memory.
     """
     with memory_for(f"the network of {source.path if isinstance(source, Checkpoint) else source}"):
         checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)

@@ -1,4 +1,4 @@
-"""Whether a network that has been loaded also computes: one pair of black strips."""
+"""Checks that a loaded network also computes, with one pair of black strips."""
 
 import io
 
@@ -9,14 +9,14 @@ from core.errors import CheckpointError
 from core.types import Anchor, Layout
 from inference.engine.predictor import Predictor
 
-_WIDTH, _HEIGHT = 64, 32  # of no meaning: any strip does
+_WIDTH, _HEIGHT = 64, 32  # any size will do
 
 
 def run_smoke_test(predictor: Predictor) -> None:
-    """Predict a pair.
+    """Predict one pair.
 
     Raises:
-        CheckpointError: what comes out are no probabilities.
+        CheckpointError: the results are not probabilities.
     """
     image = io.BytesIO()
     Image.new("RGB", (_WIDTH, _HEIGHT)).save(image, "PNG")

@@ -1,4 +1,4 @@
-"""``extents demo``: the main job from film to run database, every caption exact, and nothing left running."""
+"""``extents demo``: a film run through the service; every caption is exact, and nothing keeps running."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
 
 
 def test_a_kept_stack_is_not_overwritten(tmp_path: Path) -> None:
-    """A demo that would take the place of a kept stack says how to throw that away, and starts nothing."""
+    """A demo that would overwrite a kept stack says how to delete that, and starts nothing."""
     kept = STACKS / "demo"
     made = not kept.exists()
     kept.mkdir(parents=True, exist_ok=True)

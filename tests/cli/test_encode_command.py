@@ -44,7 +44,7 @@ def test_a_version_is_never_overwritten(extents, film: Path, tmp_path: Path) -> 
     layout = (tmp_path / "layout.db").read_bytes()
     again = extents("encode", film, "--crop", CROP, "--out", tmp_path)
     assert (again.status, again.out) == (1, "")
-    assert "cropped_frames_v1 is there already" in again.err
+    assert "cropped_frames_v1 exists already" in again.err
     assert extents("encode", film, "--crop", CROP, "--out", tmp_path, "--version", "2").status == 0
     assert open_folder(tmp_path, None).version == 2
     assert (tmp_path / "layout.db").read_bytes() == layout
@@ -93,14 +93,14 @@ def test_the_target_must_be_clear(extents, film: Path, where: list[str]) -> None
     """No target, half a target or two targets are a matter of usage: status 2."""
     done = extents("encode", film, "--crop", CROP, *where)
     assert done.status == 2
-    assert "say where to" in done.err
+    assert "choose a destination" in done.err
 
 
 def test_an_id_that_is_no_uuid_is_refused(extents, film: Path) -> None:
     """An id becomes part of a key, so nothing but a UUID is taken."""
     done = extents("encode", film, "--crop", CROP, "--tenant-id", "../..", "--video-id", str(uuid4()))
     assert done.status == 2
-    assert "is no UUID" in done.err
+    assert "is not a UUID" in done.err
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_stored_version_is_never_overwritten(extents, film: Path) -> None:
     before = _stored_keys()
     again = extents("encode", film, "--crop", CROP, *target)
     assert again.status == 1
-    assert "is there already" in again.err
+    assert "exists already" in again.err
     assert _stored_keys() == before
     assert extents("encode", film, "--crop", CROP, "--version", "2", *target).status == 0
     assert len(_stored_keys()) == len(before) + len(plan_chunks(20))

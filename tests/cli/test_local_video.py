@@ -54,7 +54,7 @@ def test_a_level_cut_short_at_its_end_is_noticed(frame_count: int) -> None:
 def test_a_chunk_without_a_place_is_named() -> None:
     """A file that would have to begin at another frame belongs to some other video."""
     names = {chunk.name for chunk in plan_chunks(100)} | {"modulo_1/chunk_0000000002.webm"}
-    with pytest.raises(CorruptInputError, match=r"film/modulo_1/chunk_0000000002\.webm has no place in a video of 100 frames"):
+    with pytest.raises(CorruptInputError, match=r"film/modulo_1/chunk_0000000002\.webm does not belong to a video of 100 frames"):
         find_frame_count("film", names, lengths(100))
 
 
@@ -106,5 +106,5 @@ def test_a_last_chunk_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """The chunk from which the frame count is taken is named when it is damaged."""
     shutil.copytree(FOLDER, tmp_path / "film")
     (tmp_path / "film/cropped_frames_v1/modulo_4/chunk_0000000516.webm").write_bytes(b"no film")
-    with pytest.raises(CorruptInputError, match=r"chunk_0000000516\.webm: no readable WebM"):
+    with pytest.raises(CorruptInputError, match=r"chunk_0000000516\.webm: not a readable WebM"):
         open_folder(tmp_path / "film", None)

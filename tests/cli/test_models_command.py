@@ -84,7 +84,7 @@ def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -
 def test_pushing_again_is_nothing_new_and_other_weights_are_refused(extents, weights: Path) -> None:
     """The same file says that it was there; another one under the same version is refused, and the first stays."""
     assert "stored and read back" in extents("models", "push", weights, "--version", "v1").out
-    assert "was there already" in extents("models", "push", weights, "--version", "v1").out
+    assert "unchanged: the same weights were stored already" in extents("models", "push", weights, "--version", "v1").out
     other = extents("models", "push", builtin_checkpoint_path(), "--version", "v1")
     assert (other.status, other.out) == (1, "")
     assert "model v1 exists already" in other.err
@@ -97,7 +97,7 @@ def test_a_version_is_a_plain_name(extents, weights: Path, version: str) -> None
     for arguments in (["push", weights, f"--version={version}"], ["pull", "--", version], ["rm", "--yes", "--", version]):
         done = extents("models", *arguments)
         assert (done.status, done.out) == (2, "")
-        assert "is no model version" in done.err
+        assert "is not a model version" in done.err
 
 
 def test_the_built_in_models_version_is_taken(extents, weights: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_checkpoint_with_code_is_converted_when_trusted(extents, weights: Path
     assert extents("models", "push", tmp_path / "old.safetensors", "--version", "v1").status == 0
     itself = extents("models", "convert", tmp_path / "old.safetensors")
     assert itself.status == 2
-    assert "would take the place of the file" in itself.err
+    assert "is the input file itself" in itself.err
 
 
 def test_a_store_that_refuses_is_named(extents, monkeypatch: pytest.MonkeyPatch) -> None:

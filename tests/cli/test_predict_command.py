@@ -129,7 +129,7 @@ def test_a_file_that_is_no_checkpoint_is_named(extents, tmp_path: Path) -> None:
     ("damage", "says"),
     [
         (lambda chunk: chunk.unlink(), "chunk_0000000043.webm is missing, one of the 19 chunks of 530 frames"),
-        (lambda chunk: chunk.write_bytes(b"no film"), "modulo_1/chunk_0000000043.webm: no readable WebM"),
+        (lambda chunk: chunk.write_bytes(b"no film"), "modulo_1/chunk_0000000043.webm: not a readable WebM"),
         (lambda chunk: chunk.write_bytes(chunk.read_bytes()[:5000]), "modulo_1/chunk_0000000043.webm: "),
     ],
     ids=["missing", "no film", "cut off"],

@@ -190,7 +190,7 @@ def test_an_output_that_is_not_finite_is_an_error(base: ChannelFusionPredictor) 
 @pytest.mark.parametrize("image", [b"", b"\x89PNG\r\n\x1a\n broken", STRIPS.layout.ocr_image[:200]], ids=["empty", "junk", "truncated"])
 def test_a_broken_ocr_visualisation_is_refused(base: ChannelFusionPredictor, image: bytes) -> None:
     """The message says that it is the layout's image, and how large it is."""
-    with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is no readable image"):
+    with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is not a readable image"):
         base.open_video(replace(STRIPS.layout, ocr_image=image))
 
 

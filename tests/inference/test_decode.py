@@ -65,11 +65,11 @@ def test_a_wrong_number_of_frames_is_refused(stored: bytes, expected: int, messa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no readable WebM"),
-        (b"\x1a\x45\xdf\xa3", "no readable WebM"),
-        (b"not a film " * 100, "no readable WebM"),
+        (b"", "not a readable WebM"),
+        (b"\x1a\x45\xdf\xa3", "not a readable WebM"),
+        (b"not a film " * 100, "not a readable WebM"),
         (encode(random_frames(2, 28, 64), codec="libvpx", container="webm"), "codec vp8, expected vp9"),
-        (encode(random_frames(2, 32, 64), codec="mpeg4", container="mp4"), "no readable WebM"),
+        (encode(random_frames(2, 32, 64), codec="mpeg4", container="mp4"), "not a readable WebM"),
     ],
     ids=["empty", "magic alone", "text", "VP8", "MP4"],
 )

@@ -1,6 +1,6 @@
 """The production architecture: a ResNet-50 with LoRA side paths over a pair's frames and the OCR visualisation.
 
-``network`` is it as trained, ``merge`` and ``classifier`` make it fast, ``strips`` prepares frames, ``predictor`` runs it.
+``network`` is the network as trained, ``merge`` and ``classifier`` make it fast, ``strips`` prepares frames, ``predictor`` runs it.
 """
 
 from typing import Final
@@ -28,10 +28,10 @@ class ChannelFusionLoraSpatial:
     name = "channel_fusion_lora_spatial"
 
     def load(self, checkpoint: Checkpoint, options: EngineOptions) -> ChannelFusionPredictor:
-        """Build the network, and compile and warm it up where the options or the device ask for that.
+        """Build the network; compile it and warm it up if the options or the device require it.
 
         Raises:
-            CheckpointError: the config or an entry does not fit; the message names it.
+            CheckpointError: the config or an entry does not fit; the message says which.
         """
         try:
             network = build_network(checkpoint.config, checkpoint.state)

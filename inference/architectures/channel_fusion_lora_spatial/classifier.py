@@ -1,4 +1,4 @@
-"""What runs: consecutive strips in, probabilities of their pairs out; with the stem shared between pairs, or stacked as trained."""
+"""From consecutive strips to probabilities of their pairs, with a stem shared between pairs, or stacked as in training."""
 
 from typing import Protocol
 
@@ -9,22 +9,22 @@ from core.types import LABELS
 from inference.architectures.channel_fusion_lora_spatial.merge import SplitStem, merge_layers
 from inference.architectures.channel_fusion_lora_spatial.network import Network
 
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's channels, which the backbone was first trained on
+_MEAN = (0.485, 0.456, 0.406)  # ImageNet's channels, on which the backbone was pretrained
 _STD = (0.229, 0.224, 0.225)
 
 
 class Classifier(Protocol):
-    """Both ways of running the network; every tensor is on its device."""
+    """The interface of both classifiers; every tensor is on the network's device."""
 
     def ocr_part(self, image: Tensor) -> Tensor:
-        """What the OCR strip (1, 3, 48, 480) uint8 contributes to every pair of its video."""
+        """The contribution of the OCR strip (1, 3, 48, 480) uint8 to every pair of its video."""
 
     def __call__(self, strips: Tensor, ocr_part: Tensor, spatial: Tensor) -> Tensor:
         """Strips (p + 1, 3, 48, 480) uint8 and features (1, 6) to probabilities (p, 2, 5) float32: forward, backward."""
 
 
 class _PairClassifier(nn.Module):
-    """All but the stem: the rest of the backbone in ``dtype``, the head in float32, where it costs nothing and rounds least."""
+    """Everything but the stem: the rest of the backbone in ``dtype``, and the head in float32, which is as fast and more exact."""
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _PairClassifier(nn.Module):
         return ((strips.float() / 255 - self.mean) / self.std).to(self.dtype)
 
     def classify(self, stem: Tensor, spatial: Tensor) -> Tensor:
-        """Stem's output of the forward pairs, then of the backward ones (2p, 64, 24, 240), to probabilities (p, 2, 5)."""
+        """The stem's output for the forward, then the backward pairs (2p, 64, 24, 240), to probabilities (p, 2, 5)."""
         features = self.trunk(stem).mean(dim=(2, 3), dtype=torch.float32)  # (2p, 2048)
         layout = self.spatial_proj(spatial).expand(len(features), -1)  # (2p, 128)
         logits: Tensor = self.fusion_mlp(torch.cat([features, layout], dim=1))
@@ -49,7 +49,7 @@ class _PairClassifier(nn.Module):
 
 
 class SharedStemClassifier(_PairClassifier):
-    """Each frame goes through the stem once, not four times; the OCR image once per video."""
+    """Runs the stem once per frame instead of four times, and once per video for the OCR image."""
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__(network, dtype)
@@ -64,7 +64,7 @@ class SharedStemClassifier(_PairClassifier):
 
 
 class StackedClassifier(_PairClassifier):
-    """Each pair and direction is stacked to nine channels and goes through the whole network, as in training."""
+    """Stacks each pair and direction to nine channels and runs the whole network on it, as in training."""
 
     def __init__(self, network: Network, dtype: torch.dtype) -> None:
         super().__init__(network, dtype)

@@ -1,6 +1,6 @@
-"""Fewer layers, the same function: side paths and batch norms merged into the convolutions they follow.
+"""Merges side paths and batch norms into the preceding convolutions: fewer layers, the same function.
 
-Computed in float64, so that what remains of a difference is the float32 network's own rounding (1e-6 in a probability).
+Computed in float64, so that results differ only by the float32 network's own rounding (1e-6 in a probability).
 """
 
 import torch
@@ -10,7 +10,7 @@ from inference.architectures.channel_fusion_lora_spatial.network import IMAGES, 
 
 
 def merge_network_(network: Network) -> None:
-    """Replace, in place, every LoRA convolution and the batch norm after it by one convolution with a bias."""
+    """Replace every LoRA convolution and its batch norm by one convolution with a bias, in place."""
     network.backbone[0], network.backbone[1] = merge_layers(network.backbone[0], network.backbone[1]), nn.Identity()
     for block in network.modules():
         if isinstance(block, Bottleneck):
@@ -22,10 +22,10 @@ def merge_network_(network: Network) -> None:
 
 
 def merge_layers(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    """One convolution that computes ``norm(layer(x))``; a layer that is merged already comes back as it is.
+    """One convolution that computes ``norm(layer(x))``; a layer that is merged already is returned unchanged.
 
-    The side path is two 1×1 convolutions, the second with the layer's stride: at each output it reads the pixel under
-    the kernel's centre tap, so its product adds to that tap. The norm then scales each output channel and shifts it.
+    The side path is two 1×1 convolutions, the second with the layer's stride: for each output it reads the pixel under
+    the kernel's centre tap, so its product is added to that tap. The norm then scales and shifts each output channel.
     """
     if isinstance(layer, nn.Conv2d):
         return layer
@@ -50,14 +50,14 @@ def merge_layers(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
 
 
 class SplitStem(nn.Module):
-    """The stem's convolution, cut by input image: its output for a pair is the sum of three that are computed apart.
+    """The stem's convolution split by input image: a pair's output is the sum of three separate outputs.
 
     Channel fusion and stem are both linear up to the first ReLU (zero padding included, since the fusion has no bias),
-    so the OCR image's part is the same for a whole video, and a frame's two parts for every pair and direction it is in.
+    so the OCR image's part is shared by a whole video, and a frame's two parts by all of its pairs and directions.
     """
 
     def __init__(self, fusion: nn.Conv2d, stem: nn.Conv2d) -> None:
-        """``stem``: merged, so that it has a bias; the OCR part takes that."""
+        """``stem`` is merged and therefore has a bias, which goes to the OCR part."""
         super().__init__()
         weight = torch.einsum("omyx,mi->oiyx", stem.weight.double(), fusion.weight.double()[..., 0, 0]).float()
         ocr, first, second = weight.chunk(IMAGES, dim=1)  # each (64, 3, 7, 7)
@@ -73,7 +73,7 @@ class SplitStem(nn.Module):
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift by channel of a batch norm at inference, float64."""
+    """A batch norm's scale and shift per channel at inference, float64."""
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise TypeError("a batch norm without running statistics cannot be merged")

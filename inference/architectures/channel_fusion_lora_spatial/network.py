@@ -1,7 +1,7 @@
-"""The network as it is trained and stored: module names are the names of a checkpoint's entries.
+"""The network as trained and stored: module names match the entries of a checkpoint.
 
-A ResNet-50 (stride in the 3×3 convolution, as torchvision's) in which every convolution has a LoRA side path, over the
-three images of a pair reduced to three channels; its features and the layout's are joined by an MLP.
+A ResNet-50 (stride in the 3×3 convolution, as torchvision's) in which every convolution has a LoRA side path, applied to
+the three images of a pair, reduced to three channels. An MLP combines its features with the layout's.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,23 @@ from torch import Tensor, nn
 from core.errors import CheckpointError
 from core.types import LABELS
 
-IMAGES: Final = 3  # OCR visualisation, first frame, second frame: in this order the channels are stacked
+IMAGES: Final = 3  # OCR visualisation, first frame, second frame: the order of the stacked channels
 SPATIAL_FEATURES: Final = 6
 _STEM_CHANNELS: Final = 64
 _STAGES: Final = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # width of the 3×3 convolutions, blocks, first stride
 _EXPANSION: Final = 4
 _DEFAULT_LORA_RANK: Final = 16
 _DEFAULT_LORA_ALPHA: Final = 16.0
-_TRANSFORM_STRATEGIES: Final = ("mirror_tile", "crop", "adaptive")  # of a checkpoint; a strip is treated alike in each
+_TRANSFORM_STRATEGIES: Final = (
+    "mirror_tile",
+    "crop",
+    "adaptive",
+)  # named by checkpoints; strips are processed the same way for all of them
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """What a checkpoint's ``config`` says of the network's shape."""
+    """The part of a checkpoint's ``config`` that determines the network's shape."""
 
     lora_rank: int
     lora_alpha: float
@@ -37,10 +41,10 @@ class NetworkConfig:
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> "NetworkConfig":
-        """Read ``config``; what concerns training alone is ignored.
+        """Read ``config``, ignoring what only concerns training.
 
         Raises:
-            CheckpointError: a value this network cannot have.
+            CheckpointError: a value that this network does not support.
         """
         strategy = config.get("transform_strategy")
         if strategy not in _TRANSFORM_STRATEGIES:
@@ -60,7 +64,7 @@ class NetworkConfig:
 
 
 class LoraConv2d(nn.Module):
-    """A convolution without bias, and beside it a 1×1 one to ``lora_rank`` channels and a 1×1 one back with its stride."""
+    """A convolution without bias, plus a side path: 1×1 to ``lora_rank`` channels and 1×1 back, with the same stride."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -98,7 +102,7 @@ class Bottleneck(nn.Module):
 
 
 class Network(nn.Module):
-    """Whole and unmerged; what runs is ``classifier``'s, made of its parts."""
+    """The whole, unmerged network; ``classifier`` builds what runs from its parts."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -129,12 +133,12 @@ class Network(nn.Module):
 
 
 def build_network(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Network:
-    """The network with a checkpoint's weights, in float32, for inference.
+    """Build the network with a checkpoint's weights, in float32, for inference.
 
     Raises:
-        CheckpointError: the config does not fit, or an entry is missing, unexpected, misshapen or not finite; names it.
+        CheckpointError: the config does not fit, or an entry is missing, unexpected, of another shape or not finite; the message names it.
     """
-    with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
+    with torch.device("meta"):  # only shapes: the weights come from the checkpoint
         network = Network(NetworkConfig.parse(config))
     expected = network.state_dict()
     _check_names(sorted(expected.keys() - state.keys()), "missing", len(expected))

@@ -1,4 +1,4 @@
-"""Runs the classifier over a span: fit the strips, take pairs in batches of one shape."""
+"""Runs the classifier over a span: resizes the strips and predicts their pairs in batches of one shape."""
 
 import functools
 import io
@@ -28,18 +28,18 @@ from inference.engine.device import compute_reproducibly
 from inference.engine.predictor import EngineOptions, Frames, Probabilities
 
 MAX_OCR_PIXELS: Final = 2**26
-"""An 8K film's frame has half as many; what decodes to more is no visualisation, and 200 MB is enough for one."""
+"""Twice the pixels of an 8K frame. A larger image is not a visualisation, and decoding it would take more than 200 MB."""
 
 MAX_OCR_SIDE: Final = 16_384
-"""Twice an 8K film's width: resizing takes memory for each row and column of the image."""
+"""Twice the width of an 8K frame: resizing takes memory for each row and column of the image."""
 
-_OCR_FORMATS: Final = ("PNG", "JPEG", "WEBP")  # a stored image reaches no other of Pillow's readers
-_SIZES_KEPT: Final = 8  # resamplers kept by frame size and anchor; a worker has a few videos in hand
+_OCR_FORMATS: Final = ("PNG", "JPEG", "WEBP")  # other readers of Pillow are never used for stored images
+_SIZES_KEPT: Final = 8  # resamplers cached by frame size and anchor; a worker processes a few videos at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What is the same for all pairs of a video: the OCR image's part and the layout's features, on the device."""
+    """What all pairs of a video share: the OCR image's part and the layout's features, on the device."""
 
     anchor: Anchor
     ocr_part: Tensor
@@ -49,8 +49,8 @@ class Video:
 class ChannelFusionPredictor:
     """An ``inference.engine.predictor.Predictor``; see there for the contract. Owned by one thread.
 
-    ``options`` say how it really runs: ``compile`` is off where there was no compiler, and ``batch_size`` is what has
-    fitted into memory so far.
+    ``options`` are those in use: ``compile`` is off if compilation failed, and ``batch_size`` is the largest that fitted
+    into memory so far.
     """
 
     def __init__(self, classifier: Classifier, options: EngineOptions) -> None:
@@ -59,7 +59,7 @@ class ChannelFusionPredictor:
         self.classifier = classifier
         self._compiled: Callable[[Tensor, Tensor, Tensor], Tensor] = classifier
         make_fit = fit_on_device if options.fit_on_device else fit_with_pillow
-        fit = functools.partial(make_fit, device=self._device)  # not a method: an engine that holds itself outlives its last user
+        fit = functools.partial(make_fit, device=self._device)  # not a bound method: a reference cycle would outlive the last user
         self._fit: Callable[[int, int, Anchor], Fit] = functools.lru_cache(_SIZES_KEPT)(fit)
         self._copies: torch.cuda.Stream | None = None
         if self._device.type == "cuda":
@@ -67,7 +67,7 @@ class ChannelFusionPredictor:
         compute_reproducibly(self._device)
 
     def warm_up(self) -> None:
-        """Compile if asked to, and run once, so that the first span meets neither compiler nor a device's lazy start."""
+        """Compile if requested, and run once, so that neither that nor the device's lazy initialisation delays the first span."""
         if self.options.compile:
             forward = compiled(self.classifier, self._device, self._run_blank)
             self.options = replace(self.options, compile=forward is not None)
@@ -76,10 +76,10 @@ class ChannelFusionPredictor:
             self._run_blank(self.classifier)
 
     def open_video(self, layout: Layout) -> Video:
-        """Decode the OCR visualisation, fit it like a frame, and compute its part of the stem.
+        """Decode the OCR visualisation, resize it like a frame, and compute its part of the stem.
 
         Raises:
-            CorruptInputError: it is no image, or one of more than ``MAX_OCR_PIXELS``.
+            CorruptInputError: it is not an image, or has more than ``MAX_OCR_PIXELS``.
             TransientError: not enough device memory for it.
         """
         image = _decode_image(layout.ocr_image)
@@ -102,12 +102,12 @@ class ChannelFusionPredictor:
             return checked(self._predict_batches(video, frames).cpu().numpy(), self.options)
 
     def _predict_batches(self, video: Video, frames: Frames) -> Tensor:
-        """Probabilities of all consecutive pairs, from upload to softmax batch by batch, with as small a batch as it takes.
+        """Probabilities of all consecutive pairs, computed batch by batch, in smaller batches when memory runs out.
 
-        On a GPU the next batch is uploaded while one is computed.
+        On a GPU the next batch is uploaded while the current one is computed.
         """
         fit = self._fit(frames.shape[1], frames.shape[2], video.anchor)
-        last: tuple[int, Tensor] = (-1, torch.empty(0))  # the frame between two batches goes up and is fitted once
+        last: tuple[int, Tensor] = (-1, torch.empty(0))  # the frame shared by two batches is uploaded and resized once
 
         def predict(first: int, stop: int, options: EngineOptions) -> Tensor:
             nonlocal last
@@ -125,14 +125,14 @@ class ChannelFusionPredictor:
     def _classify(self, video: Video, strips: Tensor, options: EngineOptions) -> Tensor:
         """Probabilities of one batch's pairs."""
         pairs = len(strips) - 1
-        if options.compile and pairs < options.batch_size:  # one shape only: another would be compiled anew
+        if options.compile and pairs < options.batch_size:  # pad: another shape would be compiled again
             strips = torch.cat([strips, strips[-1:].expand(options.batch_size - pairs, -1, -1, -1)])
         memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
         forward = self._compiled if options.compile else self.classifier
         return forward(strips.contiguous(memory_format=memory_format), video.ocr_part, video.spatial)[:pairs].clone()
 
     def _upload(self, images: Frames) -> Tensor:
-        """Copy to the device; to a GPU by a stream of its own from pinned memory, beside what is being computed."""
+        """Copy to the device; to a GPU in a separate stream from pinned memory, concurrently with computation."""
         host = torch.from_numpy(images)
         if self._copies is None:
             return host
@@ -144,7 +144,7 @@ class ChannelFusionPredictor:
         return uploaded
 
     def _run_blank(self, forward: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-        """One batch of black strips through ``forward``, from the first step of a video to the last."""
+        """Run a batch of black strips through ``forward`` and all steps around it."""
         self._compiled = forward
         with torch.inference_mode():
             frames = np.zeros((self.options.batch_size + 1, HEIGHT, WIDTH, 3), np.uint8)
@@ -163,5 +163,5 @@ def _decode_image(data: bytes) -> Frames:
                     f" {MAX_OCR_PIXELS:,} are the most, and {MAX_OCR_SIDE:,} a side"
                 )
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow's readers raise
-        raise CorruptInputError(f"layout: the OCR visualisation ({len(data)} bytes) is no readable image: {error}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the errors that Pillow's readers raise
+        raise CorruptInputError(f"layout: the OCR visualisation ({len(data)} bytes) is not a readable image: {error}") from error

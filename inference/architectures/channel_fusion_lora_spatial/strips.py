@@ -1,4 +1,4 @@
-"""A frame of any size to the strip the network sees: 48 high, 480 wide, cropped or filled up at the side its text is aligned at."""
+"""Converts frames of any size to the network's input strip, 48 × 480, cropped or padded according to the text's alignment."""
 
 from collections.abc import Callable
 from typing import Final
@@ -22,13 +22,13 @@ Fit = Callable[[Tensor], Tensor]
 def strip_columns(width: int, anchor: Anchor) -> npt.NDArray[np.int64]:
     """For each of the strip's 480 columns, the column of the resized image (``width`` wide) that it shows.
 
-    A wider image is cropped, keeping the anchor's side. A narrower one stands at the anchor's side, and the space left
-    is filled outward with copies of its mirror image, all alike, the outermost cut at its far end.
+    A wider image is cropped, keeping the anchor's side. A narrower one is placed at the anchor's side, and the remaining
+    space is filled with identical mirrored copies of it, of which the outermost is cut off.
     """
     spare = WIDTH - width
     before = {Anchor.LEFT: 0, Anchor.CENTER: spare // 2, Anchor.RIGHT: spare}[anchor]  # columns left of the image
     if spare < 0 and anchor is Anchor.CENTER:
-        before = -((width - WIDTH) // 2)  # // rounds down: an odd column too many goes on the right
+        before = -((width - WIDTH) // 2)  # rounded so that an odd surplus column is cut on the right
     source = np.arange(WIDTH) - before
     if spare <= 0:
         return source
@@ -42,7 +42,7 @@ def resized_width(height: int, width: int) -> int:
 
 
 def fit_on_device(height: int, width: int, anchor: Anchor, device: torch.device) -> Fit:
-    """Resize only the columns that are shown, by matrix products; crop and mirror as one gather."""
+    """Resize only the visible columns by matrix products, then crop and mirror with one gather."""
     resized = resized_width(height, width)
     columns = strip_columns(resized, anchor)
     first = int(columns.min())
@@ -57,7 +57,7 @@ def fit_on_device(height: int, width: int, anchor: Anchor, device: torch.device)
 
 
 def fit_with_pillow(height: int, width: int, anchor: Anchor, device: torch.device) -> Fit:
-    """The same strip by strip with Pillow on the CPU; to compare with, and to measure against."""
+    """The same with Pillow on the CPU, strip by strip: a reference for tests and benchmarks."""
     resized = resized_width(height, width)
     columns = strip_columns(resized, anchor)
 
@@ -72,7 +72,7 @@ def spatial_features(layout: Layout) -> list[float]:
     """One-hot anchor (left, center, right), the crop's centre over the frame's sides, its width over the frame's width."""
     anchor = [float(layout.anchor is side) for side in (Anchor.LEFT, Anchor.CENTER, Anchor.RIGHT)]
     if layout.frame_width <= 0 or layout.frame_height <= 0:
-        return [*anchor, 0.5, 0.9, 0.5]  # what training took for an unknown frame: a wide caption at the bottom
+        return [*anchor, 0.5, 0.9, 0.5]  # training's default for an unknown frame: a wide caption at the bottom
     return [
         *anchor,
         (layout.crop_left + layout.crop_right) / 2 / layout.frame_width,
