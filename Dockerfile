@@ -1,5 +1,5 @@
-# The coordinator, and the commands of operators (topics, doctor, dead-letters): no torch, no PyAV.
-# The versions of requirements/dev.lock are used, and its hashes verified.
+# The image of the coordinator and of the operators' commands (topics, doctor, dead-letters), without torch and PyAV.
+# Installs the versions of requirements/dev.lock and verifies their hashes.
 
 FROM python:3.11.14-slim-bookworm AS build
 
@@ -9,7 +9,7 @@ RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r requireme
     && uv venv /opt/extents
 ENV VIRTUAL_ENV=/opt/extents UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 
-# What changes seldom first: the packages, then our own code.
+# Packages first, since they change less often than our own code.
 COPY requirements/dev.lock requirements/dev.lock
 COPY pyproject.toml ./
 RUN uv pip install --constraints requirements/dev.lock -r pyproject.toml \
@@ -32,7 +32,7 @@ RUN useradd --uid 10001 --create-home extents
 COPY --from=build /opt/extents /opt/extents
 ENV PATH=/opt/extents/bin:$PATH PYTHONUNBUFFERED=1
 
-# By number, so that Kubernetes can tell that it is not root. The folder is the worker's own: Faust makes one in it.
+# A numeric user, so that Kubernetes can verify that it is not root. Faust creates a folder in the working directory.
 USER 10001
 WORKDIR /home/extents
 EXPOSE 9464

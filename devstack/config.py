@@ -1,4 +1,4 @@
-"""What a stack is made of: its size, its secrets, its ports. Kept in its folder, so that a restart finds the same."""
+"""A stack's configuration: size, secrets and ports. Stored in its folder, so that a restart uses the same."""
 
 import json
 import secrets
@@ -15,11 +15,11 @@ from core.errors import ConfigurationError
 from devstack.ports import HOST, choose_ports
 
 FILE: Final = "stack.json"
-LOCK_FILE: Final = "lock"  # held by the supervisor for as long as it lives; holds its process id
-STATE_FILE: Final = "state.json"  # the process ids of the servers; there from when all of them work
+LOCK_FILE: Final = "lock"  # locked by the supervisor while it lives; contains its process id
+STATE_FILE: Final = "state.json"  # the servers' process ids; exists once all of them work
 
 USUAL_PORTS: Final = {"kafka-1": 9092, "kafka-2": 9094, "kafka-3": 9096, "s3": 8333, "rest": 54321, "postgres": 54322}
-"""The servers' own defaults; for the last two those of Supabase's local stack, whose users often run PostgreSQL beside it."""
+"""The servers' default ports; for the last two those of Supabase's local stack, since PostgreSQL's own is often in use."""
 
 _INNER_PORTS: Final = ["postgrest", *(f"{part}{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", "-grpc"))]
 
@@ -31,11 +31,11 @@ class StackConfig:
     """Everything the servers and their clients must agree on.
 
     Attributes:
-        ports: by name; ``kafka-N`` and ``controller-N`` for each broker N from 1. Of a proxied stack also ``proxy-N``, which the
-            broker names to those who come through a proxy, and ``behind-N``, where it listens for that proxy.
-        tokens_expire: seconds since 1970; fixed, so that the same claims always give the same key.
-        access_key, secret_key: what the service uses; it may read, write and list its buckets, not make them.
-        admin_access_key, admin_secret_key: what the stack itself makes buckets with.
+        ports: by name; ``kafka-N`` and ``controller-N`` for each broker N from 1. A proxied stack also has ``proxy-N``, which the
+            broker advertises to clients of the proxy, and ``behind-N``, where it listens for the proxy.
+        tokens_expire: seconds since 1970; fixed, so that the same claims always produce the same key.
+        access_key, secret_key: used by the service, which may read, write and list its buckets but not create them.
+        admin_access_key, admin_secret_key: used by the stack itself to create buckets.
     """
 
     brokers: int
@@ -63,7 +63,7 @@ class StackConfig:
 
     @property
     def proxies(self) -> dict[int, int]:
-        """For each broker of a proxied stack: the port that a proxy must listen on, and the one that it forwards to."""
+        """For each broker of a proxied stack: the port that its proxy must listen on, and the port that it must forward to."""
         nodes = range(1, self.brokers + 1)
         return {self.ports[f"proxy-{node}"]: self.ports[f"behind-{node}"] for node in nodes if f"proxy-{node}" in self.ports}
 
@@ -73,7 +73,7 @@ class StackConfig:
 
     @property
     def rest_url(self) -> str:
-        """What Supabase calls the project's URL; the REST API is at ``/rest/v1`` below it."""
+        """Supabase's project URL; the REST API is at ``/rest/v1`` below it."""
         return f"http://{HOST}:{self.ports['rest']}"
 
     @property
@@ -85,17 +85,17 @@ class StackConfig:
         return self.token("service_role")
 
     def dsn(self, role: str = "postgres") -> str:
-        """How to reach the database itself, as ``postgres`` (Supabase's owner), ``supabase_admin`` or ``authenticator``."""
+        """Connection URL of the database for ``postgres`` (its owner in Supabase), ``supabase_admin`` or ``authenticator``."""
         password = self.authenticator_password if role == "authenticator" else self.postgres_password
         return f"postgresql://{role}:{password}@{HOST}:{self.ports['postgres']}/postgres"
 
     def token(self, role: str, **claims: object) -> str:
-        """A signed token as Supabase gives out: API keys carry a role alone, a user's also ``tenant_id`` and the like."""
+        """A signed token as Supabase issues it: API keys contain only a role, users' tokens also claims such as ``tenant_id``."""
         payload = {"iss": "extents-devstack", "role": role, "exp": self.tokens_expire, **claims}
         return jwt.encode(payload, self.jwt_secret, algorithm="HS256")
 
     def environment(self) -> dict[str, str]:
-        """The variables by which the service finds the stack: the same ones, and all of those, that it reads in production."""
+        """The variables that point the service at the stack: exactly those that it reads in production."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
@@ -122,23 +122,23 @@ def load_config(folder: Path) -> StackConfig | None:
 
 
 def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool, proxied: bool = False) -> StackConfig:
-    """The folder's stack with ports that are free now; a new one where there is none.
+    """The folder's stack, or a new one, with ports that are free now.
 
     Args:
-        brokers: 1 or 3; None takes what is there, and 1 for a new stack.
+        brokers: 1 or 3; None keeps an existing stack's number, and means 1 for a new stack.
         usual_ports: whether a new stack tries ``USUAL_PORTS`` first.
-        proxied: whether each broker has a second address, which is that of a proxy in front of it.
+        proxied: whether each broker has a second address, for a proxy in front of it.
 
     Raises:
-        ConfigurationError: the folder holds a stack of another size.
+        ConfigurationError: the folder contains a stack of another size.
     """
     config = load_config(folder)
     if config is None:
         config = _new_config(brokers or 1)
     elif brokers not in (None, config.brokers):
         raise ConfigurationError(
-            f"{folder} holds a stack of {config.brokers} broker(s), {brokers} were asked for; "
-            f"its topics cannot be carried over: throw it away with `extents dev down --name {folder.name} --purge`, or use another --name"
+            f"{folder} contains a stack of {config.brokers} broker(s), not {brokers}; "
+            f"its topics cannot be moved: delete it with `extents dev down --name {folder.name} --purge`, or use another --name"
         )
     preferred = {**(USUAL_PORTS if usual_ports else {}), **config.ports}
     controllers = [f"controller-{node}" for node in range(1, config.brokers + 1)]

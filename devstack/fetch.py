@@ -1,6 +1,6 @@
-"""Fetches Kafka's jars into the checkout and holds them to the hashes of their lock file: ``python -m devstack.fetch``.
+"""Fetches Kafka's jars into the checkout and verifies them against the lock file: ``python -m devstack.fetch``.
 
-``--relock`` resolves them anew and writes the lock file; the only other time anything is looked up.
+``--relock`` resolves them again and rewrites the lock file.
 """
 
 import shutil
@@ -17,17 +17,17 @@ from core.errors import ConfigurationError
 from devstack.paths import CHECKOUT, KAFKA_JARS
 
 KAFKA: Final = ("org.apache.kafka", "kafka_2.13", "4.1.2")
-LOGGING: Final = ("org.slf4j", "slf4j-simple", "1.7.36")  # Kafka's packages leave the choice of a logger to who runs it
+LOGGING: Final = ("org.slf4j", "slf4j-simple", "1.7.36")  # Kafka's packages leave the choice of a logger to the user
 LOCK: Final = CHECKOUT / "requirements" / "kafka.lock.toml"
 
 _TIMEOUT_SECONDS: Final = 60
 
 
 def fetch_jars(target: Path = KAFKA_JARS) -> int:
-    """Put every jar of the lock file, and no other, into ``target``. Returns how many.
+    """Put exactly the jars of the lock file into ``target``. Returns their number.
 
     Raises:
-        ConfigurationError: a jar is not the one that was locked.
+        ConfigurationError: a jar's hash differs from the lock file's.
     """
     context = MavenContext(timeout=_TIMEOUT_SECONDS)
     locked = LockFile.load(LOCK).dependencies
@@ -54,7 +54,7 @@ def _fetch(context: MavenContext, jar: LockedDependency, target: Path) -> Path:
 
 
 def relock() -> int:
-    """Resolve ``KAFKA``, ``LOGGING`` and what they need at run time, and write their versions and hashes."""
+    """Resolve ``KAFKA``, ``LOGGING`` and their run-time dependencies, and write their versions and hashes. Returns their number."""
     context = MavenContext(timeout=_TIMEOUT_SECONDS)
     wanted = [Dependency(context.project(group, name).at_version(version).artifact()) for group, name, version in (KAFKA, LOGGING)]
     direct, transitive = context.resolver.resolve(wanted)

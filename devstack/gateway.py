@@ -1,4 +1,4 @@
-"""What Supabase puts before PostgREST: ``/rest/v1`` for holders of one of the project's API keys. Runs as a process."""
+"""Supabase's gateway in front of PostgREST: serves ``/rest/v1`` to clients with one of the project's API keys. A process of its own."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ _SESSION: Final = web.AppKey("session", aiohttp.ClientSession)
 _UPSTREAM: Final = web.AppKey("upstream", str)
 _KEYS: Final = web.AppKey("keys", frozenset[str])
 
-# Those of one connection, not of the message; and lengths, which change when a body is decompressed on its way.
+# Headers of a connection rather than of the message, and the length, which changes when a body is decompressed on the way.
 _HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "content-length", "host"})
 
 
@@ -62,7 +62,7 @@ async def _forward(request: web.Request) -> web.StreamResponse:
         return web.json_response({"message": "Invalid API key", "hint": "Use the anon or the service_role key of this stack."}, status=401)
     headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_HEADERS | {"apikey"}}
     headers.setdefault("Authorization", f"Bearer {key}")
-    # As it came: decoding and encoding again would change what PostgREST reads in a filter.
+    # Unchanged: decoding and encoding it again would alter the filters that PostgREST reads.
     url = URL(request.app[_UPSTREAM] + request.raw_path.removeprefix(PREFIX), encoded=True)
     body = await request.read()
     try:

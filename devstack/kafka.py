@@ -1,4 +1,4 @@
-"""Apache Kafka in KRaft mode: one node, or three that make a cluster. Each is broker and controller."""
+"""Apache Kafka in KRaft mode: one node, or a cluster of three. Each node is broker and controller."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from devstack.part import Part, run_once
 from devstack.paths import java, kafka_classpath
 from devstack.ports import HOST
 
-# Short-lived servers under light load: the first compiler and the simplest collector start soonest and take least.
+# For short-lived servers under light load: the first-tier compiler and the serial collector start fastest and use the least memory.
 _JAVA_OPTIONS: Final = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true"]
 _LOG_OPTIONS: Final = [
     f"-Dorg.slf4j.simpleLogger.{name}" for name in ("showDateTime=true", "dateTimeFormat=HH:mm:ss.SSS", "showThreadName=false")
@@ -20,7 +20,7 @@ _HEAP: Final = {1: "-Xmx512m", 3: "-Xmx300m"}
 
 
 def broker_part(config: StackConfig, folder: Path, node: int) -> Part:
-    """Broker ``node``, from 1. ``prepare_broker`` comes first."""
+    """Broker ``node``, counted from 1. Call ``prepare_broker`` first."""
     name = f"kafka-{node}"
 
     async def check() -> None:
@@ -33,7 +33,7 @@ def broker_part(config: StackConfig, folder: Path, node: int) -> Part:
         if node not in {broker["node_id"] for broker in cluster["brokers"]}:
             raise RuntimeError(f"node {node} has not joined its cluster")
 
-    # Told to end with its fellows it waits for a controller that is gone; its log is made to survive being killed.
+    # When all brokers stop together, each waits for a controller that is gone. Killing is safe: the log survives it.
     return Part(name, [*_java(_HEAP[config.brokers]), "kafka.Kafka", str(_properties_path(folder, name))], folder, check, stop_seconds=5.0)
 
 
@@ -55,8 +55,8 @@ def _java(heap: str) -> list[str]:
 def _properties(config: StackConfig, folder: Path, node: int) -> str:
     """``server.properties``.
 
-    The quorum's voters stand in this file, not in the metadata log as newer clusters have it: so a stack whose ports
-    were taken since its last start can move to others.
+    The quorum's voters are in this file, not in the metadata log as in newer clusters, so that a stack can change its
+    ports if others have taken them since its last start.
     """
     ports, name = config.ports, f"kafka-{node}"
     listeners = {"BROKER": ports[name], "CONTROLLER": ports[f"controller-{node}"]}
@@ -79,15 +79,15 @@ def _properties(config: StackConfig, folder: Path, node: int) -> str:
         "min.insync.replicas": min(config.brokers, 2),
         "offsets.topic.replication.factor": config.brokers,
         "offsets.topic.num.partitions": 4,
-        "offsets.retention.minutes": 30 * 24 * 60,  # longer than the work topics keep their records
+        "offsets.retention.minutes": 30 * 24 * 60,  # longer than the retention of the work topics
         "transaction.state.log.replication.factor": config.brokers,
         "transaction.state.log.min.isr": min(config.brokers, 2),
         "transaction.state.log.num.partitions": 2,
         "share.coordinator.state.topic.replication.factor": config.brokers,
         "share.coordinator.state.topic.min.isr": min(config.brokers, 2),
-        "group.initial.rebalance.delay.ms": 0,  # a first member need not wait for others
-        "group.min.session.timeout.ms": 1_000,  # tests of lost workers use short sessions
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,  # of the 128 MiB default no topic here needs much
+        "group.initial.rebalance.delay.ms": 0,  # the first member need not wait for others
+        "group.min.session.timeout.ms": 1_000,  # tests that kill workers use short sessions
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,  # the default of 128 MiB is far more than these topics need
         "num.network.threads": 2,
         "num.io.threads": 4,
     }

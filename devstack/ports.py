@@ -1,4 +1,4 @@
-"""Port numbers on 127.0.0.1 for servers that are about to start."""
+"""Chooses ports on 127.0.0.1 for servers that are about to start."""
 
 import random
 import socket
@@ -8,12 +8,12 @@ from typing import Final
 HOST: Final = "127.0.0.1"
 
 _FREE_RANGE: Final = range(15_000, 32_000)
-"""Below the range from which Linux takes the ports of outgoing connections (32768 and up), so that none is lost to a
-client between being chosen here and being bound by its server."""
+"""Below Linux's range for outgoing connections (32768 and up), so that no client takes a port between its choice here
+and its server's bind."""
 
 
 def choose_ports(names: list[str], preferred: Mapping[str, int]) -> dict[str, int]:
-    """A port for every name: the preferred one where it is free, else any free one. No two alike."""
+    """A distinct port for every name: the preferred one if it is free, else any free one."""
     chosen: dict[str, int] = {}
     for name in names:
         port = preferred.get(name)

@@ -1,4 +1,4 @@
-"""PostgREST: the database's tables and functions over HTTP."""
+"""PostgREST: serves the database's tables and functions over HTTP."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ NAME: Final = "postgrest"
 
 
 def postgrest_part(config: StackConfig, folder: Path) -> Part:
-    """The server, in front of a database that has its roles and tables."""
+    """The server. The database must have its roles and tables already."""
 
     async def check() -> None:
         headers = {"Authorization": f"Bearer {config.service_role_key}", "Accept-Profile": config.schema}

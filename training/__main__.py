@@ -1,4 +1,4 @@
-"""``python -m training``: make the built-in model, or measure one."""
+"""``python -m training``: trains the built-in model, or evaluates a checkpoint."""
 
 import json
 import os
@@ -27,21 +27,21 @@ _WORK = Path(".stack") / "training"
 _CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
 
 work_option = click.option(
-    "--work", type=click.Path(path_type=Path), default=_WORK, show_default=True, help="Folder for fonts, clips and states."
+    "--work", type=click.Path(path_type=Path), default=_WORK, show_default=True, help="Folder for fonts, clips and training states."
 )
-workers_option = click.option(
-    "--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that make clips and share batches."
-)
+workers_option = click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that make clips and train.")
 test_seed_option = click.option(
-    "--test-seed", default=SEED, show_default=True, help="Of the test clips; choose among weights by another than the one reported."
+    "--test-seed", default=SEED, show_default=True, help="Seed of the test clips. Select weights with another seed than the reported one."
 )
-clips_per_kind_option = click.option("--clips-per-kind", default=CLIPS_PER_KIND, show_default=True, help="Test clips, of 65 frames each.")
+clips_per_kind_option = click.option(
+    "--clips-per-kind", default=CLIPS_PER_KIND, show_default=True, help="Test clips per kind, of 65 frames each."
+)
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Train the built-in model and measure it; without a command, all of it."""
+    """Train the built-in model and evaluate it; without a command, do both."""
     if context.invoked_subcommand is None:
         context.invoke(train_command)
 
@@ -49,7 +49,7 @@ def main(context: click.Context) -> None:
 @main.command("fonts")
 @work_option
 def fonts_command(work: Path) -> None:
-    """Install the fonts captions are written in (npm packages, 770 MB)."""
+    """Install the fonts of the synthetic captions (npm packages, 770 MB)."""
     click.echo(install_fonts(work / "fonts"))
 
 
@@ -58,12 +58,12 @@ def fonts_command(work: Path) -> None:
 @workers_option
 @clips_per_kind_option
 @test_seed_option
-@click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each: 0.6 MB of disk a clip.")
+@click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each; 0.6 MB of disk per clip.")
 @click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
 @click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option(
-    "--start-from", type=click.Path(path_type=Path, exists=True), help="A kept state (state.pt) or weights (.safetensors) to go on from."
+    "--start-from", type=click.Path(path_type=Path, exists=True), help="Training state (state.pt) or weights (.safetensors) to start from."
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=builtin_checkpoint_path, help="Weights file; the package's by default."
@@ -80,7 +80,7 @@ def train_command(
     start_from: Path | None,
     output: Path,
 ) -> None:
-    """Make clips, train, write the weights, measure them and write the figures beside."""
+    """Make clips, train, write the weights, evaluate them, and write the results beside them."""
     began = time.monotonic()
     fonts = install_fonts(work / "fonts")
     folder = work / f"clips-{seed}"
@@ -114,19 +114,19 @@ def train_command(
 def evaluate_command(
     work: Path, workers: int, clips_per_kind: int, test_seed: int, checkpoint: Path, precision: Precision, figures: Path | None
 ) -> None:
-    """Measure a checkpoint on fonts and footage not used in training, and print the table."""
+    """Evaluate a checkpoint on fonts and footage not used in training, and print a table."""
     _measure(checkpoint, work, workers, clips_per_kind, test_seed, precision, figures, None)
 
 
 @main.command("card")
 @click.option("--figures", type=click.Path(path_type=Path, exists=True), default=lambda: builtin_checkpoint_path().with_suffix(".json"))
 def card_command(figures: Path) -> None:
-    """Write the measured tables into docs/model-card.md."""
+    """Write the evaluation's tables into docs/model-card.md."""
     write_model_card(_CARD, json.loads(figures.read_text()))
 
 
 def _save(network: SiameseStrip, output: Path) -> None:
-    """In half precision: half the bytes for the package to carry. What is measured is what is stored."""
+    """Save in half precision, to halve the package's size. The stored weights are the ones evaluated."""
     output.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
     output.write_bytes(save(state, {"architecture_name": NAME, "config": "{}"}))

@@ -1,4 +1,4 @@
-"""Batch norms, which training has and the stored network has not: merged into the convolutions, and taken out of them again."""
+"""Merges batch norms into convolutions for the stored network, and restores them for further training."""
 
 import copy
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from inference.architectures.siamese_strip import Block, SiameseStrip
 
 
 def merge_batch_norms(network: SiameseStrip) -> SiameseStrip:
-    """The same function without batch norms."""
+    """Return a network without batch norms that computes the same."""
     merged = SiameseStrip()
     source = copy.deepcopy(network).eval()
     for block in _blocks(source):
@@ -24,12 +24,12 @@ def merge_batch_norms(network: SiameseStrip) -> SiameseStrip:
 
 @torch.no_grad()
 def restore_batch_norms(merged: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
-    """The same function with batch norms, to train on from weights as they are stored.
+    """Return a network with batch norms that computes the same, to continue training from stored weights.
 
-    Each norm takes the mean and the deviation that its convolution's outputs have on ``runs`` and gives them back.
+    Each norm is set up with the mean and deviation of its convolution's outputs on ``runs``, and restores them.
 
     Args:
-        runs: canvases like those to be trained on, (runs, frames, 3, 32, 512).
+        runs: canvases like those of training, (runs, frames, 3, 32, 512).
     """
     network = SiameseStrip(norm=True)
     network.load_state_dict(merged.state_dict(), strict=False)  # all but the norms

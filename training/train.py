@@ -1,7 +1,7 @@
 """Trains the built-in model.
 
-Beside the labels the network learns two maps, which it does not need in use and which make it learn much faster: where
-captions cover a frame, and where those of two frames differ.
+Besides the labels the network learns two auxiliary maps, which make it learn much faster: where captions cover a frame,
+and where the captions of two frames differ.
 """
 
 import copy
@@ -37,9 +37,9 @@ _CLIPS_FOR_BATCH_NORMS: Final = 64
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
     """Attributes:
-    steps: batches learnt from.
-    clips_per_batch: of each of which five frames are taken.
-    processes: that share every batch.
+    steps: number of batches.
+    clips_per_batch: clips per batch; five frames of each are used.
+    processes: processes that share every batch.
     """
 
     steps: int = 9000
@@ -51,7 +51,7 @@ class TrainingOptions:
 
 
 class Trainee(nn.Module):
-    """The network with batch norms and the two heads that only training has."""
+    """The network with batch norms and the two auxiliary heads."""
 
     def __init__(self, network: SiameseStrip | None = None) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Trainee(nn.Module):
         self.change_head = nn.Conv2d(80, 1, 1)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is to be made smaller, and how wrong the labels of each run were, (runs,)."""
+        """The loss to minimise, and the label loss of each run, (runs,)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             features = self.network.encode(batch.canvases.flatten(0, 1))
             contrasts = self.network.contrast(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
@@ -73,7 +73,7 @@ class Trainee(nn.Module):
 
 
 def _cover_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Against the share of each cell of the features, 8 × 8 pixels of the canvas, that captions cover."""
+    """Compare with the share of each feature cell (8 × 8 pixels of the canvas) that captions cover."""
     truth = functional.max_pool2d(batch.cover.flatten(0, 1), 2)
     return functional.binary_cross_entropy_with_logits(logits.float(), truth)
 
@@ -87,16 +87,16 @@ def _change_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path | None = None) -> SiameseStrip:
-    """Train from scratch, or go on from what ``start_from`` holds, and return the network as it is run.
+    """Train from scratch or from ``start_from``, and return the network with merged batch norms.
 
-    Each of ``options.processes`` computes its share of every batch with one thread: where others use the machine too,
-    threads that wait for each other at every layer take many times as long. Deterministic for a seed and a number of
-    processes, as far as the processor's kernels are.
+    Each of ``options.processes`` computes its share of every batch with one thread: on a shared machine, threads that
+    synchronise at every layer are many times slower. Deterministic for a seed and a number of processes, as far as the
+    processor's kernels are.
 
     Args:
         clips: folder of the training set.
-        state: file that takes the training state every eighth of the way, to be looked at or gone on from.
-        start_from: such a state, or weights as they are stored, which lack the norms' and the heads' part of it.
+        state: file to which the training state is written after every eighth of the steps.
+        start_from: such a state, or stored weights, which contain neither norms nor auxiliary heads.
     """
     with TemporaryDirectory() as meeting:
         address = f"file://{meeting}/meeting"
@@ -105,14 +105,14 @@ def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path |
 
 
 def load_state(state: Path) -> SiameseStrip:
-    """The network of a training state, as it is run."""
+    """The network of a training state, with merged batch norms."""
     trainee = Trainee()
     trainee.load_state_dict(torch.load(state, weights_only=True))
     return merge_batch_norms(trainee.network)
 
 
 def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # with which torch ends it after its parent, also where a shell ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends it when the parent ends; a shell may have disabled it
     torch.set_num_threads(1)
     disable_heap_trimming()
     torch.manual_seed(options.seed)
@@ -134,7 +134,7 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
         nn.utils.clip_grad_norm_(trainee.parameters(), 5.0)
         optimiser.step()
         schedule.step()
-        _approach(mean, trainee, max(_MEAN_STEP, 9 / (9 + step)))  # at first the mean follows closely
+        _approach(mean, trainee, max(_MEAN_STEP, 9 / (9 + step)))  # follow closely at first
         progress.report(step, float(loss.detach()))
         if part == 0 and (step % max(1, options.steps // 8) == 0 or step == options.steps):
             torch.save(mean.state_dict(), state)
@@ -153,12 +153,12 @@ def _begin(start_from: Path | None, data: TrainingSet) -> Trainee:
     merged.load_state_dict(load_file(start_from))
     trainee = Trainee(restore_batch_norms(merged, to_canvases(np.array(data.strips[:_CLIPS_FOR_BATCH_NORMS, :RUN_FRAMES]))))
     for head in (trainee.cover_head, trainee.change_head):
-        nn.init.zeros_(head.weight)  # until they have learnt something they do not disturb what the network knows
+        nn.init.zeros_(head.weight)  # untrained heads must not disturb the trained network
     return trainee
 
 
 def _share_gradients(trainee: Trainee, processes: int) -> None:
-    """Give every process the mean of all processes' gradients."""
+    """Average the gradients over all processes."""
     gradients = [parameter.grad for parameter in trainee.parameters() if parameter.grad is not None]
     together = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(together)
@@ -167,7 +167,7 @@ def _share_gradients(trainee: Trainee, processes: int) -> None:
 
 
 class _Progress:
-    """Says now and then how far training is; only the first process speaks."""
+    """Reports progress regularly, from the first process only."""
 
     def __init__(self, steps: int, part: int) -> None:
         self._steps, self._speaks = steps, part == 0
@@ -184,7 +184,7 @@ class _Progress:
 
 @torch.no_grad()
 def _approach(mean: Trainee, trainee: Trainee, share: float) -> None:
-    """Move ``mean`` by a share of the way to the trained network: it generalises better than any one step's weights."""
+    """Move the average a share of the way to the current weights: it generalises better than any single step's weights."""
     for kept, new in zip(mean.state_dict().values(), trainee.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.lerp_(new, share)
