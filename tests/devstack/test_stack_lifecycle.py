@@ -15,6 +15,7 @@ from core.errors import ConfigurationError
 from devstack import stack as devstack
 from devstack.ports import HOST
 from devstack.supervisor_client import StackError
+from tests.patience import Deadline
 from tests.signals import heed_signals
 
 OWNER = """
@@ -40,9 +41,9 @@ def _processes(folder: Path) -> list[psutil.Process]:
 
 
 def _wait_until_gone(folder: Path, but: int = -1) -> None:
-    deadline = time.monotonic() + 60
+    deadline = Deadline(60)
     while left := [process for process in _processes(folder) if process.pid != but]:
-        assert time.monotonic() < deadline, f"still running: {left}"
+        assert not deadline.passed, f"still running: {left}"
         time.sleep(0.1)
 
 

@@ -16,6 +16,7 @@ from streams.kafka.client import Published, ReceivedOutcome
 from streams.kafka.connection import client_options
 from streams.records import LogRecord, SpanDone, SpanTaken, decode_log
 from streams.topics import Topics
+from tests.patience import Deadline
 from tests.service.processes import WAIT_SECONDS
 
 T = TypeVar("T")
@@ -50,9 +51,9 @@ class Ledger:
         Raises:
             AssertionError: it does not come to pass; names ``what``.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while not (result := condition()):
-            assert time.monotonic() < deadline, f"waited in vain for {awaited}; in the topics there are {self.counts()}"
+            assert not deadline.passed, f"waited in vain for {awaited}; in the topics there are {self.counts()}"
             await self._read(timeout_ms=200)
         return result
 
@@ -79,16 +80,16 @@ class Ledger:
 
     async def until_members(self, role: str, count: int) -> None:
         """Wait until the group of a role is settled, with so many members."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while (count_now := await self.members(role)) != count:
-            assert time.monotonic() < deadline, f"group {role} has {count_now} members; expected {count}"
+            assert not deadline.passed, f"group {role} has {count_now} members; expected {count}"
             await self._read(timeout_ms=200)
 
     async def until_committed(self, role: str) -> None:
         """Wait until a group has acknowledged all that its topics hold."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while behind := await self._behind(role):
-            assert time.monotonic() < deadline, f"group {role} has not committed {behind}"
+            assert not deadline.passed, f"group {role} has not committed {behind}"
             await self._read(timeout_ms=200)
 
     async def committed(self, role: str) -> dict[TopicPartition, int]:
