@@ -26,6 +26,7 @@ _SERVERS = {"stack", "cluster", "platform", "service"}
 """Fixtures that start servers: ``--fast`` leaves out the tests that use them."""
 
 _SLOW_MODULES = (
+    "chaos/test_disk_full.py",
     "cli/test_demo.py",
     "cli/test_encode_command.py",
     "cli/test_find_command.py",
@@ -39,6 +40,7 @@ _SLOW_MODULES = (
     "devstack/test_skips.py",
     "devstack/test_stack_lifecycle.py",
     "inference/test_builtin_model.py",
+    "inference/test_builtin_training.py",
     "inference/test_channel_fusion.py",
     "inference/test_compile.py",
     "inference/test_compile_cache.py",
@@ -46,6 +48,7 @@ _SLOW_MODULES = (
     "inference/test_gpu_benchmark.py",
     "inference/test_on_gpu.py",
     "inference/test_parity.py",
+    "inference/test_resample.py",
     "inference/test_sample.py",
     "inference/test_synthetic.py",
     "streams/kafka/test_secured_broker.py",
@@ -57,13 +60,13 @@ _VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A test's own corner of the shared stack.
+    """A part of the shared stack that belongs to one test.
 
     Attributes:
-        env: what a service process of this test is started with, complete.
-        topic_prefix: no topic of this prefix exists yet.
+        env: the complete environment of this test's service processes.
+        topic_prefix: no topic with this prefix exists yet.
         bucket: exists and is empty.
-        tenant_id: of nobody else.
+        tenant_id: used by no other test.
     """
 
     env: dict[str, str]

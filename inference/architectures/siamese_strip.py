@@ -4,7 +4,7 @@ Every frame is encoded once. A pair's logits come from both frames' features and
 comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -18,6 +18,7 @@ from core.types import LABELS, Layout, Precision
 from inference.engine.batching import checked, in_batches
 from inference.engine.compilation import compiled
 from inference.engine.device import compute_reproducibly
+from inference.engine.entries import check_entries
 from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Probabilities
 
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -171,22 +172,12 @@ class SiameseStripArchitecture:
     def load(self, checkpoint: Checkpoint, options: EngineOptions) -> SiameseStripPredictor:
         with torch.device("meta"):
             network = SiameseStrip()
-        _check(checkpoint.path, network.state_dict(), checkpoint.state)
+        try:
+            check_entries(network.state_dict(), checkpoint.state)
+        except CheckpointError as error:
+            raise CheckpointError(f"{checkpoint.path}: not a {NAME} checkpoint: {error}") from error
         network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.state.items()}, assign=True)
         return SiameseStripPredictor(network, options)
-
-
-def _check(path: str, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
-    """Raise an error that names the first entry that does not fit the network."""
-    for name in sorted(expected.keys() | state.keys()):
-        if name not in state:
-            raise CheckpointError(f"{path}: entry {name} is missing; {NAME} needs {len(expected)} entries, found {len(state)}")
-        if name not in expected:
-            raise CheckpointError(f"{path}: entry {name} is not one of {NAME}'s {len(expected)}")
-        if state[name].shape != expected[name].shape:
-            raise CheckpointError(f"{path}: entry {name} has shape {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}")
-        if not torch.isfinite(state[name]).all():
-            raise CheckpointError(f"{path}: entry {name} holds values that are not finite; the file is damaged or its training diverged")
 
 
 ARCHITECTURE: Final = SiameseStripArchitecture()

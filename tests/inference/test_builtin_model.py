@@ -124,9 +124,9 @@ def test_a_wrong_checkpoint_is_refused_by_name() -> None:
     name = "classify.bias"
     broken = {
         "missing": {key: value for key, value in good.state.items() if key != name},
-        "not one of": {**good.state, "extra.weight": torch.zeros(1)},
+        "not part of": {**good.state, "extra.weight": torch.zeros(1)},
         "shape": {**good.state, name: torch.zeros(4)},
-        "not finite": {**good.state, name: torch.full((5,), torch.nan)},
+        "holds NaN": {**good.state, name: torch.full((5,), torch.nan)},
     }
     for reason, state in broken.items():
         checkpoint = Checkpoint(NAME, good.config, state, good.sha256, "some.safetensors")

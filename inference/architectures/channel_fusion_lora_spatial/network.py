@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from core.errors import CheckpointError
 from core.types import LABELS
+from inference.engine.entries import check_entries
 
 IMAGES: Final = 3  # OCR visualisation, first frame, second frame: the order of the stacked channels
 SPATIAL_FEATURES: Final = 6
@@ -141,18 +142,6 @@ def build_network(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Net
     with torch.device("meta"):  # only shapes: the weights come from the checkpoint
         network = Network(NetworkConfig.parse(config))
     expected = network.state_dict()
-    _check_names(sorted(expected.keys() - state.keys()), "missing", len(expected))
-    _check_names(sorted(state.keys() - expected.keys()), "not part of the architecture", len(expected))
-    for name, entry in expected.items():
-        if state[name].shape != entry.shape:
-            raise CheckpointError(f"entry {name}: shape {tuple(state[name].shape)}, expected {tuple(entry.shape)}")
-        if not torch.isfinite(state[name]).all():
-            raise CheckpointError(f"entry {name}: holds NaN or infinity")
+    check_entries(expected, state)
     network.load_state_dict({name: state[name].to(expected[name].dtype) for name in expected}, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def _check_names(names: list[str], problem: str, expected: int) -> None:
-    if names:
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        raise CheckpointError(f"entry {shown}: {problem}; the architecture has {expected} entries")
