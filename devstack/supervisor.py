@@ -162,10 +162,12 @@ class Supervisor:
             shutil.rmtree(self._folder, ignore_errors=True)
             return
         for path in self._folder.iterdir():
-            if path.is_dir() and path != log_path(self._folder, "").parent:
+            if path == log_path(self._folder, "").parent:
+                continue
+            if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.is_file():
-                path.unlink()
+            else:
+                path.unlink(missing_ok=True)
 
 
 async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
