@@ -137,7 +137,7 @@ def _as_unprivileged(command: list[str]) -> list[str]:
     """PostgreSQL refuses to run as root, so there it runs as ``nobody``.
 
     It keeps the one right that a clone below root's closed home needs (to reach its own files), and dies with its
-    parent: changing the user makes the kernel forget that, so setpriv asks for it anew.
+    parent: changing the user makes the kernel forget that, so setpriv sets it again.
     """
     if not _is_root():
         return command

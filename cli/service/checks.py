@@ -59,7 +59,7 @@ class Found:
     name: str
     state: State
     found: str
-    mend: str | None = None
+    advice: str | None = None
 
 
 async def run_check(check: Check, settings: Settings) -> Found:

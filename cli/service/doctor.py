@@ -1,4 +1,4 @@
-"""``extents doctor``: check each dependency for real, and say how to mend what is wrong."""
+"""``extents doctor``: tests each dependency, and says how to fix problems."""
 
 import asyncio
 import sys
@@ -28,14 +28,14 @@ Settings: all of docs/configuration.md."""
 @click.option("--role", type=click.Choice(tuple(ROLE_SECTIONS)), help="Check only what this kind of worker needs.  [default: all]")
 @json_option
 def command(role: str | None, as_json: bool) -> None:
-    """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to mend it.
+    """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to fix it.
 
-    Each check is the real thing: it logs in, writes an object and deletes it again, asks the database for what only the
+    Each check uses the real dependency: it logs in, writes an object and deletes it again, asks the database for what only the
     service may ask, loads the model and predicts with it. Nothing is left behind.
     """
     results = asyncio.run(_run(Settings(), role))
     if as_json:
-        print_json([{"check": result.name, "state": result.state, "found": result.found, "mend": result.mend} for result in results])
+        print_json([{"check": result.name, "state": result.state, "found": result.found, "mend": result.advice} for result in results])
     else:
         for result in results:
             _print(result)
@@ -45,8 +45,8 @@ def command(role: str | None, as_json: bool) -> None:
 def _print(result: Found) -> None:
     """A line of its own for what was found and for what to do, uncut: a terminal wraps them."""
     click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.found}")
-    if result.mend:
-        click.echo(f"{'':<22} {result.mend}")
+    if result.advice:
+        click.echo(f"{'':<22} {result.advice}")
 
 
 async def _run(settings: Settings, role: str | None) -> list[Found]:
