@@ -139,7 +139,7 @@ class Rows:
         return run_row(rows[0]) if rows else None
 
     async def find_answer(self, request_id: UUID) -> AdmissionAnswer | None:
-        """What was decided about a request, if anything yet: for whoever sent it to follow."""
+        """What was decided about a request, if anything yet: for the sender to follow."""
         rows = await self._select("requests", {"request_id": str(request_id)})
         return admission_answer({**rows[0]["answer"], "repeated": True}) if rows else None
 

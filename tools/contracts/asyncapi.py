@@ -15,28 +15,28 @@ from tools.contracts.schemas import OUTCOMES, SCHEMAS
 _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-07"
 _BINDING: Final = "0.5.0"
 
-_TRACE: Final = {"traceparent": {"type": "string", "description": "W3C trace context, passed on when the request had one."}}
-_REPLAY: Final = {"replay_id": {"type": "string", "description": "Set by a replay; kept with the job."}}
+_TRACE: Final = {"traceparent": {"type": "string", "description": "W3C trace context, passed on if the request had one."}}
+_REPLAY: Final = {"replay_id": {"type": "string", "description": "Set by a replay and stored with the job."}}
 _CLOUD_EVENT: Final = {
     "ce_specversion": {"const": "1.0"},
-    "ce_id": {"type": "string", "format": "uuid", "description": "The same outcome sent again has the same."},
+    "ce_id": {"type": "string", "format": "uuid", "description": "Identical when the same outcome is sent again."},
     "ce_type": {"type": "string", "pattern": r"^extents\.inference\.[a-z]+\.v1$"},
     "ce_source": {"type": "string"},
-    "ce_time": {"type": "string", "format": "date-time", "description": "From the records, not from a clock of the sender."},
+    "ce_time": {"type": "string", "format": "date-time", "description": "Taken from the records, not from the sender's clock."},
     "content-type": {"const": "application/json"},
 }
 _TRIES: Final = {
-    "attempt": {"type": "string", "pattern": "^[0-9]+$", "description": "How often it has been sent again."},
-    "not_before": {"type": "string", "description": "Seconds since 1970; set aside until then."},
+    "attempt": {"type": "string", "pattern": "^[0-9]+$", "description": "How often the record was resent."},
+    "not_before": {"type": "string", "description": "Seconds since 1970 until which the record is delayed."},
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},
     "avoid": {"type": "string", "pattern": "^[0-9]+(,[0-9]+)*$", "description": "Partitions of workers on which its model did not load."},
 }
 _DEAD: Final = {
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},
-    "reason": {"type": "string", "description": "A bounded word: poison, span_failed, undecodable, refused."},
+    "reason": {"type": "string", "description": "One of: poison, span_failed, undecodable, refused."},
     "error": {"type": "string", "description": "What happened, at most 1 KB."},
     "tries": {"type": "string", "pattern": "^[0-9]+$"},
-    "run_id": {"type": "string", "format": "uuid", "description": "Where the record belonged to a run."},
+    "run_id": {"type": "string", "format": "uuid", "description": "Present if the record belonged to a run."},
 }
 
 
@@ -49,7 +49,7 @@ def asyncapi() -> dict[str, Any]:
             "title": "Extents",
             "version": version("extents"),
             "description": "Finds where every burnt-in caption of a video starts and ends. Topic names take the prefix "
-            "EXTENTS_TOPIC_PREFIX; numbers of partitions are the defaults. Unknown fields are ignored, so that producers can move first.",
+            "EXTENTS_TOPIC_PREFIX; partition counts are the defaults. Unknown fields are ignored, so that producers can be upgraded first.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",

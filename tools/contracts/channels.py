@@ -1,4 +1,4 @@
-"""Which topic carries what, and between whom."""
+"""The topics: what each carries, who writes it and who reads it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -35,14 +35,21 @@ CHANNELS: Final = (
         "The same for work that can wait: replays and backfills. Priority is always low.",
     ),
     Channel("inference.work.high", "inference.work", "run_id:span", ("admit",), ("infer",), "Spans to be predicted."),
-    Channel("inference.work.low", "inference.work", "run_id:span", ("admit",), ("infer",), "Spans that wait while others do."),
+    Channel(
+        "inference.work.low",
+        "inference.work",
+        "run_id:span",
+        ("admit",),
+        ("infer",),
+        "Low-priority spans: they wait while high-priority ones are pending.",
+    ),
     Channel(
         "inference.results",
         "inference.results",
         "run_id",
         ("admit", "infer", "finish"),
         ("aggregate",),
-        "The log of each run: its state is a fold over these records.",
+        "The log of each run, from which its state is folded.",
     ),
     Channel(
         "inference.cancelled",
@@ -50,18 +57,20 @@ CHANNELS: Final = (
         "run_id",
         ("aggregate", "finish"),
         ("infer",),
-        "Attempts that no GPU time shall go into any more, and spans that may end their workers.",
+        "Cancelled attempts, and quarantined spans that may kill their workers.",
     ),
     Channel("inference.completed", "inference.completed", "video_id", ("admit", "finish"), ("platform",), "A run database is there."),
-    Channel("inference.rejected", "inference.rejected", "video_id", ("admit",), ("platform",), "Why a request will not be run."),
-    Channel("inference.failed", "inference.failed", "video_id", ("admit", "finish"), ("platform",), "Why a run ended without a result."),
+    Channel("inference.rejected", "inference.rejected", "video_id", ("admit",), ("platform",), "A request was rejected, and why."),
+    Channel(
+        "inference.failed", "inference.failed", "video_id", ("admit", "finish"), ("platform",), "A run ended without a result, and why."
+    ),
     Channel(
         "inference.dead-letter",
         None,
         "as the original",
         ("admit", "infer", "aggregate", "finish"),
         ("platform",),
-        "Records set aside for good: the original bytes, key and headers, with headers that say where from and why.",
+        "Records given up permanently: the original key, bytes and headers, plus headers with origin and reason.",
     ),
 )
 

@@ -37,10 +37,10 @@ SCHEMAS: Final[Mapping[str, tuple[type[Record], ...]]] = {
 }
 
 _UNIONS: Final = {
-    "inference.results": ("LogRecord", "One entry in the log of a run; `kind` says which."),
+    "inference.results": ("LogRecord", "One record in the log of a run; `kind` gives its type."),
     "inference.cancelled": (
         "Notice",
-        "What every worker must know: an attempt that is cancelled, or, by its `kind`, a span to work on alone.",
+        "A notice to every worker: a cancelled attempt or, given by its `kind`, a span to process alone.",
     ),
 }
 _DIALECT: Final = "http://json-schema.org/draft-07/schema#"  # the one that AsyncAPI and every validator know
