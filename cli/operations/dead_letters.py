@@ -41,7 +41,7 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
     """The options by which every subcommand chooses letters."""
     for option in reversed(
         (
-            click.argument("places", nargs=-1, metavar="[PLACE]..."),
+            click.argument("ids", nargs=-1, metavar="[PLACE]..."),
             click.option("--topic", help="Only records of this topic, as inference.work.high."),
             click.option("--reason", help="Only those set aside for this reason, as span_failed, poison, undecodable."),
             click.option("--since", type=_Moment(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
