@@ -9,6 +9,7 @@ SEED ?= 1
 MINUTES ?= 60
 # cpu installs torch without CUDA (0.2 GB instead of 4.5), from PyTorch's own index; empty goes back to CUDA. The last choice is kept.
 TORCH_BACKEND ?= $(shell cat $(DIST)/torch-backend 2>/dev/null)
+EXTRAS ?= # text: reads the captions' words, too
 JOBS ?= 3# test processes, for two cores, since tests often wait; each starts its own stack and takes up to 3 GB
 PYTEST_ARGS ?=
 # The chaos scenarios, and those that take too long for `make test` even in their short form.
@@ -20,12 +21,12 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test test-fast chaos chaos-short soak check format train-builtin bench images lock clean clean-stacks clean-all
+.PHONY: help setup demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp ## Install everything into this folder; does nothing the second time
+setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp $(EXTRAS:%=.venv/%.stamp) ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
@@ -62,12 +63,16 @@ images: setup ## Draw the pictures of the README
 train-builtin: setup ## Retrain the built-in model
 	@$(BIN)/python -m training
 
+bench-film: setup .venv/text.stamp ## Benchmark `extents find` on a film of ten minutes; CLIPS=folder measures its accuracy on clips, too
+	@$(BIN)/python -m benchmarks.film $(CLIPS)
+
 bench: setup .venv/bench.stamp ## Benchmark this machine, including ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks
 
 lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
 	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
+	$(UV) pip compile $(RESOLVE) --extra text --constraints requirements/dev.lock pyproject.toml -o requirements/text.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
 	for folder in postgrest examples; do (cd requirements/$$folder && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)); done
@@ -115,6 +120,12 @@ endif
 .venv/bench.stamp: .venv/python.stamp requirements/bench.lock
 	@echo "bench: ONNX Runtime and OpenVINO"
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/bench.lock
+	@touch $@
+
+# Reading captions: RapidOCR with its networks, and ONNX Runtime.
+.venv/text.stamp: .venv/python.stamp requirements/text.lock
+	@echo "text: RapidOCR and ONNX Runtime"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/text.lock
 	@touch $@
 
 $(DIST)/kafka.stamp: .venv/python.stamp requirements/kafka.lock.toml

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from core.captions import CaptionExtent, CaptionTrack, QualityIssue, find_captions
+from core.captions import CaptionExtent, CaptionTrack, QualityIssue, extent_confidence, find_captions
 from core.errors import CorruptInputError
 from core.runs import FinishedRun
 from core.types import LABELS
@@ -165,11 +165,16 @@ def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
 
 def _stored_track(connection: sqlite3.Connection, derived: CaptionTrack) -> CaptionTrack:
     captions = connection.execute("SELECT first_frame, last_frame, start_confidence, end_confidence FROM caption_extents ORDER BY id")
-    issues = connection.execute("SELECT kind, frame_index, detail FROM quality_issues ORDER BY id")
+    stored = connection.execute("SELECT kind, frame_index, detail FROM quality_issues ORDER BY id")
+    issues = tuple(QualityIssue(*row) for row in stored)
     return replace(
         derived,
-        captions=tuple(CaptionExtent(*row) for row in captions),
-        issues=tuple(QualityIssue(*row) for row in issues),
+        captions=tuple(
+            CaptionExtent(first, last, start, end, extent_confidence(derived.probabilities, first, last))
+            for first, last, start, end in captions
+        ),
+        doubts=derived.doubts if any(issue.kind == "doubtful" for issue in issues) else (),  # runs of before left none out
+        issues=issues,
     )
 
 

@@ -58,7 +58,7 @@ CREATE TABLE caption_extents (
 );
 CREATE TABLE quality_issues (
     id INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('direction_conflict', 'incoherent', 'single_frame')),
+    kind TEXT NOT NULL CHECK (kind IN ('direction_conflict', 'incoherent', 'single_frame', 'doubtful')),
     frame_index INTEGER NOT NULL,
     detail TEXT NOT NULL
 );

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from core.captions import find_captions, mean_probabilities
+from core.captions import find_captions
+from core.labels import mean_probabilities
 from inference.engine.predictor import Frames, Predictor
 from training.batches import label_pairs
 from training.synthetic.clip import Stage, make_clip

@@ -1,26 +1,47 @@
-"""Captions as subtitle files. Their text is unknown, so each cue contains its number."""
+"""Captions as subtitle files. Where nobody has read a caption, its cue carries its number."""
 
 from collections.abc import Sequence
-
-from core.captions import CaptionExtent
-
-
-def to_srt(captions: Sequence[CaptionExtent]) -> str:
-    """SubRip: numbered cues, comma before the milliseconds."""
-    cues = [
-        f"{number}\n{_time(caption.start_seconds, ',')} --> {_time(caption.end_seconds, ',')}\nCaption {number}\n"
-        for number, caption in enumerate(captions, start=1)
-    ]
-    return "\n".join(cues)
+from dataclasses import dataclass
 
 
-def to_vtt(captions: Sequence[CaptionExtent]) -> str:
-    """WebVTT (W3C), cues identified by their numbers."""
-    cues = [
-        f"\n{number}\n{_time(caption.start_seconds, '.')} --> {_time(caption.end_seconds, '.')}\nCaption {number}\n"
-        for number, caption in enumerate(captions, start=1)
-    ]
-    return "WEBVTT\n" + "".join(cues)
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What a subtitle file says of one caption. ``note`` is for people, not for the screen."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str | None = None
+    note: str | None = None
+
+
+def to_srt(cues: Sequence[Cue]) -> str:
+    """SubRip: numbered cues, comma before the milliseconds. It has no comments, so a note stands in brackets before the text."""
+    return "\n".join(
+        f"{number}\n{_times(cue, ',')}\n{f'[{cue.note}] ' if cue.note else ''}{_text(cue, number)}\n"
+        for number, cue in enumerate(cues, start=1)
+    )
+
+
+def to_vtt(cues: Sequence[Cue]) -> str:
+    """WebVTT (W3C), cues identified by their numbers; a note is a ``NOTE`` before its cue."""
+    return "WEBVTT\n" + "".join(
+        f"{f'{chr(10)}NOTE {cue.note}{chr(10)}' if cue.note else ''}\n{number}\n{_times(cue, '.')}\n{_escaped(_text(cue, number))}\n"
+        for number, cue in enumerate(cues, start=1)
+    )
+
+
+def _text(cue: Cue, number: int) -> str:
+    """Without empty lines, which would end the cue."""
+    lines = [line for line in (cue.text or "").splitlines() if line.strip()]
+    return "\n".join(lines) or f"Caption {number}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _times(cue: Cue, mark: str) -> str:
+    return f"{_time(cue.start_seconds, mark)} --> {_time(cue.end_seconds, mark)}"
 
 
 def _time(seconds: float, mark: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from rich.table import Table
 
 _PIPED_WIDTH: Final = 200
 """Width of a table that is not printed to a terminal: wide enough that no cell is cut off."""
+
+
+_LINE_SECONDS: Final = 10.0
+"""Between two lines of progress where there is no terminal."""
 
 
 class Report(Protocol):
@@ -68,12 +73,34 @@ def program() -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+class _Lines:
+    """Progress where there is no terminal: a line now and then, with what is left."""
+
+    def __init__(self, what: str, unit: str) -> None:
+        self._what, self._unit = what, unit
+        self._began = self._last = time.monotonic()
+
+    def report(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if now - self._last < _LINE_SECONDS:
+            return
+        self._last = now
+        if not total or not done:
+            remark(f"{self._what}: {done} {self._unit}")
+            return
+        left = (now - self._began) * max(0, total - done) / done
+        remark(f"{self._what}: {done} of {max(done, total)} {self._unit}, about {clock(left)} left")
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
-    """Show a progress bar on standard error while the block runs, if that is a terminal."""
+    """Show progress on standard error while the block runs: a bar on a terminal, elsewhere a line every ten seconds."""
     columns = (TextColumn("{task.description:<11}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    if not console.is_terminal:
+        yield _Lines(what, unit).report
+        return
+    with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(what, total=None)
 
         def report(done: int, total: int | None) -> None:
@@ -86,6 +113,12 @@ def clock(seconds: float) -> str:
     """``0:01:02.3``: a time in the film to a tenth of a second, the resolution of 10 Hz."""
     tenths = round(seconds * 10)
     return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def exact_clock(seconds: float) -> str:
+    """``0:01:02.340``: to a millisecond, where a film's own pictures tell the time."""
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds // 3_600_000}:{milliseconds // 60_000 % 60:02}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"
 
 
 def size(size_bytes: int) -> str:

@@ -127,6 +127,10 @@ class SiameseStripPredictor:
         if self._device.type == "cuda" and not self.options.compile:
             self._run_blank(self._plain)
 
+    @property
+    def strip_size(self) -> tuple[int, int]:
+        return CANVAS
+
     def open_video(self, layout: Layout) -> None:
         """Do nothing: the model only uses the strips."""
 

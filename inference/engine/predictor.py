@@ -62,6 +62,10 @@ class Predictor(Protocol):
     def options(self) -> EngineOptions:
         """The options actually in use: not compiled if that failed, and with the largest batch size that fitted so far."""
 
+    @property
+    def strip_size(self) -> tuple[int, int] | None:
+        """Height and width that strips are resized to, whatever their shape, so that a decoder may do it; None: it depends on the strip."""
+
     def open_video(self, layout: Layout) -> Any:
         """Compute what all frames of a video share; the result is passed to ``predict``.
 

@@ -1,11 +1,16 @@
-"""``extents find`` prints a film's captions, and leaves nothing behind."""
+"""``extents find`` finds where captions are and when, prints them in the form that is asked for, and leaves nothing behind."""
 
 import json
+import os
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from PIL import Image
 
 from tools.sample_film import Sample, make_sample
+
+CROP: Final = "0,190,320,240"
 
 
 @pytest.fixture(scope="module")
@@ -13,50 +18,114 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     return make_sample(tmp_path_factory.mktemp("sample") / "sample.mp4")
 
 
+def frames(found: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(c["first_frame"], c["last_frame"]) for c in found["captions"] if c["doubtful"] is None]
+
+
 def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the film alone come the first and last frames that the captions were burnt into; no file is left anywhere."""
+    """From the film alone, without a crop box, come the frames that the captions were burnt into; no file is left."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.chdir(tmp_path)
-    done = extents("find", sample.path, "--crop", str(sample.crop), "--anchor", sample.anchor, "--json")
-    assert (done.status, done.err) == (0, "")
-    output = json.loads(done.out)
-    assert output["frames"] == sample.frame_count
-    assert [(c["first_frame"], c["last_frame"]) for c in output["captions"]] == [(c.first_frame, c.last_frame) for c in sample.captions]
+    done = extents("find", sample.path, "--json")
+    assert done.status == 0
+    found = json.loads(done.out)
+    assert found["frames"] == sample.frame_count
+    assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
+    (zone,) = found["zones"]
+    assert f"captions at the bottom, aligned center: --crop {','.join(map(str, zone['crop']))} of 640x360" in done.err
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
-def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample) -> None:
-    """SRT on standard output is SRT and nothing else: a cue for each caption, from its first frame to its last one's end."""
-    done = extents("find", sample.path, "--crop", str(sample.crop), "--srt")
+def test_times_are_those_of_the_films_own_pictures(extents, sample: Sample) -> None:
+    """At 25 pictures a second a caption's start is the time of its first picture, a multiple of 0.04 s, not of a sample."""
+    done = extents("find", sample.path, "--crop", str(sample.crop), "--json")
+    found = json.loads(done.out)
+    assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
+    for caption, true in zip(found["captions"], sample.captions, strict=True):
+        assert caption["start_seconds"] == pytest.approx(true.first_frame * 25 // 10 / 25, abs=0.041)
+        assert caption["end_seconds"] == pytest.approx((true.last_frame + 1) * 25 // 10 / 25, abs=0.041)
+
+
+def test_a_box_that_is_far_too_large_is_narrowed(extents, sample: Sample) -> None:
+    """The lowest third of the picture gives the same captions as the captions' own strip, and says where it looked."""
+    done = extents("find", sample.path, "--crop", "bottom-third", "--json")
+    assert frames(json.loads(done.out)) == [(c.first_frame, c.last_frame) for c in sample.captions]
+    assert "is far higher than its letters; looking at" in done.err
+
+
+def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_path: Path) -> None:
+    """SRT on standard output is SRT and nothing else, and a transcript gives it its words; one of another length is refused."""
+    (tmp_path / "words.txt").write_text("\n".join(c.text.replace("\n", "\\n") for c in sample.captions) + "\n")
+    done = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
     assert done.status == 0
     cues = done.out.removesuffix("\n").split("\n\n")
     assert len(cues) == len(sample.captions)
-    assert cues[0] == "1\n00:00:00,800 --> 00:00:03,800\nCaption 1"
+    assert cues[0] == "1\n00:00:00,800 --> 00:00:03,800\nThe forest wakes up before we do."
+    assert cues[2].endswith("Somebody has left the door open,\nand nobody wants to close it.")
+    (tmp_path / "words.txt").write_text("only one line\n")
+    short = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
+    assert (short.status, short.out) == (1, "")
+    assert "the transcript has 1 lines, and 16 captions were found" in short.err
+
+
+def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path) -> None:
+    """A PNG of each caption, as high as the strip, and a sheet of the film with the zone framed."""
+    done = extents("find", sample.path, "--crop", str(sample.crop), "--stills", tmp_path / "stills", "--preview", tmp_path / "sheet.png")
+    assert done.status == 0
+    stills = sorted((tmp_path / "stills").iterdir())
+    assert [path.name for path in stills] == [f"sample-{number:04}.png" for number in range(1, len(sample.captions) + 1)]
+    assert Image.open(stills[0]).size == (580, 80)
+    assert Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
 def test_the_name_of_the_file_chooses_the_form(extents, film: Path, tmp_path: Path) -> None:
     """-o film.vtt writes WebVTT there and leaves standard output to others; an unknown ending is a matter of usage."""
-    done = extents("find", film, "--crop", "0,190,320,240", "-o", tmp_path / "film.vtt")
+    done = extents("find", film, "--crop", CROP, "-o", tmp_path / "film.vtt")
     assert (done.status, done.out) == (0, "")
     assert f"written to {tmp_path / 'film.vtt'}" in done.err
     assert (tmp_path / "film.vtt").read_text().startswith("WEBVTT\n")
-    extents("find", film, "--crop", "0,190,320,240", "-o", tmp_path / "film.json")
+    extents("find", film, "--crop", CROP, "-o", tmp_path / "film.json")
     assert json.loads((tmp_path / "film.json").read_text())["frames"] == 20
-    unknown = extents("find", film, "--crop", "0,190,320,240", "-o", tmp_path / "film.txt")
+    unknown = extents("find", film, "--crop", CROP, "-o", tmp_path / "film.txt")
     assert unknown.status == 2
     assert "add --srt, --vtt or --json" in unknown.err
 
 
-def test_a_table_is_for_people(extents, film: Path) -> None:
-    """Without a form the captions come as a table under headings, and the count as a remark."""
-    done = extents("find", film, "--crop", "0,190,320,240")
-    assert done.status == 0
-    assert done.out.split()[:6] == ["#", "start", "end", "seconds", "frames", "confidence"]
-    assert "in 2.0 s of film" in done.err
+def test_several_films_are_written_into_a_folder(extents, film: Path, tmp_path: Path) -> None:
+    """One file a film; a film that cannot be read does not keep the others from it, and the status says so."""
+    (tmp_path / "broken.mp4").touch()
+    done = extents("find", film, tmp_path / "broken.mp4", "--crop", CROP, "-o", tmp_path / "out", "--vtt", "--jobs", "2")
+    assert done.status == 1
+    assert "broken.mp4: the file is empty" in done.err
+    assert "1 of 2 films could not be read" in done.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.vtt"]
 
 
-@pytest.mark.parametrize(("crop", "status"), [("0,190,321,240", 1), ("190,240", 2)])
+def test_a_film_without_captions_says_so(extents, film: Path) -> None:
+    """Nothing is printed as a caption, and the remark says what to do if there are some."""
+    done = extents("find", film)
+    assert (done.status, done.out) == (0, "")
+    assert "no captions seen in" in done.err
+    assert "0 captions in" in done.err
+
+
+def test_one_form_a_call(extents, film: Path) -> None:
+    """Two forms at once are refused and not decided by their order."""
+    done = extents("find", film, "--srt", "--json")
+    assert (done.status, done.out) == (2, "")
+    assert "--srt and --json exclude each other" in done.err
+
+
+def test_a_pipe_is_read_where_a_box_is_given(extents, film: Path, tmp_path: Path) -> None:
+    """A pipe can be read only once, so the zone must be known; without one the command says so and does not wait."""
+    os.mkfifo(tmp_path / "pipe")
+    done = extents("find", tmp_path / "pipe")
+    assert done.status == 1
+    assert "a pipe can be read only once" in done.err
+
+
+@pytest.mark.parametrize(("crop", "status"), [("0,190,321,240", 1), ("190,240", 2), ("0,10.5,100,40", 2)])
 def test_a_wrong_crop_prints_no_captions(extents, film: Path, crop: str, status: int) -> None:
     """Nothing reaches standard output, where subtitles would have gone."""
     done = extents("find", film, "--crop", crop, "--srt")

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.film.subtitles import to_srt, to_vtt
-from cli.shared.output import clock, program, size
-from core.captions import CaptionExtent
+from cli.film.subtitles import Cue, to_srt, to_vtt
+from cli.shared.output import clock, program, progress, size
 
-CAPTIONS = [CaptionExtent(0, 12, None, 0.9), CaptionExtent(36_005, 36_019, 0.8, 0.7)]
+CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (62.3, "0:01:02.3"), (3600.5, "1:00:00.5")])
@@ -25,12 +24,30 @@ def test_sizes_have_one_decimal(count: int, expected: str) -> None:
 
 def test_srt_has_numbered_cues_with_comma_times() -> None:
     """Cues are apart by an empty line, and a caption ends where its last frame does."""
-    assert to_srt(CAPTIONS) == ("1\n00:00:00,000 --> 00:00:01,300\nCaption 1\n\n2\n01:00:00,500 --> 01:00:02,000\nCaption 2\n")
+    assert to_srt(CUES) == ("1\n00:00:00,000 --> 00:00:01,300\nCaption 1\n\n2\n01:00:00,500 --> 01:00:02,000\nCaption 2\n")
 
 
 def test_vtt_begins_with_its_name() -> None:
     """A WebVTT file has its header, then the same cues with points in their times."""
-    assert to_vtt(CAPTIONS) == ("WEBVTT\n\n1\n00:00:00.000 --> 00:00:01.300\nCaption 1\n\n2\n01:00:00.500 --> 01:00:02.000\nCaption 2\n")
+    assert to_vtt(CUES) == ("WEBVTT\n\n1\n00:00:00.000 --> 00:00:01.300\nCaption 1\n\n2\n01:00:00.500 --> 01:00:02.000\nCaption 2\n")
+
+
+def test_words_and_notes_stand_where_players_take_them() -> None:
+    """Words keep their lines, a note is in brackets in SRT and a comment in WebVTT."""
+    cue = [Cue(0, 1, "Fish & chips\n\n<here>", "doubtful")]
+    assert to_srt(cue) == "1\n00:00:00,000 --> 00:00:01,000\n[doubtful] Fish & chips\n<here>\n"
+    assert to_vtt(cue) == "WEBVTT\n\nNOTE doubtful\n\n1\n00:00:00.000 --> 00:00:01.000\nFish &amp; chips\n&lt;here&gt;\n"
+
+
+def test_progress_off_a_terminal_says_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log gets a line every ten seconds, with the time that is left by what has been done."""
+    now = [100.0]
+    monkeypatch.setattr("cli.shared.output.time.monotonic", lambda: now[0])
+    with progress("predicting", "pairs") as report:
+        for done in (10, 20, 30):
+            now[0] += 6
+            report(done, 60)
+    assert capsys.readouterr().err == "predicting: 20 of 60 pairs, about 0:00:24.0 left\n"
 
 
 def test_no_captions_make_an_empty_file_of_the_form() -> None:

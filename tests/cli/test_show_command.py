@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
+from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from core.runs import FinishedRun
 from core.types import LABELS
 from storage.run_db import build_run_db

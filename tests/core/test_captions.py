@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from core.captions import PROBABILITY_FLOOR, CaptionExtent, consistent_labels, find_captions, mean_probabilities
+from core.captions import LEAST_CONFIDENCE, find_captions
+from core.labels import EMPTY_EMPTY, PROBABILITY_FLOOR, SAME, consistent_labels, mean_probabilities, staying_weights
 from core.types import LABELS, Label
 
 BEFORE = {Label.SAME: True, Label.DIFFERENT: True, Label.EMPTY_EMPTY: False, Label.EMPTY_VALID: False, Label.VALID_EMPTY: True}
@@ -44,8 +45,10 @@ def test_labels_follow_from_one_another(scores):
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 5)))
 def test_labels_are_the_likeliest_consistent_sequence(scores):
-    """No consistent sequence, of all that there are, has a greater product of probabilities."""
-    log = np.log(np.maximum(mean_probabilities(scores), PROBABILITY_FLOOR))
+    """No consistent sequence, of all that there are, has a greater product of probabilities, those of staying weighed by their run."""
+    mean = mean_probabilities(scores)
+    log = np.log(np.maximum(mean, PROBABILITY_FLOOR))
+    log[:, [SAME, EMPTY_EMPTY]] *= staying_weights(mean)[:, None]
 
     def score(labels: tuple[Label, ...]) -> float:
         return sum(float(log[pair, LABELS.index(label)]) for pair, label in enumerate(labels))
@@ -58,11 +61,12 @@ def test_labels_are_the_likeliest_consistent_sequence(scores):
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_captions_ascend_without_overlap_and_cover_every_valid_frame(scores):
-    """Captions ascend, share no frame, and hold exactly the frames in which the labels say there is text."""
+    """Captions, doubtful ones with them, ascend, share no frame, and hold exactly the frames in which the labels say there is text."""
     track = find_captions(scores)
+    every = sorted([*track.captions, *(doubt.caption for doubt in track.doubts)], key=lambda caption: caption.first_frame)
     used = [LABELS[label] for label in track.labels]
     valid = {frame for frame, label in enumerate(used) if BEFORE[label]} | {frame + 1 for frame, label in enumerate(used) if AFTER[label]}
-    covered = [frame for caption in track.captions for frame in range(caption.first_frame, caption.last_frame + 1)]
+    covered = [frame for caption in every for frame in range(caption.first_frame, caption.last_frame + 1)]
     assert covered == sorted(valid)
 
 
@@ -120,11 +124,11 @@ def test_two_frames(label, expected):
 def test_an_incoherent_label_is_overruled_and_reported():
     """A single pair that contradicts its neighbours is read as they demand, and named."""
     scores = certain(Label.SAME, Label.SAME, Label.SAME)
-    scores[1, :] = [0.3, 0.0, 0.7, 0.0, 0.0]  # empty_empty between two same
+    scores[1, :] = [0.4, 0.0, 0.6, 0.0, 0.0]  # empty_empty between two same
     track = find_captions(scores)
-    assert track.captions == (CaptionExtent(0, 3, None, None),)
+    assert [(c.first_frame, c.last_frame, c.start_confidence, c.end_confidence) for c in track.captions] == [(0, 3, None, None)]
     assert [(issue.kind, issue.frame_index, issue.detail) for issue in track.issues] == [
-        ("incoherent", 1, "likeliest empty_empty 0.700, used same 0.300")
+        ("incoherent", 1, "likeliest empty_empty 0.600, used same 0.400")
     ]
 
 
@@ -132,7 +136,7 @@ def test_directions_that_disagree_are_reported():
     """Forward and backward are compared after the backward labels are read forward."""
     scores = certain(Label.EMPTY_VALID, Label.SAME)
     assert find_captions(scores).issues == ()
-    scores[1, 1] = [0.1, 0.8, 0.1, 0.0, 0.0]
+    scores[1, 1] = [0.45, 0.55, 0.0, 0.0, 0.0]
     assert [(issue.kind, issue.frame_index) for issue in find_captions(scores).issues] == [("direction_conflict", 1)]
 
 
@@ -149,3 +153,54 @@ def test_zero_probabilities_do_not_forbid_a_sequence():
     scores[1, :, 2] = 1  # empty_empty: begins empty
     labels = consistent_labels(mean_probabilities(scores))
     assert is_consistent(tuple(LABELS[label] for label in labels))
+
+
+def grass(pairs: int) -> np.ndarray:
+    """An empty film in which something looks like letters in the middle, without a pair that says where they begin or end."""
+    scores = certain(*[Label.EMPTY_EMPTY] * pairs, p=0.96)
+    middle = slice(pairs // 3, 2 * pairs // 3)
+    scores[middle, :, SAME], scores[middle, :, EMPTY_EMPTY] = 0.9, 0.07
+    return scores
+
+
+@pytest.mark.parametrize("pairs", [9, 60, 600])
+def test_what_has_neither_beginning_nor_end_is_no_caption(pairs):
+    """However long the network takes grass for letters, a run of it is not evidence enough without its boundaries."""
+    assert find_captions(grass(pairs)).captions == ()
+
+
+def test_a_run_of_pairs_counts_once_whatever_its_length():
+    """Each run of one likeliest label weighs the same in all, so a film shown at twice the rate gives the same verdict."""
+    mean = mean_probabilities(certain(*[Label.SAME] * 3, Label.DIFFERENT, *[Label.SAME] * 30))
+    weights = staying_weights(mean)
+    assert weights[:3].sum() == pytest.approx(weights[4:].sum())
+
+
+def test_a_doubtful_caption_is_left_out_and_reported():
+    """What has weak boundaries and pairs that may be empty is named with its frames, and the true caption beside it stays."""
+    E, V, S, N = Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.SAME, Label.VALID_EMPTY
+    scores = certain(E, V, S, S, S, N, E, E, V, S, S, N, E)
+    scores[9:11] = [0.55, 0.0, 0.45, 0.0, 0.0]
+    track = find_captions(scores)
+    assert [(c.first_frame, c.last_frame) for c in track.captions] == [(2, 5)]
+    assert [(doubt.caption.first_frame, doubt.caption.last_frame) for doubt in track.doubts] == [(9, 11)]
+    assert track.doubts[0].caption.confidence < LEAST_CONFIDENCE < track.captions[0].confidence
+    doubtful = [issue for issue in track.issues if issue.kind == "doubtful"]
+    assert [(issue.frame_index, issue.detail.split(":")[0]) for issue in doubtful] == [(9, "frames 9 to 11 are left out of the captions")]
+
+
+def test_what_follows_a_caption_does_not_weaken_its_end():
+    """A caption that surely ends there is believed, even if it is unsure whether another one follows."""
+    scores = certain(Label.EMPTY_VALID, Label.SAME, Label.VALID_EMPTY, Label.EMPTY_EMPTY)
+    scores[2] = [[0.02, 0.47, 0.0, 0.0, 0.51], [0.02, 0.47, 0.0, 0.51, 0.0]]
+    (caption,) = find_captions(scores).captions
+    assert caption.end_confidence == pytest.approx(0.51, abs=1e-3)
+    assert caption.confidence > 0.7
+
+
+@pytest.mark.parametrize(("pairs", "doubted"), [(150, False), (250, True)])
+def test_what_stands_for_the_whole_film_is_no_caption(pairs, doubted):
+    """A logo stands from the first frame to the last; in a short clip a caption may, too."""
+    track = find_captions(certain(*[Label.SAME] * pairs, p=0.99))
+    assert (len(track.captions), len(track.doubts)) == ((0, 1) if doubted else (1, 0))
+    assert all("as logos do" in doubt.reason for doubt in track.doubts)

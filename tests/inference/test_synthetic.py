@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.captions import DIFFERENT, EMPTY_VALID, VALID_EMPTY
+from core.labels import DIFFERENT, EMPTY_VALID, VALID_EMPTY
 from training.batches import label_pairs
 from training.synthetic.boxes import Boxes
 from training.synthetic.clip import Clip, Stage, legible, make_clip

@@ -75,6 +75,10 @@ class ChannelFusionPredictor:
         if self._device.type == "cuda" and not self.options.compile:
             self._run_blank(self.classifier)
 
+    @property
+    def strip_size(self) -> None:
+        return None  # its strips keep their proportions, and the anchor decides what is cut off
+
     def open_video(self, layout: Layout) -> Video:
         """Decode the OCR visualisation, resize it like a frame, and compute its part of the stem.
 

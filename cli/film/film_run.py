@@ -1,0 +1,169 @@
+"""One film from the file to its captions: where to look, one pass, and the words if they are wanted."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from cli.film.local_run import Model
+from cli.shared.output import Report, remark
+from core.errors import CorruptInputError
+from core.types import FRAMES_PER_SECOND, Anchor
+from inference.arrays import Frames
+from inference.engine.predictor import EngineOptions, Predictor
+from inference.finding.found import FoundCaption, captions_of
+from inference.finding.search import Sight, search
+from inference.finding.stills import Still
+from inference.finding.track import follow
+from inference.finding.walk import about_samples
+from inference.finding.words import add_readings
+from inference.finding.zone import Crop, Zone, name_zones
+from inference.media.box import CropBox
+from inference.media.film import open_film
+from inference.models.loading import load_predictor
+from inference.reading.reader import Reader, Reading
+
+_FAR_TOO_LARGE: Final = 1.8  # times as high as the rows in which letters were seen
+_NARROW: Final = 0.12  # of the picture's height: such a box holds two lines and no more, so there is nothing to narrow
+_LEAST_MEAN_CONFIDENCE: Final = 0.6  # of the captions of a zone that was found here, not given
+PREVIEW_PICTURES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a film is to be looked at. Without ``crops``, its zones are found."""
+
+    crops: Sequence[Crop] = ()
+    anchor: Anchor | None = None
+    preview_pictures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilmRun:
+    """What came of a film. ``captions`` of all zones, ascending in time; doubtful ones among them."""
+
+    path: Path
+    zones: list[Zone]
+    sight: Sight | None
+    frame_count: int
+    seconds: float
+    captions: list[FoundCaption]
+    stills: dict[str, list[Still]]
+
+
+def run_film(
+    path: Path, wanted: Wanted, model: Model, options: EngineOptions, report: Report, reader: Reader | None, *, stills: bool
+) -> FilmRun:
+    """Find a film's captions, and read them if there is a reader.
+
+    Raises:
+        CorruptInputError: the file cannot be read as a film, or is shorter than two samples.
+        PermanentError: a crop box lies outside the picture.
+    """
+    predictor = load_predictor(model.checkpoint, options)
+    if path.is_fifo():  # it can be read only once
+        if not wanted.crops:
+            raise CorruptInputError(
+                f"{path}: a pipe can be read only once, and finding where captions are takes a look before: give --crop"
+            )
+        zones: list[Zone] = []
+        sight: Sight | None = None
+    else:
+        zones, sight = look(path, wanted, predictor)
+        if not zones:
+            return FilmRun(path, [], sight, 0, 0.0, [], {})
+    kept: dict[str, list[Still]] = defaultdict(list)
+    readings: dict[str, list[tuple[Still, Reading]]] = defaultdict(list)
+
+    def take(zone: Zone, still: Still) -> None:
+        if reader is not None:
+            readings[zone.name].append((replace(still, picture=_NO_PICTURE), reader.read(still.picture)))
+        if stills:
+            kept[zone.name].append(still)
+
+    with open_film(path, remark) as film:
+        zones = zones or _given(wanted, film.width, film.height)
+        total = about_samples(film)
+        tracks = follow(film, zones, predictor, lambda done: report(done, total), take if reader is not None or stills else None)
+    if tracks[0].frame_count < 2:
+        raise CorruptInputError(f"{path}: {tracks[0].frame_count} sample at {FRAMES_PER_SECOND} Hz; comparing pictures takes at least 2")
+    captions: list[FoundCaption] = []
+    for track in tracks:
+        found = captions_of(track)
+        if reader is not None:
+            found = add_readings(found, readings[track.zone.name])
+        if not wanted.crops and not _convincing(found):
+            found = [replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in found]
+        captions += found
+    captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
+    return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions, kept)
+
+
+_NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)
+
+
+def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], None] = remark) -> tuple[list[Zone], Sight | None]:
+    """The zones to follow: those that were given, narrowed to where letters are if they are far too large, or those that are found.
+
+    Raises:
+        CorruptInputError: the file cannot be read as a film.
+        PermanentError: a crop box lies outside the picture.
+    """
+    if not wanted.crops:
+        sight = search(path, predictor, samples=wanted.preview_pictures)
+        zones = [replace(zone, anchor=wanted.anchor or zone.anchor) for zone in sight.zones]
+        _say_found(path, zones, sight, say)
+        return zones, sight
+    with open_film(path, lambda message: None) as film:
+        zones, height = _given(wanted, film.width, film.height), film.height
+    if not wanted.preview_pictures and all(zone.box.height <= _NARROW * height for zone in zones):
+        return zones, None
+    return _narrowed(path, zones, predictor, wanted, say)
+
+
+def _given(wanted: Wanted, width: int, height: int) -> list[Zone]:
+    boxes = [crop.box(width, height) for crop in wanted.crops]
+    for box in boxes:
+        box.check_within(width, height)
+    return name_zones(boxes, [wanted.anchor or Anchor.CENTER] * len(boxes), height)
+
+
+def _narrowed(
+    path: Path, zones: list[Zone], predictor: Predictor, wanted: Wanted, say: Callable[[str], None]
+) -> tuple[list[Zone], Sight | None]:
+    sight = search(path, predictor, [zone.box for zone in zones], samples=wanted.preview_pictures)
+    narrowed: list[Zone] = []
+    for zone in zones:
+        inside = [other for other in sight.zones if zone.box.top <= (other.box.top + other.box.bottom) / 2 < zone.box.bottom]
+        if inside and zone.box.height > _FAR_TOO_LARGE * max(other.box.height for other in inside):
+            for number, other in enumerate(inside):
+                box = CropBox(
+                    max(zone.box.left, other.box.left),
+                    max(zone.box.top, other.box.top),
+                    min(zone.box.right, other.box.right),
+                    min(zone.box.bottom, other.box.bottom),
+                )
+                name = zone.name if len(inside) == 1 else f"{zone.name} {number + 1}"
+                narrowed.append(Zone(name, box, wanted.anchor or other.anchor))
+                say(f"{path}: crop {zone.box} is far higher than its letters; looking at {box} in it")
+        else:
+            narrowed.append(zone)
+    return narrowed, sight
+
+
+def _say_found(path: Path, zones: Sequence[Zone], sight: Sight, say: Callable[[str], None]) -> None:
+    for zone in zones:
+        say(f"{path}: captions at the {zone.name}, aligned {zone.anchor.value}: --crop {zone.box} of {sight.width}x{sight.height}")
+    for box in sight.standing:
+        say(f"{path}: the writing at {box} never changes; taken for a logo, not for captions")
+    if not zones:
+        say(f"{path}: no captions seen in {sight.pictures} pictures; if there are some, say where by --crop")
+
+
+def _convincing(captions: Sequence[FoundCaption]) -> bool:
+    """Whether a zone that nobody vouched for holds captions: the surer half of what was found there."""
+    sure = sorted((caption.extent.confidence for caption in captions if caption.doubt is None), reverse=True)
+    return bool(sure) and float(np.mean(sure[: (len(sure) + 1) // 2])) >= _LEAST_MEAN_CONFIDENCE

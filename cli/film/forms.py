@@ -1,0 +1,68 @@
+"""The forms in which ``find`` writes a film's captions, and what becomes of the doubtful ones in each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from cli.film.caption_table import found_as_json
+from cli.film.film_run import FilmRun
+from cli.film.subtitles import Cue, to_srt, to_vtt
+from cli.shared.output import json_text
+from inference.finding.found import FoundCaption
+
+
+class Doubtful(StrEnum):
+    """What subtitle files do with captions that may be none. Tables and JSON always list them, marked."""
+
+    OMIT = "omit"
+    MARK = "mark"
+    KEEP = "keep"
+
+
+_SUBTITLES: Final[Mapping[str, Callable[[Sequence[Cue]], str]]] = {"srt": to_srt, "vtt": to_vtt}
+
+FORMS: Final = (*_SUBTITLES, "json")
+
+
+def written(run: FilmRun, form: str, doubtful: Doubtful, model_version: str) -> str:
+    """The content of a file."""
+    if form == "json":
+        return json_text(as_json(run, model_version))
+    return _SUBTITLES[form](cues(run.captions, doubtful))
+
+
+def cues(captions: Sequence[FoundCaption], doubtful: Doubtful) -> list[Cue]:
+    """Of two captions at once in different zones both are kept: a note on top, and speech below."""
+    return [
+        Cue(
+            caption.start_seconds,
+            caption.end_seconds,
+            caption.text,
+            f"doubtful: {caption.doubt}" if caption.doubt is not None and doubtful is Doubtful.MARK else None,
+        )
+        for caption in captions
+        if caption.doubt is None or doubtful is not Doubtful.OMIT
+    ]
+
+
+def as_json(run: FilmRun, model_version: str) -> dict[str, Any]:
+    return {
+        "video": str(run.path),
+        "frames": run.frame_count,
+        "seconds": round(run.seconds, 3),
+        "model_version": model_version,
+        "zones": [
+            {
+                "name": zone.name,
+                "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom],
+                "anchor": zone.anchor.value,
+            }
+            for zone in run.zones
+        ],
+        "captions": found_as_json(run.captions),
+    }
+
+
+def output_path(output: Path, film: Path, form: str, *, is_folder: bool) -> Path:
+    return output / f"{film.stem}.{form}" if is_folder else output

@@ -1,0 +1,55 @@
+"""Draws where captions are looked for on a contact sheet of the film: what ``--preview`` writes."""
+
+import io
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cli.shared.output import clock
+from inference.arrays import Frames
+from inference.finding.zone import Zone
+
+_COLUMNS: Final = 3
+_CELL_WIDTH: Final = 480
+_GAP: Final = 8
+_COLOURS: Final = ((255, 70, 70), (80, 200, 255), (255, 210, 60), (120, 255, 120))
+
+
+def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone]) -> bytes:
+    """A PNG of the pictures with their times, each with the zones framed.
+
+    Args:
+        pictures: at least one; seconds and RGB.
+    """
+    cells = [_cell(seconds, picture, zones) for seconds, picture in pictures]
+    columns = min(_COLUMNS, len(cells))
+    rows = -(-len(cells) // columns)
+    width, height = cells[0].size
+    sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), (24, 24, 24))
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, (_GAP + number % columns * (width + _GAP), _GAP + number // columns * (height + _GAP)))
+    return png(np.asarray(sheet))
+
+
+def png(picture: Frames) -> bytes:
+    """RGB as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _cell(seconds: float, picture: Frames, zones: Sequence[Zone]) -> Image.Image:
+    height, width = picture.shape[:2]
+    scale = _CELL_WIDTH / width
+    cell = Image.fromarray(np.ascontiguousarray(picture)).resize((_CELL_WIDTH, round(height * scale)))
+    draw = ImageDraw.Draw(cell)
+    font = ImageFont.load_default(14)
+    for number, zone in enumerate(zones):
+        colour = _COLOURS[number % len(_COLOURS)]
+        box = zone.box
+        draw.rectangle((box.left * scale, box.top * scale, box.right * scale - 1, box.bottom * scale - 1), outline=colour, width=2)
+        draw.text((box.left * scale + 4, max(0, box.top * scale - 18)), f"{zone.name}, {zone.anchor.value}", colour, font)
+    draw.text((6, 4), clock(seconds), "white", font, stroke_width=2, stroke_fill="black")
+    return cell

@@ -1,0 +1,80 @@
+"""From probabilities of frame pairs to one label a pair: the likeliest sequence in which each follows from the one before."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core.types import LABELS
+
+SAME, DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY = range(len(LABELS))
+
+REVERSED: Final = [SAME, DIFFERENT, EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]
+"""Where each label's probability stands when the pair was shown in the other order."""
+
+PROBABILITY_FLOOR: Final = 1e-12
+"""Stands for smaller probabilities, whose logarithm would rule a sequence out: far below what float32 softmax says of any doubt."""
+
+RUN_EVIDENCE: Final = 0.5
+"""What a run of pairs with the same likeliest label counts as evidence for staying, in pairs.
+
+Neighbouring pairs show nearly the same picture, so a network that takes grass for letters does so ten times in a row:
+ten pairs are no more evidence than one. With half a pair a run, a boundary needs evidence of its own.
+"""
+
+FloatArray = npt.NDArray[np.float64]
+LabelArray = npt.NDArray[np.int64]
+
+
+def mean_probabilities(probabilities: npt.NDArray[np.float32]) -> FloatArray:
+    """The mean of forward and backward, the latter read forward: (pairs, 2, 5) to (pairs, 5)."""
+    exact = probabilities.astype(np.float64)
+    return np.asarray((exact[:, 0] + exact[:, 1, REVERSED]) / 2)
+
+
+def consistent_labels(mean: FloatArray) -> LabelArray:
+    """The likeliest sequence of labels among those that follow from one another.
+
+    Viterbi over the frames' two states: ``same`` and ``different`` lead from valid to valid, ``empty_empty`` from empty to
+    empty, the other two as named. Logarithms of ``same`` and ``empty_empty`` count by ``staying_weights``, the others in
+    full. Of equals, ``same`` goes before ``different`` and coming from empty before coming from valid.
+
+    Args:
+        mean: (pairs, 5).
+
+    Returns:
+        (pairs,) indices into ``core.types.LABELS``.
+    """
+    log = np.log(np.maximum(mean, PROBABILITY_FLOOR))
+    log[:, [SAME, EMPTY_EMPTY]] *= staying_weights(mean)[:, None]
+    staying = np.where(log[:, DIFFERENT] > log[:, SAME], DIFFERENT, SAME)
+    steps = np.column_stack((log[:, [EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]], log[:, [SAME, DIFFERENT]].max(axis=1)))
+    empty = valid = 0.0  # score of the best sequence that ends in this state
+    came_from_valid: list[tuple[bool, bool]] = []  # per pair: for ending empty, for ending valid
+    for empty_empty, valid_empty, empty_valid, valid_valid in steps.tolist():
+        to_empty, to_empty_from_valid = empty + empty_empty, valid + valid_empty
+        to_valid, to_valid_from_valid = empty + empty_valid, valid + valid_valid
+        came_from_valid.append((to_empty_from_valid > to_empty, to_valid_from_valid > to_valid))
+        empty, valid = max(to_empty, to_empty_from_valid), max(to_valid, to_valid_from_valid)
+
+    labels = np.empty(len(mean), dtype=np.int64)
+    is_valid = valid > empty
+    for pair in range(len(mean) - 1, -1, -1):
+        was_valid = came_from_valid[pair][is_valid]
+        if was_valid:
+            labels[pair] = staying[pair] if is_valid else VALID_EMPTY
+        else:
+            labels[pair] = EMPTY_VALID if is_valid else EMPTY_EMPTY
+        is_valid = was_valid
+    return labels
+
+
+def staying_weights(mean: FloatArray) -> FloatArray:
+    """What each pair counts as evidence for staying in a state, 0..1: ``RUN_EVIDENCE`` shared by the pairs of its run.
+
+    A run is consecutive pairs of the same likeliest label.
+    """
+    likeliest = mean.argmax(axis=1)
+    starts = np.flatnonzero(np.diff(likeliest, prepend=-1))
+    lengths = np.diff(starts, append=len(likeliest))
+    return np.repeat(RUN_EVIDENCE / lengths, lengths)

@@ -1,0 +1,161 @@
+"""From lines of letters seen here and there in a film to the zones that its captions stand in, and what is no caption among them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from core.types import Anchor
+from inference.finding.letters import Mask
+from inference.finding.zone import Zone, name_zones
+from inference.media.box import CropBox
+
+_LEAST_PICTURES: Final = 2  # with letters at about the same rows
+_LEAST_PART: Final = 0.15  # of the pictures that a zone's most frequent row is seen in, for the rows at its rim
+_LEAST_RIVAL: Final = 0.15  # of the pictures of the most frequent zone, for another one
+_LEAST_WRITING: Final = 0.85  # the network's mean word for the lines of a zone
+_LEAST_OVERLAP: Final = 0.6  # of the rows of two lines that stand at the same place
+_LEAST_RECURRENCE: Final = 0.2  # of the pictures that the most frequent place is seen in
+_STANDING: Final = 0.5  # mean overlap of the strokes of two pictures, from which on they show the same writing
+_LEAST_STANDING: Final = 3  # pictures
+_ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
+_COLUMNS: Final = 0.02  # of the picture's width, left and right of them
+_ALIGNED: Final = 0.02  # of the picture's width, by which the aligned side of lines may vary
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A line of letters in one of the pictures, in pixels of the film, and its strokes, which tell whether another line is the same."""
+
+    picture: int
+    box: CropBox
+    strokes: Mask
+    writing: float = 1.0  # the network's word for it, 0..1
+
+
+def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tuple[list[Zone], list[CropBox]]:
+    """The zones from top to bottom, and the boxes of writing that never changes."""
+    standing, changing = _apart(seen, pictures)
+    groups = [group for group in _groups(_recurring(changing), height) if _pictures(group) >= min(_LEAST_PICTURES, pictures)]
+    groups = [group for group in groups if np.mean([one.writing for one in group]) >= _LEAST_WRITING]
+    most = max((_pictures(group) for group in groups), default=0)
+    groups = [group for group in groups if _pictures(group) >= _LEAST_RIVAL * most]
+    boxes = [_bounds(group, width, height) for group in groups]
+    zones = name_zones(boxes, [_anchor([one.box for one in group], width) for group in groups], height)
+    return zones, standing
+
+
+def _pictures(group: Sequence[Seen]) -> int:
+    return len({one.picture for one in group})
+
+
+def _recurring(seen: Sequence[Seen]) -> list[Seen]:
+    """Lines at whose rows other pictures have lines, too: captions keep to their place, texture does not."""
+    recurrence = [len({other.picture for other in seen if _overlap(one.box, other.box) >= _LEAST_OVERLAP}) for one in seen]
+    least = _LEAST_RECURRENCE * max(recurrence, default=0)
+    return [one for one, pictures in zip(seen, recurrence, strict=True) if pictures >= least]
+
+
+def _overlap(one: CropBox, other: CropBox) -> float:
+    """Of the rows that two boxes cover together, the share that both do."""
+    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return max(0, shared) / (max(one.bottom, other.bottom) - min(one.top, other.top))
+
+
+def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[Seen]]:
+    """What stands in at least half of the pictures with the same strokes in the same box, and the rest."""
+    standing: list[CropBox] = []
+    rest: list[Seen] = list(seen)
+    for one in seen:
+        if any(one is other for other in rest):
+            same = [other for other in rest if _same_writing(one, other)]
+            if _pictures(same) >= max(_LEAST_STANDING, 0.5 * pictures):
+                standing.append(one.box)
+                rest = [other for other in rest if not any(other is twin for twin in same)]
+    return standing, rest
+
+
+def _same_writing(one: Seen, other: Seen) -> bool:
+    if max(abs(one.box.top - other.box.top), abs(one.box.left - other.box.left)) > 8:
+        return False
+    rows, columns = (min(a, b) for a, b in zip(one.strokes.shape, other.strokes.shape, strict=True))
+    if rows < 0.8 * max(len(one.strokes), len(other.strokes)) or columns < 0.8 * max(one.strokes.shape[1], other.strokes.shape[1]):
+        return False
+    a, b = one.strokes[:rows, :columns], other.strokes[:rows, :columns]
+    return bool((a & b).sum() >= _STANDING * max(1, (a | b).sum()))
+
+
+def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:
+    """Lines whose rows touch, by how many pictures show letters in each row; rows that few do are a gap."""
+    votes = np.zeros(height, int)
+    for number in {one.picture for one in seen}:
+        rows = np.zeros(height, bool)
+        for one in seen:
+            if one.picture == number:
+                rows[one.box.top : one.box.bottom] = True
+        votes += rows
+    groups: list[list[Seen]] = []
+    left = list(seen)
+    while left:
+        peak = int(votes.argmax())
+        if votes[peak] == 0:
+            break
+        least = max(1.0, _LEAST_PART * votes[peak])
+        top, bottom = peak, peak + 1
+        while top > 0 and votes[top - 1] >= least:
+            top -= 1
+        while bottom < height and votes[bottom] >= least:
+            bottom += 1
+        group = [one for one in left if top <= (one.box.top + one.box.bottom) / 2 < bottom]
+        left = [one for one in left if not any(one is other for other in group)]
+        votes[top:bottom] = 0
+        if group:
+            groups.append(group)
+    return sorted(_joined(groups), key=lambda group: min(one.box.top for one in group))
+
+
+def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
+    """Groups closer to each other than a line is high are lines of the same captions."""
+    ordered = sorted(groups, key=lambda group: float(np.median([one.box.top for one in group])))
+    joined: list[list[Seen]] = ordered[:1]
+    for above, below in pairwise(ordered):
+        line = float(np.median([one.box.height for one in (*above, *below)]))
+        gap = float(np.percentile([one.box.top for one in below], 25) - np.percentile([one.box.bottom for one in above], 75))
+        if gap < line:
+            joined[-1] = joined[-1] + below
+        else:
+            joined.append(below)
+    return joined
+
+
+def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
+    """The box around nearly all of a group's lines, with a rim."""
+    line = float(np.median([one.box.height for one in group]))
+    top = np.percentile([one.box.top for one in group], 4) - _ROWS * line
+    bottom = np.percentile([one.box.bottom for one in group], 96) + _ROWS * line
+    left = min(one.box.left for one in group) - _COLUMNS * width
+    right = max(one.box.right for one in group) + _COLUMNS * width
+    if _anchor([one.box for one in group], width) is Anchor.CENTER:
+        middle = float(np.median([one.box.left + one.box.right for one in group])) / 2
+        reach = max(middle - left, right - middle)
+        left, right = middle - reach, middle + reach
+    return CropBox(max(0, round(left)), max(0, round(top)), min(width, round(right)), min(height, round(bottom)))
+
+
+def _anchor(boxes: Sequence[CropBox], width: int) -> Anchor:
+    """The side whose place varies least over the lines; centre, where none is clearly steadier."""
+    lefts, rights, middles = (
+        _spread([box.left for box in boxes]),
+        _spread([box.right for box in boxes]),
+        _spread([(box.left + box.right) / 2 for box in boxes]),
+    )
+    if min(lefts, rights) >= 0.5 * middles or middles <= _ALIGNED * width:
+        return Anchor.CENTER
+    return Anchor.LEFT if lefts <= rights else Anchor.RIGHT
+
+
+def _spread(places: Sequence[float]) -> float:
+    low, high = np.percentile(places, [15, 85])
+    return float(high - low)

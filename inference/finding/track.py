@@ -1,0 +1,136 @@
+"""Follows the captions of a film's zones in one pass: the network's probabilities, and each boundary's own time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from core.labels import DIFFERENT, EMPTY_VALID, VALID_EMPTY, mean_probabilities
+from inference.arrays import Frames
+from inference.engine.predictor import Predictor
+from inference.finding.boundaries import REACH, Moment, refine
+from inference.finding.stills import Still, Stills
+from inference.finding.walk import Batch, Cuttings, walk
+from inference.finding.zone import Zone
+from inference.media.film import Film
+
+_BOUNDARY: Final = 0.2  # the least probability of a change at which a pair's own time is looked for
+_SURE_BOUNDARY: Final = 0.5  # at which another boundary's pictures do not reach across it
+
+OnStill = Callable[[Zone, Still], None]
+
+
+@dataclass(slots=True)
+class Track:
+    """What was seen in one zone.
+
+    Attributes:
+        probabilities: (pairs, 2, 5).
+        times: by pair, when the first picture after the boundary is shown, in seconds; only where one was found.
+        first, end: when the film's first picture begins and its last one ends, in seconds.
+    """
+
+    zone: Zone
+    probabilities: npt.NDArray[np.float32]
+    times: dict[int, float]
+    first: float
+    end: float
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.probabilities) + 1
+
+
+def follow(
+    film: Film,
+    zones: list[Zone],
+    predictor: Predictor,
+    on_progress: Callable[[int], None] = lambda samples: None,
+    on_still: OnStill | None = None,
+) -> list[Track]:
+    """Read the film once and predict every pair of each zone's strips. Memory grows by 40 bytes a pair and zone alone.
+
+    Args:
+        on_progress: called with the number of samples so far.
+        on_still: called with a still of each stretch in which the pairs show one text, soon after it has ended.
+
+    Raises:
+        CorruptInputError: as ``Film.frames``.
+    """
+    followers = [_Follower(zone, predictor, on_still) for zone in zones]
+    samples, first, end = 0, 0.0, 0.0
+    for batch in walk(film, zones, predictor.strip_size, stills=on_still is not None):
+        if samples == 0 and batch.zones[0].moments:
+            first = batch.zones[0].moments[0].start
+        for follower, cuttings in zip(followers, batch.zones, strict=True):
+            follower.add(batch, cuttings)
+        samples, end = batch.first_sample + batch.samples, batch.end
+        on_progress(samples)
+    return [follower.finish(first, end) for follower in followers]
+
+
+class _Follower:
+    """One zone's progress. Holds the pictures of the last few seconds, for boundaries that are not settled yet."""
+
+    def __init__(self, zone: Zone, predictor: Predictor, on_still: OnStill | None) -> None:
+        self._zone = zone
+        self._predictor = predictor
+        self._on_still = on_still
+        self._stills = Stills() if on_still is not None else None
+        self._last: Frames | None = None
+        self._probabilities: list[npt.NDArray[np.float32]] = []
+        self._changes: list[float] = []  # by pair, the probability that a caption begins or ends there
+        self._moments: list[Moment] = []
+        self._settled = 0  # pairs whose boundaries have been looked at
+        self._times: dict[int, float] = {}
+
+    def add(self, batch: Batch, cuttings: Cuttings) -> None:
+        self._moments += cuttings.moments
+        if self._stills is not None:
+            self._stills.add(cuttings.stills)
+        if not cuttings.strips:
+            return
+        strips = ([] if self._last is None else [self._last]) + cuttings.strips
+        self._last = strips[-1]
+        if len(strips) > 1:
+            self._predict(np.stack(strips))
+        self._settle(len(self._changes) - REACH - 1)
+
+    def _predict(self, strips: Frames) -> None:
+        probabilities = self._predictor.predict(None, strips)
+        mean = mean_probabilities(probabilities)
+        self._probabilities.append(probabilities)
+        self._changes += mean[:, [DIFFERENT, EMPTY_VALID, VALID_EMPTY]].sum(axis=1).tolist()
+        if self._stills is not None:
+            self._stills.extend(mean)
+
+    def _settle(self, until: int) -> None:
+        """Find the times of the boundaries before this pair, and drop the pictures that no later one needs."""
+        for pair in range(self._settled, max(self._settled, until)):
+            if self._changes[pair] >= _BOUNDARY:
+                time = refine(self._moments, pair, *self._neighbours(pair))
+                if time is not None:
+                    self._times[pair] = time
+        self._settled = max(self._settled, until)
+        oldest = (self._settled - REACH - 1) / 10
+        kept = next((index for index, moment in enumerate(self._moments) if moment.start >= oldest), len(self._moments))
+        del self._moments[: max(0, kept - 1)]
+        self._give_stills(until)
+
+    def _neighbours(self, pair: int) -> tuple[int | None, int | None]:
+        """The nearest sure boundaries on either side, within reach; a pair next to this one is of the same boundary."""
+        sure = [p for p in range(max(0, pair - REACH), min(len(self._changes), pair + REACH + 1)) if self._changes[p] >= _SURE_BOUNDARY]
+        return max((p for p in sure if p < pair - 1), default=None), min((p for p in sure if p > pair + 1), default=None)
+
+    def _give_stills(self, until: int | None) -> None:
+        if self._stills is not None and self._on_still is not None:
+            for still in self._stills.take(until):
+                self._on_still(self._zone, still)
+
+    def finish(self, first: float, end: float) -> Track:
+        self._settle(len(self._changes))
+        self._give_stills(None)
+        probabilities = np.concatenate(self._probabilities) if self._probabilities else np.empty((0, 2, 5), np.float32)
+        return Track(self._zone, probabilities, self._times, first, end)

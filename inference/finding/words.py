@@ -1,0 +1,76 @@
+"""Gives captions their words: from readings of their stills, or from a text that one has already."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from typing import Final
+
+from core.errors import PermanentError
+from inference.finding.found import FoundCaption
+from inference.finding.stills import Still
+from inference.reading.reader import Reading
+
+_SAME: Final = 0.92  # of the characters of two readings, from which on they are of one text
+_LONGEST_GAP_SECONDS: Final = 0.15  # between two parts of one caption
+
+
+def add_readings(captions: Sequence[FoundCaption], readings: Sequence[tuple[Still, Reading]]) -> list[FoundCaption]:
+    """The captions of one zone with the words of the still that shares most frames with each, and neighbours that say the same as one."""
+    return merge_equal([_with_words(caption, readings) for caption in captions])
+
+
+def merge_equal(captions: Sequence[FoundCaption]) -> list[FoundCaption]:
+    """Neighbours without a gap that read the same are one caption."""
+    merged: list[FoundCaption] = []
+    for caption in captions:
+        if merged and _one_caption(merged[-1], caption):
+            last = merged[-1]
+            better = last if (last.text_confidence or 0.0) >= (caption.text_confidence or 0.0) else caption
+            joined = last.until(caption)
+            merged[-1] = replace(joined, text=better.text, text_confidence=better.text_confidence)
+        else:
+            merged.append(caption)
+    return merged
+
+
+def read_transcript(content: str) -> list[str]:
+    """A line a caption; empty lines are passed over. ``\\n`` within a line parts the lines of one caption."""
+    return [line.strip().replace("\\n", "\n") for line in content.splitlines() if line.strip()]
+
+
+def add_transcript(captions: Sequence[FoundCaption], lines: Sequence[str]) -> list[FoundCaption]:
+    """The captions that are not doubtful with one line each, in order.
+
+    Raises:
+        PermanentError: there are not as many captions as lines.
+    """
+    sure = [caption for caption in captions if caption.doubt is None]
+    if len(sure) != len(lines):
+        raise PermanentError(
+            f"the transcript has {len(lines)} lines, and {len(sure)} captions were found: it takes a line a caption; "
+            "look at the table (extents find without --transcript) for where they part"
+        )
+    words = iter(lines)
+    return [caption if caption.doubt is not None else replace(caption, text=next(words), text_confidence=None) for caption in captions]
+
+
+def _with_words(caption: FoundCaption, readings: Sequence[tuple[Still, Reading]]) -> FoundCaption:
+    extent = caption.extent
+
+    def shared(still: Still) -> int:
+        return min(extent.last_frame, still.last_frame) - max(extent.first_frame, still.first_frame) + 1
+
+    best = max(readings, key=lambda item: (shared(item[0]), item[1].confidence), default=None)
+    if best is None or shared(best[0]) <= 0 or not best[1].text:
+        return caption
+    return replace(caption, text=best[1].text, text_confidence=best[1].confidence)
+
+
+def _one_caption(one: FoundCaption, other: FoundCaption) -> bool:
+    if one.text is None or other.text is None or other.start_seconds - one.end_seconds > _LONGEST_GAP_SECONDS:
+        return False
+    a, b = ("".join(text.split()).casefold() for text in (one.text, other.text))
+    if a == b:
+        return True
+    # One letter may be misread in a long text; in a short one, it is another word.
+    return min(len(a), len(b)) >= 20 and SequenceMatcher(None, a, b).ratio() >= 1 - (1 - _SAME) / 3

@@ -1,0 +1,62 @@
+"""Looks into a film here and there, without decoding what lies between: single pictures, spread over all of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from inference.media.film import open_film
+from inference.media.opening import open_container, reason
+
+_SHORT_SECONDS: Final = 75.0
+"""A shorter film is decoded throughout: it may have a single key picture."""
+
+_INTERVAL_SECONDS: Final = 0.5
+
+
+def glimpse(path: Path, count: int) -> Iterator[tuple[float, VideoFrame]]:
+    """Up to ``count`` pictures in ascending time, each with its time in seconds: key pictures, or of a short film evenly spread ones.
+
+    What is broken is passed over in silence: whoever reads the film says so.
+
+    Raises:
+        CorruptInputError: the file cannot be opened as a film.
+    """
+    container, stream = open_container(path, lambda message: None)
+    with container:
+        seconds = container.duration / av.time_base if container.duration else None
+        if seconds is not None and seconds > _SHORT_SECONDS:
+            yield from _key_pictures(container, stream, seconds, count)
+            return
+    yield from _spread(path, count)
+
+
+def _key_pictures(container: InputContainer, stream: VideoStream, seconds: float, count: int) -> Iterator[tuple[float, VideoFrame]]:
+    stream.codec_context.skip_frame = "NONKEY"
+    begins = container.start_time or 0
+    last: int | None = None
+    for number in range(count):
+        try:
+            container.seek(begins + int((number + 0.5) / count * seconds * av.time_base))
+            frame = next(container.decode(stream), None)
+        except (av.FFmpegError, ValueError) as error:
+            reason(error)
+            continue
+        if frame is None or frame.pts is None or frame.time_base is None or frame.pts == last:
+            continue
+        last = frame.pts
+        yield float(frame.pts * frame.time_base) - begins / av.time_base, frame
+
+
+def _spread(path: Path, count: int) -> Iterator[tuple[float, VideoFrame]]:
+    with open_film(path, lambda message: None) as film:
+        interval = max(_INTERVAL_SECONDS, (film.duration_seconds or 0.0) / count)
+        following, given = 0.0, 0
+        for timed in film.frames():
+            if timed.start >= following and given < count:
+                following, given = float(timed.start) + interval, given + 1
+                yield float(timed.start), timed.picture

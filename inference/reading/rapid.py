@@ -1,0 +1,71 @@
+"""Reads stills with RapidOCR: PP-OCR's networks, which its wheel carries, on ONNX Runtime."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from core.errors import ConfigurationError
+from inference.arrays import Frames
+from inference.reading.reader import Reading
+
+LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
+"""All of one network, which is in the wheel; others would have to be downloaded, which is never done."""
+
+_LONGEST_SIDE: Final = 1280  # of a still when lines are looked for in it
+_LEAST_CONFIDENCE: Final = 0.6  # of a line; below, it is of the ground
+_SAME_LINE: Final = 0.5  # of a box's height, by which the middles of boxes in one line may differ
+
+
+class RapidReader:
+    """RapidOCR with two threads at most."""
+
+    def __init__(self, language: str | None = None) -> None:
+        """
+        Raises:
+            ConfigurationError: it is not installed, or does not know the language.
+        """
+        if language is not None and language not in LANGUAGES:
+            raise ConfigurationError(
+                f"--text {language}: the installed networks read {', '.join(LANGUAGES)}; another reader can be installed as an entry point"
+            )
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise ConfigurationError(
+                f"reading needs the extra `text` ({error}): make setup EXTRAS=text, or pip install 'extents[text]'"
+            ) from error
+        self._engine: Any = RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.use_cls": False,  # captions stand upright
+                "Det.limit_type": "max",
+                "Det.limit_side_len": _LONGEST_SIDE,
+            }
+        )
+
+    def read(self, still: Frames) -> Reading:
+        result = self._engine(np.ascontiguousarray(still[..., ::-1]))  # it takes BGR
+        if result.txts is None:
+            return Reading("", 0.0)
+        words = [
+            (np.asarray(box, float), str(text), float(score))
+            for box, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
+            if score >= _LEAST_CONFIDENCE and str(text).strip()
+        ]
+        if not words:
+            return Reading("", 0.0)
+        return Reading(_in_lines(words), float(np.mean([score for _, _, score in words])))
+
+
+def _in_lines(words: Sequence[tuple[Any, str, float]]) -> str:
+    """Boxes of four corners and their texts, joined from left to right within a line and from top to bottom."""
+    ordered = sorted(words, key=lambda word: float(word[0][:, 1].mean()))
+    lines: list[list[tuple[Any, str, float]]] = []
+    for word in ordered:
+        middle, height = float(word[0][:, 1].mean()), float(np.ptp(word[0][:, 1]))
+        if lines and middle - float(np.mean([other[0][:, 1].mean() for other in lines[-1]])) < _SAME_LINE * height:
+            lines[-1].append(word)
+        else:
+            lines.append([word])
+    return "\n".join(" ".join(text for _, text, _ in sorted(line, key=lambda word: float(word[0][:, 0].min()))) for line in lines)

@@ -1,0 +1,41 @@
+"""The interface of a reader, and the readers that are installed."""
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Final, Protocol
+
+from core.errors import ConfigurationError
+from inference.arrays import Frames
+
+GROUP: Final = "extents.readers"
+"""Entry points of this group are callables that take a language (or None) and give a ``Reader``."""
+
+DEFAULT: Final = "rapidocr"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a still says: lines from top to bottom, apart by line feeds; empty where nothing can be read."""
+
+    text: str
+    confidence: float
+
+
+class Reader(Protocol):
+    """Owned by one thread."""
+
+    def read(self, still: Frames) -> Reading:
+        """Read an RGB picture (height, width, 3)."""
+
+
+def open_reader(language: str | None = None, name: str = DEFAULT) -> Reader:
+    """Load a reader. Takes seconds, and downloads nothing.
+
+    Raises:
+        ConfigurationError: there is none of this name, or what it needs is not installed.
+    """
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        raise ConfigurationError(f"there is no reader {name!r}; installed are: {', '.join(sorted(found)) or 'none'}")
+    reader: Reader = found[name].load()(language)
+    return reader

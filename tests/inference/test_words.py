@@ -1,0 +1,74 @@
+"""Captions get the words of their stills, or of a text that is there already; equal neighbours become one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.captions import CaptionExtent
+from core.errors import PermanentError
+from inference.finding.found import FoundCaption
+from inference.finding.stills import Still
+from inference.finding.words import add_readings, add_transcript, merge_equal, read_transcript
+from inference.reading.reader import Reading
+
+NOTHING = np.zeros((1, 1, 3), np.uint8)
+
+
+def caption(first: int, last: int, text: str | None = None, confidence: float = 0.9) -> FoundCaption:
+    return FoundCaption("bottom", first / 10, (last + 1) / 10, CaptionExtent(first, last, 0.9, 0.9, confidence), None, text, 0.9)
+
+
+def reading(first: int, last: int, text: str) -> tuple[Still, Reading]:
+    return Still(first, last, NOTHING), Reading(text, 0.95)
+
+
+def test_each_caption_has_the_words_of_the_still_that_it_shares_most_with() -> None:
+    """Stretches need not begin and end where captions do."""
+    found = add_readings([caption(0, 9), caption(12, 30)], [reading(0, 10, "one"), reading(11, 29, "two"), reading(31, 40, "none")])
+    assert [c.text for c in found] == ["one", "two"]
+    assert found[0].text_confidence == 0.95
+
+
+def test_a_caption_that_nothing_was_read_from_stays_without_words() -> None:
+    """An empty reading is no text."""
+    assert add_readings([caption(0, 9)], [reading(0, 9, "")])[0].text is None
+
+
+def test_neighbours_that_read_the_same_are_one_caption() -> None:
+    """A line that the network cut at each lit word is joined by its words, and as sure as its weakest part."""
+    parts = [caption(0, 9, "Sing along with me now"), caption(10, 19, "sing along with  me now", 0.6), caption(20, 29, "Another line")]
+    first, second = merge_equal(parts)
+    assert (first.first_frame, first.last_frame, first.extent.confidence) == (0, 19, 0.6)
+    assert second.text == "Another line"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (caption(0, 9, "No."), caption(10, 19, "Now.")),
+        (caption(0, 9, "Yes"), caption(15, 24, "Yes")),
+        (caption(0, 9, None), caption(10, 19, None)),
+    ],
+)
+def test_others_stay_apart(one: FoundCaption, other: FoundCaption) -> None:
+    """A short word that differs by a letter is another word; what comes again after a gap is another caption; nothing read is no text."""
+    assert len(merge_equal([one, other])) == 2
+
+
+def test_a_letter_misread_in_a_long_line_parts_nothing() -> None:
+    """Readers err by a letter in thirty."""
+    assert (
+        len(merge_equal([caption(0, 9, "I could hear them through the wall."), caption(10, 19, "I could hear thern through the wall.")]))
+        == 1
+    )
+
+
+def test_a_transcript_is_a_line_a_caption() -> None:
+    """Empty lines are passed over, a caption of two lines has \\n in its own, doubtful captions take none; another number is refused."""
+    lines = read_transcript("First\n\n Second\\nline \n")
+    doubtful = replace(caption(5, 6), doubt="weak")
+    found = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)
+    assert [c.text for c in found] == ["First", None, "Second\nline"]
+    with pytest.raises(PermanentError, match="the transcript has 1 lines, and 2 captions were found"):
+        add_transcript([caption(0, 4), caption(7, 9)], ["First"])
