@@ -32,6 +32,7 @@ IN_FLIGHT = Gauge("extents_records_in_flight", "Records read and not yet acknowl
 OLDEST_RECORD = Gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", ["topic"])
 CONSUMER_LAG = Gauge("extents_consumer_lag_records", "Records behind the end of the topic, as reported by the brokers.", ["topic"])
 DEAD_LETTERS = Counter("extents_dead_letters_total", "Records sent to the dead-letter topic.", ["topic", "reason"])
+RECORD_FAILURES = Counter("extents_record_failures_total", "Attempts at a record that failed unexpectedly.", ["topic"])
 RETRIES = Counter("extents_retries_total", "Retries after transient errors.", ["dependency"])
 WAITING = Gauge("extents_waiting", "1 while this process waits for a dependency.", ["dependency"])
 BUILD = Gauge("extents_build_info", "Version of this process.", ["version", "role"])

@@ -116,6 +116,9 @@ class AdmissionSettings(BaseSettings):
     admit_concurrency: int = Field(32, ge=1, description="Requests that one coordinator admits concurrently.")
     deadline_high_seconds: int = Field(3_600, ge=1, description="Time after its first span was taken at which a high-priority run fails.")
     deadline_low_seconds: int = Field(86_400, ge=1, description="The same for low priority.")
+    untaken_seconds: int = Field(
+        1_209_600, ge=1, le=2**31 - 1, description="A run of which no span was ever taken fails so long after it was started."
+    )
 
 
 class FinishSettings(BaseSettings):
@@ -163,6 +166,11 @@ class ProcessSettings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
+    unexpected_tries: int = Field(3, ge=1, description="Times a record is tried that fails unexpectedly; then it becomes a dead letter.")
+    unexpected_in_a_row: int = Field(
+        20, ge=1, description="Records of a topic that may become dead letters like this one after the other; then the process stops."
+    )
+    unexpected_per_thousand: int = Field(100, ge=1, le=1000, description="The same, of a topic's last thousand records.")
     http_host: str = Field("0.0.0.0", description="Address of /metrics, /healthz and /readyz.")  # noqa: S104 - scraped from outside the container
     http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
 

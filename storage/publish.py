@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from uuid import UUID
 
 from core.errors import CorruptInputError, MissingObjectError, TransientError
 from core.runs import FinishedRun, StoredRun
@@ -49,6 +50,18 @@ async def verify_stored_run(store: ObjectStore, key: str, sha256: str | None) ->
         return await asyncio.to_thread(read_run_db, data, key)
     except CorruptInputError:
         return None
+
+
+async def find_stored_run(store: ObjectStore, key: str, run_id: UUID) -> tuple[RunDatabase, StoredRun] | None:
+    """Read a run's database without a row that points to it; None where nothing complete of this run lies there."""
+    data = await _read_present(store, key)
+    if data is None:
+        return None
+    try:
+        found = await asyncio.to_thread(read_run_db, data, key)
+    except CorruptInputError:
+        return None
+    return (found, await _stored(key, data, found.attempt, adopted=True)) if found.run_id == str(run_id) else None
 
 
 async def _read_present(store: ObjectStore, key: str) -> bytes | None:

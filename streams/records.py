@@ -3,15 +3,15 @@
 Unknown fields are ignored, so that producers can be upgraded first. The JSON Schemas in ``docs/contracts`` are generated from these.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from core.errors import PoisonError
 from core.identity import parse_uuid
+from core.moments import Moment
 from core.types import ModelVersion, Outcome, Precision, Priority, RejectionType, Sha256
 
 
@@ -22,6 +22,10 @@ def _strict_uuid(value: Any) -> Any:
 Id = Annotated[UUID, BeforeValidator(_strict_uuid)]
 Version = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+Attempt = Annotated[int, Field(ge=1, le=2_147_483_647)]
+Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Finite = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+"""Seconds, or dollars: JSON knows no NaN and no infinity, which would be written as null and never read again."""
 
 
 class Record(BaseModel):
@@ -42,7 +46,7 @@ class RequestRef(Record):
     event_id: str | None = None
     source_topic: str
     source_partition: Count
-    source_offset: Annotated[int, Field(ge=0)]
+    source_offset: Offset
     traceparent: str | None = None
 
 
@@ -57,14 +61,14 @@ class VideoEncoded(Record):
     priority: Priority = Priority.HIGH
     force: bool = False
     event_id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    occurred_at: AwareDatetime | None = None
+    occurred_at: Moment | None = None
 
 
 class RunKey(Record):
     """The run and attempt that a record belongs to."""
 
     run_id: Id
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: Attempt
 
 
 class Pins(RunKey):
@@ -73,7 +77,7 @@ class Pins(RunKey):
     tenant_id: Id
     video_id: Id
     cropped_frames_version: Version
-    frame_count: Annotated[int, Field(ge=2)]
+    frame_count: Annotated[int, Field(ge=2, le=2_147_483_647)]
     model_version: ModelVersion
     checkpoint_sha256: Sha256
     precision: Precision
@@ -101,10 +105,12 @@ class RunStarted(Pins):
 
     kind: Literal["run_started"] = "run_started"
     request: RequestRef
-    requested_at: datetime
-    deadline_seconds: Annotated[int, Field(ge=1)]
-    estimated_cost_usd: float
-    gpu_usd_per_hour: float
+    requested_at: Moment
+    deadline_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)]
+    untaken_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None
+    """The run fails so long after this record if no span was taken by then; older records say nothing, and it is 14 days."""
+    estimated_cost_usd: Finite
+    gpu_usd_per_hour: Finite
     model_checkpoint_path: str
 
 
@@ -120,7 +126,7 @@ class Origin(Record):
 
     topic: str
     partition: Count
-    offset: Annotated[int, Field(ge=0)]
+    offset: Offset
 
 
 class ReadWork(RunKey):
@@ -142,7 +148,7 @@ class SpanTaken(ReadWork):
     kind: Literal["span_taken"] = "span_taken"
     span: Count
     worker: str
-    taken_at: datetime
+    taken_at: Moment
 
 
 class SpanDone(Pins):
@@ -151,13 +157,13 @@ class SpanDone(Pins):
     kind: Literal["span_done"] = "span_done"
     span: Count
     worker: str
-    done_at: datetime
-    frame_width: Annotated[int, Field(ge=1)]
-    frame_height: Annotated[int, Field(ge=1)]
+    done_at: Moment
+    frame_width: Annotated[int, Field(ge=1, le=2_147_483_647)]
+    frame_height: Annotated[int, Field(ge=1, le=2_147_483_647)]
     device: str
     engine: dict[str, str]
-    gpu_seconds: float
-    span_seconds: float
+    gpu_seconds: Finite
+    span_seconds: Finite
     probabilities: str
 
 
@@ -167,20 +173,20 @@ class SpanFailed(ReadWork):
     kind: Literal["span_failed"] = "span_failed"
     span: Count
     worker: str
-    failed_at: datetime
+    failed_at: Moment
     final: bool
     error: str
 
 
 class DeadlinePassed(RunKey):
     kind: Literal["deadline_passed"] = "deadline_passed"
-    passed_at: datetime
+    passed_at: Moment
 
 
 class RunCancelled(RunKey):
     kind: Literal["run_cancelled"] = "run_cancelled"
     reason: str
-    cancelled_at: datetime
+    cancelled_at: Moment
 
 
 class RunFinished(RunKey):
@@ -205,23 +211,23 @@ class InferenceCompleted(Record):
 
     run_id: str
     """A UUID, except for a run of the old service."""
-    attempt: int
+    attempt: Count
     tenant_id: Id
     video_id: Id
     cropped_frames_version: Version
     model_version: ModelVersion
     deduplicated: bool
     storage_key: str
-    size_bytes: int | None = None
+    size_bytes: Offset | None = None
     sha256: Sha256 | None = None
     """Size and hash are missing only for runs of the old service, which did not store them."""
-    pairs: int
-    label_counts: dict[str, int]
-    caption_count: int
-    queue_seconds: float
-    gpu_seconds: float
-    total_seconds: float
-    estimated_cost_usd: float
+    pairs: Count
+    label_counts: dict[str, Count]
+    caption_count: Count
+    queue_seconds: Finite
+    gpu_seconds: Finite
+    total_seconds: Finite
+    estimated_cost_usd: Finite
     requests: list[RequestRef]
 
 
@@ -234,8 +240,8 @@ class InferenceFailed(RunKey):
     model_version: ModelVersion
     outcome: Outcome
     reason: str
-    spans_done: int
-    spans_total: int
+    spans_done: Count
+    spans_total: Count
     requests: list[RequestRef]
 
 
@@ -246,7 +252,7 @@ class InferenceRejected(Record):
     event_id: str | None = None
     source_topic: str
     source_partition: Count
-    source_offset: Annotated[int, Field(ge=0)]
+    source_offset: Offset
     received_key: str | None = None
     tenant_id: Id | None = None
     video_id: Id | None = None
@@ -256,7 +262,7 @@ class InferenceRejected(Record):
     priority: Priority | None = None
     rejection_type: RejectionType
     message: str
-    estimated_cost_usd: float | None = None
+    estimated_cost_usd: Finite | None = None
 
 
 R = TypeVar("R", bound=Record)
@@ -270,12 +276,14 @@ def decode(kind: type[R], value: bytes | None) -> R:
     """Parse one record.
 
     Raises:
-        PoisonError: not a JSON object, or fields are missing or have the wrong type; the message names them.
+        PoisonError: no value or not a JSON object, or fields are missing or have the wrong type; the message names them.
     """
     try:
-        return kind.model_validate_json(value or b"")
+        return kind.model_validate_json(_present(value))
     except ValidationError as error:
         raise PoisonError(f"not a {kind.__name__}: {describe(error)}") from None
+    except PoisonError as error:
+        raise PoisonError(f"not a {kind.__name__}: {error}") from None
 
 
 def decode_log(value: bytes | None) -> LogRecord:
@@ -285,9 +293,20 @@ def decode_log(value: bytes | None) -> LogRecord:
         PoisonError: as for ``decode``.
     """
     try:
-        return LOG_RECORD.validate_json(value or b"")
+        return LOG_RECORD.validate_json(_present(value))
     except ValidationError as error:
         raise PoisonError(f"not a record of a run's log: {describe(error)}") from None
+    except PoisonError as error:
+        raise PoisonError(f"not a record of a run's log: {error}") from None
+
+
+def _present(value: bytes | None) -> bytes:
+    """Raises: PoisonError: there is none."""
+    if value is None:
+        raise PoisonError("the record has no value (null, as a tombstone has); expected a JSON object")
+    if not value:
+        raise PoisonError("the record's value is empty; expected a JSON object")
+    return value
 
 
 def describe(error: ValidationError) -> str:

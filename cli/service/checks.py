@@ -9,6 +9,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Final
 
+from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+
 from core.errors import ConfigurationError, ExtentsError, MissingObjectError
 from core.settings import ALL_SECTIONS, ROLE_SECTIONS, Settings, SettingsError
 from storage.connect import object_keys, open_rows, open_store
@@ -24,6 +26,9 @@ DATABASE: Final = "database"
 DEVICE: Final = "device"
 _NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
 """What a kind of worker has nothing to do with."""
+
+CODECS: Final = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
+"""The compressions that another client may choose for what it sends."""
 
 LIMIT_SECONDS: Final = 60.0
 """Of one check; a dependency that does not answer by then is down for whoever waits."""
@@ -92,7 +97,10 @@ async def _brokers(settings: Settings) -> str:
         raise ConfigurationError(
             f"{count} of them, KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}: topics cannot be created"
         )
-    return f"{count} at {settings.kafka.bootstrap_servers}, {settings.kafka.security_protocol}"
+    missing = [name for name, is_there in CODECS.items() if not is_there()]
+    if missing:
+        raise Warned(f"no library for records compressed with {', '.join(missing)}: such a record ends a worker; install cramjam")
+    return f"{count} at {settings.kafka.bootstrap_servers}, {settings.kafka.security_protocol}; reads {', '.join(CODECS)}"
 
 
 async def _topics(settings: Settings) -> str:

@@ -1,29 +1,36 @@
 """Admits ``video.encoded`` records in four steps: read, look up, decide, act."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from core.admission import AdmissionAnswer, Decision, Rejection
-from core.errors import ConfigurationError, PermanentError
+from core.errors import ConfigurationError, ExtentsError, PermanentError
 from core.logging import get_logger
 from core.metrics import REJECTIONS, REQUESTS
 from core.settings import AdmissionSettings
 from core.types import Priority, RejectionType
 from storage.rows import Rows
 from streams.coordinator.candidate import Candidate
+from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
-from streams.policy.dead_letters import dead_letter_of
+from streams.policy.dead_letters import dead_letter_of, unexpected_letter
 from streams.policy.outcomes import deduplicated, rejected
+from streams.policy.record_failures import describe_failure
 from streams.policy.requests import UnidentifiedRequest, admission_limits, read_request
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import InferenceCompleted, InferenceRejected, RunJoined
-from streams.runtime.assignment import Assignment
+from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.runtime.turns import Turns
 
 log = get_logger(__name__)
+
+MARKER_CERTAIN = timedelta(days=13)
+"""For so long the log certainly knows how a run ended, and whom it has answered: a day less than it keeps a marker."""
 
 LOW_JOBS_PAUSE_SECONDS = 5.0
 """Pause between two counts of the unfinished low-priority jobs, while they are at their limit."""
@@ -38,7 +45,9 @@ class Admission:
     rows: Rows
     lookup: RunLookup
     starter: RunStarter
+    late: LateAnswers
     database_breaker: CircuitBreaker
+    _turns: Turns = field(default_factory=Turns)
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
         """Decide one request and send what the decision requires. Returns when both are durable."""
@@ -55,11 +64,38 @@ class Admission:
             await self._refuse(record, assignment, read.message, "undecodable", low=low)
             return
         candidate = Candidate(record, assignment, read.request, read.video, read.ref)
-        if low:
-            await self._wait_for_low(candidate)
-        candidate = await self.lookup.look_up(candidate)
-        candidate = await self._decide(candidate)
+        async with self._turns.take((record.topic, read.request.video_id), assignment):  # in the order of the offsets
+            if low:
+                await self._wait_for_low(candidate)
+            candidate = await self.lookup.look_up(candidate)
+            candidate = await self._decide(candidate)
         await self._act(candidate)
+
+    async def give_up(self, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int, *, low: bool) -> None:
+        """Answer a request whose handling failed unexpectedly: a promised run is cancelled, any other request rejected."""
+        message = describe_failure(error, tries)
+        try:
+            await self._answer_failed(record, assignment, message, low=low)
+        except AssignmentRevoked:
+            raise
+        except Exception as also:  # of the same kind, most likely: then the event alone tells it, with the key as received
+            log.warning("request.not_answered_by_its_ids", **record.log_fields, error=repr(also))
+            await self._reject_unidentified(record, assignment, message)
+        await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
+
+    async def _answer_failed(self, record: ReceivedRecord, assignment: Assignment, message: str, *, low: bool) -> None:
+        read = read_request(record, self.settings, self.settings.model_version or self.lookup.catalog.default_version, low=low)
+        if isinstance(read, UnidentifiedRequest):
+            await self._reject_unidentified(record, assignment, message)
+            return
+        request = replace(read.request, rejection=Rejection(RejectionType.VALIDATION_FAILED, message))
+        candidate = Candidate(record, assignment, request, None, read.ref)
+        try:
+            decided = await self._decide(candidate)
+        except ExtentsError:
+            await self._reject(candidate, Rejection(RejectionType.VALIDATION_FAILED, message))
+        else:
+            await self._act(decided)
 
     async def _wait_for_low(self, candidate: Candidate) -> None:
         """Wait until the number of unfinished low-priority jobs is below the limit. A request that was decided earlier does not wait."""
@@ -107,8 +143,20 @@ class Admission:
                 raise AssertionError(candidate.answer)
 
     async def _join(self, candidate: Candidate, answer: AdmissionAnswer) -> None:
+        if answer.repeated and await self._answer_from_job(candidate, UUID(answer.run_id)):
+            return
         joined = RunJoined(run_id=UUID(answer.run_id), attempt=answer.attempt or 1, request=candidate.ref)
         await self.publisher.append_to_run_log(candidate.assignment, str(answer.run_id), joined.to_bytes())
+
+    async def _answer_from_job(self, candidate: Candidate, run_id: UUID) -> bool:
+        """Answer a join that is repeated when its run may be forgotten in the log, where it would wait for a start for ever."""
+        job = await self.database_breaker.call(candidate.assignment, lambda: self.rows.find_job(run_id))
+        if job is None or job.completed_at is None or job.status not in ("completed", "failed"):
+            return False
+        if datetime.now(UTC) - job.completed_at < MARKER_CERTAIN:
+            return False
+        await self.late.answer_repeated(job, candidate.ref, candidate.record.timestamp_ms, candidate.assignment)
+        return True
 
     async def _answer(self, candidate: Candidate, answer: AdmissionAnswer) -> None:
         assert answer.found_run is not None
@@ -140,8 +188,12 @@ class Admission:
     async def _refuse(self, record: ReceivedRecord, assignment: Assignment, message: str, reason: str, *, low: bool) -> None:
         """Reject a record for which no row can be written. The event carries the key as received; the record becomes a dead letter."""
         REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH).inc()
-        REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
         log.warning("request.refused", **record.log_fields, reason=reason, error=message)
+        await self._reject_unidentified(record, assignment, message)
+        await self.publisher.dead_letter(assignment, dead_letter_of(record, reason, message))
+
+    async def _reject_unidentified(self, record: ReceivedRecord, assignment: Assignment, message: str) -> None:
+        REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
         body = InferenceRejected(
             source_topic=record.topic,
             source_partition=record.partition,
@@ -152,4 +204,3 @@ class Admission:
         )
         event = rejected(body, record.timestamp_ms, record.key, record.header("traceparent"))
         await self.publisher.publish_outcome(assignment, event)
-        await self.publisher.dead_letter(assignment, dead_letter_of(record, reason, message))

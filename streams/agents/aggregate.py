@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from core.errors import PoisonError
 from core.logging import get_logger
 from core.metrics import RESULT_RECORDS
+from core.moments import utc
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.progress import Progress
 from streams.coordinator.run_table import Runs
-from streams.policy.dead_letters import dead_letter_of
+from streams.policy.dead_letters import dead_letter_of, unexpected_letter
 from streams.policy.quarantine import QuarantineNotice, quarantine_notice
+from streams.policy.record_failures import describe_failure
 from streams.policy.results import pack_span
 from streams.policy.run_log import Disposition, Folded, RunState, fold
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
-from streams.records import LogRecord, SpanDone, decode_log
+from streams.records import LogRecord, RunCancelled, RunFinished, RunJoined, RunStarted, SpanDone, decode_log
 from streams.runtime.assignment import Assignment
 from streams.topics import DAY_MS
 
@@ -24,6 +26,8 @@ log = get_logger(__name__)
 MARKER_KEPT_MS = 14 * DAY_MS
 """The retention of the results topic: until then, a late result or join may arrive."""
 SWEEP_EVERY_MS = 3_600_000
+SWEPT_AT_ONCE = 50
+"""Runs that one record of a partition has looked at: a sweep of many markers must not hold up the records behind it."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class Aggregation:
     progress: Progress
     publisher: Publisher
     _swept_ms: dict[int, int] = field(default_factory=dict)
+    _to_sweep: dict[int, list[str]] = field(default_factory=dict)
+    """By partition, the runs that the sweep under way has yet to look at."""
 
     def handle(self, received: ReceivedRecord, assignment: Assignment) -> Awaitable[None]:
         """Fold one record now, in partition order. The returned awaitable waits until the change is stored.
@@ -91,13 +97,35 @@ class Aggregation:
         return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
-        """Remove expired markers. Uses the records' timestamps, so that a replayed log removes the same ones."""
-        if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) < SWEEP_EVERY_MS:
+        """Remove expired markers, a few with each record. Uses the records' timestamps, so that a replayed log removes the same ones."""
+        if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) >= SWEEP_EVERY_MS:
+            self._swept_ms[partition] = timestamp_ms
+            self._to_sweep[partition] = self.runs.stored_runs(partition)
+        to_sweep = self._to_sweep.get(partition, [])
+        for run_id in to_sweep[-SWEPT_AT_ONCE:]:
+            marker = self.runs.get(run_id)
+            finished_at_ms = marker.finished_at_ms if marker is not None and marker.is_marker else None
+            if finished_at_ms is not None and timestamp_ms - finished_at_ms > MARKER_KEPT_MS:
+                self.runs.remove(run_id)
+        del to_sweep[-SWEPT_AT_ONCE:]
+
+    async def give_up(self, received: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+        """Set aside a record that could not be folded, and end its run: the log has a gap there that nothing else would close."""
+        await self.publisher.dead_letter(assignment, unexpected_letter(received, error, tries))
+        try:
+            record = decode_log(received.value)
+        except PoisonError:
             return
-        self._swept_ms[partition] = timestamp_ms
-        for marker in self.runs.markers(partition):
-            if marker.finished_at_ms is not None and timestamp_ms - marker.finished_at_ms > MARKER_KEPT_MS:
-                self.runs.remove(marker.run_id)
+        if isinstance(record, RunCancelled | RunFinished):  # the end itself; another one would fail like it
+            return
+        ends: list[RunJoined | RunCancelled] = []
+        if isinstance(record, RunStarted | RunJoined):
+            ends.append(RunJoined(run_id=record.run_id, attempt=record.attempt, request=record.request))
+        reason = f"a {record.kind} record of the run: {describe_failure(error, tries)}"
+        moment = utc(received.timestamp_ms)
+        ends.append(RunCancelled(run_id=record.run_id, attempt=record.attempt, reason=reason, cancelled_at=moment))
+        for end in ends:
+            await self.publisher.append_to_run_log(assignment, str(record.run_id), end.to_bytes())
 
     async def _dead_letter(self, received: ReceivedRecord, assignment: Assignment, error: str) -> None:
         log.error("record.poison", **received.log_fields, error=error)

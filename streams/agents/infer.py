@@ -1,8 +1,6 @@
 """Handles work records: predicts their spans and appends the results to the run's log."""
 
 import asyncio
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from core.logging import get_logger
 from core.metrics import SPANS, STAGE_DURATION
 from core.settings import WorkerSettings
 from core.types import Priority
+from streams.gpu_worker.buried_work import BuriedWork
 from streams.gpu_worker.cancellations import Cancellations
 from streams.gpu_worker.model_cache import ModelCache
 from streams.gpu_worker.model_load_breaker import ModelLoadError
@@ -22,7 +21,7 @@ from streams.gpu_worker.predictor import LoadedModel, SpanPredictor
 from streams.gpu_worker.span_frames import SpanFrames
 from streams.gpu_worker.span_log import SpanLog, WorkDelivery
 from streams.gpu_worker.span_slots import Slot, SpanSlots
-from streams.policy.dead_letters import dead_letter_of, origin_header
+from streams.policy.dead_letters import origin_header
 from streams.policy.results import encode_probabilities
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
@@ -68,7 +67,8 @@ class Inference:
     models: ModelCache
     store_breaker: CircuitBreaker
     partitions: Callable[[str], frozenset[int]]
-    worker: str = f"{socket.gethostname()}:{os.getpid()}"
+    buried: BuriedWork
+    worker: str
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, priority: Priority) -> None:
         try:
@@ -77,7 +77,7 @@ class Inference:
             work = decode(Work, record.value)
             plan_span(work.span, work.frame_count)
         except (PoisonError, ValueError) as error:
-            await self._dead_letter(assignment, record, str(error))
+            await self.buried.poison(record, assignment, str(error))
             return
         await self._wait_until(delivery.not_before, assignment)
         disposition = await self._settle(SpanLog(self.publisher, self.worker, work, delivery, assignment))
@@ -226,8 +226,3 @@ class Inference:
         pause = min(moment - time.time(), MAX_PAUSE_SECONDS)
         if pause > 0:
             await assignment.until_revoked(asyncio.sleep(pause))
-
-    async def _dead_letter(self, assignment: Assignment, record: ReceivedRecord, error: str) -> None:
-        log.error("record.poison", **record.log_fields, error=error)
-        await self.publisher.dead_letter(assignment, dead_letter_of(record, "poison", error))
-        SPANS.labels("poison", "unknown").inc()

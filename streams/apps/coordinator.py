@@ -1,5 +1,7 @@
 """The coordinator: admits requests, aggregates results, finishes runs. No torch."""
 
+from functools import partial
+
 from faust.types import StreamT
 
 from core.logging import configure_logging
@@ -14,12 +16,14 @@ from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.found_runs import FoundRuns
 from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.lost_rows import LostRows
 from streams.coordinator.progress import Progress
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
 from streams.coordinator.run_table import Runs
 from streams.model_catalog import ModelCatalog
 from streams.processing.app import ExtentsApp, make_app
+from streams.processing.failed_records import FailedRecords, failure_policy
 from streams.processing.ordered_processor import OrderedProcessor
 from streams.processing.producer import Producer
 from streams.publisher import Publisher
@@ -40,28 +44,34 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     publisher = Publisher(topics, Producer(app))
     runs = Runs(app, topics)
     found_runs = FoundRuns(store, rows, store_breaker, database_breaker, settings.admission.gpu_usd_per_hour)
-    late = LateAnswers(publisher, rows, database_breaker, found_runs)
+    lost_rows = LostRows(store, keys, rows, store_breaker, database_breaker)
+    late = LateAnswers(publisher, rows, database_breaker, found_runs, lost_rows)
     finisher = Finisher(app, runs, publisher, store, keys, rows, late, settings.finish.finish_concurrency, store_breaker, database_breaker)
     progress = Progress(rows, database_breaker, settings.finish.progress_interval_seconds)
     aggregation = Aggregation(runs, finisher, progress, publisher)
     lookup = RunLookup(settings.admission, store, keys, ModelCatalog(ModelStore(store, keys)), found_runs, store_breaker)
     starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
-    admission = Admission(settings.admission, publisher, rows, lookup, starter, database_breaker)
+    admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker)
     runs.on_recovered = finisher.after_recovery
 
-    results = OrderedProcessor(app, topics.results, aggregation.handle, settings.finish.aggregate_batch)
+    policy = failure_policy(settings.process)
+    results = OrderedProcessor(
+        app, topics.results, aggregation.handle, settings.finish.aggregate_batch, FailedRecords(app, policy, aggregation.give_up)
+    )
     high = OrderedProcessor(
         app,
         topics.encoded,
         lambda record, assignment: admission.handle(record, assignment, low=False),
         settings.admission.admit_concurrency,
+        FailedRecords(app, policy, partial(admission.give_up, low=False)),
     )
 
     async def admit_low(record: ReceivedRecord, assignment: Assignment) -> None:
         await assignment.until_revoked(high.wait_drained())
         await admission.handle(record, assignment, low=True)
 
-    low = OrderedProcessor(app, topics.encoded_low, admit_low, limit=1)  # one at a time, so that the limit on low-priority jobs is exact
+    # One at a time: the limit on low-priority jobs is overrun by one for each further coordinator at most.
+    low = OrderedProcessor(app, topics.encoded_low, admit_low, 1, FailedRecords(app, policy, partial(admission.give_up, low=True)))
     deadlines = Deadlines(app, runs, publisher, results.handled_to, store_breaker)
 
     @app.agent(app.raw_topic(topics.encoded), name="admit_high")

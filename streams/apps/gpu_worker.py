@@ -1,5 +1,7 @@
 """The GPU worker: predicts spans. Uses the brokers and the object store, but not the database."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +15,7 @@ from storage.connect import object_keys, open_store
 from storage.model_store import ModelStore
 from streams.agents.infer import Inference
 from streams.apps.observability import serve_health
+from streams.gpu_worker.buried_work import BuriedWork
 from streams.gpu_worker.cancellations import Cancellations
 from streams.gpu_worker.model_cache import ModelCache
 from streams.gpu_worker.predictor import SpanPredictor
@@ -20,6 +23,7 @@ from streams.gpu_worker.span_frames import SpanFrames
 from streams.gpu_worker.span_slots import SpanSlots
 from streams.model_catalog import ModelCatalog
 from streams.processing.app import ExtentsApp, make_app
+from streams.processing.failed_records import FailedRecords, failure_policy
 from streams.processing.ordered_processor import OrderedProcessor
 from streams.processing.producer import Producer
 from streams.publisher import Publisher
@@ -47,9 +51,11 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
         store, cancellations, predictor.running(), default_model_loaded(predictor, ModelCatalog(models), cache, settings.admission)
     )
     app.run_in_background(cancellations.until_failed)
+    publisher, name = Publisher(topics, Producer(app)), f"{socket.gethostname()}:{os.getpid()}"
+    buried = BuriedWork(publisher, name)
     inference = Inference(
         settings=worker,
-        publisher=Publisher(topics, Producer(app)),
+        publisher=publisher,
         cancellations=cancellations,
         slots=SpanSlots(worker.spans_in_flight, worker.spans_in_flight_bytes),
         frames=SpanFrames(store, keys, store_breaker, health, worker),
@@ -57,11 +63,15 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
         models=cache,
         store_breaker=store_breaker,
         partitions=app.partitions_of,
+        buried=buried,
+        worker=name,
     )
-    high = OrderedProcessor(
-        app, topics.work_high, lambda record, assignment: inference.handle(record, assignment, Priority.HIGH), READ_AHEAD
-    )
-    low = OrderedProcessor(app, topics.work_low, lambda record, assignment: inference.handle(record, assignment, Priority.LOW), READ_AHEAD)
+    failed = FailedRecords(app, failure_policy(settings.process), buried.give_up)
+
+    def processor(topic: str, priority: Priority) -> OrderedProcessor:
+        return OrderedProcessor(app, topic, lambda record, assignment: inference.handle(record, assignment, priority), READ_AHEAD, failed)
+
+    high, low = processor(topics.work_high, Priority.HIGH), processor(topics.work_low, Priority.LOW)
 
     @app.agent(app.raw_topic(topics.work_high), name="infer_high")
     async def infer_high(stream: StreamT[bytes]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 
 from aiokafka.errors import KafkaError
+from faust.types import TP
 
 from core.logging import get_logger
 from core.metrics import BUILD, CONSUMER_LAG
@@ -45,6 +46,15 @@ async def measure_lag(app: ExtentsApp) -> None:
             log.info("lag.unknown", error=repr(error))
 
 
+async def _handled_to(app: ExtentsApp, tp: TP, committed: int | None, begin: int) -> int:
+    """The offset up to which a partition is handled. What is no record, such as a transaction's marker, is never committed past."""
+    handled = committed or begin
+    read: int | None = app.consumer._read_offset[tp]  # type: ignore[attr-defined]  # Faust has no accessor for it either
+    if read is None or read + 1 <= handled:  # all that was delivered is handled
+        return max(handled, await app.consumer.position(tp) or 0)
+    return handled
+
+
 async def _measure_lag(app: ExtentsApp) -> None:
     """Set the lag from the brokers' end offsets of the assigned partitions. Faust's own figure is stale under load."""
     acking = app.topics.acking_topics
@@ -56,6 +66,6 @@ async def _measure_lag(app: ExtentsApp) -> None:
     ends = await app.consumer.highwaters(*assigned) if assigned else {}
     lag: dict[str, int] = defaultdict(int)
     for tp, end in ends.items():
-        lag[tp.topic] += max(0, end - (committed[tp] or starts.get(tp, 0)))
+        lag[tp.topic] += max(0, end - await _handled_to(app, tp, committed[tp], starts.get(tp, 0)))
     for topic in acking:
         CONSUMER_LAG.labels(topic).set(lag[topic])

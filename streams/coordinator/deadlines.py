@@ -6,17 +6,18 @@ Outages of the object store do not count against a run, as far as this process h
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from aiokafka.errors import KafkaError
 
 from core.logging import get_logger
+from core.moments import utc
 from streams.coordinator.run_table import Runs
-from streams.policy.run_log import RunState, deadline_ms
+from streams.policy.run_log import RunState, deadline_ms, untaken_seconds
 from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
-from streams.records import DeadlinePassed
+from streams.records import DeadlinePassed, RunCancelled
 from streams.runtime.assignment import AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
 
@@ -55,6 +56,8 @@ class Deadlines:
     def _due(self, now_ms: int) -> list[RunState]:
         open_seconds = self._store_breaker.open_seconds
         timed = {(state.run_id, state.attempt): (state, due_ms) for state in self._runs.active.values() if (due_ms := deadline_ms(state))}
+        self._sent &= timed.keys()
+        self._ends = {name: end for name, end in self._ends.items() if name in timed}
         self._open_seconds_before = {name: self._open_seconds_before.get(name, open_seconds) for name in timed}
         return [
             state for name, (state, due_ms) in timed.items() if due_ms + 1000 * (open_seconds - self._open_seconds_before[name]) <= now_ms
@@ -72,6 +75,13 @@ class Deadlines:
         if await assignment.until_revoked(self._handled_to(partition)) < self._ends[name]:
             return
         log.warning("run.deadline_passed", **state.log_fields, spans_done=len(state.done), spans=state.spans)
-        passed = DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=datetime.fromtimestamp(now_ms / 1000, UTC))
-        await self._publisher.append_to_run_log(assignment, state.run_id, passed.to_bytes())
+        await self._publisher.append_to_run_log(assignment, state.run_id, _end(state, utc(now_ms)).to_bytes())
         self._sent.add(name)
+
+
+def _end(state: RunState, now: datetime) -> DeadlinePassed | RunCancelled:
+    """What ends the run. One that was joined and never started has no deadline in its log that could pass."""
+    if state.started is not None:
+        return DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=now)
+    reason = f"its start did not come within {untaken_seconds(state)} s"
+    return RunCancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason, cancelled_at=now)

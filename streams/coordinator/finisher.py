@@ -7,14 +7,15 @@ when the assignment is revoked, and the partition's new owner starts over.
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import UUID
 
 from core.captions import find_captions
 from core.errors import ConfigurationError, PermanentError
 from core.logging import get_logger
 from core.metrics import FINISH_DURATION, RUN_DURATION, RUNS
+from core.moments import utc
 from core.runs import FinishedRun, StoredRun
 from core.types import Outcome
 from storage.keys import Keys
@@ -27,6 +28,7 @@ from streams.coordinator.run_table import Runs
 from streams.policy import outcomes
 from streams.policy.dead_letters import DeadLetter, dead_letter
 from streams.policy.outcomes import OutcomeEvent, RunIdentity
+from streams.policy.record_failures import describe_failure, ends_process
 from streams.policy.results import assemble
 from streams.policy.run_log import RunState
 from streams.processing.app import ExtentsApp
@@ -36,6 +38,9 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
 
 log = get_logger(__name__)
+
+FINISH_TRIES = 3
+"""So often a run is finished in vain by a fault of ours; so often again it is announced as failed, and then left to the next recovery."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,8 @@ class Finisher:
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
     """For each run, the attempt whose end was sent last and the requests it answers. Removed when folding it leaves a marker."""
+    _failures: dict[str, tuple[int, Exception]] = field(default_factory=dict)
+    """For each run, how often finishing it failed unexpectedly, and the last error."""
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +71,7 @@ class Finisher:
         """Start finishing a run that needs it, unless that is in progress."""
         if state.is_marker:
             self._answered.pop(state.run_id, None)
+            self._failures.pop(state.run_id, None)
         if state.run_id in self._tasks or not self._is_due(state):
             return
         task = asyncio.create_task(self._finish(state, self.app.assignment))
@@ -73,11 +81,13 @@ class Finisher:
     def after_recovery(self) -> None:
         """Continue what the partitions' previous owners left unfinished."""
         self._answered.clear()
+        self._failures.clear()
         for state in list(self.runs.active.values()):
             self.notice(state)
 
     def _is_due(self, state: RunState) -> bool:
-        return self._needs_notification(state) and self._has_results(state)
+        tries, _ = self._failures.get(state.run_id, (0, None))
+        return tries < 2 * FINISH_TRIES and self._needs_notification(state) and self._has_results(state)
 
     def _needs_notification(self, state: RunState) -> bool:
         """Whether some requests have not been notified. This process knows what it sent before the log contains it."""
@@ -130,8 +140,19 @@ class Finisher:
         except AssignmentRevoked:
             bound_log.info("run.handed_over")
         except Exception as error:
-            bound_log.exception("finisher.crashed")
-            await self.app.crash(error)
+            if ends_process(error) or isinstance(error, MemoryError):
+                bound_log.critical("finisher.crashed", error=repr(error), exc_info=error)
+                await self.app.crash(error)
+            else:
+                await self._failed_to_finish(state, assignment, error)
+
+    async def _failed_to_finish(self, state: RunState, assignment: Assignment, error: Exception) -> None:
+        """Count the failure and pause. A run that cannot be finished must not end the process, now and after every start."""
+        tries, _ = self._failures.get(state.run_id, (0, error))
+        self._failures[state.run_id] = (tries + 1, error)
+        log.error("finisher.failed", **state.log_fields, tries=tries + 1, limit=2 * FINISH_TRIES, error=repr(error), exc_info=error)
+        with suppress(AssignmentRevoked):
+            await assignment.until_revoked(asyncio.sleep(min(2.0**tries, 30.0)))
 
     async def _announce(self, state: RunState, assignment: Assignment) -> RunFinished:
         answered = [request.request_id for request in state.requests]
@@ -141,6 +162,9 @@ class Finisher:
                 run_id=UUID(state.run_id), attempt=state.attempt, outcome=_outcome(state), reason=state.reason, answered=answered
             )
         outcome, reason = _outcome(state), state.reason
+        tries, error = self._failures.get(state.run_id, (0, None))
+        if error is not None and tries >= FINISH_TRIES:
+            outcome, reason = Outcome.FAILED, f"the result could not be finished: {describe_failure(error, tries)}"
         if outcome is Outcome.COMPLETED:
             try:
                 await self._complete(state, assignment)
@@ -172,12 +196,16 @@ class Finisher:
         letter = _letter(state)
         if letter is not None:
             await self.publisher.dead_letter(assignment, letter)
-        await self.publisher.publish_outcome(assignment, outcomes.failed(await self._identity(state, assignment), state, reason))
-        ended_at = datetime.fromtimestamp((state.outcome_at_ms or 0) / 1000, UTC)
+        identity = await self._identity(state, assignment)
+        if identity is None:  # neither its log nor the database knows whose run it is
+            log.error("run.unknown", **state.log_fields, reason=reason)
+            return
+        await self.publisher.publish_outcome(assignment, outcomes.failed(identity, state, reason))
+        ended_at = utc(state.outcome_at_ms or 0)
         await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
 
-    async def _identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
-        """The run's identity from its log, or from its job if the run was cancelled before it started."""
+    async def _identity(self, state: RunState, assignment: Assignment) -> RunIdentity | None:
+        """The run's identity from its log, or from its job if the run was cancelled before it started; None if there is no job."""
         started = state.started
         if started is None:
             return await self.late.identity(state, assignment)

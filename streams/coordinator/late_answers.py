@@ -4,15 +4,21 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from core.errors import RefusedObjectError
+from core.logging import get_logger
 from core.types import Outcome
+from storage.row_values import JobRow
 from storage.rows import Rows
 from streams.coordinator.found_runs import FoundRuns
+from streams.coordinator.lost_rows import LostRows
 from streams.policy import outcomes
 from streams.policy.outcomes import RunIdentity
 from streams.policy.run_log import RunState
 from streams.publisher import Publisher
+from streams.records import RequestRef
 from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
+
+log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -21,10 +27,23 @@ class LateAnswers:
     rows: Rows
     database_breaker: CircuitBreaker
     found_runs: FoundRuns
+    lost_rows: LostRows
+
+    async def answer_repeated(self, job: JobRow, request: RequestRef, timestamp_ms: int, assignment: Assignment) -> None:
+        """Answer a request that joined a run whose job has ended, and whose log may have forgotten it."""
+        outcome = Outcome.COMPLETED if job.status == "completed" else Outcome.FAILED
+        state = RunState(run_id=str(job.run_id), attempt=job.attempt, offset=0, requests=[request], outcome=outcome)
+        ended = {"outcome_at_ms": timestamp_ms, "finished_at_ms": timestamp_ms, "reason": job.error_message}
+        await self.answer(state.model_copy(update=ended), assignment)
 
     async def answer(self, state: RunState, assignment: Assignment) -> None:
         """Publish an outcome for each waiting request: a deduplicated result for a completed run, the reason for a failed one."""
-        run = await self.identity(state, assignment)
+        job = await self._job(state, assignment)
+        if job is None:
+            log.error("run.unknown", **state.log_fields, requests=len(state.requests))
+            return
+        await self.lost_rows.restore(state, job, assignment)
+        run = _identity(job)
         summary, reason = None, state.reason or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
             try:
@@ -41,9 +60,14 @@ class LateAnswers:
                 event = outcomes.failed_late(run, state, reason, request, timestamp_ms)
             await self.publisher.publish_outcome(assignment, event)
 
-    async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity:
-        """The identity of a run whose state no longer holds, or never held, a ``run_started``. Read from its job."""
-        job = await self.database_breaker.call(assignment, lambda: self.rows.find_job(UUID(state.run_id)))
-        if job is None:
-            raise AssertionError(f"run {state.run_id} has an outcome and no job")
-        return RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)
+    async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity | None:
+        """The identity of a run whose state no longer holds, or never held, a ``run_started``. Read from its job; None if there is none."""
+        job = await self._job(state, assignment)
+        return None if job is None else _identity(job)
+
+    async def _job(self, state: RunState, assignment: Assignment) -> JobRow | None:
+        return await self.database_breaker.call(assignment, lambda: self.rows.find_job(UUID(state.run_id)))
+
+
+def _identity(job: JobRow) -> RunIdentity:
+    return RunIdentity(job.run_id, job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version)

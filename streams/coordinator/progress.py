@@ -4,11 +4,11 @@ Updates during a database outage are skipped. A finished run is written with all
 """
 
 import asyncio
-from datetime import datetime
 from uuid import UUID
 
 from core.errors import ExtentsError
 from core.logging import get_logger
+from core.moments import parse_moment
 from storage.rows import Rows
 from streams.policy.run_log import RunState
 from streams.runtime.circuit_breaker import CircuitBreaker
@@ -42,7 +42,7 @@ class Progress:
             await asyncio.sleep(self._interval_seconds)
 
     async def _write(self, state: RunState) -> None:
-        started_at = datetime.fromisoformat(state.started_working_at or "")
+        started_at = parse_moment(state.started_working_at or "")
         try:
             await self._rows.record_progress(UUID(state.run_id), state.attempt, state.pairs_done, started_at)
         except ExtentsError as error:

@@ -1,12 +1,12 @@
 """Starts an admitted run: ``run_started``, then its spans. Every step may be repeated."""
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from uuid import UUID
 
 from core.errors import CorruptInputError
 from core.frames import plan_spans
 from core.logging import get_logger
+from core.moments import utc
 from core.settings import AdmissionSettings
 from core.types import Priority
 from storage.row_values import JobRow
@@ -76,8 +76,9 @@ class RunStarter:
         started = RunStarted(
             **pins.model_dump(exclude={"schema_version"}),
             request=candidate.ref,
-            requested_at=datetime.fromtimestamp(record.timestamp_ms / 1000, UTC),
+            requested_at=utc(record.timestamp_ms),
             deadline_seconds=self.settings.deadline_high_seconds if high else self.settings.deadline_low_seconds,
+            untaken_seconds=self.settings.untaken_seconds,
             estimated_cost_usd=candidate.request.estimated_cost_usd or 0.0,
             gpu_usd_per_hour=self.settings.gpu_usd_per_hour,
             model_checkpoint_path=admitted_run.model_path,
@@ -106,7 +107,7 @@ class RunStarter:
 
         Only the log knows whether the run was started, so the request and the cancellation are both appended to it.
         """
-        now = datetime.fromtimestamp(candidate.record.timestamp_ms / 1000, UTC)
+        now = utc(candidate.record.timestamp_ms)
         reason = f"input disappeared before the run was started: {error}"
         for record in (
             RunJoined(run_id=run_id, attempt=attempt, request=candidate.ref),

@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+from pydantic import ValidationError
+
+from core.identity import parse_uuid
 from core.logging import get_logger
+from streams.coordinator.run_index import RunIndex
 from streams.policy.run_log import RunState
 from streams.processing.app import ExtentsApp
 from streams.processing.confirmed_table import ConfirmedTable
+from streams.records import describe
 from streams.topics import RUNS_TABLE, Topics
 
 log = get_logger(__name__)
@@ -32,6 +37,8 @@ class Runs:
                 RUNS_TABLE, key_type=bytes, value_type=bytes, partitions=topics.settings.results_partitions, on_recover=self._after_recovery
             ),
         )
+        self._index = RunIndex()
+        self._table.changed = self._index.note
         self.active: dict[str, RunState] = {}
         self.on_recovered: Callable[[], None] = lambda: None
 
@@ -39,7 +46,13 @@ class Runs:
         if run_id in self.active:
             return self.active[run_id]
         stored = self._table.get(run_id.encode())
-        return None if stored is None else RunState.model_validate_json(stored)
+        if stored is None:
+            return None
+        try:
+            return RunState.model_validate_json(stored)
+        except ValidationError as error:  # of a marker; what is in flight was read when its partition came
+            log.error("run.marker_unreadable", run_id=run_id, error=describe(error))
+            return None
 
     def put(self, state: RunState) -> None:
         self._table[state.run_id.encode()] = state.to_bytes()
@@ -65,11 +78,9 @@ class Runs:
     def remove_span(self, run_id: str, attempt: int, span: int) -> None:
         self._table.pop(_span_key(run_id, attempt, span), None)
 
-    def markers(self, partition: int) -> list[RunState]:
-        """Markers of a partition: finished runs that are still remembered."""
-        keys = [key for key in self._table.data if b"/" not in key and key.decode() not in self.active]
-        states = (self.get(key.decode()) for key in keys if self._topics.results_partition(key.decode()) == partition)
-        return [state for state in states if state is not None]
+    def stored_runs(self, partition: int) -> list[str]:
+        """All runs of a partition that are still remembered, finished or not."""
+        return [key.decode() for key in self._index.runs(partition)]
 
     def oldest_seconds(self) -> float:
         """Age of the oldest run whose outcome has not been announced."""
@@ -85,27 +96,42 @@ class Runs:
         The memory store keeps what this process wrote for partitions that it has since lost.
         """
         try:
-            self._rebuild_active()
+            await self._rebuild_active()
         except Exception as error:  # Faust swallows exceptions here and would continue with runs that are never finished
             log.exception("runs.unreadable")
             await self._app.crash(error)
 
-    def _rebuild_active(self) -> None:
+    async def _rebuild_active(self) -> None:
         assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
-        store = self._table.data
-        self._table.forget(lambda key: self._partition_of(key) not in assigned)
+        await self._table.forget(self._index.drop_all_but(assigned))
         self._table.rewrite_outdated(self._partition_of)
-        self.active = {}
-        for key, value in store.items():
-            if b"/" not in key:
-                state = RunState.model_validate_json(value)
-                if not state.is_marker:
-                    self.active[state.run_id] = state
-        log.info("runs.recovered", active=len(self.active), keys=len(store), partitions=sorted(assigned))
+        states = (self._read(key) for key in self._index.in_flight())
+        self.active = {state.run_id: state for state in states if state is not None and not state.is_marker}
+        log.info("runs.recovered", active=len(self.active), keys=len(self._table.data), partitions=sorted(assigned))
         self.on_recovered()
 
+    def _read(self, key: bytes) -> RunState | None:
+        """A stored state. One that cannot be read is set aside, and its run fails: the others go on. None where the key is no run's."""
+        value: bytes = self._table.data[key]
+        try:
+            return RunState.model_validate_json(value)
+        except ValidationError as error:
+            run_id = key.decode(errors="replace")
+            reason = f"its state in {self._topics.runs_changelog} cannot be read: {describe(error)}"
+            state = RunState.salvaged(run_id, value, reason)
+            place = {"topic": self._topics.results, "partition": self._partition_of(key), "offset": state.offset}
+            log.error("run.state_unreadable", key=run_id, **place, error=reason, state=value[:2000].decode(errors="replace"))
+            return state if _is_run_id(run_id) else None
+
     def _partition_of(self, key: bytes) -> int:
-        return self._topics.results_partition(key.decode().partition("/")[0])
+        return self._topics.results_partition(key.decode(errors="replace").partition("/")[0])
+
+
+def _is_run_id(text: str) -> bool:
+    try:
+        return bool(parse_uuid(text))
+    except ValueError:
+        return False
 
 
 def _span_key(run_id: str, attempt: int, span: int) -> bytes:

@@ -1,6 +1,8 @@
 """Follows ``inference.cancelled`` without a consumer group: which attempts are cancelled, and which spans are quarantined."""
 
 import asyncio
+import time
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from typing import Self
 from uuid import UUID
@@ -17,14 +19,18 @@ from streams.records import Work
 
 log = get_logger(__name__)
 
+KEPT_SECONDS = 7 * 86_400.0
+"""As long as the topic keeps its records."""
+
 
 class Cancellations:
     """The cancelled attempts and quarantined spans. Entering reads the whole topic; new records are then followed until exit."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._kafka, self._topic = kafka, topic
-        self._attempts: dict[UUID, int] = {}
-        self._quarantined: set[tuple[UUID, int, int]] = set()
+        self._attempts: OrderedDict[UUID, tuple[int, float]] = OrderedDict()
+        self._quarantined: OrderedDict[tuple[UUID, int, int], float] = OrderedDict()
+        """Both with the time of their last notice, the oldest first; they are forgotten as the topic forgets them."""
         self._following: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
 
@@ -35,7 +41,8 @@ class Cancellations:
 
     def covers(self, work: Work) -> bool:
         """Whether this span's attempt, or a later one of its run, has been cancelled."""
-        return self._attempts.get(work.run_id, 0) >= work.attempt
+        attempt, _ = self._attempts.get(work.run_id, (0, 0.0))
+        return attempt >= work.attempt
 
     def is_quarantined(self, work: Work) -> bool:
         """Whether this span may have killed earlier workers."""
@@ -73,7 +80,19 @@ class Cancellations:
             except PoisonError as error:
                 log.warning("cancellation.undecodable", offset=record.offset, error=str(error))
                 continue
+            noticed = min(record.timestamp / 1000, time.time())
             if isinstance(notice, QuarantineNotice):
-                self._quarantined.add((notice.run_id, notice.attempt, notice.span))
+                name = (notice.run_id, notice.attempt, notice.span)
+                self._quarantined[name] = noticed
+                self._quarantined.move_to_end(name)
             else:
-                self._attempts[notice.run_id] = max(notice.attempt, self._attempts.get(notice.run_id, 0))
+                attempt, _ = self._attempts.get(notice.run_id, (0, 0.0))
+                self._attempts[notice.run_id] = (max(notice.attempt, attempt), noticed)
+                self._attempts.move_to_end(notice.run_id)
+        self._forget(time.time() - KEPT_SECONDS)
+
+    def _forget(self, before: float) -> None:
+        while self._quarantined and next(iter(self._quarantined.values())) < before:
+            self._quarantined.popitem(last=False)
+        while self._attempts and next(iter(self._attempts.values()))[1] < before:
+            self._attempts.popitem(last=False)

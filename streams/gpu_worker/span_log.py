@@ -1,8 +1,9 @@
 """Records in the run's log what a worker does with a span."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from core.errors import PoisonError
 from core.types import Priority
@@ -16,6 +17,9 @@ RELEASE_SECONDS = 5.0
 """Time for recording the release of a started span when a rebalance interrupts it."""
 RESULT_SECONDS = 60.0
 """Time for sending a computed result after a rebalance has begun; the rebalance waits for it."""
+
+
+MAX_TRIES: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,14 @@ class WorkDelivery:
         try:
             origin = parse_origin(headers["origin"]) if "origin" in headers else record.origin
             avoid = frozenset(int(partition) for partition in headers.get("avoid", b"").split(b",") if partition)
-            return cls(record, priority, int(headers.get("attempt", b"0")), float(headers.get("not_before", b"0")), origin, avoid)
+            tries, not_before = int(headers.get("attempt", b"0")), float(headers.get("not_before", b"0"))
         except ValueError as error:
             raise PoisonError(f"delivery headers that cannot be read: {error}") from error
+        if not 0 <= tries <= MAX_TRIES:
+            raise PoisonError(f"delivery headers that cannot be read: attempt is {headers['attempt'][:40]!r}, expected 0 to {MAX_TRIES}")
+        if not math.isfinite(not_before):
+            raise PoisonError(f"delivery headers that cannot be read: not_before is {not_before}, expected seconds since the epoch")
+        return cls(record, priority, tries, not_before, origin, avoid)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from aiokafka.helpers import create_ssl_context
 
 from core.errors import ConfigurationError
 from core.settings import KafkaSettings
+from streams.kafka import unpacking
 
 
 def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
@@ -27,6 +28,7 @@ def login(kafka: KafkaSettings) -> tuple[str, str]:
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments common to aiokafka's consumers, producers and admin clients."""
+    unpacking.install()
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.servers,
         "security_protocol": kafka.security_protocol,

@@ -5,11 +5,12 @@ letter's id.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
+from core.moments import utc
 from core.settings import KafkaSettings
 from streams.kafka.connection import client_options
 from streams.policy.stored_letters import Selection, StoredLetter
@@ -71,7 +72,7 @@ async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartiti
 
 def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLetter:
     letter_id = f"{record.partition}/{record.offset}"
-    dead_lettered_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    dead_lettered_at = utc(record.timestamp)
     actions = marks.get(letter_id, [])
     handled = actions[-1] if actions else None
     return StoredLetter(

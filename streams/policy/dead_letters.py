@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from streams.policy.record_failures import UNEXPECTED, describe_failure, traceback_of
 from streams.received import ReceivedRecord
 from streams.records import Origin
 
 MAX_ERROR_BYTES: Final = 1024
+TRACEBACK_HEADER: Final = "traceback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,12 @@ class DeadLetter:
 def dead_letter_of(record: ReceivedRecord, reason: str, error: str) -> DeadLetter:
     """The dead letter of a record that this process has just read. See ``dead_letter``."""
     return dead_letter(record.key, record.value, record.headers, record.origin, reason, error, tries=0)
+
+
+def unexpected_letter(record: ReceivedRecord, error: Exception, tries: int) -> DeadLetter:
+    """The dead letter of a record whose handling failed by a fault of ours, with the end of its traceback."""
+    headers = {**record.headers, TRACEBACK_HEADER: traceback_of(error)}
+    return dead_letter(record.key, record.value, headers, record.origin, UNEXPECTED, describe_failure(error, tries), tries)
 
 
 def dead_letter(

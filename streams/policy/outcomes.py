@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from core.identity import outcome_event_id, request_event_id
+from core.moments import utc
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Outcome
 from streams.policy.run_log import RunState
@@ -162,7 +162,7 @@ def _headers(name: str, event_id: UUID, timestamp_ms: int, traceparent: str | No
         "ce_id": str(event_id).encode(),
         "ce_type": f"extents.{name}.v1".encode(),
         "ce_source": SOURCE.encode(),
-        "ce_time": datetime.fromtimestamp(timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds").encode(),
+        "ce_time": utc(timestamp_ms).isoformat(timespec="milliseconds").encode(),
         "content-type": b"application/json",
     }
     return headers if traceparent is None else {**headers, "traceparent": traceparent.encode()}

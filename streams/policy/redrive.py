@@ -18,7 +18,7 @@ HISTORY_HEADER: Final = "redriven_from"
 MAX_HISTORY_LETTERS: Final = 500
 MAX_HISTORY_BYTES: Final = 16 * 1024
 
-_ADDED_HEADERS: Final = ("origin", "reason", "error", "tries", "run_id", "attempt", "not_before", "avoid")
+_ADDED_HEADERS: Final = ("origin", "reason", "error", "traceback", "tries", "run_id", "attempt", "not_before", "avoid")
 """Headers added when a record was dead-lettered or resent. They describe its history and are removed on redrive."""
 
 

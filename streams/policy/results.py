@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -11,6 +10,7 @@ import orjson
 
 from core.errors import PoisonError
 from core.frames import plan_span
+from core.moments import parse_moment
 from core.runs import FinishedRun
 from core.types import LABELS
 from streams.policy.run_log import RunState
@@ -59,8 +59,8 @@ def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
     heads, blocks = zip(*(span.split(b"\n", 1) for span in spans), strict=True)
     abouts = [orjson.loads(head) for head in heads]
     parts = [np.frombuffer(block, "<f4").reshape(-1, 2, len(LABELS)) for block in blocks]
-    started_at = datetime.fromisoformat(state.started_working_at)
-    completed_at = max(datetime.fromisoformat(about["done_at"]) for about in abouts)
+    started_at = parse_moment(state.started_working_at)
+    completed_at = max(parse_moment(about["done_at"]) for about in abouts)
     milliseconds = [np.full(len(part), 1000.0 * about["gpu_seconds"] / len(part)) for part, about in zip(parts, abouts, strict=True)]
     engine = {
         key: ", ".join(sorted({about["engine"][key] for about in abouts if key in about["engine"]}))

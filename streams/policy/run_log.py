@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from pydantic import AliasChoices, Field
+import orjson
+from pydantic import AliasChoices, Field, ValidationError
 
 from core.frames import plan_span, span_count
 from core.types import Outcome
@@ -33,6 +34,10 @@ MAX_SPAN_TAKES: Final = 10
 """A span taken more often than this without a result (not counting released takes) kills its workers, and the run fails."""
 
 
+UNTAKEN_SECONDS: Final = 14 * 86_400
+"""The usual limit for a run of which no span is taken: as long as the work topics keep records."""
+
+
 class Disposition(StrEnum):
     """How a record was handled. A label of a metric."""
 
@@ -54,6 +59,8 @@ class RunState(Record):
     offset: int
     started: RunStarted | None = None
     started_at_ms: int | None = None
+    joined_at_ms: int | None = None
+    """When the first request joined a run whose ``run_started`` had not come."""
     requests: list[RequestRef] = Field(default_factory=list)
     """Requests that have not been answered by an announced outcome."""
     notified_count: int = Field(default=0, validation_alias=AliasChoices("notified_count", "told"))  # states stored by older versions
@@ -84,6 +91,40 @@ class RunState(Record):
         """Whether the outcome is decided but has not been announced to all requests."""
         return self.outcome is not None and (self.finished_at_ms is None or bool(self.requests))
 
+    @staticmethod
+    def is_marker_text(state: bytes) -> bool:
+        """Whether ``to_bytes`` of a marker made this text, without parsing it: there may be a million of them.
+
+        No other field of the state or within it has these names, and a quote within a string is written with a backslash.
+        """
+        return b'"finished_at_ms":' in state and b'"requests":[]' in state
+
+    @classmethod
+    def salvaged(cls, run_id: str, text: bytes, reason: str) -> "RunState":
+        """The end of a run whose state cannot be read, with what of it still can be: its attempt, and who waits for it."""
+        try:
+            fields = orjson.loads(text)
+        except ValueError:
+            fields = None
+        fields = fields if isinstance(fields, dict) else {}
+
+        def integer(name: str, least: int) -> int:
+            value = fields.get(name)
+            return value if type(value) is int and least <= value < 2**31 else least
+
+        waiting = fields.get("requests")
+        requests = [ref for one in (waiting if isinstance(waiting, list) else []) if (ref := _request(one)) is not None]
+        return cls(
+            run_id=run_id,
+            attempt=integer("attempt", 1),
+            offset=integer("offset", 0),
+            requests=requests,
+            notified_count=len(requests),
+            outcome=Outcome.FAILED,
+            outcome_at_ms=integer("started_at_ms", 0),
+            reason=reason,
+        )
+
     @property
     def is_marker(self) -> bool:
         """Whether the run is finished and nothing is left to do."""
@@ -94,6 +135,13 @@ class RunState(Record):
         if self.started is None:
             return 0
         return sum(plan_span(span, self.started.frame_count).pair_count for span in self.done)
+
+
+def _request(value: object) -> RequestRef | None:
+    try:
+        return RequestRef.model_validate_json(orjson.dumps(value))
+    except (ValidationError, TypeError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +168,7 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
         case RunStarted():
             return _started(state, record, offset, timestamp_ms)
         case RunJoined():
-            return _joined(state, record, offset)
+            return _joined(state, record, offset, timestamp_ms)
     if state is None:
         return Folded(None, Disposition.LATE)
     state = state.model_copy(update={"offset": offset})
@@ -141,16 +189,30 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
             return _failed(state, record, timestamp_ms)
         case DeadlinePassed():
             reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
+            if state.first_taken_ms is None:
+                reason = f"no span was taken within {untaken_seconds(state)} s (EXTENTS_UNTAKEN_SECONDS)"
             return Folded(_with_outcome(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)
         case _:
             assert_never(record)
 
 
 def deadline_ms(state: RunState) -> int | None:
-    """The run's deadline; None before the first span is taken and after the outcome, when no clock runs."""
-    if state.started is None or state.first_taken_ms is None or state.outcome is not None:
+    """When the run must have ended; None after the outcome.
+
+    The deadline starts when the first span is taken. Before that, and for a run that was joined and never started, the limit is how
+    long work records are kept: after that no worker can take a span any more.
+    """
+    if state.outcome is not None:
         return None
-    return state.first_taken_ms + 1000 * state.started.deadline_seconds
+    if state.started is not None and state.first_taken_ms is not None:
+        return state.first_taken_ms + 1000 * state.started.deadline_seconds
+    known_ms = state.joined_at_ms if state.started is None else state.started_at_ms
+    return None if known_ms is None else known_ms + 1000 * untaken_seconds(state)
+
+
+def untaken_seconds(state: RunState) -> int:
+    """How long the run may wait for its first span to be taken."""
+    return (state.started and state.started.untaken_seconds) or UNTAKEN_SECONDS
 
 
 def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_ms: int) -> Folded:
@@ -163,7 +225,8 @@ def _started(state: RunState | None, record: RunStarted, offset: int, timestamp_
     ):
         return _restarted(state, record, offset)
     if state is not None and (record.attempt < state.attempt or (record.attempt == state.attempt and (state.started or state.outcome))):
-        return Folded(state.model_copy(update={"offset": offset}), Disposition.REPEATED)
+        # A repeat, or a request admitted by a rebuilt database that does not know the run: it waits for the same outcome.
+        return _joined(state, record, offset)
     attempt_state = _new_attempt(state, record, offset)
     update = {"started": record, "started_at_ms": timestamp_ms, "requests": _add_request(attempt_state, record.request)}
     return Folded(attempt_state.model_copy(update=update), Disposition.COUNTED, dropped=tuple(state.done) if state else ())
@@ -196,11 +259,11 @@ def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunStat
     )
 
 
-def _joined(state: RunState | None, record: RunJoined, offset: int) -> Folded:
+def _joined(state: RunState | None, record: RunJoined | RunStarted, offset: int, timestamp_ms: int = 0) -> Folded:
     if state is None or record.attempt > state.attempt:
         # Its run_started is still in transit from another coordinator.
         waiting = _new_attempt(state, record, offset)
-        waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request)})
+        waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request), "joined_at_ms": timestamp_ms})
         return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
     requests = _add_request(state, record.request)
     if requests == state.requests:

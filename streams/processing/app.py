@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, cast
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.types import TP, EventT, TopicT, TransportT
 from mode.supervisors import CrashingSupervisor
 
 from core.settings import KafkaSettings
+from streams.kafka import unpacking
+from streams.policy.record_failures import PartitionFailures
+from streams.processing.consumer import SeekSafeConsumer
 from streams.processing.credentials import faust_credentials
 from streams.processing.transport import ExtentsTransport
 from streams.runtime.assignment import Assignment, AssignmentRevoked
@@ -83,6 +87,22 @@ class ExtentsApp(faust.App):
         tp = TP(topic, partition)
         return int((await self.consumer.highwaters(tp))[tp])
 
+    @property
+    def failures(self) -> dict[TP, PartitionFailures]:
+        """Of the assigned partitions; each is noted beside its committed offset."""
+        return cast(SeekSafeConsumer, self.consumer).failures
+
+    async def commit_failures(self, tp: TP, offset: int) -> None:
+        """Have the brokers confirm what ``failures`` says of a partition; ``offset`` is of one of its records in flight.
+
+        Raises:
+            AssignmentRevoked: the partition is no longer assigned.
+        """
+        try:
+            await cast(SeekSafeConsumer, self.consumer).commit_note(tp, offset)
+        except IllegalStateError:
+            raise AssignmentRevoked from None
+
     def assignment_of(self, event: EventT[bytes]) -> Assignment:
         """The assignment under which a record was read.
 
@@ -131,6 +151,7 @@ def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int
         partitions: the most partitions that one worker may be assigned. A full queue blocks every topic, so the queues must
             hold everything that the fetcher may have read for these partitions.
     """
+    unpacking.install()
     return ExtentsApp(
         topics.group(role),
         broker=[f"kafka://{server}" for server in kafka.servers],

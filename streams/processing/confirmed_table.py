@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import faust
 import orjson
@@ -12,6 +12,9 @@ from faust.types import EventT, FutureMessage
 from core.logging import get_logger
 
 log = get_logger(__name__)
+
+FORGOTTEN_AT_ONCE: Final = 5_000
+"""Keys of lost partitions; a million are forgotten in between the loop's other work."""
 
 
 class ConfirmedTable(faust.Table[bytes, bytes]):
@@ -23,12 +26,16 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._unconfirmed: dict[bytes, FutureMessage] = {}
+        cast(Any, self.data)._key_partition = _Unkept()  # Faust goes through all of them at every rebalance; ``changed`` replaces it
         self.outdated: set[bytes] = set()
         """Keys whose last changelog record may be older than our state. Compaction would keep the older one."""
+        self.changed: Callable[[int, bytes, bytes | None], None] = lambda partition, key, value: None
+        """Called with every change of the table, whether made here or read from its changelog."""
 
     def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
         # Order within a partition is kept, so a key's last change confirms the earlier ones.
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
+        self.changed(cast(int, future.message.partition), key, value)
         return future
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
@@ -40,6 +47,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             key, value = cast(bytes, event.key), cast(bytes | None, event.value)
             if b"/" in key or not _is_older(value, self.data.get(key)):
                 super().apply_changelog_batch([event])
+                self.changed(event.message.partition, key, value)
                 self.outdated.discard(key)
             else:
                 self.outdated.add(key)
@@ -50,15 +58,18 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")
         self.outdated.clear()
 
-    def forget(self, lost: Callable[[bytes], bool]) -> None:
-        """Drop the keys of lost partitions without writing to their changelog.
+    async def forget(self, keys: Iterable[bytes]) -> None:
+        """Drop keys of lost partitions without writing to their changelog and without blocking the event loop.
 
         The keys are removed from the underlying store, because the table would send tombstones that delete the new owner's values.
         Failed changes of these keys are not sent again.
         """
-        for keys in (cast(dict[bytes, Any], cast(Any, self.data).data), self._unconfirmed):
-            for key in list(filter(lost, keys)):
-                del keys[key]
+        stored = cast(dict[bytes, Any], cast(Any, self.data).data)
+        for number, key in enumerate(keys, 1):
+            stored.pop(key, None)
+            self._unconfirmed.pop(key, None)
+            if number % FORGOTTEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def confirmed(self) -> None:
         """Wait until the brokers have confirmed all changes made so far."""
@@ -86,8 +97,18 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
                 return
 
 
+class _Unkept(dict[bytes, int]):
+    """Keeps nothing."""
+
+    def __setitem__(self, key: bytes, partition: int) -> None:
+        """Forget it at once."""
+
+
 def _is_older(state: bytes | None, stored: bytes | None) -> bool:
     """Whether a state has a lower offset than the stored one."""
     if state is None or stored is None:
         return False
-    return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])
+    try:
+        return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])
+    except (ValueError, TypeError, KeyError):  # one of them is no state; whoever reads the later one sets it aside
+        return False

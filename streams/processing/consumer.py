@@ -1,15 +1,17 @@
 """The Faust consumer, changed so that reassigning partitions neither loses a record nor ends the process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 from core.logging import get_logger
+from streams.policy.record_failures import PartitionFailures
 
 log = get_logger(__name__)
 
@@ -22,6 +24,41 @@ PAUSE_SECONDS = 1.0
 """Pause before a failed request to the brokers is retried; each request has its own timeout as well."""
 
 
+class NotingThread(driver.AIOKafkaConsumerThread):
+    """The consumer's own thread: it reads committed records alone, and puts a note beside each offset that it commits."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust has no setting for it; it is used when the consumer starts
+        commit = consumer.commit
+
+        async def commit_with_notes(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+            await commit({tp: OffsetAndMetadata(about.offset, self._note(tp, about.offset)) for tp, about in offsets.items()})
+
+        consumer.commit = commit_with_notes
+        return cast(AIOKafkaConsumer, consumer)
+
+    def _note(self, tp: TopicPartition, offset: int) -> str:
+        failures = cast(SeekSafeConsumer, self.consumer).failures
+        return failures.get(TP(tp.topic, tp.partition), PartitionFailures()).note(offset)
+
+    async def commit_offset(self, tp: TP, offset: int) -> None:
+        """Commit one offset with its note now.
+
+        Raises:
+            KafkaError: the brokers did not confirm it.
+        """
+        offsets = {TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")}
+        await self.call_thread(self._ensure_consumer().commit, offsets)
+
+    async def read_notes(self, partitions: Iterable[TP]) -> Mapping[TP, str]:
+        """The notes beside the committed offsets of these partitions."""
+        coordinator = self._ensure_consumer()._coordinator
+        wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
+        committed = await self.call_thread(coordinator.fetch_committed_offsets, wanted)
+        return {TP(tp.topic, tp.partition): about.metadata or "" for tp, about in committed.items()}
+
+
 class SeekSafeConsumer(driver.Consumer):
     """Fetches and delivers no records from before a seek until the flow is resumed after it.
 
@@ -31,10 +68,16 @@ class SeekSafeConsumer(driver.Consumer):
     faust-streaming/faust#596.
     """
 
+    _thread: NotingThread
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.failures: dict[TP, PartitionFailures] = {}
         self._idle = asyncio.Event()  # set while no fetch is in flight and no fetched record is being delivered
         self._idle.set()
+
+    def _new_consumer_thread(self) -> NotingThread:
+        return NotingThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's
         while not (self.flow_active or self.should_stop):
@@ -63,12 +106,22 @@ class SeekSafeConsumer(driver.Consumer):
         """Seek as Faust does. A partition without a committed offset is also sought to its beginning, which aiokafka does not do."""
         committed: Mapping[TP, int] = await _retried(super().seek_to_committed)
         changelogs = self.app.tables.changelog_topics
-        uncommitted = [
-            TopicPartition(tp.topic, tp.partition) for tp, offset in committed.items() if not offset and tp.topic not in changelogs
-        ]
+        ours = [tp for tp in committed if tp.topic not in changelogs]
+        notes = await _retried(lambda: self._thread.read_notes(ours))
+        self.failures = {tp: PartitionFailures.from_note(note) for tp, note in notes.items() if note}
+        uncommitted = [TopicPartition(tp.topic, tp.partition) for tp in ours if not committed[tp]]
         if uncommitted:
             await _retried(lambda: self._thread.seek_to_beginning(*uncommitted))
         return committed
+
+    async def commit_note(self, tp: TP, offset: int) -> None:
+        """Commit a partition's note, beside the first offset of those in flight; ``offset`` is one of them.
+
+        Raises:
+            IllegalStateError: the partition is no longer assigned.
+        """
+        first = min((message.offset for message in list(self.unacked) if message.tp == tp and not message.acked), default=offset)
+        await _retried(lambda: self._thread.commit_offset(tp, first))
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         request = super().highwaters

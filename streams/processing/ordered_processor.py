@@ -7,17 +7,19 @@ records to a processor, which handles each in its own task and acknowledges it o
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import cast
+from typing import Any, cast
 
 import faust
 from faust.types import TP, ChannelT, EventT, Message, StreamT
 
+from core.errors import ExtentsError
 from core.logging import get_logger
 from core.metrics import IN_FLIGHT, OLDEST_RECORD
 from streams.processing.app import ExtentsApp
+from streams.processing.failed_records import FailedRecords
 from streams.received import ReceivedRecord
 from streams.runtime.assignment import Assignment, AssignmentRevoked
 
@@ -46,11 +48,12 @@ class OrderedProcessor:
     """The records of one stream in flight.
 
     A handler returns once the effects of its record are durable. It raises ``AssignmentRevoked`` to release the record, which is
-    then redelivered. Any other exception ends the process without committing the offset.
+    then redelivered. Any other exception belongs to the record: ``failed`` retries it, and gives the record up in the end. Errors
+    about the settings or the machine end the process without committing the offset.
     """
 
-    def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int) -> None:
-        self._app, self._topic, self._handle, self._limit = app, topic, handle, limit
+    def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int, failed: FailedRecords) -> None:
+        self._app, self._topic, self._handle, self._limit, self._failed = app, topic, handle, limit, failed
         self._partitions: dict[TP, deque[_Item]] = defaultdict(deque)
         self._tasks: set[asyncio.Task[None]] = set()
         self._space_freed = asyncio.Condition()
@@ -65,8 +68,14 @@ class OrderedProcessor:
 
     @property
     def drained(self) -> bool:
-        """Whether no record is in flight or queued."""
-        return self.in_flight == 0 and self._queue_empty()
+        """Whether no record is in flight, queued, or between the two."""
+        if self.in_flight or self._entering or not self._queue_empty():
+            return False
+        generation = self._app.consumer_generation_id
+        return not any(
+            message.topic == self._topic and message.generation_id == generation and not message.acked
+            for message in self._app.consumer.unacked
+        )
 
     async def handled_to(self, partition: int) -> int:
         """The offset up to which the records of a partition have been handled; -1 if it is unknown."""
@@ -99,23 +108,48 @@ class OrderedProcessor:
                 self._entering = False
             item = _Item(event, time.monotonic())
             self._partitions[event.message.tp].append(item)
-            task = asyncio.create_task(self._work(stream, item, self._handle(received_record(event.message), assignment)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            await self._start(stream, item, received_record(event.message), assignment)
+
+    async def _start(self, stream: "faust.Stream[bytes]", item: _Item, record: ReceivedRecord, assignment: Assignment) -> None:
+        """Start to handle a record. Where the part fails that keeps the records' order, the next one waits until this is settled."""
+        failed = False
+        try:
+            handled = self._settled(item, record, assignment, self._handle(record, assignment))
+        except Exception as error:
+            failed, handled = True, self._failed.settle(record, assignment, error, lambda: self._again(record, assignment))
+        task = asyncio.create_task(self._work(stream, item, handled))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if failed:
+            await asyncio.wait({task})
+
+    async def _again(self, record: ReceivedRecord, assignment: Assignment) -> None:
+        await self._handle(record, assignment)
+
+    async def _settled(self, item: _Item, record: ReceivedRecord, assignment: Assignment, handled: Awaitable[None]) -> None:
+        try:
+            await handled
+        except AssignmentRevoked:
+            raise
+        except Exception as error:
+            await self._failed.settle(record, assignment, error, lambda: self._again(record, assignment))
+        else:
+            self._failed.handled(item.event.message.tp, record.offset)
 
     async def _wait_for_space(self) -> None:
         async with self._space_freed:
             await self._space_freed.wait_for(lambda: self.in_flight < self._limit)
 
-    async def _work(self, stream: "faust.Stream[bytes]", item: _Item, handled: Awaitable[None]) -> None:
+    async def _work(self, stream: "faust.Stream[bytes]", item: _Item, handled: Coroutine[Any, Any, None]) -> None:
         try:
             await handled
             item.state = _State.DONE
         except AssignmentRevoked:
             item.state = _State.RELEASED
         except Exception as error:
-            message = item.event.message
-            log.exception("record.crashed", topic=message.topic, partition=message.partition, offset=message.offset)
+            message, trace = item.event.message, None if isinstance(error, ExtentsError) else error
+            place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+            log.critical("record.crashed", **place, error=str(error) or repr(error), exc_info=trace)
             await self._app.crash(error)
             return
         if item.abandoned:
@@ -153,7 +187,7 @@ def received_record(message: Message) -> ReceivedRecord:
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
-        timestamp_ms=int(1000 * message.timestamp),
+        timestamp_ms=round(1000 * (message.timestamp or 0)),
         key=message.key,
         value=message.value,
         headers={name: value or b"" for name, value in pairs},

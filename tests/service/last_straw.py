@@ -9,7 +9,10 @@ MAX_SPAN_TAKES = 10
 
 
 def failed_by_a_span(log: Iterable[LogRecord], attempt: int) -> bool:
-    """Whether an attempt ended by a span that a worker gave up, or that was taken once too often: such a span leaves a dead letter."""
+    """Whether an attempt ended by a span that a worker gave up, or that was taken once too often: such a span leaves a dead letter.
+
+    A work record that was set aside without being worked on has left its own before.
+    """
     takes: dict[int, int] = defaultdict(int)
     done, sizes = set[int](), set[tuple[int, int]]()
     for record in log:
@@ -26,7 +29,7 @@ def failed_by_a_span(log: Iterable[LogRecord], attempt: int) -> bool:
                 if takes[record.span] > MAX_SPAN_TAKES:
                     return True
             case SpanFailed(final=True) if record.span not in done:
-                return True
+                return record.origin is not None
             case SpanFailed():
                 takes[record.span] = max(0, takes[record.span] - 1)
             case DeadlinePassed() | RunCancelled():

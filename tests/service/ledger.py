@@ -31,7 +31,8 @@ class Ledger:
         self.topics = topics
         self._kafka = kafka
         self._bases = {spec.name: spec.name.removeprefix(topics.settings.topic_prefix) for spec in topics.specs()}
-        self._consumer = AIOKafkaConsumer(*self._bases, **client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
+        options = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "isolation_level": "read_committed"}
+        self._consumer = AIOKafkaConsumer(*self._bases, **client_options(kafka), **options)
         self._admin = AIOKafkaAdminClient(**client_options(kafka))
         self.records: dict[str, list[ConsumerRecord]] = defaultdict(list)
         """By the topic's name without its prefix, each partition in its order."""
@@ -94,7 +95,10 @@ class Ledger:
 
     async def committed(self, role: str) -> dict[TopicPartition, int]:
         """The offsets that a group has committed."""
-        offsets = await self._admin.list_consumer_group_offsets(self.topics.group(role))
+        try:
+            offsets = await self._admin.list_consumer_group_offsets(self.topics.group(role))
+        except GroupCoordinatorNotAvailableError:  # the brokers' first group, as above
+            return {}
         return {tp: entry.offset for tp, entry in offsets.items() if entry.offset >= 0}
 
     async def _behind(self, role: str) -> dict[TopicPartition, str]:

@@ -20,11 +20,15 @@ from psycopg.rows import dict_row
 
 from core.errors import PoisonError
 from core.identity import parse_uuid, request_id
+from core.types import Priority
 from storage.keys import Keys
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from streams.gpu_worker.span_log import WorkDelivery
 from streams.kafka.client import ReceivedOutcome
 from streams.kafka.dead_letter_reader import MARK_HEADER
+from streams.policy.record_failures import UNEXPECTED
+from streams.received import ReceivedRecord
 from streams.records import RunFinished, RunStarted, VideoEncoded, Work, decode, decode_log
 from tests.service.last_straw import failed_by_a_span
 from tests.service.ledger import Ledger, record_position
@@ -56,7 +60,7 @@ class Evidence:
     letters: Mapping[str, list[ConsumerRecord]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verifier:
     """Reads one installation. ``dsn`` is the database's own, past its API."""
 
@@ -65,6 +69,8 @@ class Verifier:
     keys: Keys
     dsn: str
     schema: str
+    faulty: bool = False
+    """Whether workers run with faults of the kind that makes dead letters of reason ``unexpected``."""
 
     async def verify(self) -> Evidence:
         """Check everything that is promised of an installation at rest: all that was published has its outcome.
@@ -202,7 +208,9 @@ class Verifier:
             for letter in copies:
                 assert (letter.key, letter.value) == (record.key, record.value or b""), f"the dead letter of {origin} has other bytes"
                 assert set(record.headers) <= set(letter.headers), f"the dead letter of {origin} lacks headers"
-                if "run_id" not in dict(letter.headers):
+                if dict(letter.headers)["reason"] == UNEXPECTED.encode():
+                    assert self.faulty, f"{origin} failed unexpectedly: {dict(letter.headers)}"
+                elif "run_id" not in dict(letter.headers):
                     of_nobody.add(origin)
                 else:
                     work = decode(Work, letter.value)
@@ -219,10 +227,19 @@ class Verifier:
 
 def _is_readable(topic: str, record: ConsumerRecord) -> bool:
     try:
-        decode_log(record.value) if topic == "inference.results" else decode(Work, record.value)
+        if topic == "inference.results":
+            decode_log(record.value)
+        else:
+            decode(Work, record.value)
+            WorkDelivery.of(received(record), Priority.HIGH)
     except PoisonError:
         return False
     return True
+
+
+def received(record: ConsumerRecord) -> ReceivedRecord:
+    headers = {name: value or b"" for name, value in record.headers}
+    return ReceivedRecord(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, headers)
 
 
 def _request_name(record: ConsumerRecord) -> str:

@@ -64,6 +64,7 @@ def started(attempt: int = 1, frame_count: int = 1026, **changes: Any) -> RunSta
         "request": request(100 + attempt),
         "requested_at": MOMENT,
         "deadline_seconds": 3600,
+        "untaken_seconds": None,
         "estimated_cost_usd": 0.01,
         "gpu_usd_per_hour": 1.1,
         "model_checkpoint_path": "builtin/builtin.safetensors",

@@ -33,9 +33,10 @@ _TRIES: Final = {
 }
 _DEAD: Final = {
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},
-    "reason": {"type": "string", "description": "One of: poison, span_failed, undecodable, refused."},
+    "reason": {"type": "string", "description": "One of: poison, span_failed, undecodable, refused, unexpected."},
     "error": {"type": "string", "description": "What happened, at most 1 KB."},
     "tries": {"type": "string", "pattern": "^[0-9]+$"},
+    "traceback": {"type": "string", "description": "Where an unexpected error was raised: the last 8 KB."},
     "run_id": {"type": "string", "format": "uuid", "description": "Present if the record belonged to a run."},
 }
 

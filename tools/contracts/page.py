@@ -53,8 +53,8 @@ one, the record's topic, partition and offset identify it. `force` requests a ne
 ## Dead letters
 
 Value, key and headers are those of the original record. Added headers: `origin` (`topic/partition/offset` where it was first read),
-`reason` (`poison`,
-`undecodable`, `refused`, `span_failed`), `error` (what happened, at most 1 KB), `tries`, and `run_id` if the record belonged to a run.
+`reason` (`poison`, `undecodable`, `refused`, `span_failed`, `unexpected`), `error` (what happened, at most 1 KB), `tries`, `run_id` if the
+record belonged to a run, and `traceback` if the reason is `unexpected`, a fault of the service that this record triggered.
 A run that failed because of its spans has one dead letter, however many of them failed.
 """
 

@@ -9,12 +9,15 @@ from streams.agents.aggregate import Aggregation
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.found_runs import FoundRuns
 from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.lost_rows import LostRows
 from streams.coordinator.progress import Progress
 from streams.coordinator.run_table import Runs
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
+from streams.policy.record_failures import FailurePolicy
 from streams.policy.results import pack_span
 from streams.processing.app import make_app
+from streams.processing.failed_records import FailedRecords
 from streams.processing.ordered_processor import OrderedProcessor
 from streams.processing.producer import Producer
 from streams.publisher import Publisher
@@ -34,11 +37,19 @@ class Aggregating:
         store_breaker = CircuitBreaker("store", store.probe)
         publisher = Publisher(topics, Producer(self.app))
         self.runs = Runs(self.app, topics)
-        late = LateAnswers(publisher, rows, store_breaker, FoundRuns(store, rows, store_breaker, store_breaker, 1.1))
         keys = object_keys(KeySettings(_env_file=None))
+        late = LateAnswers(
+            publisher,
+            rows,
+            store_breaker,
+            FoundRuns(store, rows, store_breaker, store_breaker, 1.1),
+            LostRows(store, keys, rows, store_breaker, store_breaker),
+        )
         finisher = Finisher(self.app, self.runs, publisher, store, keys, rows, late, 4, store_breaker, store_breaker)
         aggregation = Aggregation(self.runs, finisher, Progress(rows, store_breaker, 5.0), publisher)
-        self.processor = OrderedProcessor(self.app, topics.results, aggregation.handle, 64)
+        self.processor = OrderedProcessor(
+            self.app, topics.results, aggregation.handle, 64, FailedRecords(self.app, FailurePolicy(3, 20, 100), aggregation.give_up)
+        )
 
         @self.app.agent(self.app.raw_topic(topics.results), name="aggregate")
         async def aggregate(stream) -> None:

@@ -23,7 +23,9 @@ async def test_the_span_goes_back_and_the_network_is_loaded_for_the_next():
     done: list[str] = []
     nothing = SimpleNamespace()
     settings, engine = SimpleNamespace(retry_in_place_seconds=1.0), SimpleNamespace(load=load)
-    inference = Inference(settings, nothing, nothing, nothing, nothing, engine, nothing, nothing, lambda topic: frozenset())
+    inference = Inference(
+        settings, nothing, nothing, nothing, nothing, engine, nothing, nothing, lambda topic: frozenset(), nothing, "worker"
+    )
     assignment = Assignment(1)
     waiting = asyncio.create_task(inference._load(SimpleNamespace(work=work(), assignment=assignment)))
     await loading.wait()

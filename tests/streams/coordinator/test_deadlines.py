@@ -10,7 +10,7 @@ from streams.coordinator import deadlines as deadlines_module
 from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.run_table import Runs
 from streams.kafka.topic_admin import ensure_topics
-from streams.policy.run_log import Disposition, deadline_ms, fold
+from streams.policy.run_log import UNTAKEN_SECONDS, Disposition, deadline_ms, fold
 from streams.processing.app import make_app
 from streams.processing.producer import Producer
 from streams.publisher import Publisher
@@ -114,4 +114,4 @@ def test_the_deadline_starts_with_the_first_span_taken():
     for offset, (record, second) in enumerate([(started(), 0), (taken(0), 5), (taken(1), 9), (taken(0), 11)]):
         state = fold(state, record, offset, 1000 * second).state
     assert deadline_ms(state) == 1000 * (5 + 3600)
-    assert deadline_ms(fold(None, started(), 0, 0).state) is None
+    assert deadline_ms(fold(None, started(), 0, 0).state) == 1000 * UNTAKEN_SECONDS

@@ -63,7 +63,7 @@ async def test_a_recheck_passes_on_what_the_store_refuses():
         return AdmissionAnswer(decision=decision, run_id=None, attempt=None, rejection=request.rejection, found_run=None, repeated=False)
 
     nothing = SimpleNamespace()
-    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, There())
+    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, nothing, There())
     answer = (await admission._decide(candidate())).answer
     assert (len(requests), answer.decision, answer.rejection.message) == (2, Decision.REJECTED, str(REFUSED))
 
@@ -80,7 +80,16 @@ async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
             run_id=RUN, tenant_id=UUID(int=2), video_id=UUID(int=3), cropped_frames_version=1, model_version="builtin-0123abcd"
         )
 
-    late = LateAnswers(SimpleNamespace(publish_outcome=publish_outcome), SimpleNamespace(find_job=find_job), There(), FoundRuns())
+    async def restore(state, job, assignment):
+        return None
+
+    late = LateAnswers(
+        SimpleNamespace(publish_outcome=publish_outcome),
+        SimpleNamespace(find_job=find_job),
+        There(),
+        FoundRuns(),
+        SimpleNamespace(restore=restore),
+    )
     state = RunState(run_id=str(RUN), attempt=1, offset=5, requests=[request(1)], outcome=Outcome.COMPLETED, finished_at_ms=1)
     await late.answer(state, Assignment(1))
     (event,) = sent

@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID, uuid4
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from core.logging import configure_logging
+from core.settings import ProcessSettings
+from core.types import Outcome
 from streams.coordinator.run_table import Runs
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
@@ -144,3 +148,36 @@ async def test_keys_of_lost_partitions_are_forgotten_and_recovered(worker, start
     await until(lambda: own.partitions == {0, 1} and has_its_own(own))
     assert all(own.runs.get_span(str(run_id), 1, 0) == SPAN for run_id in ids)
     assert all(value is not None for _, _, value in await read_changelog(kafka, topics))
+
+
+async def test_a_state_that_cannot_be_read_fails_its_run_and_no_other(worker, start, send, topics, kafka, capfd):
+    """The coordinator starts; the run's key and place are logged, and whoever waits for it is kept; rubbish under other keys is passed."""
+    configure_logging(ProcessSettings(_env_file=None))
+    broken, good = str(uuid4()), str(uuid4())
+    body = orjson.loads(RunState(run_id=broken, attempt=3, offset=41, requests=[request(1)]).to_bytes())
+    states = {
+        broken: orjson.dumps({**body, "started": {"estimated_cost_usd": None}}),
+        good: RunState(run_id=good, attempt=1, offset=7, requests=[request(2)]).to_bytes(),
+        "no run": b"no state",
+    }
+    for key, value in states.items():
+        await send(topics.runs_changelog, value, partition=topics.results_partition(key), key=key.encode())
+    own = worker()
+    await start(own.app)
+    await until(lambda: set(own.runs.active) == {broken, good})
+    state = own.runs.active[broken]
+    assert (state.attempt, state.offset, state.outcome, state.requests) == (3, 41, Outcome.FAILED, [request(1)])
+    assert "cannot be read" in (state.reason or "")
+    assert own.runs.active[good].offset == 7
+    logged = [line for line in capfd.readouterr().err.splitlines() if "run.state_unreadable" in line]
+    assert any(broken in line and '"offset":41' in line for line in logged), logged
+
+
+def test_markers_are_told_from_runs_in_flight_by_their_bytes():
+    """Whatever texts a state holds, the bytes alone tell a marker."""
+    texts = ['"finished_at_ms":1,"requests":[]', '\\"finished_at_ms":1', ""]
+    for text in texts:
+        for finished_at_ms in (None, 5):
+            for requests in ([], [request(1, event_id=text or "event")]):
+                state = RunState(run_id=str(uuid4()), attempt=1, offset=1, reason=text, finished_at_ms=finished_at_ms, requests=requests)
+                assert RunState.is_marker_text(state.to_bytes()) == state.is_marker

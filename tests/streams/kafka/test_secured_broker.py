@@ -18,8 +18,11 @@ from devstack.paths import java, kafka_classpath
 from devstack.ports import HOST, choose_ports
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
+from streams.policy.record_failures import FailurePolicy
 from streams.processing.app import make_app
+from streams.processing.failed_records import FailedRecords
 from streams.processing.ordered_processor import OrderedProcessor
+from streams.received import ReceivedRecord
 from streams.runtime.assignment import Assignment
 from streams.topics import Topics, TopicSpec
 from tests.streams.conftest import running
@@ -93,9 +96,12 @@ async def test_topics_clients_and_workers_log_in(secured: KafkaSettings) -> None
         async def handle(event: EventT[bytes], assignment: Assignment, handled: list[bytes] = handled) -> None:
             handled.append(event.value)
 
+        async def given_up(record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+            raise error
+
         app = make_app(f"test-{mechanism}", kafka, topics, partitions=1)
         app.conf.broker_commit_interval = 0.2
-        processor = OrderedProcessor(app, source, handle, 10)
+        processor = OrderedProcessor(app, source, handle, 10, FailedRecords(app, FailurePolicy(3, 20, 100), given_up))
         app.agent(app.raw_topic(source), name="follow")(processor.consume)
         async with running(app), AIOKafkaProducer(**client_options(kafka)) as producer:
             await producer.send_and_wait(source, b"a record", partition=0)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.types import Outcome
-from streams.policy.run_log import MAX_SPAN_TAKES, Disposition, Folded, RunState, fold
+from streams.policy.run_log import MAX_SPAN_TAKES, UNTAKEN_SECONDS, Disposition, Folded, RunState, deadline_ms, fold
 from streams.records import (
     DeadlinePassed,
     LogRecord,
@@ -20,7 +20,7 @@ from streams.records import (
     SpanFailed,
     SpanTaken,
 )
-from tests.streams.run_logs import cancelled, deadline, done, failed, finished, joined, started, taken
+from tests.streams.run_logs import cancelled, deadline, done, failed, finished, joined, request, started, taken
 
 FRAMES = 1026
 SPANS = 3  # of 512, 512 and 1 pairs
@@ -207,12 +207,12 @@ def test_other_pins_restart_the_attempt():
 
 
 def test_a_run_cancelled_before_it_started_is_announced_once():
-    """Whoever joined is told its end like that of any other run, and a start that comes late begins nothing."""
+    """Whoever joined is told its end like that of any other run, and a start that comes late begins nothing and is answered likewise."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
     assert state is not None
     assert (state.outcome, state.needs_finishing, state.finished_at_ms) == (Outcome.CANCELLED, True, None)
-    assert [waiting.event_id for waiting in state.requests] == ["event-1", "event-2"]
+    assert [waiting.event_id for waiting in state.requests] == ["event-1", "event-101", "event-2"]
     assert state.notified_count == 1
 
 
@@ -383,3 +383,38 @@ def test_a_video_of_one_span_completes_with_it(frame_count):
     assert state is not None
     assert state.outcome is Outcome.COMPLETED
     assert state.pairs_done == frame_count - 1
+
+
+def test_a_request_that_a_rebuilt_database_did_not_know_is_answered():
+    """Its start names an attempt that the log has finished: the request waits for that outcome, and is answered once."""
+    log = [started(), *(done(span) for span in range(SPANS)), finished(Outcome.COMPLETED, [101])]
+    aggregator = Aggregator().read(log)
+    assert aggregator.state is not None
+    assert aggregator.state.is_marker
+    again = started(request=request(7))
+    aggregator.read([*log, again, again], len(log))
+    assert [waiting.event_id for waiting in aggregator.state.requests] == ["event-7"]
+    assert aggregator.state.needs_finishing
+    assert aggregator.dispositions[-2:] == [Disposition.COUNTED, Disposition.REPEATED]
+
+
+def test_a_run_of_which_no_span_is_taken_has_a_deadline():
+    """From its start until the first span is taken it has as long as its record says; without a word, as long as work is kept."""
+    state = Aggregator().read([started(untaken_seconds=60)]).state
+    assert state is not None
+    assert state.started_at_ms is not None
+    assert deadline_ms(state) == state.started_at_ms + 60_000
+    ended = fold(state, deadline(), 5, 0).state
+    assert ended is not None
+    assert (ended.outcome, ended.reason) == (Outcome.FAILED, "no span was taken within 60 s (EXTENTS_UNTAKEN_SECONDS)")
+    older = Aggregator().read([started()]).state
+    assert older is not None
+    assert deadline_ms(older) == (older.started_at_ms or 0) + 1000 * UNTAKEN_SECONDS
+
+
+def test_a_run_that_is_joined_and_never_started_has_a_deadline():
+    """Its run_started may never come, after offsets were reset: it does not wait for ever."""
+    state = Aggregator().read([joined(1)]).state
+    assert state is not None
+    assert state.joined_at_ms is not None
+    assert deadline_ms(state) == state.joined_at_ms + 1000 * UNTAKEN_SECONDS

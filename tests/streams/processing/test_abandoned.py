@@ -23,7 +23,7 @@ async def test_abandoned_records_are_awaited_and_not_acknowledged():
     messages = [SimpleNamespace(tp=tp, topic="t", partition=0, offset=offset) for offset in range(3)]
     unacked = Unacked(messages)
     processor = OrderedProcessor(
-        SimpleNamespace(consumer=SimpleNamespace(unacked=unacked)), "abandoned", lambda record, assignment: release(), 10
+        SimpleNamespace(consumer=SimpleNamespace(unacked=unacked)), "abandoned", lambda record, assignment: release(), 10, SimpleNamespace()
     )
     items = [_Item(SimpleNamespace(message=message), 0.0) for message in messages]
     processor._partitions[tp].extend(items)

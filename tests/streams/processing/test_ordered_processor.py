@@ -1,12 +1,8 @@
 """Many records in flight, acknowledged in order: with a real broker and a real Faust app."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import faust
@@ -17,10 +13,11 @@ from faust.types import TP
 
 from streams.kafka.connection import client_options
 from streams.processing.app import AcknowledgedEvent, make_app
+from streams.processing.failed_records import FailedRecords
 from streams.processing.ordered_processor import OrderedProcessor
 from streams.received import ReceivedRecord
 from streams.runtime.assignment import Assignment, AssignmentRevoked
-from tests.streams.processing.crashing_worker import ROLE
+from tests.streams.processing.failing_worker import POLICY, ROLE
 from tests.streams.waiting import until
 
 COMMIT_SECONDS = 0.2
@@ -55,7 +52,7 @@ def make(topics, kafka, source):
         app.conf.broker_commit_interval = COMMIT_SECONDS
         if event is not None:
             app.conf.Event = event
-        processor = OrderedProcessor(app, source, handle, limit)
+        processor = OrderedProcessor(app, source, handle, limit, FailedRecords(app, POLICY, not_expected))
 
         @app.agent(app.raw_topic(source), name="follow")
         async def follow(stream) -> None:
@@ -79,6 +76,10 @@ async def committed(topics, kafka, source):
 
     yield offset
     await admin.close()
+
+
+async def not_expected(record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+    raise error
 
 
 async def until_committed(committed, expected: int, partition: int = 0) -> None:
@@ -184,27 +185,6 @@ async def test_a_rebalance_releases_waiting_records_and_loses_none(make, start, 
     await until(lambda: set(done) == set(sent))
     for partition in (0, 1):
         await until_committed(committed, 5, partition)
-
-
-async def test_a_handler_that_raises_ends_the_process_and_holds_the_offset(make, start, send, source, committed, namespace):
-    """The process ends with a status that is not 0, the record is not acknowledged, and comes again to the next worker."""
-    await send_all(send, source, 2)
-    environment = {**os.environ, **namespace.env}
-    command = [sys.executable, "-m", "tests.streams.processing.crashing_worker", source]
-    root = Path(__file__).parents[3]
-    crashed = await asyncio.to_thread(
-        subprocess.run, command, env=environment, cwd=root, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert crashed.returncode != 0
-    assert "handler broke" in crashed.stderr
-    assert await committed() == 0
-    handling = Handling()
-    app, _ = make(handling.handle)
-    await start(app)
-    await until(lambda: handling.begun == [b"0", b"1"])
-    handling.finish(b"0")
-    handling.finish(b"1")
-    await until_committed(committed, 2)
 
 
 @pytest.mark.parametrize(

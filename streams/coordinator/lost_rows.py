@@ -1,0 +1,66 @@
+"""Writes again what a rebuilt database does not know of a run that ended before it was lost: the log and the store still know it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from core.logging import get_logger
+from core.moments import utc
+from core.runs import FinishedRun, StoredRun
+from core.types import Outcome
+from storage.keys import Keys
+from storage.objects import ObjectStore
+from storage.publish import find_stored_run
+from storage.row_values import JobRow
+from storage.rows import Rows
+from storage.run_db import RunDatabase
+from streams.policy.run_log import RunState
+from streams.runtime.assignment import Assignment
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LostRows:
+    store: ObjectStore
+    keys: Keys
+    rows: Rows
+    store_breaker: CircuitBreaker
+    database_breaker: CircuitBreaker
+
+    async def restore(self, state: RunState, job: JobRow, assignment: Assignment) -> None:
+        """Bring a job that waits for a run which has ended to that run's end. A job that knows it is left alone."""
+        if job.status not in ("queued", "running") or job.attempt > state.attempt:
+            return
+        if state.outcome is Outcome.COMPLETED:
+            key = self.keys.run_db(job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version, job.run_id)
+            found = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))
+            if found is not None:
+                run, stored = _finished(job, *found), found[1]
+                await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
+                log.warning("run.row_restored", **state.log_fields, key=key)
+                return
+        reason = state.reason or "the run had completed, and its object is not in the store any more; request it again"
+        ended_at = utc(state.outcome_at_ms or 0)
+        await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), job.attempt, reason, ended_at))
+        log.warning("run.job_restored", **state.log_fields, reason=reason)
+
+
+def _finished(job: JobRow, found: RunDatabase, stored: StoredRun) -> FinishedRun:
+    return FinishedRun(
+        run_id=job.run_id,
+        attempt=max(job.attempt, stored.attempt),
+        request_id=job.request_id,
+        tenant_id=job.tenant_id,
+        video_id=job.video_id,
+        cropped_frames_version=job.cropped_frames_version,
+        model_version=job.model_version,
+        model_checkpoint_path=found.model_checkpoint_path,
+        started_at=found.started_at,
+        completed_at=found.completed_at,
+        processing_time_seconds=found.processing_time_seconds,
+        gpu_seconds=float(found.provenance.get("gpu_seconds") or found.processing_time_seconds),
+        provenance=found.provenance,
+        probabilities=found.probabilities,
+        pair_milliseconds=found.pair_milliseconds,
+    )

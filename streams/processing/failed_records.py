@@ -1,0 +1,100 @@
+"""What becomes of a record whose handler raises something unexpected: tried again, then given up, and the next one is handled.
+
+The failed tries are counted beside the group's committed offset, before the record is tried again. A kill, a crash or a rebalance
+between two tries leaves the count to whoever reads the record next.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from faust.types import TP
+
+from core.logging import get_logger
+from core.metrics import RECORD_FAILURES
+from core.settings import ProcessSettings
+from streams.policy.record_failures import FailureLimit, FailurePolicy, PartitionFailures, TooManyFailuresError, ends_process
+from streams.processing.app import ExtentsApp
+from streams.received import ReceivedRecord
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+
+log = get_logger(__name__)
+
+GiveUp = Callable[[ReceivedRecord, Assignment, Exception, int], Awaitable[None]]
+"""Publishes the dead letter and the outcome of a record that failed so many times. May be repeated."""
+
+FIRST_PAUSE_SECONDS: Final = 0.5
+
+
+def failure_policy(settings: ProcessSettings) -> FailurePolicy:
+    return FailurePolicy(settings.unexpected_tries, settings.unexpected_in_a_row, settings.unexpected_per_thousand)
+
+
+class FailedRecords:
+    """The failing records of one topic."""
+
+    def __init__(self, app: ExtentsApp, policy: FailurePolicy, give_up: GiveUp) -> None:
+        self._app, self._policy, self._give_up = app, policy, give_up
+        self._limit = FailureLimit(policy)
+
+    def handled(self, tp: TP, offset: int) -> None:
+        """Note that a record was handled as it should be."""
+        self._limit.handled()
+        failures = self._of(tp)
+        if (after := failures.handled(offset)) is not failures:
+            self._app.failures[tp] = after
+
+    async def settle(self, record: ReceivedRecord, assignment: Assignment, error: Exception, handle: Callable[[], Awaitable[None]]) -> None:
+        """Return once the record was handled after all, or given up.
+
+        Args:
+            error: what its handler has just raised.
+            handle: tries the record once more.
+
+        Raises:
+            AssignmentRevoked: the assignment ended first; the failed tries are counted, and the record comes again.
+            TooManyFailuresError: records fail like this too often.
+            Exception: the error itself, if it is about the settings or the machine.
+        """
+        tp = TP(record.topic, record.partition)
+        while True:
+            if ends_process(error):
+                raise error
+            tries = await self._note(tp, record, assignment, error)
+            if tries >= self._policy.tries:
+                break
+            if isinstance(error, MemoryError):
+                raise error  # a new process has its memory back; the count outlives this one
+            await assignment.until_revoked(asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (tries - 1)))
+            try:
+                await handle()
+            except AssignmentRevoked:
+                raise
+            except Exception as raised:
+                error = raised
+            else:
+                self.handled(tp, record.offset)
+                return
+        await self._bury(tp, record, assignment, error, tries)
+
+    async def _note(self, tp: TP, record: ReceivedRecord, assignment: Assignment, error: Exception) -> int:
+        """Count a failed try, confirmed by the brokers."""
+        failures = self._app.failures[tp] = self._of(tp).failed(record.offset)
+        tries = failures.tries[record.offset]
+        RECORD_FAILURES.labels(record.topic).inc()
+        log.error("record.failed", **record.log_fields, tries=tries, limit=self._policy.tries, error=repr(error), exc_info=error)
+        await assignment.until_revoked(self._app.commit_failures(tp, record.offset))
+        return tries
+
+    async def _bury(self, tp: TP, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+        try:
+            self._limit.check(self._of(tp).in_a_row, record.topic, error)
+        except TooManyFailuresError as too_many:
+            raise too_many from error
+        await self._give_up(record, assignment, error, tries)
+        self._limit.gave_up()
+        self._app.failures[tp] = self._of(tp).gave_up(record.offset)
+        log.error("record.given_up", **record.log_fields, tries=tries, error=repr(error))
+
+    def _of(self, tp: TP) -> PartitionFailures:
+        return self._app.failures.get(tp, PartitionFailures())

@@ -1,0 +1,35 @@
+"""Steps about the same thing, one after the other, in the order in which they were announced. Those about other things go beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from streams.runtime.assignment import Assignment
+
+
+class Turns:
+    def __init__(self) -> None:
+        self._last: dict[Hashable, asyncio.Future[None]] = {}
+
+    def take(self, name: Hashable, assignment: Assignment) -> AbstractAsyncContextManager[None]:
+        """Take the next turn now; it is waited for when the block is entered, which must follow.
+
+        Raises:
+            AssignmentRevoked: on entering: the assignment ended first.
+        """
+        before, own = self._last.get(name), asyncio.get_running_loop().create_future()
+        self._last[name] = own
+        return self._turn(name, before, own, assignment)
+
+    @asynccontextmanager
+    async def _turn(
+        self, name: Hashable, before: "asyncio.Future[None] | None", own: "asyncio.Future[None]", assignment: Assignment
+    ) -> AsyncIterator[None]:
+        try:
+            if before is not None:
+                await assignment.until_revoked(asyncio.shield(before))
+            yield
+        finally:
+            own.set_result(None)
+            if self._last.get(name) is own:
+                del self._last[name]
