@@ -1,11 +1,14 @@
 """Cancelled attempts, read from a real topic."""
 
+import time
 from uuid import UUID
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from core.errors import ConfigurationError
-from streams.gpu_worker.cancellations import Cancellations
+from streams.gpu_worker.cancellations import KEPT_SECONDS, Cancellations
+from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
 from streams.policy.quarantine import QuarantineNotice
 from streams.records import Cancelled
@@ -57,3 +60,18 @@ async def test_quarantined_spans_are_known_by_run_attempt_and_span(topic, kafka,
         assert not cancellations.covers(work(span=1))
         others = [work(span=0), work(span=1, attempt=2), work(span=1, run_id=UUID(int=99))]
         assert not any(cancellations.is_quarantined(other) for other in others)
+
+
+async def test_what_the_topic_no_longer_keeps_is_forgotten(topic, kafka):
+    """A worker that runs for years holds the notices of a week, and no span that it forgets is left in the work topics unnoticed."""
+    week_ago_ms = int(1000 * (time.time() - KEPT_SECONDS - 60))
+    quarantined = QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes()
+    async with AIOKafkaProducer(**client_options(kafka)) as producer:
+        for value in (cancelled(1), quarantined):
+            await producer.send_and_wait(topic, value, timestamp_ms=week_ago_ms)
+        await producer.send_and_wait(topic, cancelled(1, UUID(int=99)))
+    async with Cancellations(kafka, topic) as cancellations:
+        assert not cancellations.covers(work())
+        assert not cancellations.is_quarantined(work(span=1))
+        assert cancellations.covers(work(run_id=UUID(int=99)))
+        assert (len(cancellations._attempts), len(cancellations._quarantined)) == (1, 0)
