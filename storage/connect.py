@@ -1,9 +1,11 @@
 """Opens the store and the database with the service's settings."""
 
 from core.settings import KeySettings, SupabaseSettings, WasabiSettings
+from storage.database import RowsConfig
 from storage.keys import Keys
+from storage.listings import Listings
 from storage.objects import ObjectStore, ObjectStoreConfig
-from storage.rows import Rows, RowsConfig
+from storage.rows import Rows
 
 
 def open_store(settings: WasabiSettings) -> ObjectStore:
@@ -23,13 +25,20 @@ def open_store(settings: WasabiSettings) -> ObjectStore:
 
 def open_rows(settings: SupabaseSettings) -> Rows:
     """The database, to be entered as a context manager."""
-    return Rows(
-        RowsConfig(
-            url=settings.url,
-            service_role_key=settings.service_role_key.get_secret_value(),
-            schema=settings.schema_name,
-            timeout_seconds=settings.timeout_seconds,
-        )
+    return Rows(rows_config(settings))
+
+
+def open_listings(settings: SupabaseSettings) -> Listings:
+    """The same database for lists and figures, to be entered as a context manager."""
+    return Listings(rows_config(settings))
+
+
+def rows_config(settings: SupabaseSettings) -> RowsConfig:
+    return RowsConfig(
+        url=settings.url,
+        service_role_key=settings.service_role_key.get_secret_value(),
+        schema=settings.schema_name,
+        timeout_seconds=settings.timeout_seconds,
     )
 
 

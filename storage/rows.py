@@ -1,20 +1,17 @@
 """Rows of Supabase: the decision about a request, the state of a job, the row of a finished run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 from uuid import UUID
 
-import httpx
-from supabase import AsyncClient, AsyncClientOptions
-
 from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest
-from core.errors import ConfigurationError, PermanentError
+from core.errors import ConfigurationError
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Priority
-from storage.row_errors import judge_status, mapped
+from storage.database import TABLE_PREFIX, Database
+from storage.row_errors import mapped
 from storage.row_values import (
     JobRow,
     RejectionRow,
@@ -27,25 +24,10 @@ from storage.row_values import (
     run_values,
 )
 
-TABLE_PREFIX: Final = "caption_frame_extents_inference_"
 UNFINISHED: Final = ("queued", "running")
 
 SCHEMA_VERSION: Final = 1
 """The ``schema_version()`` of the migrations that this code was written for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowsConfig:
-    """How to reach the database's API; ``service_role_key`` is the only key that may write.
-
-    Attributes:
-        timeout_seconds: for each of connecting, sending, waiting and reading.
-    """
-
-    url: str
-    service_role_key: str = field(repr=False)
-    schema: str
-    timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +44,20 @@ class Completion:
     outcome: Literal["owner", "superseded", "stale"]
 
 
-class Rows:
+class Rows(Database):
     """The service's rows, by the service role. An async context manager that belongs to one event loop; its calls may overlap.
 
-    Every call may be repeated without effect on what it did the first time. Nothing is tried again here. Every method
-    raises TransientError for what may pass (5xx, timeouts, connections), ConfigurationError for what a setting or a
-    migration must mend, and PermanentError for all else the database refuses.
+    Every call may be repeated without effect on what it did the first time.
     """
-
-    def __init__(self, config: RowsConfig) -> None:
-        self._schema = config.schema
-        self._http = httpx.AsyncClient(timeout=config.timeout_seconds, event_hooks={"response": [judge_status]})
-        options = AsyncClientOptions(
-            schema=config.schema,
-            httpx_client=self._http,
-            postgrest_client_retry=False,
-            auto_refresh_token=False,
-            persist_session=False,
-        )
-        with mapped("SUPABASE_URL or SUPABASE_SERVICE_ROLE_KEY"):
-            self._client = AsyncClient(config.url, config.service_role_key, options)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        await self._http.aclose()
 
     async def admit(self, request: AdmissionRequest, limits: AdmissionLimits) -> AdmissionAnswer:
         """Decide about a request, once: asked again, it gives the stored decision, whatever is passed then."""
-        answer = await self._call("admit_request", {"request": admission_values(request), "limits": limit_values(limits)})
+        answer = await self.call("admit_request", {"request": admission_values(request), "limits": limit_values(limits)})
         return admission_answer(answer)
 
     async def record_progress(self, run_id: UUID, attempt: int, pairs_done: int, started_at: datetime) -> None:
         """Note how far a run is. Late calls, and those about another attempt than the present one, have no effect."""
-        await self._call(
+        await self.call(
             "record_progress",
             {"run_id": str(run_id), "attempt": attempt, "pairs_done": pairs_done, "started_at": started_at.isoformat()},
         )
@@ -109,13 +67,13 @@ class Rows:
 
         A run whose stored file is of a later attempt (``stored.attempt``) is answered ``stale`` by the database as well.
         """
-        answer = await self._call("complete_run", {"run": run_values(run, stored)})
+        answer = await self.call("complete_run", {"run": run_values(run, stored)})
         row_id = answer["run_row_id"]
         return Completion(None if row_id is None else UUID(row_id), answer["outcome"])
 
     async def fail_run(self, run_id: UUID, attempt: int, message: str, completed_at: datetime) -> None:
         """Fail a run's job, unless it has finished or a later attempt has begun."""
-        await self._call(
+        await self.call(
             "fail_run",
             {
                 "run_id": str(run_id),
@@ -164,16 +122,12 @@ class Rows:
         Raises:
             ConfigurationError: wrong key, schema or URL, or migrations missing or of another version.
         """
-        version = await self._call("schema_version", {})
+        version = await self.call("schema_version", {})
         if version != SCHEMA_VERSION:
             raise ConfigurationError(
                 f"schema {self._schema} has version {version}, this service needs {SCHEMA_VERSION}; "
                 "apply the migrations in deploy/supabase/migrations"
             )
-
-    async def _call(self, function: str, arguments: Mapping[str, Any]) -> Any:
-        with mapped(f"{self._schema}.{function}"):
-            return (await self._client.rpc(function, dict(arguments)).execute()).data
 
     async def _select(self, table: str, equal: Mapping[str, str]) -> list[dict[str, Any]]:
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
@@ -181,6 +135,4 @@ class Rows:
             for column, value in equal.items():
                 query = query.eq(column, value)
             data: Any = (await query.limit(1).execute()).data
-        if not isinstance(data, list):
-            raise PermanentError(f"{self._schema}.{TABLE_PREFIX}{table}: expected rows, found {type(data).__name__}; check SUPABASE_URL")
-        return data
+        return self._rows(table, data)

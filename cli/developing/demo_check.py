@@ -8,7 +8,8 @@ from uuid import UUID
 from cli.shared.output import clock, print_table
 from core.captions import CaptionExtent
 from core.types import FRAMES_PER_SECOND
-from storage.rows import TABLE_PREFIX, Rows
+from storage.database import TABLE_PREFIX
+from storage.rows import Rows
 from streams.kafka.client import ReceivedOutcome
 from tools.sample_film import Sample
 

@@ -8,8 +8,9 @@ import pytest
 
 from core.errors import CorruptInputError, MissingObjectError, TransientError
 from core.types import Priority
+from storage.database import RowsConfig
 from storage.objects import ObjectStore, ObjectStoreConfig
-from storage.rows import Rows, RowsConfig
+from storage.rows import Rows
 from tests.chaos.http_proxy import Fault, HttpProxy
 
 UNANSWERED = (Fault.ERROR, Fault.SLOW_DOWN, Fault.SILENCE, Fault.RESET, Fault.CUT)

@@ -9,9 +9,10 @@ import pytest
 from psycopg import sql
 
 from core.settings import KeySettings
+from storage.database import RowsConfig
 from storage.keys import Keys
 from storage.objects import ObjectStore, ObjectStoreConfig
-from storage.rows import Rows, RowsConfig
+from storage.rows import Rows
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy" / "supabase" / "migrations"
 

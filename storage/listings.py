@@ -1,0 +1,160 @@
+"""What there is: jobs, runs, rejections, replays and the figures over them, for commands and pages. Reads alone."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from postgrest import AsyncSelectRequestBuilder
+
+from core.identity import parse_uuid
+from storage.database import Database
+
+Row = dict[str, Any]
+"""A row as the database's API answers: names of columns, ids and moments as text."""
+
+NEWEST_FIRST: Final = ("created_at", "id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which rows; a field that is None leaves all. ``since`` and ``until`` are about when a row was made."""
+
+    tenant_id: UUID | None = None
+    video_id: UUID | None = None
+    model_version: str | None = None
+    status: str | None = None
+    priority: str | None = None
+    replay_id: str | None = None
+    rejection_type: str | None = None
+    acknowledged: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    superseded: bool | None = None
+
+    def narrow(self, query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
+        for column in ("tenant_id", "video_id", "model_version", "status", "priority", "replay_id", "rejection_type"):
+            value = getattr(self, column)
+            if value is not None:
+                query = query.eq(column, str(value))
+        if self.acknowledged is True:
+            query = query.is_("acknowledged", "true")
+        elif self.acknowledged is False:
+            query = query.not_.is_("acknowledged", "true")  # where the web application made the table, it may be null
+        if self.superseded is True:
+            query = query.not_.is_("superseded_by", "null").is_("deleted_at", "null")
+        elif self.superseded is False:
+            query = query.is_("superseded_by", "null").is_("deleted_at", "null")
+        if self.since is not None:
+            query = query.gte("created_at", self.since.isoformat())
+        if self.until is not None:
+            query = query.lt("created_at", self.until.isoformat())
+        return query
+
+
+class Listings(Database):
+    """Each listing has the newest first and reads its pages while it is iterated."""
+
+    def jobs(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
+        """Jobs, those of the former service (``run_id`` is null) among them."""
+        return self.pages("jobs", chosen.narrow, NEWEST_FIRST, limit)
+
+    def runs(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
+        """The latest run of each video, version and model: what the web application reads."""
+        return self.pages("runs", chosen.narrow, NEWEST_FIRST, limit)
+
+    def run_history(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
+        """Every finished run, superseded and deleted ones among them."""
+        return self.pages("run_history", chosen.narrow, ("created_at", "run_id"), limit)
+
+    def rejections(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
+        return self.pages("rejections", chosen.narrow, NEWEST_FIRST, limit)
+
+    def requests(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
+        """Each record of video.encoded with what was decided about it."""
+        return self.pages("requests", chosen.narrow, ("created_at", "request_id"), limit)
+
+    def replays(self, limit: int | None = None) -> AsyncIterator[Row]:
+        return self.pages("replays", lambda query: query, ("created_at", "replay_id"), limit)
+
+    async def job(self, name: str) -> Row | None:
+        """By run id, or by the row's own id."""
+        return await self._by("jobs", ("run_id", "id"), name)
+
+    async def run(self, name: str) -> Row | None:
+        """Any finished run, by its id or the beginning of it (8 characters at least)."""
+        found = await self._by("run_history", ("run_id",), name)
+        if found is None and len(name) >= 8:
+            rows = await self.page("run_history", lambda query: query.like("run_id", f"{_plain(name)}%"), ("run_id",), 0, 2)
+            found = rows[0] if len(rows) == 1 else None
+        return found
+
+    async def rejection(self, name: str) -> Row | None:
+        return await self._by("rejections", ("id",), name)
+
+    async def history_of(self, video_id: UUID, version: int, model_version: str) -> list[Row]:
+        """Every finished run of one video, version and model, the newest first."""
+
+        def narrow(query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
+            return query.eq("video_id", str(video_id)).eq("cropped_frames_version", str(version)).eq("model_version", model_version)
+
+        return [row async for row in self.pages("run_history", narrow, ("completed_at", "run_id"))]
+
+    async def present_runs(self, videos: list[UUID]) -> list[Row]:
+        """The rows of runs of these videos, of every version and model."""
+        found: list[Row] = []
+        for begin in range(0, len(videos), 100):
+            names = [str(video) for video in videos[begin : begin + 100]]
+            found += [row async for row in self.pages("runs", lambda query: query.in_("video_id", names), NEWEST_FIRST)]  # noqa: B023
+        return found
+
+    async def rejection_summary(self, days: int) -> list[Row]:
+        """By day and type, the newest day first: day, rejection_type, total, unacknowledged, videos."""
+        since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
+        rows: list[Row] = await self.call("rejection_summary", {"since": since.isoformat()})
+        return rows
+
+    async def overview(self, since: datetime, today: datetime) -> Row:
+        """The figures of a status page: unfinished jobs, outcomes since a moment, rejections, replays, today's GPU seconds."""
+        row: Row = await self.call("service_overview", {"since": since.isoformat(), "today": today.isoformat()})
+        return row
+
+    async def usage(self, first: datetime, last: datetime, by: str) -> list[Row]:
+        """By ``tenant``, ``model`` or ``day``: name, runs, failed, pairs, gpu_seconds, wall_seconds."""
+        rows: list[Row] = await self.call("usage_between", {"first": first.isoformat(), "last": last.isoformat(), "by": by})
+        return rows
+
+    async def replay(self, replay_id: str) -> Row | None:
+        return await self._by("replays", ("replay_id",), replay_id)
+
+    async def replay_progress(self, replay_id: str) -> Row:
+        row: Row = await self.call("replay_progress", {"replay": replay_id})
+        return row
+
+    async def replay_outcomes(self, replay_id: str, first: int = 0, rows: int = 500) -> list[Row]:
+        """A page of a replay's items in their order, each with what became of it."""
+        found: list[Row] = await self.call("replay_outcomes", {"replay": replay_id, "first_number": first, "max_rows": rows})
+        return found
+
+    async def _by(self, table: str, columns: tuple[str, ...], name: str) -> Row | None:
+        for column in columns:
+            if column == "id" and not _is_uuid(name):
+                continue
+            rows = await self.page(table, lambda query: query.eq(column, name), (column,), 0, 1)  # noqa: B023
+            if rows:
+                return rows[0]
+        return None
+
+
+def _plain(name: str) -> str:
+    """Without the signs that a pattern of LIKE gives a meaning to."""
+    return "".join(sign for sign in name if sign.isalnum() or sign == "-")
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        parse_uuid(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,111 @@
+"""The consumer groups as the brokers know them: who is in, and how far they have read."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.protocol.api import Response
+
+from core.errors import TransientError
+from core.settings import KafkaSettings
+from streams.kafka.brokers import brokers
+from streams.kafka.connection import client_options
+
+COORDINATOR_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """One worker process."""
+
+    client_id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """One consumer group.
+
+    Attributes:
+        state: as Kafka names it: Stable, PreparingRebalance, CompletingRebalance, Empty, Dead.
+        lag: records not yet acknowledged, by topic.
+    """
+
+    group: str
+    state: str
+    members: tuple[GroupMember, ...]
+    lag: dict[str, int]
+
+
+async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequence[str]]) -> list[GroupState]:
+    """Ask the brokers about each group, and how far it is behind in its topics.
+
+    Raises:
+        TransientError: the brokers cannot be reached.
+    """
+    async with brokers(kafka) as admin:
+        await _wait_for_coordinator(admin, next(iter(topics_by_group)))
+        described = {name: await _describe(admin, name) for name in topics_by_group}
+        committed = {name: await admin.list_consumer_group_offsets(name) for name in topics_by_group}
+    every = sorted({topic for topics in topics_by_group.values() for topic in topics})
+    begins, ends = await topic_bounds(kafka, every)
+    found = []
+    for name, topics in topics_by_group.items():
+        state, members = described[name]
+        lag = dict.fromkeys(topics, 0)
+        for partition, end in ends.items():
+            if partition.topic in lag:
+                place = committed[name].get(partition)
+                done = begins[partition] if place is None or place.offset < 0 else place.offset
+                lag[partition.topic] += max(0, end - max(done, begins[partition]))
+        found.append(GroupState(name, state, members, lag))
+    return found
+
+
+async def has_members(kafka: KafkaSettings, group: str) -> bool:
+    """Whether any process is in the group."""
+    async with brokers(kafka) as admin:
+        await _wait_for_coordinator(admin, group)
+        _, members = await _describe(admin, group)
+    return bool(members)
+
+
+async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """First offset and the next one, of each partition."""
+    consumer = AIOKafkaConsumer(*topics, **client_options(kafka), enable_auto_commit=False)
+    try:
+        await consumer.start()
+        partitions = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+        return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    except KafkaError as error:
+        raise TransientError(f"brokers at {kafka.bootstrap_servers}: {error}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _wait_for_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Brokers that nobody has joined yet make the topic of their groups first, which takes seconds."""
+    for attempt in range(COORDINATOR_ATTEMPTS):
+        try:
+            await admin.find_coordinator(group)
+            return
+        except GroupCoordinatorNotAvailableError:
+            if attempt + 1 == COORDINATOR_ATTEMPTS:
+                raise
+            await asyncio.sleep(0.5)
+
+
+async def _describe(admin: AIOKafkaAdminClient, group: str) -> tuple[str, tuple[GroupMember, ...]]:
+    (answer,) = await admin.describe_consumer_groups([group])
+    (found,) = _as_object(answer)["groups"]
+    members = (GroupMember(member["client_id"], member["client_host"].lstrip("/")) for member in found["members"])
+    return found["state"], tuple(sorted(members, key=lambda member: (member.client_id, member.host)))
+
+
+def _as_object(answer: Response) -> dict[str, Any]:
+    fields: dict[str, Any] = answer.to_object()
+    return fields

@@ -1,0 +1,111 @@
+"""The listings that commands and pages show, read from a database through its API."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+import storage.database
+from core.admission import Rejection
+from core.types import Priority, RejectionType
+from storage.listings import Filter, Listings
+from tests.storage.admission_requests import complete, limits, request
+
+
+@pytest.fixture
+async def listings(rows_config) -> AsyncIterator[Listings]:
+    async with Listings(rows_config) as opened:
+        yield opened
+
+
+async def test_jobs_are_listed_newest_first_and_by_what_is_asked(rows, listings) -> None:
+    """Each filter leaves the jobs that it names; a limit leaves the newest."""
+    tenant = uuid4()
+    made = [request(tenant, priority=priority, replay_id=name) for priority, name in ((Priority.HIGH, None), (Priority.LOW, "r-1"))]
+    for one in made:
+        await rows.admit(one, limits())
+    every = [row async for row in listings.jobs(Filter(tenant_id=tenant))]
+    assert [row["run_id"] for row in every] == [str(one.run_id) for one in reversed(made)]
+    assert [row["run_id"] async for row in listings.jobs(Filter(tenant_id=tenant), 1)] == [str(made[1].run_id)]
+    for chosen in (Filter(tenant_id=tenant, replay_id="r-1"), Filter(tenant_id=tenant, priority="low"), Filter(video_id=made[1].video_id)):
+        assert [row["run_id"] async for row in listings.jobs(chosen)] == [str(made[1].run_id)]
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert [row async for row in listings.jobs(Filter(tenant_id=tenant, since=later))] == []
+    assert len([row async for row in listings.jobs(Filter(tenant_id=tenant, until=later))]) == 2
+
+
+async def test_a_long_list_is_read_in_pages(rows, listings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row once, though the database gives a few at a time and others are inserted meanwhile."""
+    monkeypatch.setattr(storage.database, "PAGE_ROWS", 2)
+    tenant = uuid4()
+    names = set()
+    for _ in range(5):
+        one = request(tenant)
+        names.add(str(one.run_id))
+        await rows.admit(one, limits())
+    found = []
+    async for row in listings.jobs(Filter(tenant_id=tenant)):
+        if not found:
+            await rows.admit(request(tenant), limits())
+        found.append(row["run_id"])
+    assert set(found) >= names
+    assert len(found) == len(set(found))
+
+
+async def test_every_finished_run_stays_findable(rows, listings) -> None:
+    """The table of runs has the forced run alone; the history has both, and says which superseded which."""
+    first = request()
+    await rows.admit(first, limits())
+    old = await complete(rows, first)
+    forced = request(first.tenant_id, first.video_id, force=True)
+    await rows.admit(forced, limits(rate_limit_seconds=0))
+    new = await complete(rows, forced)
+    assert [row["run_id"] async for row in listings.runs(Filter(video_id=first.video_id))] == [str(new.run_id)]
+    history = await listings.history_of(first.video_id, 1, first.model_version)
+    assert {row["run_id"]: row["superseded_by"] for row in history} == {str(old.run_id): str(new.run_id), str(new.run_id): None}
+    assert [row["run_id"] async for row in listings.run_history(Filter(video_id=first.video_id, superseded=True))] == [str(old.run_id)]
+    found = await listings.run(str(old.run_id)[:13])
+    assert found is not None
+    assert found["wasabi_storage_key"] == f"runs/{old.run_id}.db"
+
+
+async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
+    """The summary counts what is unacknowledged; a listing leaves out what somebody has seen."""
+    before = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
+    refused = replace(request(), rejection=Rejection(RejectionType.QUEUE_FULL, "full"))
+    await rows.admit(refused, limits())
+    after = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
+    assert after["queue_full"]["unacknowledged"] == before.get("queue_full", {"unacknowledged": 0})["unacknowledged"] + 1
+    found = await listings.rejection(str(refused.request_id))
+    assert found is not None
+    chosen = Filter(video_id=refused.video_id, acknowledged=False)
+    assert [row["id"] async for row in listings.rejections(chosen)] == [str(refused.request_id)]
+    await listings.update("rejections", {"acknowledged": True}, {"id": str(refused.request_id)})
+    assert [row async for row in listings.rejections(chosen)] == []
+
+
+async def test_the_overview_counts_what_is_unfinished(rows, listings) -> None:
+    """Jobs by priority and status with the oldest, and today's GPU seconds."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    async def queued() -> int:
+        overview = await listings.overview(datetime.now(UTC) - timedelta(hours=1), midnight)
+        return sum(one["count"] for one in overview["jobs"] if (one["priority"], one["status"]) == ("low", "queued"))
+
+    before = await queued()
+    await rows.admit(request(priority=Priority.LOW), limits())
+    assert await queued() == before + 1
+
+
+@pytest.mark.parametrize("by", ["tenant", "model", "day"])
+async def test_usage_adds_up_gpu_seconds(rows, listings, by: str) -> None:
+    """By tenant, model or day of completion."""
+    asked = request(model_version=f"m{uuid4().hex[:8]}")
+    await rows.admit(asked, limits())
+    run = await complete(rows, asked)
+    name = {"tenant": str(run.tenant_id), "model": run.model_version, "day": f"{run.completed_at:%Y-%m-%d}"}[by]
+    found = {row["name"]: row for row in await listings.usage(run.completed_at, run.completed_at + timedelta(seconds=1), by)}
+    assert found[name]["runs"] >= 1
+    assert found[name]["gpu_seconds"] >= 12.5
