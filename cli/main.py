@@ -3,11 +3,13 @@
 import importlib
 import importlib.util
 import logging
+import signal
 import sys
 from typing import Final
 
 import click
 
+from cli.shared.command_group import CommandGroup
 from core.errors import ExtentsError
 
 GROUPS: Final = {
@@ -24,6 +26,9 @@ GROUPS: Final = {
         "doctor": ("cli.service.doctor", "Check every dependency, and say how to fix problems."),
     },
     "Operating it": {
+        "jobs": ("cli.operations.jobs", "List jobs, look at one, cancel what is not over."),
+        "runs": ("cli.operations.runs", "List finished runs, fetch or delete one."),
+        "rejections": ("cli.operations.rejections", "List, count and acknowledge rejected requests."),
         "models": ("cli.operations.models", "Manage the models that runs may use."),
         "dead-letters": ("cli.operations.dead_letters", "List, redrive or discard records that could not be processed."),
     },
@@ -34,10 +39,12 @@ GROUPS: Final = {
 }
 """Module and summary of each command, by group. Each module has a ``command``. Listing the commands imports none of them."""
 
+INTERRUPTED: Final = 128 + signal.SIGINT
+
 COMMANDS: Final = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(module)]
 
@@ -60,10 +67,23 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command. Our own errors print one message and exit with status 1; any other is a bug and shows its traceback."""
+    """Run the command, and exit with its status.
+
+    Our own errors print one message and exit with status 1; any other is a bug and shows its traceback. Ctrl-C exits
+    quietly with status 130, as the shell has it.
+    """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every failed connection; workers set their own level
     try:
-        cli()
+        status = cli.main(standalone_mode=False)
+    except click.Abort as aborted:
+        if isinstance(aborted.__cause__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        click.echo("aborted", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except ExtentsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -14,6 +14,9 @@ from storage.database import Database
 Row = dict[str, Any]
 """A row as the database's API answers: names of columns, ids and moments as text."""
 
+SHORTEST_NAME: Final = 8
+"""Characters of a run id that name it, as long as no other begins alike."""
+
 NEWEST_FIRST: Final = ("created_at", "id")
 
 
@@ -79,16 +82,12 @@ class Listings(Database):
         return self.pages("replays", lambda query: query, ("created_at", "replay_id"), limit)
 
     async def job(self, name: str) -> Row | None:
-        """By run id, or by the row's own id."""
-        return await self._by("jobs", ("run_id", "id"), name)
+        """By run id or the beginning of it (8 characters at least), or by the row's own id."""
+        return await self._by("jobs", ("run_id", "id"), name) or await self._beginning("jobs", name)
 
     async def run(self, name: str) -> Row | None:
         """Any finished run, by its id or the beginning of it (8 characters at least)."""
-        found = await self._by("run_history", ("run_id",), name)
-        if found is None and len(name) >= 8:
-            rows = await self.page("run_history", lambda query: query.like("run_id", f"{_plain(name)}%"), ("run_id",), 0, 2)
-            found = rows[0] if len(rows) == 1 else None
-        return found
+        return await self._by("run_history", ("run_id",), name) or await self._beginning("run_history", name)
 
     async def rejection(self, name: str) -> Row | None:
         return await self._by("rejections", ("id",), name)
@@ -145,6 +144,13 @@ class Listings(Database):
             if rows:
                 return rows[0]
         return None
+
+    async def _beginning(self, table: str, name: str) -> Row | None:
+        """The one row whose run id begins so; None where several do."""
+        if len(name) < SHORTEST_NAME:
+            return None
+        rows = await self.page(table, lambda query: query.like("run_id", f"{_plain(name)}%"), ("run_id",), 0, 2)
+        return rows[0] if len(rows) == 1 else None
 
 
 def _plain(name: str) -> str:

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cli.shared.command_group import CommandGroup
 from core.errors import ConfigurationError
 from core.settings import Settings
 from devstack import stack
@@ -24,7 +25,7 @@ _name = click.option("--name", default="dev", show_default=True, help="Name of t
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Start and stop the embedded stack: Kafka, S3, PostgreSQL and Supabase's REST interface on 127.0.0.1.
 

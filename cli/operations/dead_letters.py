@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 from aiokafka import AIOKafkaProducer
 
+from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
-from cli.shared.parameters import json_option
+from cli.shared.parameters import MomentParameter, json_option
 from core.settings import Settings
 from streams.kafka.brokers import require_topics
 from streams.kafka.connection import client_options
@@ -17,24 +17,6 @@ from streams.kafka.dead_letter_reader import REDRIVEN, DeadLetterReader
 from streams.policy.redrive import Step, plan
 from streams.policy.stored_letters import Selection, StoredLetter
 from streams.topics import Topics
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class _Moment(click.ParamType):
-    """A moment (ISO 8601, in UTC unless it names a zone), or an age such as 90m, 12h, 7d."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        text = str(value)
-        try:
-            if text[-1:] in _UNITS and text[:-1].isdigit():
-                return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is neither a moment, as 2026-05-01T12:00, nor an age, as 90m, 12h or 7d", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _selecting(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,8 +26,8 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
             click.argument("ids", nargs=-1, metavar="[PLACE]..."),
             click.option("--topic", help="Only records of this topic, as inference.work.high."),
             click.option("--reason", help="Only those set aside for this reason, as span_failed, poison, undecodable."),
-            click.option("--since", type=_Moment(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
-            click.option("--until", type=_Moment(), help="Only those set aside before it."),
+            click.option("--since", type=MomentParameter(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
+            click.option("--until", type=MomentParameter(), help="Only those set aside before it."),
             click.option("--handled", is_flag=True, help="Also those that were redriven or discarded already."),
         )
     ):
@@ -53,7 +35,7 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Look at records that were set aside for good, and have them handled again or discard them.
 

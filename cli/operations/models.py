@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_json, print_table, remark, size
 from cli.shared.parameters import ModelVersionParameter, json_option
 from core.errors import CorruptInputError, MissingObjectError, UnknownModelError
@@ -28,12 +29,13 @@ _version = click.argument("version", type=ModelVersionParameter())
 
 
 @click.group(
+    cls=CommandGroup,
     epilog=f"""\b
 Examples:
   extents models push weights.pt --version mrn0fkfd
   extents models list
   extents submit --tenant-id UUID --video-id UUID --model-version mrn0fkfd
-{_SETTINGS}"""
+{_SETTINGS}""",
 )
 def command() -> None:
     """Manage the models in the object store. The weights of a version never change."""

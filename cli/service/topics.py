@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_json, print_table, remark
 from cli.shared.parameters import json_option
 from core.settings import Settings
@@ -17,11 +18,12 @@ _SETTINGS: Final = "\n\b\nSettings: KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_*_PAR
 
 
 @click.group(
+    cls=CommandGroup,
     epilog=f"""\b
 Examples:
   extents topics create
   extents topics check
-{_SETTINGS}"""
+{_SETTINGS}""",
 )
 def command() -> None:
     """Create the service's topics, or check those there are.

@@ -131,5 +131,10 @@ def size(size_bytes: int) -> str:
     return f"{amount:.1f} GB"
 
 
+def table_width() -> int:
+    """Columns that a table may take: those of the terminal, or of ``COLUMNS`` where it is set."""
+    return _console().width
+
+
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)

@@ -1,12 +1,15 @@
 """Options that several commands share."""
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import click
 
 from core.identity import parse_uuid
 from core.types import MODEL_VERSION, Anchor
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class CropParameter(click.ParamType):
@@ -32,6 +35,24 @@ class UuidParameter(click.ParamType):
             return parse_uuid(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a UUID, such as 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55", param, ctx)
+
+
+class MomentParameter(click.ParamType):
+    """A moment (ISO 8601, in UTC unless it names a zone), or an age such as 90m, 12h, 7d."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        text = str(value)
+        try:
+            if text[-1:] in _UNITS and text[:-1].isdigit():
+                return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither a moment, as 2026-05-01T12:00, nor an age, as 90m, 12h or 7d", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class ModelVersionParameter(click.ParamType):

@@ -1,0 +1,60 @@
+"""The options by which lists of jobs, runs and rejections are narrowed, and the database they are read from."""
+
+import asyncio
+import getpass
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from cli.shared.parameters import ModelVersionParameter, MomentParameter, UuidParameter
+from core.settings import Settings
+from storage.connect import open_listings
+from storage.listings import Filter, Listings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_OPTIONS = {
+    "tenant_id": click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only of this tenant."),
+    "video_id": click.option("--video", "video_id", type=UuidParameter(), help="Only of this video."),
+    "model_version": click.option("--model", "model_version", type=ModelVersionParameter(), metavar="V", help="Only of this model."),
+    "status": click.option("--status", type=click.Choice(["queued", "running", "completed", "failed"]), help="Only in this status."),
+    "priority": click.option("--priority", type=click.Choice(["high", "low"]), help="Only of this priority."),
+    "replay_id": click.option("--replay", "replay_id", metavar="ID", help="Only what this replay sent."),
+    "since": click.option("--since", type=MomentParameter(), help="Only those made since this moment or age: 2026-05-01T12:00, 12h."),
+    "until": click.option("--until", type=MomentParameter(), help="Only those made before it."),
+}
+
+
+def filter_options(*names: str) -> Callable[[Command], Command]:
+    """Options whose values together are the keyword arguments of a ``Filter``."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return add
+
+
+def split_filter(options: dict[str, Any], **fixed: Any) -> tuple[Filter, dict[str, Any]]:
+    """The filter among a command's options, and the rest of them."""
+    fields = {name: value for name, value in options.items() if name in _OPTIONS}
+    return Filter(**fields, **fixed), {name: value for name, value in options.items() if name not in fields}
+
+
+def with_listings(action: Callable[[Listings], Coroutine[Any, Any, T]]) -> T:
+    async def run() -> T:
+        async with open_listings(Settings().supabase) as listings:
+            return await action(listings)
+
+    return asyncio.run(run())
+
+
+def who() -> str:
+    """Whoever runs the command, for records that say who did something."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return "unknown"

@@ -1,0 +1,18 @@
+"""Deletes runs: the row first, then the object, so that a reader of rows never finds one whose object is gone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from storage.database import Database
+from storage.objects import ObjectStore
+
+
+async def delete_run(database: Database, store: ObjectStore, run: Mapping[str, Any]) -> None:
+    """Delete a run of the history: its row if it has one, its object, and note in the history that it is gone.
+
+    Each step may be repeated: of a process that is killed in between, the next finds what is left.
+    """
+    await database.delete("runs", {"run_id": run["run_id"]})
+    await store.delete(run["wasabi_storage_key"])
+    await database.update("run_history", {"deleted_at": datetime.now(UTC).isoformat()}, {"run_id": run["run_id"], "deleted_at": None})

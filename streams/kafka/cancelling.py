@@ -1,0 +1,21 @@
+"""Cancels runs: one record in the log of each, which decides as any other does."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+
+from core.settings import KafkaSettings
+from streams.kafka.connection import client_options
+from streams.records import RunCancelled
+from streams.topics import Topics
+
+
+async def cancel_runs(kafka: KafkaSettings, topics: Topics, runs: Iterable[tuple[UUID, int]], reason: str) -> None:
+    """Append ``run_cancelled`` to the log of each run and attempt, confirmed. One that has ended is left as it is."""
+    async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
+        for run_id, attempt in runs:
+            record = RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=datetime.now(UTC))
+            partition = topics.results_partition(str(run_id))
+            await producer.send_and_wait(topics.results, record.to_bytes(), key=str(run_id).encode(), partition=partition)
