@@ -7,6 +7,9 @@ RUN_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 
 REQUESTS = Counter("extents_requests_total", "video.encoded records by decision.", ["decision", "priority"])
 REJECTIONS = Counter("extents_rejections_total", "Rejected requests by type.", ["rejection_type"])
+REPLAY_ITEMS = Gauge(
+    "extents_replay_items", "Items of the active replays that this coordinator carries out, by what became of them.", ["state"]
+)
 RUNS = Counter("extents_runs_total", "Runs finished, by outcome.", ["outcome"])
 RUN_DURATION = Histogram("extents_run_duration_seconds", "Time from run_started to the outcome.", ["outcome"], buckets=RUN_SECONDS)
 FINISH_DURATION = Histogram("extents_finish_duration_seconds", "Time to build, store and announce a run.", buckets=STAGE_SECONDS)

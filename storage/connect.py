@@ -5,6 +5,7 @@ from storage.database import RowsConfig
 from storage.keys import Keys
 from storage.listings import Listings
 from storage.objects import ObjectStore, ObjectStoreConfig
+from storage.replays import Replays
 from storage.rows import Rows
 
 
@@ -31,6 +32,11 @@ def open_rows(settings: SupabaseSettings) -> Rows:
 def open_listings(settings: SupabaseSettings) -> Listings:
     """The same database for lists and figures, to be entered as a context manager."""
     return Listings(rows_config(settings))
+
+
+def open_replays(settings: SupabaseSettings) -> Replays:
+    """The same database for replays, to be entered as a context manager."""
+    return Replays(rows_config(settings))
 
 
 def rows_config(settings: SupabaseSettings) -> RowsConfig:

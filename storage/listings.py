@@ -9,6 +9,7 @@ from uuid import UUID
 from postgrest import AsyncSelectRequestBuilder
 
 from core.identity import parse_uuid
+from core.model_choice import Promotion
 from storage.database import Database
 
 Row = dict[str, Any]
@@ -135,6 +136,13 @@ class Listings(Database):
         """A page of a replay's items in their order, each with what became of it."""
         found: list[Row] = await self.call("replay_outcomes", {"replay": replay_id, "first_number": first, "max_rows": rows})
         return found
+
+    async def promotions(self) -> list[Promotion]:
+        """Those that were not withdrawn, the newest first."""
+        rows = [row async for row in self.pages("model_promotions", lambda query: query.is_("withdrawn_at", "null"), ("id",))]
+        return [
+            Promotion(row["id"], row["model_version"], row["percent"], UUID(row["tenant_id"]) if row["tenant_id"] else None) for row in rows
+        ]
 
     async def _by(self, table: str, columns: tuple[str, ...], name: str) -> Row | None:
         for column in columns:

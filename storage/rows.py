@@ -63,11 +63,15 @@ class Rows(Database):
         )
 
     async def complete_run(self, run: FinishedRun, stored: StoredRun) -> Completion:
-        """Write the run's row and complete its job, in one transaction.
+        """Write the run's row and complete its job, in one transaction; then enter it into the history of runs.
 
         A run whose stored file is of a later attempt (``stored.attempt``) is answered ``stale`` by the database as well.
         """
-        answer = await self.call("complete_run", {"run": run_values(run, stored)})
+        values = run_values(run, stored)
+        answer = await self.call("complete_run", {"run": values})
+        if answer["outcome"] != "stale":
+            added = {"precision": run.provenance.get("precision"), "provenance": dict(run.provenance)}
+            await self.call("record_finished_run", {"run": {**values, **added}})
         row_id = answer["run_row_id"]
         return Completion(None if row_id is None else UUID(row_id), answer["outcome"])
 

@@ -9,7 +9,7 @@ from streams.policy.dead_letters import DeadLetter
 from streams.policy.outcomes import OutcomeEvent
 from streams.policy.quarantine import QuarantineNotice
 from streams.processing.producer import Producer
-from streams.records import Cancelled
+from streams.records import Cancelled, VideoEncoded
 from streams.runtime.assignment import Assignment
 from streams.topics import Topics
 
@@ -42,6 +42,11 @@ class Publisher:
         """
         partition = self.topics.results_partition(run_id)
         await self.producer.send(assignment, self.topics.results, run_id.encode(), value, partition=partition, grace_seconds=grace_seconds)
+
+    async def send_request(self, assignment: Assignment, priority: Priority, video: VideoEncoded, headers: Mapping[str, bytes]) -> None:
+        """Send one request, as an encoder does."""
+        topic = self.topics.encoded_low if priority is Priority.LOW else self.topics.encoded
+        await self.producer.send(assignment, topic, str(video.video_id).encode(), video.to_bytes(), headers=headers)
 
     async def send_work(
         self,

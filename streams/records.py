@@ -48,6 +48,8 @@ class RequestRef(Record):
     source_partition: Count
     source_offset: Offset
     traceparent: str | None = None
+    replay_id: str | None = None
+    """The replay that sent the request."""
 
 
 class VideoEncoded(Record):

@@ -7,7 +7,7 @@ from faust.types import StreamT
 from core.logging import configure_logging
 from core.metrics import ACTIVE_RUNS, OLDEST_UNFINISHED, UNFINISHED_RUNS
 from core.settings import Settings
-from storage.connect import object_keys, open_rows, open_store
+from storage.connect import object_keys, open_replays, open_rows, open_store
 from storage.model_store import ModelStore
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
@@ -18,6 +18,7 @@ from streams.coordinator.found_runs import FoundRuns
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.lost_rows import LostRows
 from streams.coordinator.progress import Progress
+from streams.coordinator.replays import ReplayRunner
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
 from streams.coordinator.run_table import Runs
@@ -39,7 +40,8 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     sizes = settings.topics
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
     store, rows, keys = open_store(settings.wasabi), open_rows(settings.supabase), object_keys(settings.keys)
-    app.manage_resource(store, rows)
+    replays = open_replays(settings.supabase)
+    app.manage_resource(store, rows, replays)
     store_breaker, database_breaker = CircuitBreaker("object_store", store.probe), CircuitBreaker("database", rows.check)
     publisher = Publisher(topics, Producer(app))
     runs = Runs(app, topics)
@@ -89,6 +91,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app.run_in_background(progress.run)
     app.run_in_background(deadlines.run)
     app.run_in_background(store_breaker.watch)
+    app.run_in_background(ReplayRunner(app, publisher, replays, store, settings.admission).run)
     ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
     OLDEST_UNFINISHED.set_function(runs.oldest_seconds)

@@ -11,6 +11,7 @@ from core.errors import PoisonError
 from core.identity import request_id, run_id
 from core.settings import AdmissionSettings, variable
 from core.types import ModelVersion, Priority, RejectionType
+from streams.policy.replay_plan import REPLAY_HEADER
 from streams.received import ReceivedRecord
 from streams.records import Id, RequestRef, VideoEncoded, decode
 
@@ -72,7 +73,7 @@ def read_request(
         priority=video.priority,
         force=video.force,
         event_id=video.event_id,
-        replay_id=record.header("replay_id"),
+        replay_id=record.header(REPLAY_HEADER),
         source_topic=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
@@ -131,7 +132,7 @@ def _unusable(record: ReceivedRecord, ids: _Ids, message: str, *, low: bool) -> 
         priority=Priority.LOW if low or fields.get("priority") == Priority.LOW else Priority.HIGH,
         force=fields.get("force") is True,
         event_id=event_id,
-        replay_id=record.header("replay_id"),
+        replay_id=record.header(REPLAY_HEADER),
         source_topic=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
@@ -149,4 +150,5 @@ def _reference(record: ReceivedRecord, request: UUID, event_id: str | None) -> R
         source_partition=record.partition,
         source_offset=record.offset,
         traceparent=record.header("traceparent"),
+        replay_id=record.header(REPLAY_HEADER),
     )

@@ -92,6 +92,7 @@ def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
             "gpu_seconds": f"{gpu_seconds:.6f}",
             "layout_sha256": started.layout_sha256,
             "precision": started.precision.value,
+            **({"replay_id": started.request.replay_id} if started.request.replay_id else {}),
             "request_id": str(started.request.request_id),
             "workers": ", ".join(sorted({about["worker"] for about in abouts})),
         },

@@ -8,7 +8,7 @@ from uuid import UUID
 
 FOLDER = Path(__file__).parent / "snapshots"
 
-_AGE = re.compile(r"(?<= )\d+s(?= |$)", re.MULTILINE)
+_AGE = re.compile(r" +(\d+[smhd]|age)(?= |$)", re.MULTILINE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?")
 
 
@@ -21,7 +21,7 @@ def assert_looks_like(name: str, text: str, ids: Mapping[str, UUID | str] | None
     for sign, found in (ids or {}).items():
         text = text.replace(str(found), re.sub("[0-9a-f]", sign, str(found))).replace(str(found)[:8], sign * 8)
     text = _MOMENT.sub(lambda match: "2026-11-28 12:00:00"[: len(match[0])], text)
-    text = "".join(f"{line.rstrip()}\n" for line in _AGE.sub(lambda match: "9" * (len(match[0]) - 1) + "s", text).splitlines())
+    text = "".join(f"{line.rstrip()}\n" for line in _AGE.sub("  age", text).splitlines())
     path = FOLDER / f"{name}.txt"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         path.parent.mkdir(exist_ok=True)

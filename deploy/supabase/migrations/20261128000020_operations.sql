@@ -176,6 +176,17 @@ as $$
     where replay_id = replay and number = any (numbers) and sent_at is null
 $$;
 
+create or replace function waiting_replay_items(replay text, max_rows integer)
+returns setof caption_frame_extents_inference_replay_items
+language sql stable
+set search_path from current
+as $$
+    select * from caption_frame_extents_inference_replay_items
+    where replay_id = replay and sent_at is null
+    order by number
+    limit max_rows
+$$;
+
 -- How far a replay is. Every item is in exactly one of waiting, undecided, found, rejected, unfinished, completed and failed.
 create or replace function replay_progress(replay text) returns jsonb
 language sql stable
@@ -390,7 +401,7 @@ begin
     end loop;
     foreach name in array array[
         'record_finished_run(jsonb)', 'claim_replays(text, double precision)', 'mark_replay_sent(text, integer[])',
-        'replay_progress(text)', 'replay_outcomes(text, integer, integer)', 'videos_lacking_model(text, uuid, uuid, integer)',
+        'waiting_replay_items(text, integer)', 'replay_progress(text)', 'replay_outcomes(text, integer, integer)', 'videos_lacking_model(text, uuid, uuid, integer)',
         'service_overview(timestamptz, timestamptz)', 'usage_between(timestamptz, timestamptz, text)', 'rejection_summary(timestamptz)'
     ] loop
         execute 'revoke execute on function ' || name || ' from public, anon, authenticated';

@@ -1,0 +1,305 @@
+"""Starts, shows, pauses, resumes and cancels replays. The coordinator does the work: this changes rows, and reads them."""
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+
+from cli.shared.filters import with_listings
+from cli.shared.listing import Column, Row, age, cell, duration, listing_options, moment_text, print_listing, print_rows, rows_wanted
+from cli.shared.output import print_facts, print_heading, print_json, remark
+from cli.shared.parameters import json_option
+from core.settings import Settings
+from storage.connect import open_replays
+from storage.listings import Listings
+from storage.replays import ACTIVE
+from streams.policy.replay_plan import spent_usd
+
+LOOK_EVERY_SECONDS: Final = 2.0
+BAR_WIDTH: Final = 40
+OVER: Final = ("completed", "cancelled")
+
+_COLUMNS: Final = (
+    Column("replay", lambda row: row["replay_id"]),
+    cell("state"),
+    Column("items", lambda row: str(row["source"].get("items", "")), right=True),
+    Column("model", lambda row: row["model_version"]),
+    age("created_at", "planned"),
+    Column("reason", lambda row: row["reason"] or "", flexible=True),
+)
+
+_ITEM_COLUMNS: Final = (
+    cell("video_id", heading="video"),
+    Column("run", lambda row: (row["run_id"] or "")[:8]),
+    Column("outcome", lambda row: row["status"] if row["decision"] in ("run", "join") else row["decision"] or "sent"),
+    Column("why", lambda row: row["message"] or "", flexible=True),
+)
+
+_WORST_COLUMNS: Final = (
+    cell("video_id", heading="video"),
+    Column("changed", lambda row: f"{row['change']:.1%}", right=True),
+    cell("moved", right=True),
+    cell("added", right=True),
+    cell("lost", right=True),
+    Column("compare", lambda row: f"extents compare {row['before'][:8]} {row['after'][:8]}"),
+)
+
+
+class UntilParameter(click.ParamType):
+    """A moment, or a time of day (UTC): the next one."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value)
+        try:
+            if re.fullmatch(r"\d\d:\d\d", text):
+                now = datetime.now(UTC)
+                moment = now.replace(hour=int(text[:2]), minute=int(text[3:]), second=0, microsecond=0)
+                return moment if moment > now else moment + timedelta(days=1)
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither a time of day, as 06:00, nor a moment, as 2026-12-01T06:00", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_until = click.option("--until", type=UntilParameter(), help="Pause then: 06:00 (UTC), or 2026-12-01T06:00.")
+_rate = click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Send at most N requests a minute.")
+_max_cost = click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before it costs more.")
+_name = click.argument("replay_id", metavar="REPLAY")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents replay start nightly --rate 30 --max-cost 20 --until 06:00
+  extents replay start new-model --shadow 20 --max-change 0.02
+\b
+Settings: SUPABASE_*."""
+)
+@_name
+@_rate
+@_max_cost
+@_until
+@click.option("--in-flight", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N runs under way.")
+@click.option(
+    "--shadow", "sample_size", type=click.IntRange(min=1), metavar="N", help="Run N first, compare, and go on only if little changed."
+)
+@click.option(
+    "--max-change", type=click.FloatRange(0, 1), metavar="SHARE", default=0.02, show_default=True, help="Share of captions that may change."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def start(
+    replay_id: str,
+    rate: int | None,
+    max_cost: float | None,
+    until: datetime | None,
+    in_flight: int,
+    sample_size: int | None,
+    max_change: float,
+    yes: bool,
+) -> None:
+    """Start a planned replay. A coordinator carries it out, and another one goes on if that is killed.
+
+    With --shadow the first N videos are compared with their present runs; when more of their captions changed than
+    --max-change allows, the replay pauses and its status names the worst.
+    """
+    row, progress = with_listings(lambda listings: _read(listings, replay_id))
+    if progress["items"] != row["source"].get("items"):
+        found = f"{progress['items']} of {row['source'].get('items')} items"
+        raise click.ClickException(f"the plan of {replay_id} is not whole ({found}): it was interrupted; plan it again by another --name")
+    cost = min(progress["waiting_usd"], max_cost) if max_cost is not None else progress["waiting_usd"]
+    if not yes:
+        click.confirm(f"send {progress['waiting']} requests for up to ${cost:.2f}?", abort=True, err=True)
+    values = {
+        "rate_per_minute": rate,
+        "max_cost_usd": max_cost,
+        "until_at": until and until.isoformat(),
+        "in_flight_limit": in_flight,
+        "sample_size": sample_size or 0,
+        "max_change": max_change,
+        "started_at": datetime.now(UTC).isoformat(),
+    }
+    _change(replay_id, ["planned"], "sampling" if sample_size else "running", **values)
+    remark(f"started; it goes on by itself. To see how far it is: extents replay status {replay_id}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents replay status nightly
+  extents replay status nightly --watch
+  extents replay status nightly --json | jq .progress.failed
+\b
+Exit status with --watch: 0 completed, 3 paused, 4 cancelled.
+\b
+Settings: SUPABASE_*."""
+)
+@_name
+@click.option("--watch", is_flag=True, help="Look again until it is over or paused.")
+@click.option("--troubles", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Show N items that failed.")
+@json_option
+def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
+    """Show how far a replay is, what it cost, and what did not work."""
+
+    async def run() -> Row:
+        async with open_replays(Settings().supabase) as replays:
+            while True:
+                row, progress = await _read(replays, replay_id)
+                if not watch or row["state"] not in ACTIVE:
+                    items = await _troubles(replays, replay_id, troubles)
+                    _print(row, progress, items, as_json=as_json)
+                    return row
+                remark(_line(row, progress))
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+    row = asyncio.run(run())
+    if watch:
+        raise click.exceptions.Exit({"paused": 3, "cancelled": 4}.get(row["state"], 0))
+
+
+@click.command(epilog="\b\nExamples:\n  extents replay pause nightly\n\b\nSettings: SUPABASE_*.")
+@_name
+def pause(replay_id: str) -> None:
+    """Send nothing more until it is resumed. What was sent goes on."""
+    _change(replay_id, list(ACTIVE), "paused", reason="paused by hand")
+    remark(f"paused; to go on: extents replay resume {replay_id}")
+
+
+@click.command(epilog="\b\nExamples:\n  extents replay resume nightly --until 06:00 --max-cost 40\n\b\nSettings: SUPABASE_*.")
+@_name
+@_rate
+@_max_cost
+@_until
+def resume(replay_id: str, rate: int | None, max_cost: float | None, until: datetime | None) -> None:
+    """Go on with a paused replay. A limit that is named here takes the place of the former; a time that is over is dropped.
+
+    One that was paused for what its sample changed goes on with all videos: you have looked at the sample.
+    """
+    row, _ = with_listings(lambda listings: _read(listings, replay_id))
+    expired = row["until_at"] is not None and datetime.fromisoformat(row["until_at"]) <= datetime.now(UTC)
+    values: dict[str, Any] = {"until_at": until.isoformat()} if until else {"until_at": None} if expired else {}
+    values |= {"rate_per_minute": rate} if rate else {}
+    values |= {"max_cost_usd": max_cost} if max_cost else {}
+    sampled = row["sample"] is not None or not row["sample_size"]
+    _change(replay_id, ["paused"], "running" if sampled else "sampling", **values)
+    remark("resumed")
+
+
+@click.command(epilog="\b\nExamples:\n  extents replay cancel nightly && extents jobs cancel --replay nightly\n\b\nSettings: SUPABASE_*.")
+@_name
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cancel(replay_id: str, yes: bool) -> None:
+    """End a replay for good. What was sent goes on: extents jobs cancel --replay REPLAY ends that, too."""
+    if not yes:
+        click.confirm(f"cancel replay {replay_id}?", abort=True, err=True)
+    _change(replay_id, ["planned", *ACTIVE, "paused"], "cancelled", reason="cancelled by hand", completed_at=datetime.now(UTC).isoformat())
+    remark("cancelled")
+
+
+@click.command(
+    "list", epilog="\b\nExamples:\n  extents replay list\n  extents replay list --json | jq -r '.[].replay_id'\n\b\nSettings: SUPABASE_*."
+)
+@listing_options
+def list_replays(**printing: Any) -> None:
+    """List replays, the newest first."""
+
+    async def run(listings: Listings) -> None:
+        rows = listings.replays(rows_wanted(printing["limit"], printing["every"]))
+        await print_listing(rows, _COLUMNS, "replay", **printing)
+
+    with_listings(run)
+
+
+def _change(replay_id: str, before: list[str], state: str, **values: Any) -> None:
+    async def run() -> tuple[bool, Row]:
+        async with open_replays(Settings().supabase) as replays:
+            row, _ = await _read(replays, replay_id)
+            return await replays.change(replay_id, before, state, **values), row
+
+    changed, row = asyncio.run(run())
+    if not changed:
+        raise click.ClickException(f"replay {replay_id} is {row['state']}; this needs one that is {' or '.join(before)}")
+
+
+async def _read(listings: Listings, replay_id: str) -> tuple[Row, Row]:
+    row = await listings.replay(replay_id)
+    if row is None:
+        raise click.ClickException(f"no replay {replay_id}; extents replay list shows those there are")
+    return row, await listings.replay_progress(replay_id)
+
+
+async def _troubles(listings: Listings, replay_id: str, count: int) -> list[Row]:
+    """The first items that were rejected or failed."""
+    found: list[Row] = []
+    first = 0
+    while len(found) < count:
+        rows = await listings.replay_outcomes(replay_id, first)
+        found += [row for row in rows if row["decision"] == "rejected" or row["status"] == "failed"]
+        if not rows:
+            break
+        first = rows[-1]["number"] + 1
+    return found[:count]
+
+
+def _print(row: Row, progress: Row, items: list[Row], *, as_json: bool) -> None:
+    spent = spent_usd(progress, Settings().admission.gpu_usd_per_hour)
+    if as_json:
+        print_json({**row, "progress": progress, "spent_usd": spent, "troubles": items})
+        return
+    limits = [
+        *([f"{row['rate_per_minute']} a minute"] if row["rate_per_minute"] else []),
+        f"{row['in_flight_limit']} in flight",
+        *([f"until {moment_text(row['until_at'])} UTC"] if row["until_at"] else []),
+    ]
+    cost = f"${spent:.2f}" + (f" of ${row['max_cost_usd']:.2f}" if row["max_cost_usd"] else "")
+    print_facts(
+        [
+            ("replay", f"{row['replay_id']}, planned by {row['created_by']} {moment_text(row['created_at'])} UTC"),
+            ("state", row["state"] + (f": {row['reason']}" if row["reason"] else "")),
+            ("model", row["model_version"] + (", forced" if row["force"] else "")),
+            ("progress", _bar(progress)),
+            ("sent", f"{progress['items'] - progress['waiting']} of {progress['items']}"),
+            ("under way", f"{progress['undecided'] + progress['unfinished']}"),
+            ("outcomes", _outcomes(progress)),
+            ("cost", f"{cost}, {progress['gpu_seconds'] / 3600:.2f} GPU hours"),
+            ("limits", ", ".join(limits)),
+            *([("time left", duration(left))] if (left := _seconds_left(row, progress)) is not None else []),
+        ]
+    )
+    sample = row["sample"]
+    if sample:
+        print_heading(f"Sample: {sample['change']:.1%} of {sample['captions']} captions changed in {sample['compared']} videos")
+        if sample["worst"]:
+            print_rows(_WORST_COLUMNS, sample["worst"])
+    if items:
+        print_heading("Rejected and failed")
+        print_rows(_ITEM_COLUMNS, items)
+
+
+def _over(progress: Row) -> int:
+    return int(sum(progress[name] for name in ("found", "rejected", "completed", "failed")))
+
+
+def _bar(progress: Row) -> str:
+    share = _over(progress) / max(1, progress["items"])
+    done = round(share * BAR_WIDTH)
+    return f"{'#' * done}{'.' * (BAR_WIDTH - done)} {share:.0%}"
+
+
+def _outcomes(progress: Row) -> str:
+    return ", ".join(f"{progress[name]} {name}" for name in ("completed", "found", "rejected", "failed"))
+
+
+def _line(row: Row, progress: Row) -> str:
+    return f"{row['state']:<9} {_bar(progress)}  {_outcomes(progress)}, {progress['undecided'] + progress['unfinished']} under way"
+
+
+def _seconds_left(row: Row, progress: Row) -> float | None:
+    """By the rate so far; None while there is none, and when it is over."""
+    if row["state"] not in ACTIVE or progress["first_sent_at"] is None or not _over(progress):
+        return None
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(progress["first_sent_at"])).total_seconds()
+    return seconds / _over(progress) * int(progress["items"] - _over(progress))

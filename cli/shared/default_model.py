@@ -1,0 +1,16 @@
+"""The model that most runs get whose requests name none."""
+
+from uuid import UUID
+
+from core.model_choice import ModelChoice, choose_model
+from core.settings import AdmissionSettings
+from inference.models.builtin import builtin_model_version
+from storage.listings import Listings
+
+_NOBODY = UUID(int=0)
+
+
+async def usual_model(listings: Listings, settings: AdmissionSettings) -> ModelChoice:
+    """As admission chooses it for a video that is in no share, of a tenant without a promotion of its own."""
+    whole = [one for one in await listings.promotions() if one.percent == 100 and one.tenant_id is None]
+    return choose_model(whole, settings.model_version, builtin_model_version(), _NOBODY, _NOBODY)

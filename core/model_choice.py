@@ -1,0 +1,55 @@
+"""Which model a run gets whose request names none. Pure: the promotions go in, a version and the reason come out."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One decision of a person that a version runs by default.
+
+    Attributes:
+        percent: of the videos; which ones follows from their ids, so that a greater share holds the lesser one.
+        tenant_id: None for every tenant.
+    """
+
+    number: int
+    model_version: str
+    percent: int
+    tenant_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """``reason`` is kept with the run, for whoever asks why it got this model."""
+
+    version: str
+    reason: str
+
+
+def choose_model(promotions: Sequence[Promotion], override: str | None, builtin: str, tenant_id: UUID, video_id: UUID) -> ModelChoice:
+    """The model of a request that names none.
+
+    A tenant's own promotions go before those of all, and the newer before the older; a video outside one's share is left to
+    the next.
+
+    Args:
+        promotions: those that were not withdrawn, the newest first.
+        override: EXTENTS_MODEL_VERSION, which goes before all of them.
+    """
+    if override is not None:
+        return ModelChoice(override, "EXTENTS_MODEL_VERSION")
+    own = [one for one in promotions if one.tenant_id == tenant_id]
+    for promotion in (*own, *(one for one in promotions if one.tenant_id is None)):
+        if bucket(video_id) < promotion.percent:
+            share = "" if promotion.percent == 100 else f", {promotion.percent}% of videos"
+            whose = "" if promotion.tenant_id is None else ", this tenant"
+            return ModelChoice(promotion.model_version, f"promotion {promotion.number}{share}{whose}")
+    return ModelChoice(builtin, "built in")
+
+
+def bucket(video_id: UUID) -> int:
+    """0 to 99, the same for a video every time."""
+    return int.from_bytes(hashlib.sha256(video_id.bytes).digest()[:8], "big") % 100

@@ -1,0 +1,161 @@
+"""Carries replays out: sends their items while they may be sent, and looks at what a sample changed.
+
+Which replay is whose is a lease in the database, and what was sent is in its items. A coordinator that is killed is
+followed by another when the lease is over; what both send is the same request.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from core.comparison import Comparison, compare
+from core.errors import ExtentsError, TransientError
+from core.logging import get_logger
+from core.metrics import REPLAY_ITEMS
+from core.settings import AdmissionSettings
+from core.types import Priority
+from storage.objects import ObjectStore
+from storage.publish import verify_stored_run
+from storage.replays import Replays
+from streams.policy.replay_plan import Compare, Complete, Pause, Send, next_step, request_of, within_budget
+from streams.processing.app import ExtentsApp
+from streams.publisher import Publisher
+from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.concurrently import concurrently
+
+log = get_logger(__name__)
+
+LOOK_EVERY_SECONDS: Final = 1.0
+LEASE_SECONDS: Final = 15.0
+"""Long beside a round; when it is over, another coordinator goes on."""
+
+WORST_SHOWN: Final = 5
+STATES: Final = ("waiting", "undecided", "unfinished", "found", "rejected", "completed", "failed")
+
+
+@dataclass(slots=True)
+class ReplayRunner:
+    app: ExtentsApp
+    publisher: Publisher
+    replays: Replays
+    store: ObjectStore
+    settings: AdmissionSettings
+    owner: str = field(default_factory=lambda: uuid4().hex)
+
+    async def run(self) -> None:
+        """Look for replays once a second; ends by being cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            try:
+                await self._round(self.app.assignment)
+            except AssignmentRevoked:
+                continue
+            except TransientError as error:
+                log.info("replays.postponed", error=str(error))
+
+    async def _round(self, assignment: Assignment) -> None:
+        assignment.check()
+        totals = dict.fromkeys(STATES, 0)
+        for replay in await assignment.until_revoked(self.replays.claim(self.owner, LEASE_SECONDS)):
+            progress = await assignment.until_revoked(self.replays.replay_progress(replay["replay_id"]))
+            for state in STATES:
+                totals[state] += progress[state]
+            await self._advance(replay, progress, assignment)
+        for state, count in totals.items():
+            REPLAY_ITEMS.labels(state).set(count)
+
+    async def _advance(self, replay: Mapping[str, Any], progress: Mapping[str, Any], assignment: Assignment) -> None:
+        match next_step(replay, progress, datetime.now(UTC), self.settings.gpu_usd_per_hour):
+            case Send(count, budget_usd):
+                await self._send(replay, count, budget_usd, progress["undecided"] + progress["unfinished"], assignment)
+            case Pause(reason):
+                await self._change(replay, "paused", reason=reason)
+            case Compare():
+                await self._look_at_sample(replay, assignment)
+            case Complete():
+                await self._change(replay, "completed", completed_at=datetime.now(UTC).isoformat())
+
+    async def _send(self, replay: Mapping[str, Any], count: int, budget_usd: float | None, in_flight: int, assignment: Assignment) -> None:
+        waiting = await assignment.until_revoked(self.replays.waiting_items(replay["replay_id"], count))
+        items = within_budget(waiting, budget_usd)
+        if waiting and not items and not in_flight:
+            reason = f"the next request would cost more than is left of ${replay['max_cost_usd']:.2f}; resume with another --max-cost"
+            await self._change(replay, "paused", reason=reason)
+        if not items:
+            return
+        priority = Priority(replay["priority"])
+        await concurrently(
+            self.publisher.send_request(assignment, priority, request_of(item, replay), {"replay_id": replay["replay_id"].encode()})
+            for item in items
+        )
+        await assignment.until_revoked(self.replays.mark_sent(replay["replay_id"], [item["number"] for item in items]))
+        log.info("replay.sent", replay_id=replay["replay_id"], requests=len(items))
+
+    async def _look_at_sample(self, replay: Mapping[str, Any], assignment: Assignment) -> None:
+        """Compare each run of the sample with the one that was there before, and go on only where little has changed."""
+        outcomes = await assignment.until_revoked(self.replays.replay_outcomes(replay["replay_id"], 0, replay["sample_size"]))
+        compared: list[tuple[Mapping[str, Any], Comparison]] = []
+        for item in outcomes:
+            found = await assignment.until_revoked(self._compare(item))
+            if found is not None:
+                compared.append((item, found))
+        sample = summarize(outcomes, compared)
+        if not compared:
+            reason = f"of {len(outcomes)} videos in the sample none has a run before and after to compare; resume to go on without"
+            await self._change(replay, "paused", reason=reason, sample=sample)
+        elif sample["change"] > replay["max_change"]:
+            reason = (
+                f"{sample['change']:.1%} of {sample['captions']} captions changed in the sample, more than {replay['max_change']:.1%}; "
+                f"most in video {sample['worst'][0]['video_id']}: extents replay status {replay['replay_id']}"
+            )
+            await self._change(replay, "paused", reason=reason, sample=sample)
+        else:
+            await self._change(replay, "running", sample=sample)
+
+    async def _compare(self, item: Mapping[str, Any]) -> Comparison | None:
+        """None where one of both is missing, or they are of other frames."""
+        before, after = item["baseline_key"], item["run_key"]
+        if before is None or after is None or before == after:
+            return None
+        try:
+            runs = [await verify_stored_run(self.store, key, None) for key in (before, after)]
+        except TransientError:
+            raise
+        except ExtentsError as error:
+            log.warning("replay.not_compared", video_id=item["video_id"], error=str(error))
+            return None
+        if runs[0] is None or runs[1] is None or runs[0].pairs != runs[1].pairs:
+            return None
+        return await asyncio.to_thread(compare, runs[0].track, runs[1].track)
+
+    async def _change(self, replay: Mapping[str, Any], state: str, **values: Any) -> None:
+        """Set its state, unless somebody else has changed it since it was read."""
+        if await self.replays.change(replay["replay_id"], [replay["state"]], state, **values):
+            log.info("replay.changed", replay_id=replay["replay_id"], state=state, reason=values.get("reason"))
+
+
+def summarize(outcomes: Sequence[Mapping[str, Any]], compared: Sequence[tuple[Mapping[str, Any], Comparison]]) -> dict[str, Any]:
+    """What is kept of a sample, and shown by ``extents replay status``."""
+    captions = sum(found.captions for _, found in compared)
+    worst = sorted(compared, key=lambda pair: -pair[1].change)[:WORST_SHOWN]
+    return {
+        "videos": len(outcomes),
+        "compared": len(compared),
+        "captions": captions,
+        "change": sum(found.changed for _, found in compared) / captions if captions else 0.0,
+        "worst": [
+            {
+                "video_id": item["video_id"],
+                "change": found.change,
+                "moved": len(found.moved),
+                "added": len(found.added),
+                "lost": len(found.lost),
+                "before": item["baseline_run_id"],
+                "after": item["run_id"],
+            }
+            for item, found in worst
+        ],
+    }

@@ -1,0 +1,77 @@
+"""Two results of one video are compared by their labels and captions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.captions import CaptionExtent, CaptionTrack
+from core.comparison import compare
+
+
+def track(*extents: tuple[int, int], pairs: int = 100, confidence: float = 0.9) -> CaptionTrack:
+    labels = np.full(pairs, 2)
+    for first, last in extents:
+        labels[first:last] = 0
+    captions = tuple(CaptionExtent(first, last, confidence, confidence) for first, last in extents)
+    return CaptionTrack(np.zeros((pairs, 5)), labels, captions, ())
+
+
+def test_the_same_result_has_not_changed() -> None:
+    """Nothing moved, added or lost; no label changed."""
+    found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40)))
+    assert (found.change, found.label_changes, found.captions) == (0.0, {}, 2)
+
+
+def test_captions_are_matched_by_the_frames_they_share() -> None:
+    """One moved by two frames at its end, one lost, one added; the share counts all three."""
+    found = compare(track((10, 20), (30, 40), (50, 60)), track((10, 22), (50, 60), (70, 80)))
+    assert [(pair.start_shift, pair.end_shift) for pair in found.moved] == [(0, 2)]
+    assert ([caption.first_frame for caption in found.lost], [caption.first_frame for caption in found.added]) == ([30], [70])
+    assert found.change == 3 / 4
+
+
+def test_of_two_halves_the_greater_is_the_caption() -> None:
+    """A caption that was split is matched with its longer part; the other part is added."""
+    found = compare(track((10, 40)), track((10, 15), (16, 40)))
+    assert [pair.after.first_frame for pair in found.matched] == [16]
+    assert [caption.first_frame for caption in found.added] == [10]
+
+
+def test_labels_are_counted_by_kind() -> None:
+    """Pairs by the label before and after, the commonest first."""
+    found = compare(track((10, 20)), track((10, 25)))
+    assert found.label_changes == {("empty_empty", "same"): 5}
+
+
+def test_confidence_counts_where_both_have_a_caption() -> None:
+    """Only a change that is more than chance counts."""
+    found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40), confidence=0.8))
+    assert (found.confidence_gained, found.confidence_lost) == (0, 2)
+
+
+def test_results_of_other_frames_are_not_compared() -> None:
+    """The counts are named."""
+    with pytest.raises(ValueError, match="100 pairs and 90 pairs"):
+        compare(track(), track(pairs=90))
+
+
+EXTENTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
+
+
+@given(EXTENTS, EXTENTS)
+def test_each_caption_counts_once(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> None:
+    """Whatever overlaps whatever: matched, lost and added together are all captions, and swapping both swaps lost and added."""
+
+    def laid_out(steps: list[tuple[int, int]]) -> CaptionTrack:
+        extents, at = [], 0
+        for gap, length in steps:
+            extents.append((at + gap, at + gap + length))
+            at += gap + length + 1
+        return track(*extents)
+
+    one, other = laid_out(before), laid_out(after)
+    found, swapped = compare(one, other), compare(other, one)
+    assert len(found.matched) + len(found.lost) == len(before)
+    assert len(found.matched) + len(found.added) == len(after)
+    assert len(found.matched) == len(swapped.matched)
