@@ -28,8 +28,6 @@ GROUPS: Final = {
     "Operating it": {
         "jobs": ("cli.operations.jobs", "List jobs, look at one, cancel what is not over."),
         "runs": ("cli.operations.runs", "List finished runs, fetch or delete one."),
-        "jobs": ("cli.operations.jobs", "List jobs, look at one, cancel what is not over."),
-        "runs": ("cli.operations.runs", "List finished runs, fetch or delete one."),
         "rejections": ("cli.operations.rejections", "List, count and acknowledge rejected requests."),
         "replay": ("cli.operations.replay", "Have videos processed again, in bulk and by plan."),
         "models": ("cli.operations.models", "Manage the models that runs may use."),

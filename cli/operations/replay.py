@@ -18,9 +18,8 @@ from cli.shared.output import Report, print_facts, print_json, progress, remark
 from cli.shared.parameters import ModelVersionParameter, MomentParameter, UuidParameter, json_option
 from core.identity import parse_uuid
 from core.settings import Settings
-from core.types import RejectionType
+from core.types import MODEL_VERSION, RejectionType
 from storage.connect import open_replays
-from storage.keys import MODEL_VERSION
 from storage.listings import Filter, Row
 from storage.replays import Replays
 from streams.kafka.request_reader import Window
