@@ -5,14 +5,16 @@ import hashlib
 import sqlite3
 import zlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from core.errors import CorruptInputError, MissingObjectError
 from core.types import Anchor, Layout
 from storage.keys import Keys
-from storage.objects import ObjectStore
 from storage.sqlite_files import open_database
+
+if TYPE_CHECKING:  # a layout on this machine is read without the store's client
+    from storage.objects import ObjectStore
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
 """Limit for the fetched and for the expanded file. A row and an image need far less, but the file may contain other data of its
@@ -36,7 +38,7 @@ class StoredLayout:
     key: str
 
 
-async def fetch_layout(store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID) -> StoredLayout:
+async def fetch_layout(store: "ObjectStore", keys: Keys, tenant_id: UUID, video_id: UUID) -> StoredLayout:
     """Read a video's layout from ``layout.db``, or from ``layout.db.gz`` if that is missing.
 
     Raises:

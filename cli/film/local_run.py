@@ -29,10 +29,6 @@ from inference.media.span import decode_span
 from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
-from storage.connect import object_keys, open_store
-from storage.model_store import ModelStore
-from streams.gpu_worker.model_cache import ModelCache
-from streams.model_catalog import ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,12 @@ def choose_model(settings: Settings, checkpoint: Path | None = None, model_versi
 
 
 async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
+    # Imported here, so that a film needs neither the store's client nor what the service is made of.
+    from storage.connect import object_keys, open_store
+    from storage.model_store import ModelStore
+    from streams.gpu_worker.model_cache import ModelCache
+    from streams.model_catalog import ModelCatalog
+
     async with open_store(settings.wasabi) as store:
         stored = ModelStore(store, object_keys(settings.keys))
         model = await ModelCatalog(stored).resolve(version)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from typing import Final
 
 from core.errors import PermanentError
@@ -10,7 +9,6 @@ from inference.finding.found import FoundCaption
 from inference.finding.stills import Still
 from inference.reading.reader import Reading
 
-_SAME: Final = 0.92  # of the characters of two readings, from which on they are of one text
 _LONGEST_GAP_SECONDS: Final = 0.15  # between two parts of one caption
 
 
@@ -67,10 +65,7 @@ def _with_words(caption: FoundCaption, readings: Sequence[tuple[Still, Reading]]
 
 
 def _one_caption(one: FoundCaption, other: FoundCaption) -> bool:
-    if one.text is None or other.text is None or other.start_seconds - one.end_seconds > _LONGEST_GAP_SECONDS:
+    if not one.text or not other.text or other.start_seconds - one.end_seconds > _LONGEST_GAP_SECONDS:
         return False
-    a, b = ("".join(text.split()).casefold() for text in (one.text, other.text))
-    if a == b:
-        return True
-    # One letter may be misread in a long text; in a short one, it is another word.
-    return min(len(a), len(b)) >= 20 and SequenceMatcher(None, a, b).ratio() >= 1 - (1 - _SAME) / 3
+    a, b = ("".join(filter(str.isalnum, text)).casefold() for text in (one.text, other.text))
+    return a == b  # not nearly: captions that follow each other often differ by a letter or two

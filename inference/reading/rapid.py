@@ -51,11 +51,17 @@ class RapidReader:
         words = [
             (np.asarray(box, float), str(text), float(score))
             for box, text, score in zip(result.boxes, result.txts, result.scores, strict=True)
-            if score >= _LEAST_CONFIDENCE and str(text).strip()
+            if score >= _LEAST_CONFIDENCE and _is_read(str(text))
         ]
         if not words:
             return Reading("", 0.0)
         return Reading(_in_lines(words), float(np.mean([score for _, _, score in words])))
+
+
+def _is_read(text: str) -> bool:
+    """Whether there are letters in it: a script that the networks do not know comes out as spaces and points."""
+    written = "".join(text.split())
+    return sum(character.isalnum() for character in written) * 2 >= len(written) > 0
 
 
 def _in_lines(words: Sequence[tuple[Any, str, float]]) -> str:
