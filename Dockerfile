@@ -23,6 +23,7 @@ COPY storage storage
 COPY streams streams
 COPY cli cli
 COPY devstack devstack
+COPY deploy/supabase/migrations deploy/supabase/migrations
 RUN uv build --wheel --python /opt/build/bin/python --no-build-isolation --out-dir /dist \
     && uv pip install --no-deps /dist/*.whl
 

@@ -85,6 +85,7 @@ class AdmissionAnswer:
         attempt: set for ``run`` and ``join``.
         rejection: set for ``rejected``.
         found_run: set for ``found``, as passed by the caller when the decision was made.
+        recorded: False where a rejection has no row, because the database does not know the video.
         repeated: the decision was stored by an earlier call and has been counted already.
     """
 
@@ -94,3 +95,4 @@ class AdmissionAnswer:
     rejection: Rejection | None
     found_run: Mapping[str, Any] | None
     repeated: bool
+    recorded: bool = True

@@ -1,10 +1,9 @@
-"""Applies ``deploy/supabase/migrations/*.sql`` as ``supabase db push`` does: in the order of their names, each once."""
-
-from pathlib import Path
+"""Applies the migrations as ``supabase db push`` does: in the order of their names, each once."""
 
 import psycopg
 
 from core.errors import ConfigurationError
+from storage.migrations import read_migrations
 
 # The table in which Supabase's own tool records what it applied.
 _HISTORY = """
@@ -13,10 +12,8 @@ create table if not exists supabase_migrations.schema_migrations (version text p
 """
 
 
-async def apply_migrations(dsn: str, folder: Path) -> list[str]:
-    """Bring the database up to date; each file in a transaction of its own. Returns the names of those applied now.
-
-    A file is named ``{version}_{name}.sql``.
+async def apply_migrations(dsn: str, schema: str) -> list[str]:
+    """Bring the schema up to date; each file in a transaction of its own. Returns the names of those applied now.
 
     Raises:
         ConfigurationError: a file fails, or one that was applied has been changed since.
@@ -26,24 +23,22 @@ async def apply_migrations(dsn: str, folder: Path) -> list[str]:
         await connection.execute(_HISTORY)
         rows = await connection.execute("select version, array_to_string(statements, '') from supabase_migrations.schema_migrations")
         known: dict[str, str] = dict(await rows.fetchall())
-        for path in sorted(folder.glob("*.sql")):
-            version, _, name = path.stem.partition("_")
-            statements = path.read_text()
-            if version in known:
-                if known[version] != statements:
+        for migration in read_migrations(schema):
+            if migration.version in known:
+                if known[migration.version] != migration.sql:
                     raise ConfigurationError(
-                        f"{path.name} was applied in another form than it has now; "
+                        f"{migration.file} was applied in another form than it has now; "
                         "put changes in a new file, or throw the stack's data away: extents dev down --name NAME --purge"
                     )
                 continue
             try:
                 async with connection.transaction():
-                    await connection.execute(statements.encode())
+                    await connection.execute(migration.sql.encode())
                     await connection.execute(
                         "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
-                        (version, [statements], name),
+                        (migration.version, [migration.sql], migration.name),
                     )
             except psycopg.Error as error:
-                raise ConfigurationError(f"migration {path.name} failed: {error}") from error
-            applied.append(path.name)
+                raise ConfigurationError(f"migration {migration.file} failed: {error}") from error
+            applied.append(migration.file)
     return applied

@@ -12,7 +12,6 @@ CHECKOUT: Final = Path(__file__).resolve().parent.parent
 STACKS: Final = CHECKOUT / ".stack"
 DIST: Final = STACKS / "dist"
 KAFKA_JARS: Final = DIST / "kafka"
-MIGRATIONS: Final = CHECKOUT / "deploy" / "supabase" / "migrations"
 
 _NPM_PLATFORM: Final = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 

@@ -136,13 +136,14 @@ def _is_root() -> bool:
 def _as_unprivileged(command: list[str]) -> list[str]:
     """PostgreSQL refuses to run as root, so there it runs as ``nobody``.
 
-    It keeps the one right that a clone below root's closed home needs (to reach its own files), and dies with its
-    parent: changing the user makes the kernel forget that, so setpriv sets it again.
+    It keeps the one right that a clone below root's closed home needs: to reach its own files. ``access``, by which initdb looks
+    for its programs, ignores that right after a change of user unless ``no_setuid_fixup`` is set. setpriv also asks anew to die
+    with its parent, which the kernel forgets when the user changes.
     """
     if not _is_root():
         return command
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise ConfigurationError("PostgreSQL cannot run as root, and setpriv (of util-linux) is missing: install it, or use another user")
-    rights = ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    rights = ["--securebits=+no_setuid_fixup", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
     return [setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *rights, "--pdeathsig=KILL", "--", *command]

@@ -25,7 +25,6 @@ from devstack.gateway import gateway_part
 from devstack.kafka import broker_part, prepare_broker
 from devstack.migrations import apply_migrations
 from devstack.part import PartFailedError, log_path
-from devstack.paths import MIGRATIONS
 from devstack.postgres import create_roles, postgres_part, prepare_postgres
 from devstack.postgrest import postgrest_part
 from devstack.seaweed import create_bucket, remove_sockets, seaweed_part
@@ -85,7 +84,7 @@ class Supervisor:
         await prepare_postgres(self._config, self._folder)
         await self._start("postgres")
         await create_roles(self._config)
-        for name in await apply_migrations(self._config.dsn(), MIGRATIONS):
+        for name in await apply_migrations(self._config.dsn(), self._config.schema):
             _send(event="migrated", file=name)
         await self._start("postgrest")
 

@@ -25,10 +25,10 @@ _SETTINGS: Final = {
     "42501": "SUPABASE_SERVICE_ROLE_KEY: it must be the service role's, and the migrations grant it its rights",
     "PGRST106": "SUPABASE_SCHEMA and the API's list of exposed schemas",
     "3F000": "SUPABASE_SCHEMA",
-    "PGRST202": "that the migrations in deploy/supabase/migrations are applied, and the API's schema cache reloaded",
-    "PGRST205": "that the migrations in deploy/supabase/migrations are applied, and the API's schema cache reloaded",
-    "42P01": "that the migrations in deploy/supabase/migrations are applied",
-    "42883": "that the migrations in deploy/supabase/migrations are applied",
+    "PGRST202": "that the migrations are applied (extents migrations print), and the API's schema cache reloaded",
+    "PGRST205": "that the migrations are applied (extents migrations print), and the API's schema cache reloaded",
+    "42P01": "that the migrations are applied (extents migrations print)",
+    "42883": "that the migrations are applied (extents migrations print)",
     "404": "SUPABASE_URL",
 }
 

@@ -11,7 +11,7 @@ from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import RejectionType
 
 INTEGER_MAX: Final = 2**31 - 1
-BIGINT_MAX: Final = 2**63 - 1
+REAL_MAX: Final = 3.4e38
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class JobRow:
     run_row_id: UUID | None
     gpu_seconds: float | None
     estimated_cost_usd: float | None
-    created_at: datetime
+    created_at: datetime | None
     updated_at: datetime
 
 
@@ -50,7 +50,7 @@ class RejectionRow:
     message: str
     frame_count: int | None
     estimated_cost_usd: float | None
-    created_at: datetime
+    created_at: datetime | None
     acknowledged: bool
 
 
@@ -63,7 +63,7 @@ def admission_values(request: AdmissionRequest) -> dict[str, Any]:
         "video_id": str(request.video_id),
         "cropped_frames_version": _fitting(request.cropped_frames_version, INTEGER_MAX),
         "model_version": _text(request.model_version),
-        "frame_count": _fitting(request.frame_count, BIGINT_MAX),
+        "frame_count": _fitting(request.frame_count, INTEGER_MAX),
         "pairs_total": None if request.frame_count is None else _fitting(request.frame_count - 1, INTEGER_MAX),
         "priority": request.priority.value,
         "force": request.force,
@@ -72,7 +72,7 @@ def admission_values(request: AdmissionRequest) -> dict[str, Any]:
         "source_topic": request.source_topic,
         "source_partition": request.source_partition,
         "source_offset": request.source_offset,
-        "estimated_cost_usd": request.estimated_cost_usd,
+        "estimated_cost_usd": _real(request.estimated_cost_usd),
         "rejection": None
         if request.rejection is None
         else {"type": request.rejection.type.value, "message": _text(request.rejection.message)},
@@ -94,6 +94,7 @@ def admission_answer(values: Mapping[str, Any]) -> AdmissionAnswer:
         rejection=None if rejection is None else Rejection(RejectionType(rejection["type"]), rejection["message"]),
         found_run=values.get("found_run"),
         repeated=values["repeated"],
+        recorded=values.get("recorded", True),
     )
 
 
@@ -157,7 +158,7 @@ def job_row(values: Mapping[str, Any]) -> JobRow:
         run_row_id=_uuid(values["inference_run_id"]),
         gpu_seconds=values["gpu_seconds"],
         estimated_cost_usd=values["estimated_cost_usd"],
-        created_at=datetime.fromisoformat(values["created_at"]),
+        created_at=_moment(values["created_at"]),
         updated_at=datetime.fromisoformat(values["updated_at"]),
     )
 
@@ -171,8 +172,8 @@ def rejection_row(values: Mapping[str, Any]) -> RejectionRow:
         message=values["rejection_message"],
         frame_count=values["frame_count"],
         estimated_cost_usd=values["estimated_cost_usd"],
-        created_at=datetime.fromisoformat(values["created_at"]),
-        acknowledged=values["acknowledged"],
+        created_at=_moment(values["created_at"]),
+        acknowledged=bool(values["acknowledged"]),
     )
 
 
@@ -182,6 +183,13 @@ def _text(value: object) -> str | None:
 
 def _fitting(value: int | None, limit: int) -> int | None:
     return value if value is not None and -limit <= value <= limit else None
+
+
+def _real(value: float | None) -> float | None:
+    """For a column of single precision, which refuses what rounds to infinity, and what rounds to zero and is not."""
+    if value is None or not abs(value) <= REAL_MAX:
+        return None
+    return value if abs(value) >= 1 / REAL_MAX else 0.0
 
 
 def _uuid(text: str | None) -> UUID | None:

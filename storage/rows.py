@@ -26,8 +26,8 @@ from storage.row_values import (
 
 UNFINISHED: Final = ("queued", "running")
 
-SCHEMA_VERSION: Final = 1
-"""The ``schema_version()`` of the migrations that this code was written for."""
+SCHEMA_VERSION: Final = 2
+"""The ``schema_version()`` of the migrations that this code was written for, and works with or with later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,10 @@ class Rows(Database):
         return rejection_row(rows[0]) if rows else None
 
     async def count_unfinished(self, priority: Priority) -> int:
-        """Jobs of this priority that are queued or running."""
+        """Jobs of this priority that are queued or running. Those of the former service, which have no run_id, will never end."""
         with mapped(f"{self._schema}.{TABLE_PREFIX}jobs"):
             query = self._client.table(f"{TABLE_PREFIX}jobs").select("id", count="exact", head=True)  # type: ignore[arg-type]  # CountMethod is a str
-            answer = await query.eq("priority", priority.value).in_("status", UNFINISHED).execute()
+            answer = await query.eq("priority", priority.value).in_("status", UNFINISHED).not_.is_("run_id", "null").execute()
         return answer.count or 0
 
     async def check(self) -> None:
@@ -127,11 +127,24 @@ class Rows(Database):
             ConfigurationError: wrong key, schema or URL, or migrations missing or of another version.
         """
         version = await self.call("schema_version", {})
-        if version != SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
             raise ConfigurationError(
                 f"schema {self._schema} has version {version}, this service needs {SCHEMA_VERSION}; "
-                "apply the migrations in deploy/supabase/migrations"
+                "apply the migrations: extents migrations print"
             )
+
+    async def try_everything(self) -> None:
+        """Have the database do all that the service will ask of it, and roll it back. For a look at a new installation.
+
+        Raises:
+            ConfigurationError: names everything that does not work.
+        """
+        await self.check()
+        faults = await self.call("check_service", {})
+        if faults:
+            raise ConfigurationError(f"schema {self._schema}: {'; '.join(faults)}")
+        for table in ("runs", "jobs", "rejections", "requests"):  # these the service also reads through the API itself
+            await self._select(table, {"tenant_id": str(UUID(int=0))})
 
     async def _select(self, table: str, equal: Mapping[str, str]) -> list[dict[str, Any]]:
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):

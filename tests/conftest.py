@@ -3,6 +3,7 @@
 A test that is skipped fails the run, unless its reason is one that a machine without the hardware, or without a compiler, cannot help.
 """
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,6 +81,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedSt
     """The embedded stack, running; ends with the test session, even if that is killed. Its logs stay."""
     with devstack.owned(tmp_path_factory.mktemp("stack")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def existing_schema(stack: devstack.OwnedStack) -> str:
+    """A schema of the same stack in which the web application's tables were first, with rows in them."""
+    from tests.database.existing import serve_existing_tables  # here, since a test copies this file to where that one is not
+
+    return asyncio.run(serve_existing_tables(stack))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The storage under test: a bucket of the test's own, the rows of the shared stack, and a schema that nobody else counts in."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -11,10 +10,10 @@ from psycopg import sql
 from core.settings import KeySettings
 from storage.database import RowsConfig
 from storage.keys import Keys
+from storage.migrations import read_migrations
 from storage.objects import ObjectStore, ObjectStoreConfig
 from storage.rows import Rows
-
-MIGRATIONS = Path(__file__).parents[2] / "deploy" / "supabase" / "migrations"
+from tests.database.existing import SCHEMA, RowsOfKnownVideos
 
 
 @pytest.fixture
@@ -42,19 +41,27 @@ async def store(store_config) -> AsyncIterator[ObjectStore]:
         yield opened
 
 
+@pytest.fixture(params=["an empty project", "tables that were there"])
+def schema(request, stack) -> str:
+    """Of both kinds of database: our migrations alone, and the same on top of the web application's tables."""
+    return stack.env["SUPABASE_SCHEMA"] if request.param == "an empty project" else request.getfixturevalue("existing_schema")
+
+
 @pytest.fixture
-def rows_config(stack) -> RowsConfig:
+def rows_config(stack, schema) -> RowsConfig:
     return RowsConfig(
         url=stack.env["SUPABASE_URL"],
         service_role_key=stack.env["SUPABASE_SERVICE_ROLE_KEY"],
-        schema=stack.env["SUPABASE_SCHEMA"],
+        schema=schema,
         timeout_seconds=20,
     )
 
 
 @pytest.fixture
-async def rows(rows_config) -> AsyncIterator[Rows]:
-    async with Rows(rows_config) as opened:
+async def rows(stack, rows_config) -> AsyncIterator[Rows]:
+    kind = RowsOfKnownVideos if rows_config.schema == SCHEMA else Rows
+    async with kind(rows_config) as opened:
+        opened.dsn = stack.dsn
         yield opened
 
 
@@ -64,8 +71,8 @@ def own_schema(stack) -> Iterator[str]:
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
         for _ in range(2):
-            for path in sorted(MIGRATIONS.glob("*.sql")):
-                connection.execute(path.read_text().replace("captionacc_production", name).encode())
+            for migration in read_migrations(name):
+                connection.execute(migration.sql.encode())
         yield name
         connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
 

@@ -16,6 +16,7 @@ from core.errors import PermanentError
 from core.runs import StoredRun
 from core.types import Priority, RejectionType
 from storage.row_values import admission_values, limit_values, run_values
+from tests.database.existing import RowsOfKnownVideos
 from tests.storage.admission_requests import WIDE, complete, limits, request
 from tests.storage.finished_runs import finished_run
 
@@ -156,6 +157,8 @@ async def test_a_video_of_another_tenant_is_refused(rows):
     """A video has one tenant; another is refused, is told nothing of the owner, and owns nothing by having asked."""
     submitted = request()
     foreign = request(video_id=submitted.video_id)
+    if isinstance(rows, RowsOfKnownVideos):
+        rows.upload(submitted)  # by its owner, before anybody asks
     rejected = replace(foreign, rejection=Rejection(RejectionType.VALIDATION_FAILED, "no such version"))
     assert (await rows.admit(rejected, WIDE)).decision is Decision.REJECTED
     assert (await rows.admit(submitted, WIDE)).decision is Decision.RUN

@@ -69,21 +69,21 @@ async def test_a_completed_run_has_its_row_and_its_job(rows):
     assert (job.started_at, job.completed_at) == (run.started_at, run.completed_at)
 
 
-async def test_completing_again_changes_nothing(rows, stack):
+async def test_completing_again_changes_nothing(rows, stack, schema):
     """A repeat, and many at once, leave rows as they are, down to the time of their last change."""
     _, run = await admitted(rows)
     first = await rows.complete_run(run, stored(run))
-    before = (await find(rows, run), await rows.find_job(run.run_id), versions(stack, run))
+    before = (await find(rows, run), await rows.find_job(run.run_id), versions(stack, schema, run))
     assert await asyncio.gather(*(rows.complete_run(run, stored(run)) for _ in range(8))) == [first] * 8
     await rows.fail_run(run.run_id, 1, "too late", NOW)
     await rows.record_progress(run.run_id, 1, 3, NOW)
-    assert (await find(rows, run), await rows.find_job(run.run_id), versions(stack, run)) == before
+    assert (await find(rows, run), await rows.find_job(run.run_id), versions(stack, schema, run)) == before
 
 
-def versions(stack, run) -> list[object]:
+def versions(stack, schema, run) -> list[object]:
     """What PostgreSQL changes with every write to a row, even one of equal values."""
     with psycopg.connect(stack.dsn) as connection:
-        connection.execute("set search_path = captionacc_production")
+        connection.execute(f"set search_path = {schema}")
         return [
             connection.execute(
                 f"select xmin, ctid from caption_frame_extents_inference_{table} where run_id = %s", [str(run.run_id)]
@@ -169,12 +169,12 @@ async def test_the_later_request_has_the_row_whoever_finishes_first(rows, later_
         assert (job.status, job.run_row_id) == ("completed", row.id)
 
 
-async def test_a_row_of_the_old_service_is_taken_over(rows, stack):
+async def test_a_row_of_the_old_service_is_taken_over(rows, stack, schema):
     """A row that knows no request counts as the earliest, and keeps its id."""
     _, run = await admitted(rows)
     with psycopg.connect(stack.dsn) as connection:
         (row_id,) = connection.execute(
-            "insert into captionacc_production.caption_frame_extents_inference_runs (run_id, video_id, tenant_id, cropped_frames_version,"
+            f"insert into {schema}.caption_frame_extents_inference_runs (run_id, video_id, tenant_id, cropped_frames_version,"
             " model_version, wasabi_storage_key, total_pairs, started_at, completed_at) values (%s, %s, %s, %s, %s, 'k', 600, now(), now())"
             " returning id",
             [f"old-{uuid4()}", run.video_id, run.tenant_id, run.cropped_frames_version, run.model_version],

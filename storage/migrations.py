@@ -1,0 +1,40 @@
+"""The migrations of the database, as plain SQL for any schema. They lie in ``deploy/supabase/migrations``; a wheel carries a copy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import ConfigurationError
+
+WRITTEN_FOR: Final = "captionacc_production"
+"""The schema that the files name."""
+
+_FOLDERS: Final = (Path(__file__).parents[1] / "deploy" / "supabase" / "migrations", Path(__file__).parent / "migration_files")
+"""In a checkout, and in an installed wheel (``force-include`` in pyproject.toml)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file. ``file`` is ``{version}_{name}.sql``; it may be applied again, and each runs in a transaction of its own."""
+
+    file: str
+    sql: str
+
+    @property
+    def version(self) -> str:
+        return self.file.partition("_")[0]
+
+    @property
+    def name(self) -> str:
+        return self.file.removesuffix(".sql").partition("_")[2]
+
+
+def read_migrations(schema: str) -> list[Migration]:
+    """All migrations in the order in which they are applied, written for ``schema``, which is a name as ``SUPABASE_SCHEMA`` takes it."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    if folder is None:
+        raise ConfigurationError(
+            f"the migrations are not installed: there is no {_FOLDERS[-1]}; install Extents from its wheel or its repository"
+        )
+    name = schema if schema == WRITTEN_FOR else f'"{schema}"'  # quoted: it may be a word of SQL
+    return [Migration(path.name, path.read_text().replace(WRITTEN_FOR, name)) for path in sorted(folder.glob("*.sql"))]
