@@ -32,6 +32,7 @@ GROUPS: Final = {
         "replay": ("cli.operations.replay", "Have videos processed again, in bulk and by plan."),
         "models": ("cli.operations.models", "Manage the models that runs may use."),
         "dead-letters": ("cli.operations.dead_letters", "List, redrive or discard records that could not be processed."),
+        "migrations": ("cli.operations.migrations", "Print the database's migrations, for any schema."),
     },
     "Developing": {
         "demo": ("cli.developing.demo", "Run a captioned film through the service on this machine."),

@@ -42,14 +42,19 @@ class WasabiSettings(BaseSettings):
         return self.endpoint or f"https://s3.{self.region}.wasabisys.com"
 
 
-class SupabaseSettings(BaseSettings):
-    """The database behind the web application, reached through its REST interface."""
+class SchemaSettings(BaseSettings):
+    """Where in the database the tables are: all that printing the migrations needs."""
 
     model_config = _section("SUPABASE_")
 
+    schema_name: Schema = Field("captionacc_production", validation_alias="SUPABASE_SCHEMA", description="Schema that holds the tables.")
+
+
+class SupabaseSettings(SchemaSettings):
+    """The database behind the web application, reached through its REST interface."""
+
     url: str = Field(description="Base URL of the project.")
     service_role_key: SecretStr = Field(description="Key of the service role, the only one that writes.")
-    schema_name: Schema = Field("captionacc_production", validation_alias="SUPABASE_SCHEMA", description="Schema that holds the tables.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the database, in seconds.")
 
 

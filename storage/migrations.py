@@ -1,5 +1,6 @@
 """The migrations of the database, as plain SQL for any schema. They lie in ``deploy/supabase/migrations``; a wheel carries a copy."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,14 @@ WRITTEN_FOR: Final = "captionacc_production"
 
 _FOLDERS: Final = (Path(__file__).parents[1] / "deploy" / "supabase" / "migrations", Path(__file__).parent / "migration_files")
 """In a checkout, and in an installed wheel (``force-include`` in pyproject.toml)."""
+
+
+_SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def is_schema_name(name: str) -> bool:
+    """Whether PostgreSQL takes the name as it is written."""
+    return _SCHEMA_NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,13 @@ class Migration:
 
 
 def read_migrations(schema: str) -> list[Migration]:
-    """All migrations in the order in which they are applied, written for ``schema``, which is a name as ``SUPABASE_SCHEMA`` takes it."""
+    """All migrations in the order in which they are applied, written for ``schema``.
+
+    Raises:
+        ConfigurationError: no name of a schema, or the files are not installed.
+    """
+    if not is_schema_name(schema):
+        raise ConfigurationError(f"{schema!r} is no name of a schema (SUPABASE_SCHEMA); expected {_SCHEMA_NAME.pattern}")
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     if folder is None:
         raise ConfigurationError(

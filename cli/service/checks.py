@@ -140,8 +140,8 @@ async def _store(settings: Settings) -> str:
 
 async def _database(settings: Settings) -> str:
     async with open_rows(settings.supabase) as rows:
-        await rows.check()
-    return f"schema {settings.supabase.schema_name} at {settings.supabase.url}"
+        await rows.try_everything()
+    return f"schema {settings.supabase.schema_name} at {settings.supabase.url}: all that the service does was tried and rolled back"
 
 
 async def _model(settings: Settings) -> str:
@@ -186,7 +186,7 @@ CHECKS: Final = (
     Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
     Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
     Check("object store", _store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
-    Check(DATABASE, _database, "check the SUPABASE_* settings, and apply deploy/supabase/migrations"),
+    Check(DATABASE, _database, "check the SUPABASE_* settings, and apply the migrations: extents migrations print"),
     Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
     Check(DEVICE, _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
 )

@@ -51,20 +51,21 @@ class Admission:
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
         """Decide one request and send what the decision requires. Returns when both are durable."""
-        try:
-            await self._handle(record, assignment, low=low)
-        except ConfigurationError:
-            raise  # the settings are wrong, not the record, so the process ends
-        except PermanentError as error:
-            await self._refuse(record, assignment, str(error), "refused", low=low)
-
-    async def _handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
         read = read_request(record, self.settings, self.settings.model_version or self.lookup.catalog.default_version, low=low)
         if isinstance(read, UnidentifiedRequest):
             await self._refuse(record, assignment, read.message, "undecodable", low=low)
             return
         candidate = Candidate(record, assignment, read.request, read.video, read.ref)
-        async with self._turns.take((record.topic, read.request.video_id), assignment):  # in the order of the offsets
+        try:
+            await self._handle(candidate, low=low)
+        except ConfigurationError:
+            raise  # the settings are wrong, not the record: the process ends with the message
+        except PermanentError as error:
+            await self._reject_without_row(candidate, Rejection(RejectionType.VALIDATION_FAILED, str(error)), "refused")
+
+    async def _handle(self, candidate: Candidate, *, low: bool) -> None:
+        key = (candidate.record.topic, candidate.request.video_id)
+        async with self._turns.take(key, candidate.assignment):  # in the order of the offsets
             if low:
                 await self._wait_for_low(candidate)
             candidate = await self.lookup.look_up(candidate)
@@ -138,7 +139,10 @@ class Admission:
                 await self._answer(candidate, candidate.answer)
             case Decision.REJECTED:
                 assert candidate.answer.rejection is not None
-                await self._reject(candidate, candidate.answer.rejection)
+                if candidate.answer.recorded:
+                    await self._reject(candidate, candidate.answer.rejection)
+                else:
+                    await self._reject_without_row(candidate, candidate.answer.rejection, "unknown_video")
             case Decision.RECHECK:  # _decide never returns this decision
                 raise AssertionError(candidate.answer)
 
@@ -185,8 +189,15 @@ class Admission:
         event = rejected(body, record.timestamp_ms, record.key, candidate.ref.traceparent)
         await self.publisher.publish_outcome(candidate.assignment, event)
 
+    async def _reject_without_row(self, candidate: Candidate, rejection: Rejection, reason: str) -> None:
+        """Reject a request that the database cannot hold a row about. The record becomes a dead letter, so that it is not lost."""
+        log.warning("request.refused", **candidate.record.log_fields, reason=reason, error=rejection.message)
+        await self._reject(candidate, rejection)
+        letter = dead_letter_of(candidate.record, reason, rejection.message)
+        await self.publisher.dead_letter(candidate.assignment, letter)
+
     async def _refuse(self, record: ReceivedRecord, assignment: Assignment, message: str, reason: str, *, low: bool) -> None:
-        """Reject a record for which no row can be written. The event carries the key as received; the record becomes a dead letter."""
+        """Reject a record that names no video. The event carries the key as received; the record becomes a dead letter."""
         REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH).inc()
         log.warning("request.refused", **record.log_fields, reason=reason, error=message)
         await self._reject_unidentified(record, assignment, message)

@@ -175,7 +175,9 @@ BREAKS = {
     "grant update on {rejections} to authenticated": "users may update {rejections}.rejection_message",
     "grant delete on {runs} to authenticated": "users may delete {runs}",
     "revoke select on {requests} from authenticated": "users may not read {requests}",
-    "alter table {jobs} add owner text not null default ''; alter table {jobs} alter owner drop default": 'the service cannot admit a request: 23502 null value in column "owner"',
+    "alter table {jobs} add owner text not null default ''; alter table {jobs} alter owner drop default": (
+        'the service cannot admit a request: 23502 null value in column "owner"'
+    ),
     "alter table {jobs} drop constraint caption_frame_extents_inference_jobs_run_id_key": "the service cannot admit a request: 42P10",
     "alter table {runs} add check (total_pairs > 5)": "the service cannot complete a run: 23514",
     "alter table {rejections} add check (rejection_type <> 'queue_full') not valid": "the service cannot reject a request: 23514",

@@ -1,0 +1,95 @@
+"""``extents migrations``: the SQL that makes the service's tables, written for the schema of this installation."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cli.shared.output import print_json, remark
+from cli.shared.parameters import json_option
+from core.errors import ConfigurationError
+from core.settings import SchemaSettings, read_section
+from storage.migrations import Migration, is_schema_name, read_migrations
+
+_SETTINGS: Final = "\n\b\nSettings: SUPABASE_SCHEMA, unless --schema is given."
+
+
+def _schema(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    if value is None:
+        return read_section(SchemaSettings).schema_name
+    if not is_schema_name(value):
+        raise click.BadParameter(f"{value!r} is no name of a schema; expected a lower-case letter, then letters, digits and _")
+    return value
+
+
+_schema_option = click.option("--schema", metavar="NAME", callback=_schema, help="Schema of the tables.  [default: SUPABASE_SCHEMA]")
+
+
+@click.group(
+    epilog=f"""\b
+Examples:
+  extents migrations print | psql --set ON_ERROR_STOP=1 "$DATABASE_URL"
+  extents migrations write supabase/migrations && supabase db push
+{_SETTINGS}"""
+)
+def command() -> None:
+    """Print or write the SQL that makes the service's tables and functions, or brings older ones up to date.
+
+    It works on an empty project and on one that has the web application's tables. Every migration may be applied again.
+    """
+
+
+@command.command(
+    "print",
+    epilog=f"""\b
+Examples:
+  extents migrations print --schema captionacc
+  extents migrations print | psql --set ON_ERROR_STOP=1 "$DATABASE_URL"
+  extents migrations print --json | jq -r '.[].file'
+{_SETTINGS}""",
+)
+@_schema_option
+@json_option
+def print_(schema: str, as_json: bool) -> None:
+    """Print all migrations in their order, each in a transaction of its own."""
+    migrations = read_migrations(schema)
+    if as_json:
+        print_json([{"file": one.file, "sql": one.sql} for one in migrations])
+        return
+    for one in migrations:
+        click.echo(f"-- {one.file}\nbegin;\n{one.sql}\ncommit;\n")
+
+
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents migrations write supabase/migrations
+  extents migrations write supabase/migrations --schema captionacc
+{_SETTINGS}"""
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_schema_option
+@json_option
+def write(folder: Path, schema: str, as_json: bool) -> None:
+    """Write the migrations into FOLDER, a file each, as the Supabase command line applies them.
+
+    Files that are there already stay as they are; one that is otherwise is an error, since it may have been applied.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [one.file for one in read_migrations(schema) if _write(folder / one.file, one)]
+    if as_json:
+        print_json({"folder": str(folder), "written": written})
+        return
+    for name in written:
+        click.echo(f"wrote {folder / name}")
+    remark(f"{len(written)} migrations written, the others were there")
+
+
+def _write(file: Path, migration: Migration) -> bool:
+    """Whether the file was missing."""
+    if not file.exists():
+        file.write_text(migration.sql)
+        return True
+    if file.read_text() != migration.sql:
+        raise ConfigurationError(f"{file} is there and differs from this version's; move it away, or name its --schema")
+    return False
