@@ -19,6 +19,9 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "model": frozenset({"model_version", "file"}),
 }
 
+_SHORT: Final[Mapping[str, str]] = {"run_id_8": "run_id"}
+"""Fields that may stand in another's place: the former service named its files by the first 8 characters of a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -52,7 +55,12 @@ class Keys:
     def run_db(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str, run_id: UUID) -> str:
         model = _matching(MODEL_VERSION, "model version", model_version)[:8]
         return self.run_db_template.format(
-            tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), model_version_8=model, run_id=run_id
+            tenant_id=tenant_id,
+            video_id=video_id,
+            version=_checked_version(version),
+            model_version_8=model,
+            run_id=run_id,
+            run_id_8=str(run_id)[:8],
         )
 
     def model(self, model_version: str, file: str) -> str:
@@ -73,7 +81,7 @@ def _check_template(kind: str, template: str, fields: frozenset[str]) -> None:
         raise ConfigurationError(f"{setting} is {template!r}: {error}; expected a key with {expected}") from error
     if any(field is not None and (form or conversion) for _, field, form, conversion in parts):
         raise ConfigurationError(f"{setting} is {template!r}; its fields take no format or conversion, only {expected}")
-    field_names = [field for _, field, _, _ in parts if field is not None]
+    field_names = [_SHORT.get(field, field) if field not in fields else field for _, field, _, _ in parts if field is not None]
     if sorted(field_names) != sorted(fields):
         raise ConfigurationError(f"{setting} is {template!r}; expected each of {expected} once and no other field")
     if template.startswith("/"):

@@ -11,7 +11,7 @@ from uuid import UUID
 from core.errors import CorruptInputError, MissingObjectError
 from core.types import Anchor, Layout
 from storage.keys import Keys
-from storage.sqlite_files import open_database
+from storage.sqlite_files import open_database, require_table
 
 if TYPE_CHECKING:  # a layout on this machine is read without the store's client
     from storage.objects import ObjectStore
@@ -20,13 +20,22 @@ MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
 """Limit for the fetched and for the expanded file. A row and an image need far less, but the file may contain other data of its
 writer; this is what a process can spare for it."""
 
+MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
+"""An 8K picture as PNG has less."""
+
+_COPIES: Final = 3
+"""Of a file's bytes while it is read: as fetched, as SQLite holds them, and without the mark of its write-ahead log."""
+
+_DEFLATE_RATIO: Final = 1032
+"""Times that deflated data can grow at most (zlib's technical details)."""
+
 _TABLE: Final = "video_layout_config"
 _NUMBERS: Final = ("crop_left", "crop_top", "crop_right", "crop_bottom", "frame_width", "frame_height")
 _IMAGE: Final = "ocr_visualization_image"
 _COLUMNS: Final = ("anchor_type", *_NUMBERS, _IMAGE)
 
-_MAX_STEPS: Final = 50
-"""Limit in units of 100,000 virtual-machine steps. Reading the newest row takes a few dozen steps; a crafted view may never end."""
+_MAX_PIXELS: Final = 1_000_000
+"""Of a side of the frame: more than any film has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +56,19 @@ async def fetch_layout(store: "ObjectStore", keys: Keys, tenant_id: UUID, video_
     """
     key = keys.layout(tenant_id, video_id)
     try:
-        data = await store.get(key, MAX_LAYOUT_BYTES)
+        async with store.hold(key, MAX_LAYOUT_BYTES, _COPIES) as data:
+            return await asyncio.to_thread(_read, data, key)
     except MissingObjectError:
+        packed_key = f"{key}.gz"
         try:
-            packed = await store.get(f"{key}.gz", MAX_LAYOUT_BYTES)
+            async with store.hold(packed_key, MAX_LAYOUT_BYTES, _COPIES * _DEFLATE_RATIO, most=_COPIES * MAX_LAYOUT_BYTES) as packed:
+                return await asyncio.to_thread(_expand_and_read, packed, packed_key)
         except MissingObjectError as error:
-            raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {key}.gz exists") from error
-        key = f"{key}.gz"
-        data = await asyncio.to_thread(expand, packed, key)
-    return await asyncio.to_thread(_read, data, key)
+            raise MissingObjectError(f"video {video_id} has no layout: neither {key} nor {packed_key} exists") from error
+
+
+def _expand_and_read(packed: bytes, key: str) -> StoredLayout:
+    return _read(expand(packed, key), key)
 
 
 def _read(data: bytes, key: str) -> StoredLayout:
@@ -86,43 +99,66 @@ def parse_layout(data: bytes, name: str) -> Layout:
     Raises:
         CorruptInputError: the file is unusable; the message gives ``name``, the actual and the expected value.
     """
-    with open_database(data, name) as connection:
-        row = _newest_row(connection, name)
-    values = dict(zip(_COLUMNS, row, strict=True))
-    numbers = {column: _whole_number(values[column], column, name) for column in _NUMBERS}
-    image = values[_IMAGE]
-    if not isinstance(image, bytes) or not image:
-        raise CorruptInputError(f"{name}: {_IMAGE} is {_described(image)}; expected the bytes of an encoded image")
-    return Layout(anchor=_anchor(values["anchor_type"]), ocr_image=image, **numbers)
+    with open_database(data, name, MAX_IMAGE_BYTES) as connection:
+        require_table(connection, _TABLE, _COLUMNS, name)
+        rowid = _newest_row(connection, name)
+        numbers = {column: _whole_number(connection, rowid, column, name) for column in _NUMBERS}
+        anchor, image = _anchor(connection, rowid), _image(connection, rowid, name)
+    return _checked(Layout(anchor=anchor, ocr_image=image, **numbers), name)
 
 
-def _newest_row(connection: sqlite3.Connection, name: str) -> tuple[Any, ...]:
-    steps = iter(range(_MAX_STEPS))
-    connection.set_progress_handler(lambda: next(steps, None) is None, 100_000)
-    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({_TABLE})")}
-    if not columns:
-        raise CorruptInputError(f"{name} has no table {_TABLE}")
-    missing = [column for column in _COLUMNS if column not in columns]
-    if missing:
-        raise CorruptInputError(f"{name}: table {_TABLE} lacks {', '.join(missing)}")
-    newest = f"SELECT {', '.join(_COLUMNS)} FROM {_TABLE} ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - constants alone
-    row: tuple[Any, ...] | None = connection.execute(newest).fetchone()
-    if row is None:
+def _newest_row(connection: sqlite3.Connection, name: str) -> int:
+    newest: tuple[int] | None = connection.execute(f"SELECT rowid FROM {_TABLE} ORDER BY rowid DESC LIMIT 1").fetchone()  # noqa: S608 - a constant
+    if newest is None:
         raise CorruptInputError(f"{name}: table {_TABLE} is empty; expected at least one row")
-    return row
+    return newest[0]
 
 
-def _anchor(value: object) -> Anchor:
+def _value(connection: sqlite3.Connection, rowid: int, expression: str) -> Any:
+    return connection.execute(f"SELECT {expression} FROM {_TABLE} WHERE rowid = ?", (rowid,)).fetchone()[0]  # noqa: S608 - of constants
+
+
+def _whole_number(connection: sqlite3.Connection, rowid: int, column: str, name: str) -> int:
+    kind = _value(connection, rowid, f"typeof({column})")
+    value = _value(connection, rowid, column) if kind in ("integer", "real") else None
+    if value is None or value != value or value in (float("inf"), float("-inf")) or value != int(value):
+        raise CorruptInputError(f"{name}: {column} is {_described(kind, value)}; expected a whole number of pixels")
+    return int(value)
+
+
+def _image(connection: sqlite3.Connection, rowid: int, name: str) -> bytes:
+    kind, size = (_value(connection, rowid, expression) for expression in (f"typeof({_IMAGE})", f"length({_IMAGE})"))
+    if kind != "blob" or size == 0:
+        raise CorruptInputError(f"{name}: {_IMAGE} is {_described(kind, None, size)}; expected the bytes of an encoded image")
+    image: bytes = _value(connection, rowid, _IMAGE)
+    return image
+
+
+def _anchor(connection: sqlite3.Connection, rowid: int) -> Anchor:
+    value = _value(connection, rowid, "CASE WHEN typeof(anchor_type) = 'text' THEN substr(anchor_type, 1, 16) END")
     return next((anchor for anchor in Anchor if anchor == value), Anchor.CENTER)
 
 
-def _whole_number(value: object, column: str, name: str) -> int:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, int):
-        raise CorruptInputError(f"{name}: {column} is {_described(value)}; expected a whole number of pixels")
-    return value
+def _checked(layout: Layout, name: str) -> Layout:
+    """Refuse a box that no frame can have. A frame whose side is not positive has no known size, and bounds nothing.
+
+    Raises:
+        CorruptInputError: names the edges that were found.
+    """
+    edges = (
+        ("crop_left", layout.crop_left, "crop_right", layout.crop_right, "frame_width", layout.frame_width),
+        ("crop_top", layout.crop_top, "crop_bottom", layout.crop_bottom, "frame_height", layout.frame_height),
+    )
+    for first_name, first, last_name, last, side_name, side in edges:
+        if not 0 <= first < last <= (side if side > 0 else _MAX_PIXELS) <= _MAX_PIXELS:
+            raise CorruptInputError(
+                f"{name}: {first_name} is {first}, {last_name} is {last}, {side_name} is {side}; "
+                f"expected 0 <= {first_name} < {last_name} <= {side_name}, and at most {_MAX_PIXELS} pixels"
+            )
+    return layout
 
 
-def _described(value: object) -> str:
-    return "NULL" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
+def _described(kind: str, value: object, size: int | None = None) -> str:
+    if value is not None:
+        return f"{kind} {value!r}"
+    return "NULL" if kind == "null" else kind if size is None else f"{kind} of length {size}"

@@ -13,10 +13,16 @@ import aioboto3
 from aiobotocore.config import AioConfig
 
 from core.errors import ConfigurationError, CorruptInputError, RefusedObjectError, TransientError
+from storage.memory_budget import MemoryBudget
 from storage.object_errors import mapped
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
 """The slowest upload that is allowed; it extends the timeout of a put by its size."""
+
+MAX_HELD_BYTES: Final = 768 * 1024 * 1024
+"""Of layouts and run databases that are read at a time, with what is made of them: three times the largest layout."""
+
+_PIECE_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,7 @@ class ObjectStore:
         self.bucket = config.bucket
         self._config = config
         self._stack = AsyncExitStack()
+        self._held = MemoryBudget(MAX_HELD_BYTES)
         self._client: Any = None  # aioboto3 builds its client class at run time and has no types
 
     async def __aenter__(self) -> Self:
@@ -94,16 +101,54 @@ class ObjectStore:
             MissingObjectError: no object has this key.
             CorruptInputError: the object is larger than ``max_bytes``; nothing was read.
         """
+        async with self._opened(key, max_bytes) as (size, body):
+            return await self._read(key, body, size, max_bytes)
+
+    @asynccontextmanager
+    async def hold(self, key: str, max_bytes: int, copies: int, *, most: int | None = None) -> AsyncIterator[bytes]:
+        """Read a whole object that others have written, once there is room in memory for it and for what is made of it.
+
+        All that is held this way at a time has one bound, ``MAX_HELD_BYTES``; the room is free again when the block ends.
+
+        Args:
+            copies: times its size that reading it takes.
+            most: bytes that reading it takes at most.
+
+        Raises:
+            As ``get``.
+        """
+        async with AsyncExitStack() as room:
+            async with self._opened(key, max_bytes) as (size, body):
+                needed = (max_bytes if size is None else size) * copies
+                await room.enter_async_context(self._held.reserve(needed if most is None else min(needed, most)))
+                data = await self._read(key, body, size, max_bytes)
+            yield data
+
+    @asynccontextmanager
+    async def _opened(self, key: str, max_bytes: int) -> AsyncIterator[tuple[int | None, Any]]:
+        """An object's size, where the store says it, and its body, of which nothing has been read."""
         async with self._single_object(key):
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with response["Body"] as body:
-                size = int(response["ContentLength"])
-                if size > max_bytes:
+                size = response.get("ContentLength")
+                if size is not None and size > max_bytes:
                     raise CorruptInputError(f"{self._name(key)} has {size} bytes; expected at most {max_bytes}")
-                data: bytes = await body.read()
-        if len(data) != size:
-            raise TransientError(f"{self._name(key)}: {len(data)} of {size} bytes arrived")
-        return data
+                yield size, body
+
+    async def _read(self, key: str, body: Any, size: int | None, max_bytes: int) -> bytes:
+        """All of a body. One whose size nobody said is read up to the bound."""
+        if size is not None:
+            data: bytes = await body.read()
+            if len(data) != size:
+                raise TransientError(f"{self._name(key)}: {len(data)} of {size} bytes arrived")
+            return data
+        pieces, length = [], 0
+        while piece := await body.content.read(_PIECE_BYTES):
+            pieces.append(piece)
+            length += len(piece)
+            if length > max_bytes:
+                raise CorruptInputError(f"{self._name(key)} has more than {max_bytes} bytes; expected at most so many")
+        return b"".join(pieces)
 
     async def head(self, key: str) -> ObjectInfo:
         """Read an object's metadata.
@@ -113,9 +158,19 @@ class ObjectStore:
         """
         async with self._single_object(key):
             response = await self._client.head_object(Bucket=self.bucket, Key=key)
+        if response.get("ContentLength") is None:
+            raise TransientError(f"{self._name(key)}: the store did not say its size")
         return ObjectInfo(key, int(response["ContentLength"]), dict(response.get("Metadata", {})))
 
-    async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None, *, replace: bool = True) -> None:
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        content_type: str = "application/octet-stream",
+        replace: bool = True,
+    ) -> None:
         """Write an object atomically, even if this process is killed or the call is cancelled meanwhile.
 
         S3 guarantees that. SeaweedFS 4.48 stores an aborted upload as an empty object unless it can check the bytes against an MD5.
@@ -135,13 +190,18 @@ class ObjectStore:
                     Bucket=self.bucket,
                     Key=key,
                     Body=data,
+                    ContentType=content_type,
                     ContentMD5=await asyncio.to_thread(_md5, data),
                     Metadata=dict(metadata or {}),
                     **condition,
                 )
 
     async def list_keys(self, prefix: str) -> AsyncIterator[str]:
-        """Every key that begins with ``prefix``, ascending. Reads pages of 1,000 keys."""
+        """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time.
+
+        Raises:
+            TransientError: the store says that there are more, and not where they begin.
+        """
         token: dict[str, str] = {}
         while True:
             with mapped(self._name(f"{prefix}*")):
@@ -150,7 +210,11 @@ class ObjectStore:
                 yield entry["Key"]
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            following = page.get("NextContinuationToken")
+            if not following or following == token.get("ContinuationToken"):
+                fault = "without a continuation token" if not following else "with the same continuation token again"
+                raise TransientError(f"{self._name(f'{prefix}*')}: a listing that goes on came {fault}")
+            token = {"ContinuationToken": following}
 
     async def delete(self, key: str) -> None:
         """Delete an object. A missing object is not an error."""

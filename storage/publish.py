@@ -2,13 +2,19 @@
 
 import asyncio
 import hashlib
+from typing import Final
 from uuid import UUID
 
 from core.errors import CorruptInputError, MissingObjectError, TransientError
 from core.runs import FinishedRun, StoredRun
 from storage.keys import Keys
 from storage.objects import ObjectStore
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+
+CONTENT_TYPE: Final = "application/x-sqlite3"
+
+_COPIES: Final = 3
+"""Of a file's bytes while it is read: as fetched, as SQLite holds them, and the values read from there."""
 
 
 async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: bytes) -> StoredRun:
@@ -28,7 +34,7 @@ async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: by
         existing = await asyncio.to_thread(_complete, present, key, run)
         if existing is not None and existing.attempt >= run.attempt:
             return await _stored(key, present, existing.attempt, adopted=True)
-    await store.put(key, data, {"run-id": str(run.run_id), "attempt": str(run.attempt)})
+    await store.put(key, data, {"run-id": str(run.run_id), "attempt": str(run.attempt)}, content_type=CONTENT_TYPE)
     read_back = await _read_present(store, key)
     if read_back != data:
         actual = "nothing" if read_back is None else f"{len(read_back)} bytes, SHA-256 {await _sha256(read_back)}"
@@ -43,12 +49,12 @@ async def verify_stored_run(store: ObjectStore, key: str, sha256: str | None) ->
     Args:
         sha256: the row's hash; None for rows of the old service, which did not store one.
     """
-    data = await _read_present(store, key)
-    if data is None or (sha256 is not None and await _sha256(data) != sha256):
-        return None
     try:
-        return await asyncio.to_thread(read_run_db, data, key)
-    except CorruptInputError:
+        async with store.hold(key, MAX_RUN_DB_BYTES, _COPIES) as data:
+            if sha256 is not None and await _sha256(data) != sha256:
+                return None
+            return await asyncio.to_thread(read_run_db, data, key)
+    except (MissingObjectError, CorruptInputError):
         return None
 
 

@@ -1,15 +1,41 @@
-"""Opens SQLite files from bytes, in memory. Nothing is written to disk, and the file's contents are not trusted."""
+"""Opens SQLite files from bytes, in memory. Nothing is written to disk, and the file's contents are not trusted.
+
+SQLite answers any query of ours about any file, and a crafted file makes the answer arbitrarily large: a view of
+``zeroblob(999000000)`` has four kilobytes. So values have a longest length, only plain tables are read, and what a column holds is
+asked in SQL before a value is fetched.
+"""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import Final
 
 from core.errors import CorruptInputError
 
+_STEPS_BETWEEN_LOOKS: Final = 100_000
+_STEPS_PER_BYTE: Final = 20
+"""Of SQLite's machine, for the whole time that a file is open. Checking and reading a run database takes 2 a byte."""
+
+_STEPS_AT_LEAST: Final = 5_000_000
+
+_LIMITS: Final = {
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 1_000_000,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 250_000,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+"""Far above any statement of ours, and of the tables that we read."""
+
 
 @contextmanager
-def open_database(data: bytes, name: str) -> Iterator[sqlite3.Connection]:
+def open_database(data: bytes, name: str, max_value_bytes: int) -> Iterator[sqlite3.Connection]:
     """Open a connection to a copy of the file.
+
+    Args:
+        max_value_bytes: the longest text, blob or row that SQLite may make or read.
 
     Raises:
         CorruptInputError: SQLite, or the conversion of its values, failed within the block.
@@ -18,12 +44,41 @@ def open_database(data: bytes, name: str) -> Iterator[sqlite3.Connection]:
         raise CorruptInputError(f"{name} is empty; expected a SQLite database")
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
+            for limit, most in {**_LIMITS, sqlite3.SQLITE_LIMIT_LENGTH: max_value_bytes}.items():
+                connection.setlimit(limit, most)
             connection.execute("PRAGMA temp_store = MEMORY")  # sorting must not use the disk either
             connection.execute("PRAGMA trusted_schema = OFF")  # views of the file must not call functions with side effects
+            connection.execute("PRAGMA cell_size_check = ON")
+            steps = iter(range(max(_STEPS_AT_LEAST, _STEPS_PER_BYTE * len(data)) // _STEPS_BETWEEN_LOOKS))
+            connection.set_progress_handler(lambda: next(steps, None) is None, _STEPS_BETWEEN_LOOKS)
             connection.deserialize(_without_wal(data))
             yield connection
-        except (sqlite3.Error, OverflowError, ValueError, TypeError) as error:
+        except (sqlite3.Error, OverflowError, ValueError, TypeError, MemoryError) as error:
             raise CorruptInputError(f"{name} is not a usable SQLite database: {type(error).__name__}: {error}") from error
+
+
+def require_table(connection: sqlite3.Connection, table: str, columns: Sequence[str], name: str) -> None:
+    """See that the file has this table, that it is one and no view, and that it stores these columns.
+
+    Generated columns, which are computed when they are read, do not count.
+
+    Raises:
+        CorruptInputError: it is not so.
+    """
+    found = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    if found is None:
+        raise CorruptInputError(f"{name} has no table {table}")
+    kind, definition = found
+    if kind != "table" or not str(definition).upper().startswith("CREATE TABLE"):
+        raise CorruptInputError(f"{name}: {table} is a {kind if kind != 'table' else 'virtual table'}; expected a table")
+    present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    missing = [column for column in columns if column not in present]
+    if missing:
+        raise CorruptInputError(f"{name}: table {table} lacks {', '.join(missing)}")
+
+
+def has_table(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone() is not None
 
 
 def _without_wal(data: bytes) -> bytes:

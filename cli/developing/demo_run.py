@@ -23,7 +23,7 @@ from devstack.part import REPORT_SECONDS, Part, PartFailedError
 from devstack.stack import OwnedStack
 from devstack.workers import worker
 from storage.connect import open_rows, open_store
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 from streams.kafka.client import OutcomeReader, ReceivedOutcome, publish
 from streams.records import VideoEncoded
 from streams.topics import Topics

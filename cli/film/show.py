@@ -10,8 +10,9 @@ from cli.film.caption_table import captions_as_json, print_captions
 from cli.shared.output import print_facts, print_heading, print_json, print_table
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
+_MISSING_SHOWN: Final = 20
 _ISSUES_SHOWN: Final = 10
 """Per kind; --json prints all."""
 
@@ -47,12 +48,10 @@ def _print(database: RunDatabase) -> None:
                 for name, key in (("video", "video_id"), ("tenant", "tenant_id"))
                 if key in database.provenance
             ),
-            ("cropped frames", f"version {database.cropped_frames_version}"),
-            ("model", f"{database.model_version} ({database.model_checkpoint_path})"),
-            (
-                "computed",
-                f"{database.started_at:%Y-%m-%d %H:%M:%S} UTC, {database.processing_time_seconds:.1f} s for {database.pairs} pairs",
-            ),
+            ("cropped frames", f"version {database.cropped_frames_version or 'not recorded'}"),
+            ("model", f"{database.model_version} ({database.model_checkpoint_path or 'no path recorded'})"),
+            ("computed", f"{database.started_at:%Y-%m-%d %H:%M:%S} UTC, {_duration(database)} for {database.pairs} pairs"),
+            *([("missing", _missing(database))] if database.missing_pairs else []),
         ]
     )
     ours = {"video_id", "tenant_id", "attempt"}
@@ -61,10 +60,9 @@ def _print(database: RunDatabase) -> None:
         print_heading("Provenance")
         print_facts(rest)
     print_heading("Labels")
-    counts = database.track.label_counts
-    print_table(
-        ("label", "pairs", "share"), [(label, str(n), f"{n / database.pairs:.1%}") for label, n in counts.items()], right=("pairs", "share")
-    )
+    counts = database.label_counts
+    total = sum(counts.values())
+    print_table(("label", "pairs", "share"), [(label, str(n), f"{n / total:.1%}") for label, n in counts.items()], right=("pairs", "share"))
     print_heading(f"Captions ({len(database.track.captions)})")
     print_captions(database.track.captions)
     issues = database.track.issues
@@ -78,6 +76,17 @@ def _print(database: RunDatabase) -> None:
         click.echo(f"… and {len(issues) - len(shown)} more: --json prints all")
 
 
+def _duration(database: RunDatabase) -> str:
+    return "duration not recorded" if database.processing_time_seconds is None else f"{database.processing_time_seconds:.1f} s"
+
+
+def _missing(database: RunDatabase) -> str:
+    """The pairs that the former service could not predict, by their first frames."""
+    shown = ", ".join(map(str, database.missing_pairs[:_MISSING_SHOWN]))
+    rest = len(database.missing_pairs) - _MISSING_SHOWN
+    return f"{len(database.missing_pairs)} pairs, from frame {shown}" + (f" and {rest} more" if rest > 0 else "")
+
+
 def _as_json(database: RunDatabase) -> dict[str, Any]:
     return {
         "run_id": database.run_id,
@@ -89,8 +98,9 @@ def _as_json(database: RunDatabase) -> dict[str, Any]:
         "completed_at": database.completed_at,
         "processing_time_seconds": database.processing_time_seconds,
         "pairs": database.pairs,
+        "missing_pairs": list(database.missing_pairs),
         "provenance": dict(database.provenance),
-        "label_counts": {str(label): count for label, count in database.track.label_counts.items()},
+        "label_counts": {str(label): count for label, count in database.label_counts.items()},
         "captions": captions_as_json(database.track.captions),
         "quality_issues": [
             {"kind": issue.kind, "frame_index": issue.frame_index, "detail": issue.detail} for issue in database.track.issues

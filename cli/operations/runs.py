@@ -18,7 +18,7 @@ from core.settings import Settings
 from storage.connect import open_listings, open_store
 from storage.housekeeping import delete_run
 from storage.listings import Listings
-from storage.run_db import MAX_RUN_DB_BYTES
+from storage.run_db_reader import MAX_RUN_DB_BYTES
 
 _SETTINGS: Final = "\n\b\nSettings: SUPABASE_*; WASABI_* to get or remove."
 

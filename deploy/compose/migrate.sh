@@ -1,7 +1,7 @@
 #!/bin/sh
-# Applies every migration in the order of its name; each may be applied again. Where psql finds the database stands in PG*.
+# Applies every migration, written for SUPABASE_SCHEMA, in the order of its name; each may be applied again. PG* says where the database is.
 set -eu
 for file in "$1"/*.sql; do
   echo "applying ${file##*/}"
-  psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --single-transaction --file "$file"
+  sed "s/captionacc_production/\"$SUPABASE_SCHEMA\"/g" "$file" | psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --single-transaction --file -
 done

@@ -38,7 +38,7 @@ class FoundRuns:
         if stored is None:
             log.warning("run.object_gone", run_id=row.run_id, video_id=str(video), key=row.storage_key)
             return row, None
-        gpu_seconds = float(stored.provenance.get("gpu_seconds") or row.processing_time_seconds or 0.0)
-        counts = {label.value: count for label, count in stored.track.label_counts.items()}
+        gpu_seconds = stored.gpu_seconds or row.processing_time_seconds or 0.0
+        counts = {label.value: count for label, count in stored.label_counts.items()}
         cost_usd = gpu_seconds / 3600 * self.gpu_usd_per_hour
         return row, found_summary(row, stored.attempt, counts, len(stored.track.captions), gpu_seconds, cost_usd)

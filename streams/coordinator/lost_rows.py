@@ -12,7 +12,7 @@ from storage.objects import ObjectStore
 from storage.publish import find_stored_run
 from storage.row_values import JobRow
 from storage.rows import Rows
-from storage.run_db import RunDatabase
+from storage.run_db_reader import RunDatabase
 from streams.policy.run_log import RunState
 from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
@@ -59,7 +59,7 @@ def _finished(job: JobRow, found: RunDatabase, stored: StoredRun) -> FinishedRun
         started_at=found.started_at,
         completed_at=found.completed_at,
         processing_time_seconds=found.processing_time_seconds,
-        gpu_seconds=float(found.provenance.get("gpu_seconds") or found.processing_time_seconds),
+        gpu_seconds=found.gpu_seconds or found.processing_time_seconds or 0.0,
         provenance=found.provenance,
         probabilities=found.probabilities,
         pair_milliseconds=found.pair_milliseconds,

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 import aiohttp
 
-from storage.run_db import MAX_RUN_DB_BYTES
+from storage.run_db_reader import MAX_RUN_DB_BYTES
 from tests.chaos.fleet import Fleet
 from tests.chaos.history import History
 from tests.chaos.load import Load, Submitted

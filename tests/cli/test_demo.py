@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from devstack.paths import STACKS
-from storage.run_db import read_run_db
+from storage.run_db_reader import read_run_db
 from tests.cli.processes import clean_environment, command, run_extents
 from tests.patience import Deadline
 from tests.signals import heed_signals

@@ -14,7 +14,7 @@ from core.settings import KeySettings, WasabiSettings
 from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from inference.models.checkpoint import read_checkpoint
 from storage.connect import object_keys, open_store
-from storage.run_db import read_run_db
+from storage.run_db_reader import read_run_db
 from tests.cli.conftest import RunCommand
 
 

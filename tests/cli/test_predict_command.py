@@ -13,7 +13,7 @@ import torch
 from benchmarks.weights import build_content
 from core.types import LABELS
 from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
-from storage.run_db import read_run_db
+from storage.run_db_reader import read_run_db
 
 SPANS = Path(__file__).parents[1] / "data" / "conformance" / "spans-center"  # 530 frames, so two spans
 SHORT = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"  # 24 frames

@@ -27,7 +27,7 @@ THIRD_PARTY = {
     "kafka": {"CLUSTER_ID"},  # and KAFKA_*, each a property of the broker: see below
     "store": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "database": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "AUTHENTICATOR_PASSWORD"},
-    "migrations": {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD"},
+    "migrations": {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD", "SUPABASE_SCHEMA"},
     "postgrest": {
         "PGRST_DB_URI",
         "PGRST_DB_SCHEMAS",

@@ -28,6 +28,8 @@ def commands(text: str) -> list[list[str]]:
         words = shlex.split(line.replace("$TENANT", UUID).replace("$VIDEO", UUID), comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
+        if "|" in words:
+            words = words[: words.index("|")]  # the rest is another program's
         if words and words[0] in ("extents", ".venv/bin/extents"):
             arguments.append([word for word in words[1:] if word != "&"])
     return arguments

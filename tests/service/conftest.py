@@ -19,3 +19,11 @@ async def service(stack, settings, tmp_path_factory: pytest.TempPathFactory) -> 
     """Topics and bucket of a module's own; no process is running yet."""
     async with installed(stack, settings, tmp_path_factory.mktemp("workers")) as installation:
         yield installation
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(service: Installation) -> Installation:
+    """The same with a worker of each kind."""
+    service.processes.start("coordinator")
+    service.processes.start("gpu")
+    return service

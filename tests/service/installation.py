@@ -17,6 +17,7 @@ from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
 from streams.records import VideoEncoded
 from streams.topics import Topics
+from tests.database.existing import SCHEMA, add_video
 from tests.service.ledger import Ledger
 from tests.service.processes import Processes
 from tests.service.verifier import Evidence, Verifier
@@ -37,7 +38,11 @@ SETTINGS = {
 
 @dataclass(slots=True)
 class Installation:
-    """What a test asks of the service, and how it finds out what became of it."""
+    """What a test asks of the service, and how it finds out what became of it.
+
+    Attributes:
+        knows_videos: the database has a table of videos, and no row can be about another.
+    """
 
     kafka: KafkaSettings
     topics: Topics
@@ -46,11 +51,14 @@ class Installation:
     ledger: Ledger
     verifier: Verifier
     processes: Processes
+    knows_videos: bool = False
     tenant_id: UUID = field(default_factory=uuid4)
 
     async def add(self, video: Video, *, tenant_id: UUID | None = None, version: int = VERSION) -> UUID:
         """Put a video into the store, as a new one."""
         video_id = uuid4()
+        if self.knows_videos:
+            add_video(self.verifier.dsn, self.verifier.schema, tenant_id or self.tenant_id, video_id)
         await video.upload(self.store, self.keys, tenant_id or self.tenant_id, video_id, version)
         return video_id
 
@@ -114,8 +122,9 @@ async def installed(stack: OwnedStack, settings: Mapping[str, str], folder: Path
     processes = Processes(environment, folder)
     try:
         async with ObjectStore(_store_config({**stack.env, **own})) as store, Ledger(kafka, topics) as ledger:
-            verifier = Verifier(ledger, store, keys, stack.dsn, stack.env["SUPABASE_SCHEMA"])
-            yield Installation(kafka, topics, store, keys, ledger, verifier, processes)
+            schema = environment["SUPABASE_SCHEMA"]
+            verifier = Verifier(ledger, store, keys, stack.dsn, schema)
+            yield Installation(kafka, topics, store, keys, ledger, verifier, processes, knows_videos=schema == SCHEMA)
     finally:
         processes.close()
 

@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-import pytest_asyncio
 
 from core.types import Priority
 from tests.service.installation import Installation
@@ -17,13 +16,6 @@ FRAMES = 514
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
     return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(service: Installation) -> Installation:
-    service.processes.start("coordinator")
-    service.processes.start("gpu")
-    return service
 
 
 async def test_the_same_event_three_times(running: Installation) -> None:

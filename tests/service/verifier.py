@@ -23,7 +23,7 @@ from core.identity import parse_uuid, request_id
 from core.types import Priority
 from storage.keys import Keys
 from storage.objects import ObjectStore
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 from streams.gpu_worker.span_log import WorkDelivery
 from streams.kafka.client import ReceivedOutcome
 from streams.kafka.dead_letter_reader import MARK_HEADER

@@ -22,6 +22,13 @@ def test_default_keys_are_the_documented_ones():
     assert keys.model("builtin-1", "manifest.json") == "models/caption_frame_extents/builtin-1/manifest.json"
 
 
+def test_the_former_services_keys_can_be_written():
+    """A run's first 8 characters may stand for all of it."""
+    template = "{tenant_id}/{video_id}/v{version}_model-{model_version_8}_run-{run_id_8}.db"
+    keys = Keys(**DEFAULTS | {"run_db_template": template})
+    assert keys.run_db(TENANT, VIDEO, 7, "mrn0fkfd", UUID("0123abcd" + "0" * 24)) == f"{TENANT}/{VIDEO}/v7_model-mrn0fkfd_run-0123abcd.db"
+
+
 def test_chunk_keys_begin_with_their_prefix():
     """A listing by the prefix of a level holds every chunk of that level."""
     keys = Keys(**DEFAULTS | {"chunk_template": "a/{tenant_id}/{version}/b-{chunk}-c/{video_id}"})
@@ -33,6 +40,7 @@ def test_chunk_keys_begin_with_their_prefix():
     [
         ("run_db", "videos/{tenant_id}/{video_id}/v{version}_{model_version_8}.db", "EXTENTS_KEY_RUN_DB"),
         ("layout", "videos/{tenant_id}/{video_id}/{run_id}.db", "no other field"),
+        ("run_db", "{tenant_id}/{video_id}/{version}/{model_version_8}/{run_id}-{run_id_8}.db", "each of .* once"),
         ("layout", "videos/{tenant_id}/{tenant_id}/{video_id}", "once"),
         ("layout", "videos/{tenant_id.__class__}/{video_id}", "no other field"),
         ("layout", "videos/{tenant_id!r}/{video_id}", "conversion"),

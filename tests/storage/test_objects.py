@@ -15,7 +15,7 @@ from core.errors import ConfigurationError, CorruptInputError, MissingObjectErro
 from core.frames import plan_chunks
 from core.types import Anchor
 from storage.layouts import fetch_layout
-from storage.objects import ObjectStore
+from storage.objects import MAX_HELD_BYTES, ObjectStore
 from storage.presence import MissingChunks, missing_chunks
 
 
@@ -213,3 +213,54 @@ async def test_a_layout_is_the_same_packed_or_not(store, keys):
     assert (packed.key, plain.key) == (f"{plain.key}.gz", keys.layout(tenant, video))
     assert packed.layout == plain.layout
     assert plain.layout.anchor is Anchor.RIGHT
+
+
+async def test_an_answer_without_a_length_is_read_up_to_the_bound(store_config):
+    """Where the store does not say how much it sends, it is read to its end, and given up at the bound."""
+    body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n12345\r\n3\r\n678\r\n0\r\n\r\n"
+    async with serving(body) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
+        assert await store.get("a", 8) == b"12345678"
+        async with store.hold("a", 8, 3) as data:
+            assert data == b"12345678"
+        with pytest.raises(CorruptInputError, match="more than 7 bytes"):
+            await store.get("a", 7)
+
+
+async def test_an_answer_without_a_length_that_is_cut_short_is_transient(store_config):
+    """A connection that ends within a piece has not sent the object."""
+    body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n123"
+    async with serving(body) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
+        with pytest.raises(TransientError):
+            await store.get("a", 8)
+
+
+@pytest.mark.parametrize(
+    ("token", "complaint"),
+    [("", "without a continuation token"), ("<NextContinuationToken>t</NextContinuationToken>", "the same continuation token again")],
+)
+async def test_a_listing_that_does_not_go_on_is_transient(store_config, token, complaint):
+    """A page that says there are more and not where, or always the same place, ends as an error that may pass."""
+    xml = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}<Contents><Key>k</Key></Contents></ListBucketResult>"
+    answer = f"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {len(xml)}\r\nConnection: close\r\n\r\n{xml}"
+    async with serving(answer.encode()) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
+        with pytest.raises(TransientError, match=complaint):
+            [key async for key in store.list_keys("p/")]
+
+
+async def test_what_is_held_at_a_time_has_one_bound(store):
+    """Of ten objects whose reading takes half the bound each, two are held at a time, and each is whole."""
+    held, most = 0, 0
+    for number in range(10):
+        await store.put(f"o/{number}", bytes([number]) * 1000)
+
+    async def read(number: int) -> bytes:
+        nonlocal held, most
+        async with store.hold(f"o/{number}", 1000, MAX_HELD_BYTES // 2000) as data:
+            held += 1
+            most = max(most, held)
+            await asyncio.sleep(0.01)
+            held -= 1
+            return data
+
+    assert await asyncio.gather(*map(read, range(10))) == [bytes([number]) * 1000 for number in range(10)]
+    assert most == 2

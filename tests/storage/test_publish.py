@@ -7,7 +7,8 @@ import pytest
 from core.errors import TransientError
 from storage.objects import ObjectStore
 from storage.publish import publish_run, verify_stored_run
-from storage.run_db import build_run_db, read_run_db
+from storage.run_db import build_run_db
+from storage.run_db_reader import read_run_db
 from tests.storage.finished_runs import finished_run, fixed_run
 
 
@@ -23,6 +24,7 @@ async def test_a_published_run_is_what_lies_in_the_store(store, keys, run):
     key = f"videos/{run.tenant_id}/{run.video_id}/caption_frame_extents/v3_model-builtin-_run-{run.run_id}.db"
     assert (stored.storage_key, stored.size_bytes, stored.attempt, stored.adopted) == (key, len(data), 1, False)
     assert hashlib.sha256(await store.get(key, len(data))).hexdigest() == stored.sha256
+    assert (await store._client.head_object(Bucket=store.bucket, Key=key))["ContentType"] == "application/x-sqlite3"
 
 
 async def test_publishing_again_adopts_what_is_there(store, keys, run):
@@ -88,8 +90,8 @@ async def test_a_mismatch_on_reading_back_publishes_nothing(store_config, keys, 
     """What cannot be read back as it was written is not reported as stored."""
 
     class Forgetful(ObjectStore):
-        async def put(self, key, data, metadata=None):
-            await super().put(key, data[:-1], metadata)
+        async def put(self, key, data, metadata=None, **options):
+            await super().put(key, data[:-1], metadata, **options)
 
     async with ObjectStore(store_config) as healthy, Forgetful(store_config) as store:
         with pytest.raises(TransientError, match=rf"run {run.run_id}: read \d+ bytes.*; not published"):

@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import timedelta, timezone
 
@@ -13,7 +14,8 @@ import pytest
 from core.captions import find_captions
 from core.errors import CorruptInputError
 from core.types import LABELS
-from storage.run_db import build_run_db, read_run_db
+from storage.run_db import build_run_db
+from storage.run_db_reader import read_run_db
 from tests.storage.finished_runs import finished_run, fixed_run
 
 
@@ -175,6 +177,66 @@ def test_a_database_of_the_old_service_is_read():
     database = read_run_db(old, "run.db")
     assert (database.attempt, database.provenance) == (1, {})
     assert database.track.captions == find_captions(run.probabilities).captions
+
+
+OLD = ("DROP TABLE run_provenance", "DROP TABLE caption_extents", "DROP TABLE quality_issues")
+LOOSE = """
+CREATE TABLE loose AS SELECT * FROM run_metadata; DROP TABLE run_metadata; ALTER TABLE loose RENAME TO run_metadata;
+UPDATE run_metadata SET model_checkpoint_path = NULL, processing_time_seconds = NULL, cropped_frames_version = NULL;
+UPDATE pair_results SET processing_time_ms = NULL; UPDATE run_metadata SET started_at = '2024-01-02T03:04:05'
+"""
+
+
+def test_a_database_of_the_old_service_may_lack_pairs_and_values():
+    """Pairs that could not be predicted have no row: they are named, count as no label, and bring no issue. NULLs are no error."""
+    run = fixed_run(pairs=50)
+    old = changed(build_run_db(run), *OLD, *LOOSE.split(";"), "DELETE FROM pair_results WHERE frame1_index IN (0, 7, 8, 49)")
+    found = read_run_db(old, "run.db")
+    assert (found.pairs, found.missing_pairs) == (50, (0, 7, 8, 49))
+    assert (found.model_checkpoint_path, found.processing_time_seconds, found.cropped_frames_version, found.gpu_seconds) == (None,) * 4
+    assert found.started_at.isoformat() == "2024-01-02T03:04:05+00:00"
+    there = [pair for pair in range(50) if pair not in found.missing_pairs]
+    assert np.array_equal(found.probabilities[there], run.probabilities[there])
+    assert np.isnan(found.pair_milliseconds).all()
+    assert sum(found.label_counts.values()) == 46
+    assert not {issue.frame_index for issue in found.track.issues if issue.kind != "single_frame"} & set(found.missing_pairs)
+
+
+HOSTILE = {
+    "no pairs at all": ("DELETE FROM pair_results", "UPDATE run_metadata SET total_pairs = 0"),
+    "no rows": ("DELETE FROM pair_results",),
+    "more pairs than any film": ("UPDATE run_metadata SET total_pairs = 10000000000000",),
+    "fewer pairs than none": ("UPDATE run_metadata SET total_pairs = -1",),
+    "a count that is a text": ("UPDATE run_metadata SET total_pairs = 'many'",),
+    "a run of bytes": ("UPDATE run_metadata SET run_id = x'00'",),
+    "a long text": ("UPDATE run_metadata SET model_version = hex(zeroblob(100000))",),
+    "a huge text": ("UPDATE run_metadata SET model_version = hex(zeroblob(20000000))",),
+    "a blob for an index": ("UPDATE pair_results SET frame1_index = zeroblob(20000000) WHERE frame1_index = 3",),
+    "an endless time": ("UPDATE run_metadata SET processing_time_seconds = 9e999",),
+    "a pair twice": ("UPDATE pair_results SET frame1_index = -1, frame2_index = 0 WHERE frame1_index = 3",),
+    "a view": ("ALTER TABLE pair_results RENAME TO p", "CREATE VIEW pair_results AS SELECT * FROM p"),
+    "a view that never ends": (
+        "DROP TABLE run_metadata",
+        "CREATE VIEW run_metadata AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS run_id FROM n",
+    ),
+    "a check that is huge": ("CREATE TABLE t (x CHECK (length(zeroblob(999000000)) > 0))", "INSERT INTO t VALUES (1)"),
+}
+HOSTILE_OURS = {
+    "an attempt that is none": ("UPDATE run_provenance SET value = 'x' WHERE key = 'attempt'",),
+    "GPU seconds that are none": ("UPDATE run_provenance SET value = 'nan' WHERE key = 'gpu_seconds'",),
+    "an issue of megabytes": ("INSERT INTO quality_issues VALUES (9999, 'incoherent', 1, hex(zeroblob(400000)))",),
+}
+
+
+@pytest.mark.parametrize("statements", [*((*OLD, *one) for one in HOSTILE.values()), *HOSTILE_OURS.values()], ids=[*HOSTILE, *HOSTILE_OURS])
+def test_a_crafted_file_is_corrupt_input(statements):
+    """Whatever somebody puts in a run database's place is refused by name, at once, and with a short message."""
+    data = changed(build_run_db(fixed_run(pairs=50)), "PRAGMA ignore_check_constraints = ON", *statements)
+    began = time.monotonic()
+    with pytest.raises(CorruptInputError, match=r"^run\.db") as raised:
+        read_run_db(data, "run.db")
+    assert len(str(raised.value)) < 500
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
