@@ -19,7 +19,7 @@ from benchmarks.cores import pin
 from cli.developing.dev import create_topics
 from core.settings import ProcessSettings, Settings, WorkerSettings, variable
 from core.types import Layout
-from devstack.paths import STACKS
+from devstack.paths import STACKS, make_folder
 from devstack.stack import OwnedStack, owned
 from devstack.workers import Role, worker
 from storage.connect import object_keys, open_store
@@ -61,7 +61,7 @@ class RunTimes:
 @contextmanager
 def throwaway_stack() -> Iterator[OwnedStack]:
     """A stack for this block, as the working directory; the settings of this process become its own and the defaults."""
-    STACKS.mkdir(exist_ok=True)
+    make_folder(STACKS)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=STACKS))
     with owned(folder, throwaway=True, progress=_say) as stack, chdir(stack.folder):
         kept = dict(os.environ)

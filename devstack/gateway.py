@@ -37,7 +37,7 @@ def gateway_part(config: StackConfig, folder: Path) -> Part:
         "GATEWAY_UPSTREAM": f"http://{HOST}:{config.ports['postgrest']}",
         "GATEWAY_KEYS": f"{config.anon_key},{config.service_role_key}",
     }
-    return Part(NAME, [sys.executable, "-m", "devstack.gateway"], folder, check, environment)
+    return Part(NAME, [sys.executable, "-P", "-m", "devstack.gateway"], folder, check, environment)
 
 
 def gateway_app(upstream: str, keys: frozenset[str]) -> web.Application:

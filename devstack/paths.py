@@ -3,6 +3,7 @@
 import importlib.util
 import platform
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,23 @@ def stack_folder(name: str) -> Path:
     if name == DIST.name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigurationError(f"a stack cannot be called {name!r}; use letters, digits, - and _, and not {DIST.name!r}")
     return STACKS / name
+
+
+def make_folder(folder: Path) -> Path:
+    """A folder of a stack, made where it is missing.
+
+    Raises:
+        ConfigurationError: nothing can be written there, as in a read-only checkout.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigurationError(
+            f"nothing can be written to {folder} ({error.strerror}): the embedded stack keeps its data and logs there; "
+            "use a clone that this user may write to"
+        ) from error
 
 
 def _present(path: Path) -> Path:

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from core.errors import ConfigurationError
 from devstack.config import StackConfig
-from devstack.part import Part, run_once
+from devstack.part import Part, PartFailedError, run_once
 from devstack.paths import postgres_programs
 from devstack.ports import HOST
 
@@ -87,6 +87,11 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
     program = str(postgres_programs() / "initdb")
     try:
         await run_once(NAME, _as_unprivileged([program, "-D", str(data), f"--pwfile={password}", *options]), folder)
+    except PartFailedError as error:
+        if not _is_root():
+            raise
+        reach = "PostgreSQL cannot run as root. It runs as nobody, whom this machine does not let into folders that are closed to others"
+        raise PartFailedError(f"{error}\n{reach}: use another user, or a clone in a folder that everybody may enter.") from error
     finally:
         password.unlink()
 

@@ -56,9 +56,8 @@ class Stack:
     def addresses(self) -> dict[str, str]:
         """Each part's address, by name."""
         kafka = {name: f"{HOST}:{self.config.ports[name]}" for name in self.config.broker_names}
-        database = f"postgresql://postgres@{HOST}:{self.config.ports['postgres']}/postgres"
         postgrest = f"http://{HOST}:{self.config.ports['postgrest']}"
-        return {**kafka, "s3": self.config.s3_url, "postgres": database, "postgrest": postgrest, "rest": f"{self.config.rest_url}/rest/v1"}
+        return {**kafka, "s3": self.config.s3_url, "postgres": self.dsn, "postgrest": postgrest, "rest": f"{self.config.rest_url}/rest/v1"}
 
     def status(self) -> list[PartStatus]:
         pids = _read_state(self.folder).get("processes", {}) if is_running(self.folder) else {}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from core.errors import ConfigurationError
 from devstack.part import Progress, log_path, tail
+from devstack.paths import make_folder
 
 SHUTDOWN_SECONDS: Final = 40.0  # longer than stopping takes even when every server has to be killed in the end
 
@@ -21,13 +22,15 @@ class SupervisorClient:
     """Owns a supervisor process: writes commands to its standard input and reads events from its standard output."""
 
     def __init__(self, folder: Path, options: list[str]) -> None:
+        folder = make_folder(folder.absolute())
         log = log_path(folder, "supervisor")
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         self._lock = threading.Lock()
         with log.open("ab") as errors:
+            # -P: the supervisor is this checkout's, though the command may be given in another, which has a devstack as well.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "devstack.supervisor", str(folder), *options],
+                [sys.executable, "-P", "-m", "devstack.supervisor", str(folder), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -26,7 +26,7 @@ def worker(role: Role, name: str, folder: Path, environment: dict[str, str]) -> 
 
     return Part(
         name,
-        [sys.executable, "-m", "cli", "worker", role],
+        [sys.executable, "-P", "-m", "cli", "worker", role],
         folder,
         check,
         {**environment, "EXTENTS_HTTP_PORT": str(port)},

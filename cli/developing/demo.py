@@ -20,7 +20,7 @@ from cli.shared.parameters import json_option
 from core.files import make_parent
 from core.types import FRAMES_PER_SECOND
 from devstack.part import REPORT_SECONDS
-from devstack.paths import STACKS, stack_folder
+from devstack.paths import STACKS, make_folder, stack_folder
 from devstack.stack import ENV_FILE, owned
 from devstack.supervisor_client import StackError
 from tools.sample_film import make_sample
@@ -104,8 +104,7 @@ def _kept_folder() -> Path:
 
 def _own_folder() -> Path:
     """A new folder for this demo's stack, so that several demos can run at once."""
-    STACKS.mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="demo-", dir=STACKS))
+    return Path(tempfile.mkdtemp(prefix="demo-", dir=make_folder(STACKS)))
 
 
 def _say(began: float, text: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -11,7 +12,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from cli.shared.command_group import CommandGroup
 from core.errors import ConfigurationError
@@ -161,15 +161,14 @@ def _print(shown: Stack, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(shown), indent=2))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("part", "address", "process"):
-        table.add_column(heading, no_wrap=True)
-    for part in shown.status():
-        table.add_row(part.name, part.address, str(part.pid) if part.pid else "[red]not running[/red]")
-    console = Console(width=None)
-    console.print(table)
-    console.print(f"data and logs: {_short(shown.folder)}", highlight=False)
-    console.print(f"environment:   . {_short(shown.folder / ENV_FILE)}", highlight=False)
+    rows = [
+        ("part", "process", "address"),
+        *((part.name, str(part.pid) if part.pid else "not running", part.address) for part in shown.status()),
+    ]
+    for name, process, address in rows:  # the address comes last and whole, however narrow the terminal: it is there to be copied
+        click.echo(f"{name:<10} {process:<11} {address}")
+    click.echo(f"data and logs: {_short(shown.folder)}")
+    click.echo(f"environment:   . {shlex.quote(_short(shown.folder / ENV_FILE))}")
 
 
 def _as_json(shown: Stack) -> dict[str, Any]:

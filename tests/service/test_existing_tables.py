@@ -77,9 +77,9 @@ async def test_an_unknown_video_is_rejected_with_its_ids(running: Installation) 
         stdout=asyncio.subprocess.PIPE,
         env={**running.processes.environment},
     )
-    told, _ = await watching.communicate()
+    output, _ = await watching.communicate()
     assert watching.returncode == 3
-    assert b"does not know video" in told
+    assert b"does not know video" in output
     assert (await running.run(video(2)))[1].name == "inference.completed"
 
 

@@ -61,7 +61,10 @@ async def test_a_video_of_another_tenant_is_refused_before_its_first_run(existin
     add_video(stack.dsn, existing.schema, uuid4(), submitted.video_id)
     async with Rows(existing) as rows:
         answer = await rows.admit(submitted, WIDE)
-    assert answer.rejection.message == f"video {submitted.video_id} belongs to another tenant than {submitted.tenant_id}; a video has one tenant"
+    assert (
+        answer.rejection.message
+        == f"video {submitted.video_id} belongs to another tenant than {submitted.tenant_id}; a video has one tenant"
+    )
     assert answer.recorded
 
 

@@ -20,7 +20,9 @@ async def test_a_users_token_reaches_only_its_own_tenant(rows, stack, schema):
     mine, other = request(), request()
     for submitted in (mine, other):
         await rows.admit(submitted, WIDE)
-        run = finished_run(run_id=submitted.run_id, request_id=submitted.request_id, tenant_id=submitted.tenant_id, video_id=submitted.video_id)
+        run = finished_run(
+            run_id=submitted.run_id, request_id=submitted.request_id, tenant_id=submitted.tenant_id, video_id=submitted.video_id
+        )
         await rows.complete_run(run, StoredRun("k", 1, "0" * 64, 1, False))
         await rows.admit(request(submitted.tenant_id), limits(queue_limit=0))
     async with user(stack, schema, mine.tenant_id) as client:

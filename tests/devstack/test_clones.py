@@ -1,0 +1,72 @@
+"""Where a clone may lie and who may start it: the stack comes up in closed folders, under long names with spaces, and beside others."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigurationError
+from devstack.paths import CHECKOUT, make_folder, postgres_programs
+
+_PACKAGES = ("core", "inference", "storage", "streams", "cli", "devstack", "tools", "deploy")
+_NOT_NEEDED = ("torch", "nvidia*", "triton*", "sympy*", "skvideo*", "skimage*", "scipy*", "mypy*", "ruff*", "__pycache__")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A checkout with what setup installs, of 150 characters with spaces in a folder of mode 700; all of it closed to others."""
+    closed = tmp_path / "closed to others"
+    closed.mkdir(mode=0o700)
+    folder = closed / ("x" * max(1, 149 - len(str(closed))))
+    for package in _PACKAGES:
+        shutil.copytree(CHECKOUT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    copy = {"symlinks": True, "copy_function": _link, "ignore": shutil.ignore_patterns(*_NOT_NEEDED)}
+    shutil.copytree(CHECKOUT / ".venv", folder / ".venv", **copy)
+    shutil.copytree(CHECKOUT / ".stack" / "dist", folder / ".stack" / "dist", **copy)
+    return folder
+
+
+def _link(source: str, target: str) -> None:
+    """A second name of the file, where one file system holds both: gigabytes need not be copied."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> None:
+    """As whoever runs the tests, root as well: without a HOME, under umask 077, given in a folder that has a devstack of its own."""
+    other = tmp_path / "other"
+    (other / "devstack").mkdir(parents=True)
+    (other / "devstack" / "__init__.py").write_text("raise SystemExit('the devstack of another checkout')")
+    env = {name: value for name, value in os.environ.items() if name not in ("HOME", "VIRTUAL_ENV", "PYTHONSAFEPATH")}
+    env["PYTHONPATH"] = str(clone)  # instead of installing it: what is installed there names the checkout that it was copied from
+
+    def extents(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [clone / ".venv" / "bin" / "python", "-P", "-m", "cli", *arguments]
+        return subprocess.run(command, cwd=other, env=env, umask=0o077, capture_output=True, text=True, check=False, timeout=240)
+
+    try:
+        started = extents("dev", "up")
+        assert started.returncode == 0, started.stderr
+        assert str(clone / ".stack" / "dev") in started.stdout.replace("\n", "")
+        url = next(word for word in started.stdout.split() if word.startswith("postgresql://"))
+        psql = [postgres_programs() / "psql", "--no-psqlrc", "--tuples-only", "--no-align", url, "--command", "select current_user"]
+        answer = subprocess.run(psql, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+        assert (answer.returncode, answer.stdout.strip()) == (0, "postgres"), answer.stderr
+        assert extents("dev", "status").returncode == 0
+        again = extents("dev", "down")
+        assert again.returncode == 0, again.stderr
+        assert extents("dev", "up").returncode == 0  # on the data of before
+    finally:
+        extents("dev", "down", "--purge")
+    assert not (clone / ".stack" / "dev").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    """In a read-only checkout one line says what is missing and what to do; root is held by no mode, but by what is no folder."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigurationError, match=r"nothing can be written to .*/file/dev \(Not a directory\): .*use a clone"):
+        make_folder(tmp_path / "file" / "dev")
