@@ -99,7 +99,8 @@ class Part:
             if self.process.returncode is not None:
                 raise PartFailedError(f"{self.name} ended with status {self.process.returncode} while starting.\n{self.tail()}")
             try:
-                await asyncio.wait_for(self.check(), check_seconds)
+                async with asyncio.timeout(check_seconds):  # wait_for would drop a cancellation that arrives as the check fails
+                    await self.check()
                 return
             except TimeoutError:
                 problem = f"no response within {check_seconds:.0f} s"

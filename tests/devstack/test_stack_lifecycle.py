@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import ConfigurationError
 from devstack import stack as devstack
+from devstack.part import STALLED_SECONDS
 from devstack.ports import HOST
 from devstack.supervisor_client import StackError
 from tests.patience import Deadline
@@ -121,6 +122,17 @@ def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path):
         devstack.owned(tmp_path),
     ):
         pass
+    _wait_until_gone(tmp_path)
+
+
+def test_a_part_that_cannot_be_prepared_is_named_at_once(tmp_path):
+    """A failure before any server runs stops the waits for the others, and the error shows what the preparation printed."""
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "in the way").touch()
+    began = time.monotonic()
+    with pytest.raises(StackError, match=r"(?s)preparing postgres: .* exists but is not empty"), devstack.owned(tmp_path):
+        pass
+    assert time.monotonic() - began < STALLED_SECONDS
     _wait_until_gone(tmp_path)
 
 

@@ -99,7 +99,7 @@ async def test_a_model_whose_manifest_is_broken_can_be_removed_and_pushed_again(
     """Its version is free again; before that a push says what is in its way."""
     await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     await store.put(keys.model("v1", MANIFEST), b"{")
-    with pytest.raises(CorruptInputError, match="is no manifest"):
+    with pytest.raises(CorruptInputError, match="is not a model manifest"):
         await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     assert await models.remove("v1") is None
     assert await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)

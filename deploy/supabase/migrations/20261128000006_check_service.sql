@@ -167,8 +167,10 @@ end
 $$;
 
 -- Raised by a migration that the service must not run without; the service needs at least the version it was written for.
+-- Stable, not immutable: an immutable function is computed when a statement is planned, and a plan that the service role left in a
+-- connection would then answer anybody.
 create or replace function schema_version() returns integer
-language sql immutable
+language sql stable
 set search_path from current
 as $$
     select 2
