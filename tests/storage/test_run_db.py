@@ -199,7 +199,9 @@ def test_a_database_of_the_old_service_may_lack_pairs_and_values():
     assert np.array_equal(found.probabilities[there], run.probabilities[there])
     assert np.isnan(found.pair_milliseconds).all()
     assert sum(found.label_counts.values()) == 46
-    assert not {issue.frame_index for issue in found.track.issues if issue.kind != "single_frame"} & set(found.missing_pairs)
+    assert not {issue.frame_index for issue in found.track.issues if issue.kind in ("direction_conflict", "incoherent")} & set(
+        found.missing_pairs
+    )
 
 
 HOSTILE = {
