@@ -5,12 +5,15 @@ import importlib.util
 import logging
 import signal
 import sys
+import traceback
 from typing import Final
 
 import click
 
 from cli.shared.command_group import CommandGroup
+from cli.shared.redacted_output import redacted_output
 from core.errors import ExtentsError
+from core.optional_parts import missing_part
 
 GROUPS: Final = {
     "One film": {
@@ -75,17 +78,30 @@ def main() -> None:
     quietly with status 130, as the shell has it.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs every failed connection; workers set their own level
+    with redacted_output():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """Run the command; its exit status."""
     try:
         status = cli.main(standalone_mode=False)
     except click.Abort as aborted:
         if isinstance(aborted.__cause__, KeyboardInterrupt):
-            sys.exit(INTERRUPTED)
+            return INTERRUPTED
         click.echo("aborted", err=True)
-        sys.exit(1)
+        return 1
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except ExtentsError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+        return 1
+    except Exception as error:
+        advice = missing_part(error) if isinstance(error, ModuleNotFoundError) else None
+        if advice is None:
+            traceback.print_exc()  # here, where secrets in it are masked
+        else:
+            click.echo(f"error: {advice}", err=True)
+        return 1
+    return status if isinstance(status, int) else 0

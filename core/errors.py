@@ -3,9 +3,17 @@
 Vendor exceptions are mapped to these where they enter (``storage``, ``inference``), never further inside.
 """
 
+from core.redaction import redact
+
 
 class ExtentsError(Exception):
-    """Root of all errors that the service raises on purpose. The message gives the actual and expected value and what to do."""
+    """Root of all errors that the service raises on purpose. The message gives the actual and expected value and what to do.
+
+    Messages end up in rows, events and records, so secrets that a library quoted in them are masked.
+    """
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class TransientError(ExtentsError):

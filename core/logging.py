@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
+from core.redaction import redact
 from core.settings import ProcessSettings
 
 QUIET_LIBRARIES = dict.fromkeys(("aiobotocore", "aiokafka", "botocore", "faust", "hpack", "httpcore", "httpx", "mode"), logging.WARNING)
@@ -19,6 +20,11 @@ _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 
 def _serialize(value: Any, **_: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _redacted(_: Any, __: str, line: Any) -> str:
+    """The last step, so that whatever made a line, no secret stands in it."""
+    return redact(str(line))
 
 
 def configure_logging(settings: ProcessSettings) -> None:
@@ -39,7 +45,7 @@ def configure_logging(settings: ProcessSettings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _redacted]
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)

@@ -8,32 +8,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from core.errors import ConfigurationError
 from core.types import ModelVersion, Precision
+from core.variables import (
+    BrokerList,
+    EnvironmentSettings,
+    Printable,
+    ProjectUrl,
+    Secret,
+    ServerUrl,
+    section_config,
+    unknown_variables,
+)
+from core.variables import variable as variable  # its users read settings
 
-Section = TypeVar("Section", bound=BaseSettings)
+Section = TypeVar("Section", bound=EnvironmentSettings)
 Schema = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Bucket = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")]
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
-def _section(prefix: str) -> SettingsConfigDict:
-    return SettingsConfigDict(
-        env_prefix=prefix, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, protected_namespaces=()
-    )
-
-
-class WasabiSettings(BaseSettings):
+class WasabiSettings(EnvironmentSettings):
     """The object store: Wasabi in production, any S3 server by its endpoint."""
 
-    model_config = _section("WASABI_")
+    model_config = section_config("WASABI_")
 
-    access_key: str = Field(description="Access key of the object store.")
-    secret_key: SecretStr = Field(description="Secret key of the object store.")
-    bucket: str = Field(description="Bucket that holds videos, run databases and models.")
-    region: str = Field("us-east-1", description="Region; gives the default endpoint.")
-    endpoint: str | None = Field(None, description="Endpoint URL; by default Wasabi's in the region.")
+    access_key: Printable = Field(description="Access key of the object store.")
+    secret_key: Secret = Field(description="Secret key of the object store.")
+    bucket: Bucket = Field(description="Bucket that holds videos, run databases and models.")
+    region: Region = Field("us-east-1", description="Region; gives the default endpoint.")
+    endpoint: ServerUrl | None = Field(None, description="Endpoint URL; by default Wasabi's in the region.")
     pool_size: int = Field(64, ge=1, description="Connections to the store that one process may hold open.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the store, in seconds.")
 
@@ -42,10 +49,10 @@ class WasabiSettings(BaseSettings):
         return self.endpoint or f"https://s3.{self.region}.wasabisys.com"
 
 
-class SchemaSettings(BaseSettings):
+class SchemaSettings(EnvironmentSettings):
     """Where in the database the tables are: all that printing the migrations needs."""
 
-    model_config = _section("SUPABASE_")
+    model_config = section_config("SUPABASE_")
 
     schema_name: Schema = Field("captionacc_production", validation_alias="SUPABASE_SCHEMA", description="Schema that holds the tables.")
 
@@ -53,17 +60,17 @@ class SchemaSettings(BaseSettings):
 class SupabaseSettings(SchemaSettings):
     """The database behind the web application, reached through its REST interface."""
 
-    url: str = Field(description="Base URL of the project.")
-    service_role_key: SecretStr = Field(description="Key of the service role, the only one that writes.")
+    url: ProjectUrl = Field(description="Base URL of the project.")
+    service_role_key: Secret = Field(description="Key of the service role, the only one that writes.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the database, in seconds.")
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(EnvironmentSettings):
     """The brokers and the login to them."""
 
-    model_config = _section("KAFKA_")
+    model_config = section_config("KAFKA_")
 
-    bootstrap_servers: str = Field(description="Comma-separated host:port of some brokers.")
+    bootstrap_servers: BrokerList = Field(description="Comma-separated host:port of some brokers.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Protocol of the connections."
     )
@@ -71,7 +78,7 @@ class KafkaSettings(BaseSettings):
         "SCRAM-SHA-512", description="SASL mechanism, when the protocol is SASL_*."
     )
     sasl_username: str | None = Field(None, description="SASL user name.")
-    sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    sasl_password: Secret | None = Field(None, description="SASL password.")
     ssl_cafile: Path | None = Field(None, description="CA certificate file for the brokers; by default the system's CAs.")
     replication_factor: int = Field(3, ge=1, description="Replicas of each partition in topics that Extents creates.")
     min_insync_replicas: int = Field(2, ge=1, description="Replicas that must confirm a write.")
@@ -82,15 +89,25 @@ class KafkaSettings(BaseSettings):
     )
     request_timeout_seconds: float = Field(180.0, gt=0, description="Timeout of a request to a broker; above the rebalance timeout.")
 
+    @model_validator(mode="after")
+    def _checked_together(self) -> Self:
+        if self.security_protocol.startswith("SASL") and (self.sasl_username is None or self.sasl_password is None):
+            raise _together(f"KAFKA_SECURITY_PROTOCOL={self.security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+        if 3 * self.heartbeat_interval_seconds > self.session_timeout_seconds:
+            raise _together("KAFKA_HEARTBEAT_INTERVAL_SECONDS must be at most a third of KAFKA_SESSION_TIMEOUT_SECONDS")
+        if self.request_timeout_seconds <= self.rebalance_timeout_seconds:
+            raise _together("KAFKA_REQUEST_TIMEOUT_SECONDS must be above KAFKA_REBALANCE_TIMEOUT_SECONDS")
+        return self
+
     @cached_property
     def servers(self) -> list[str]:
         return [server.strip() for server in self.bootstrap_servers.split(",") if server.strip()]
 
 
-class TopicSettings(BaseSettings):
+class TopicSettings(EnvironmentSettings):
     """Names and sizes of the topics."""
 
-    model_config = _section("EXTENTS_")
+    model_config = section_config("EXTENTS_")
 
     topic_prefix: str = Field("", pattern=r"^[A-Za-z0-9._-]{0,100}$", description="Prefix of every topic and consumer-group name.")
     request_partitions: int = Field(6, ge=1, description="Partitions of each video.encoded topic.")
@@ -100,10 +117,10 @@ class TopicSettings(BaseSettings):
     )
 
 
-class AdmissionSettings(BaseSettings):
+class AdmissionSettings(EnvironmentSettings):
     """Admission limits, and the default model."""
 
-    model_config = _section("EXTENTS_")
+    model_config = section_config("EXTENTS_")
 
     model_version: ModelVersion | None = Field(None, description="Model for requests that do not name one; by default the built-in model.")
     precision: Precision = Field(Precision.FLOAT32, description="Arithmetic of new runs: float32, bfloat16 or float16.")
@@ -126,20 +143,20 @@ class AdmissionSettings(BaseSettings):
     )
 
 
-class FinishSettings(BaseSettings):
+class FinishSettings(EnvironmentSettings):
     """Aggregating results and finishing runs."""
 
-    model_config = _section("EXTENTS_")
+    model_config = section_config("EXTENTS_")
 
     aggregate_batch: int = Field(64, ge=1, description="Result records that one coordinator handles concurrently.")
     finish_concurrency: int = Field(4, ge=1, description="Runs that one coordinator finishes concurrently.")
     progress_interval_seconds: float = Field(5.0, gt=0, description="Minimum time between updates of a job's pairs_done.")
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(EnvironmentSettings):
     """The GPU worker."""
 
-    model_config = _section("EXTENTS_")
+    model_config = section_config("EXTENTS_")
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device for the network; auto uses a CUDA device if there is one.")
     batch_size: int = Field(32, ge=1, description="Pairs in one forward pass.")
@@ -164,10 +181,10 @@ class WorkerSettings(BaseSettings):
     model_cache: Path = Field(Path("~/.cache/extents/models"), description="Folder for downloaded models.")
 
 
-class ProcessSettings(BaseSettings):
+class ProcessSettings(EnvironmentSettings):
     """The log and the HTTP server of every process."""
 
-    model_config = _section("EXTENTS_")
+    model_config = section_config("EXTENTS_")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
@@ -180,10 +197,10 @@ class ProcessSettings(BaseSettings):
     http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
 
 
-class KeySettings(BaseSettings):
+class KeySettings(EnvironmentSettings):
     """Keys of objects in the bucket. The names in braces are filled in from validated ids only."""
 
-    model_config = _section("EXTENTS_KEY_")
+    model_config = section_config("EXTENTS_KEY_")
 
     chunk: str = Field(
         "videos/{tenant_id}/{video_id}/cropped_frames_v{version}/{chunk}", description="A chunk; {chunk} is modulo_M/chunk_NNNNNNNNNN.webm."
@@ -215,7 +232,7 @@ ROLE_SECTIONS: Final = {"coordinator": ALL_SECTIONS, "gpu": GPU_WORKER_SECTIONS}
 class Settings:
     """All sections. Each is read, and its errors raised, on first use, so a command needs only the sections that it uses."""
 
-    SECTIONS: ClassVar[tuple[type[BaseSettings], ...]] = (
+    SECTIONS: ClassVar[tuple[type[EnvironmentSettings], ...]] = (
         KafkaSettings,
         TopicSettings,
         WasabiSettings,
@@ -263,6 +280,10 @@ class Settings:
     def process(self) -> ProcessSettings:
         return read_section(ProcessSettings)
 
+    def unknown(self) -> list[str]:
+        """A sentence for each variable with a prefix of ours that is no setting, with the nearest name."""
+        return unknown_variables(self.SECTIONS)
+
     def check(self, sections: Sequence[str] = ALL_SECTIONS) -> Self:
         """Read these sections now.
 
@@ -280,10 +301,9 @@ class Settings:
         return self
 
 
-def variable(section: type[BaseSettings], field: str) -> str:
-    """The environment variable that sets a field."""
-    alias = section.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"{section.model_config.get('env_prefix', '')}{field}".upper()
+def _together(message: str) -> PydanticCustomError:
+    """A fault of settings that do not fit one another; the message names them."""
+    return PydanticCustomError("settings", message)
 
 
 def read_section(section: type[Section]) -> Section:
@@ -300,5 +320,10 @@ def read_section(section: type[Section]) -> Section:
         for fault in error.errors(include_input=False, include_url=False):
             field = str(fault["loc"][0]) if fault["loc"] else ""
             name = variables.get(field.lower(), field)
-            faults.append(f"{name} is not set" if fault["type"] == "missing" else f"{name}: {fault['msg']}")
+            if fault["type"] == "missing":
+                faults.append(f"{name} is not set")
+            else:
+                faults.append(f"{name}: {fault['msg']}" if name else fault["msg"])
         raise SettingsError(faults) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f".env cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}"]) from None

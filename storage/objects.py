@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
 
 from core.errors import ConfigurationError, CorruptInputError, RefusedObjectError, TransientError
 from storage.memory_budget import MemoryBudget
@@ -23,6 +24,9 @@ MAX_HELD_BYTES: Final = 768 * 1024 * 1024
 """Of layouts and run databases that are read at a time, with what is made of them: three times the largest layout."""
 
 _PIECE_BYTES: Final = 1024 * 1024
+
+_NO_AWS_FILES: Final = {"profile": (None,) * 4, **{f"{kind}_file": (None, None, "/dev/null", None) for kind in ("config", "credentials")}}
+"""The settings say all: the machine's AWS profiles are not for us, nor is a variable that names one which does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class ObjectStore:
 
     async def __aenter__(self) -> Self:
         config = self._config
-        client = aioboto3.Session().client(
+        session = aioboto3.Session(botocore_session=AioSession(session_vars=_NO_AWS_FILES))
+        client = session.client(
             "s3",
             aws_access_key_id=config.access_key,
             aws_secret_access_key=config.secret_key,

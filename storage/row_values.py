@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest, Decision, Rejection
+from core.redaction import redact
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import RejectionType
 
@@ -75,7 +76,7 @@ def admission_values(request: AdmissionRequest) -> dict[str, Any]:
         "estimated_cost_usd": _real(request.estimated_cost_usd),
         "rejection": None
         if request.rejection is None
-        else {"type": request.rejection.type.value, "message": _text(request.rejection.message)},
+        else {"type": request.rejection.type.value, "message": _text(redact(request.rejection.message))},
         "found_run": None if request.found_run is None else dict(request.found_run),
         "gone_run_id": _text(request.gone_run_id),
     }

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest
 from core.errors import ConfigurationError
+from core.redaction import redact
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Priority
 from storage.database import TABLE_PREFIX, Database
@@ -82,7 +83,7 @@ class Rows(Database):
             {
                 "run_id": str(run_id),
                 "attempt": attempt,
-                "message": message.replace("\0", "\ufffd"),
+                "message": redact(message).replace("\0", "\ufffd"),
                 "completed_at": completed_at.isoformat(),
             },
         )

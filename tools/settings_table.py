@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from core.settings import Settings, variable
+from core.variables import is_secret
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -18,7 +19,11 @@ Made by `.venv/bin/python -m tools.settings_table` from [the settings](../core/s
 
 Every setting is an environment variable. A file `.env` in the working directory is read as well; the environment comes before it.
 A process reads its settings once, when it begins, and ends with a message that names each variable that is missing or wrong.
-`extents doctor` tries the dependencies themselves.
+Whitespace around a value is no part of it, and an empty variable is one that is not set. `extents doctor` tries the dependencies
+themselves, and it and the workers warn of variables that begin like a setting and are none.
+
+Secrets are masked in logs, events, rows, dead letters and output. One of fewer than four characters cannot be told from other text.
+A secret may also come from a file, as containers mount them: set the variable with `_FILE` behind its name to the file's path instead.
 """
 
 
@@ -46,6 +51,8 @@ def _default(field: FieldInfo) -> str:
 
 def _meaning(field: FieldInfo) -> str:
     text, choices = field.description or "", _choices(field.annotation)
+    if is_secret(field):
+        return f"{text} A secret; `_FILE` behind the name: its file."
     complete = all(choice in text for choice in choices)
     return text if complete else f"{text} One of {', '.join(f'`{choice}`' for choice in choices)}."
 

@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
 from core.errors import ConfigurationError, ExtentsError, MissingObjectError
+from core.optional_parts import missing_part
 from core.settings import ALL_SECTIONS, ROLE_SECTIONS, Settings, SettingsError
 from storage.connect import object_keys, open_rows, open_store
 from storage.model_store import ModelStore
@@ -80,6 +81,8 @@ async def run_check(check: Check, settings: Settings) -> Found:
         return Found(check.name, State.SKIPPED, "not checked: its settings are not complete")
     except TimeoutError:  # an OSError too, so before those
         return Found(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
+    except ModuleNotFoundError as error:
+        return Found(check.name, State.FAULT, missing_part(error) or str(error), check.advice)
     except (ExtentsError, RuntimeError, OSError) as error:  # RuntimeError: of torch
         return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
 
@@ -87,6 +90,8 @@ async def run_check(check: Check, settings: Settings) -> Found:
 async def _settings(settings: Settings, sections: Sequence[str]) -> str:
     settings.check(sections)
     object_keys(settings.keys)
+    if unknown := settings.unknown():
+        raise Warned("complete; " + "; ".join(unknown))
     return "complete"
 
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from core.logging import configure_logging
+from core.logging import configure_logging, get_logger
 from core.settings import ROLE_SECTIONS, Settings
 
 if TYPE_CHECKING:
     from streams.processing.app import ExtentsApp
+
+log = get_logger(__name__)
 
 
 @click.command(
@@ -33,6 +35,8 @@ def command(role: str) -> None:
     """
     settings = Settings().check(ROLE_SECTIONS[role])
     configure_logging(settings.process)
+    for sentence in settings.unknown():
+        log.warning("settings.unknown_variable", error=sentence)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # imports take seconds, and nothing has been started yet
     from streams.processing.worker import run_worker
 

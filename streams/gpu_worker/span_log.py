@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from core.errors import PoisonError
+from core.redaction import redact
 from core.types import Priority
 from streams.policy.dead_letters import parse_origin
 from streams.publisher import Publisher
@@ -83,11 +84,13 @@ class SpanLog:
     async def release(self, error: str) -> None:
         """Record that the take no longer counts, since the span did not kill this worker."""
         self.taken = False
-        await self._log(SpanFailed(**self._span_fields(), failed_at=datetime.now(UTC), final=False, error=error), RELEASE_SECONDS)
+        await self._log(SpanFailed(**self._span_fields(), failed_at=datetime.now(UTC), final=False, error=redact(error)), RELEASE_SECONDS)
 
     async def fail(self, error: str) -> None:
         """Fail the run. The finisher sends one dead letter for it, however many of its spans fail."""
-        await self._log(SpanFailed(**self._span_fields(), **self._read_fields(), failed_at=datetime.now(UTC), final=True, error=error))
+        await self._log(
+            SpanFailed(**self._span_fields(), **self._read_fields(), failed_at=datetime.now(UTC), final=True, error=redact(error))
+        )
 
     async def done(self, result: SpanDone) -> None:
         await self._log(result, RESULT_SECONDS)

