@@ -9,8 +9,12 @@ from storage.replays import Replays
 from storage.rows import Rows
 
 
-def open_store(settings: WasabiSettings) -> ObjectStore:
-    """The store, to be entered as a context manager."""
+def open_store(settings: WasabiSettings, keys: Keys | None = None) -> ObjectStore:
+    """The store, to be entered as a context manager.
+
+    Args:
+        keys: where our objects lie, and so where it is probed; by default where they lie by default.
+    """
     return ObjectStore(
         ObjectStoreConfig(
             bucket=settings.bucket,
@@ -20,6 +24,7 @@ def open_store(settings: WasabiSettings) -> ObjectStore:
             endpoint_url=settings.endpoint_url,
             pool_size=settings.pool_size,
             timeout_seconds=settings.timeout_seconds,
+            probe_prefix=keys.videos_prefix if keys else "videos/",
         )
     )
 

@@ -40,6 +40,11 @@ class Keys:
         for kind, fields in _FIELDS.items():
             _check_template(kind, getattr(self, f"{kind}_template"), fields)
 
+    @property
+    def videos_prefix(self) -> str:
+        """What the keys of all chunks begin with, whosever they are; empty where a template begins with an id."""
+        return self.chunk_template.partition("{")[0]
+
     def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
         """The key of a chunk. ``name`` is the name of a ``core.frames.Chunk``."""
         return self.chunk_template.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), chunk=name)

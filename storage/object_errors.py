@@ -103,6 +103,8 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
 )
 """The first match wins. A server's response (``ClientError``) is judged below by its code and status."""
 
+TIMEOUTS: Final = (TimeoutError, boto.ReadTimeoutError, boto.ConnectTimeoutError)
+
 TRANSIENT_CODES: Final = frozenset(
     {
         "SlowDown",
@@ -111,6 +113,7 @@ TRANSIENT_CODES: Final = frozenset(
         "Throttling",
         "InternalError",
         "OperationAborted",
+        "ConditionalRequestConflict",  # another put of the same key is under way
         "BadDigest",
         "IncompleteBody",
     }
@@ -124,6 +127,8 @@ _SETTINGS: Final = {
     "SignatureDoesNotMatch": "WASABI_SECRET_KEY",
     "AuthorizationHeaderMalformed": "WASABI_REGION",
     "PermanentRedirect": "WASABI_REGION or WASABI_ENDPOINT",
+    "301": "WASABI_REGION or WASABI_ENDPOINT",  # the same of a HEAD, which answers without a code
+    "IllegalLocationConstraintException": "WASABI_REGION or WASABI_ENDPOINT",
     "RequestTimeTooSkewed": "the clock of this machine",
     "AccessDenied": "the rights of WASABI_ACCESS_KEY on WASABI_BUCKET",
     "403": "WASABI_ACCESS_KEY, WASABI_SECRET_KEY and the key's rights on WASABI_BUCKET",  # the response to a HEAD has no code
@@ -142,7 +147,8 @@ def mapped(subject: str) -> Iterator[None]:
     except Exception as error:
         for error_class, vendor_classes in TABLE:
             if isinstance(error, vendor_classes):
-                raise error_class(f"{subject}: {type(error).__name__}: {error}") from error
+                limit = "; WASABI_TIMEOUT_SECONDS is the limit" if isinstance(error, TIMEOUTS) else ""
+                raise error_class(f"{subject}: {type(error).__name__}: {error}{limit}") from error
         if isinstance(error, boto.BotoCoreError):
             raise PermanentError(f"{subject}: {type(error).__name__}: {error}") from error
         raise

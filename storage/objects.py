@@ -46,6 +46,7 @@ class ObjectStoreConfig:
         endpoint_url: address of an S3 server, used with path-style requests; None means Amazon S3.
         pool_size: maximum number of open connections; should cover the concurrent fetches, which otherwise queue.
         timeout_seconds: limit for connecting, and for each wait while reading.
+        probe_prefix: prefix of the keys that probes list and read, so that no right to the rest of the bucket is needed.
     """
 
     bucket: str
@@ -55,6 +56,7 @@ class ObjectStoreConfig:
     endpoint_url: str | None
     pool_size: int
     timeout_seconds: float
+    probe_prefix: str = ""
 
 
 class ObjectStore:
@@ -234,20 +236,24 @@ class ObjectStore:
         """
         with mapped(f"bucket {self.bucket}"):
             try:
-                await self._client.head_bucket(Bucket=self.bucket)
+                await self._first_key()
             except self._client.exceptions.ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
                     raise ConfigurationError(f"bucket {self.bucket} does not exist; create it or set WASABI_BUCKET") from error
                 raise
 
     async def probe(self) -> None:
-        """Read one byte of the first object, which shows whether the store serves any objects now."""
+        """Read one byte of the first of our objects, which shows whether the store serves any objects now."""
         with mapped(f"bucket {self.bucket}"):
-            page = await self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
-            for entry in page.get("Contents", ()):
-                response = await self._client.get_object(Bucket=self.bucket, Key=entry["Key"], Range="bytes=0-0")
+            key = await self._first_key()
+            if key is not None:
+                response = await self._client.get_object(Bucket=self.bucket, Key=key, Range="bytes=0-0")
                 async with response["Body"] as body:
                     await body.read()
+
+    async def _first_key(self) -> str | None:
+        page = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._config.probe_prefix, MaxKeys=1)
+        return next((entry["Key"] for entry in page.get("Contents", ())), None)
 
     @asynccontextmanager
     async def _single_object(self, key: str) -> AsyncIterator[None]:

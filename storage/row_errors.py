@@ -65,5 +65,6 @@ def mapped(subject: str) -> Iterator[None]:
     except Exception as error:
         for error_class, vendor_classes in TABLE:
             if isinstance(error, vendor_classes):
-                raise error_class(f"{subject}: {type(error).__name__}: {error}") from error
+                limit = "; SUPABASE_TIMEOUT_SECONDS is the limit" if isinstance(error, (httpx.TimeoutException, TimeoutError)) else ""
+                raise error_class(f"{subject}: {type(error).__name__}: {error}{limit}") from error
         raise

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from core.errors import PermanentError, TransientError
+from core.errors import ConfigurationError, PermanentError, TransientError
 from core.logging import get_logger
 from core.metrics import RETRIES, WAITING
 from streams.runtime.assignment import Assignment
@@ -70,6 +70,8 @@ class CircuitBreaker:
 
         Raises:
             AssignmentRevoked: a rebalance or a shutdown began while waiting; the last attempt may have taken effect.
+            PermanentError: the dependency refused this call, and answered the probe.
+            ConfigurationError: the dependency refused the probe as well, so it would refuse every record.
             TransientError: the action failed for ``limit_seconds`` although the dependency was reachable.
         """
         failing_since, backoff = None, Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
@@ -89,6 +91,11 @@ class CircuitBreaker:
                     raise
                 pause = backoff.next_pause()
                 log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=round(pause, 1))
+            except PermanentError as error:
+                # A subclass says what the refusal is about. Any other may concern every call: a wrong URL, a proxy's page.
+                if type(error) is not PermanentError or await assignment.until_revoked(self._concerns_call(error)):
+                    raise
+                continue
             await assignment.until_revoked(asyncio.sleep(pause))
 
     async def _is_reachable(self) -> bool:
@@ -100,6 +107,22 @@ class CircuitBreaker:
             if not self.is_open and self._reachable_at < failed_at:
                 await self._probe_once()
             return not self.is_open
+
+    async def _concerns_call(self, error: PermanentError) -> bool:
+        """Whether a refusal concerns the refused call alone; False if the dependency has become unreachable.
+
+        Raises:
+            ConfigurationError: the dependency refuses the probe as well.
+        """
+        try:
+            await self._probe()
+        except TransientError as probe_error:
+            async with self._probing:
+                self._probe_failed(probe_error)
+            return False
+        except PermanentError as refusal:
+            raise ConfigurationError(f"{refusal}; no record is to blame for: {error}") from refusal
+        return True
 
     async def _probe_until_closed(self) -> None:
         """Probe after each pause until the dependency answers. One waiting call probes for all; if it is cancelled, another takes over."""

@@ -65,7 +65,7 @@ def test_an_error_of_a_vendor_is_masked_in_message_and_dead_letter(vendor, fails
 @pytest.mark.usefixtures("planted")
 async def test_a_key_that_no_header_can_carry_is_masked_by_the_database_client() -> None:
     """Where settings did not check it, the client's own complaint about it is masked: the fault that was seen."""
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with Rows(RowsConfig(url=url, service_role_key=f"{PLANTED}\n", schema="s", timeout_seconds=1.0)) as rows:
             with pytest.raises(ExtentsError, match="Illegal header value") as raised:

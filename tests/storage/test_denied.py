@@ -49,3 +49,30 @@ async def test_a_refused_bucket_is_a_wrong_setting():
     for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(ConfigurationError, match="WASABI_ACCESS_KEY"):
             await call
+
+
+class Scoped(Client):
+    """A client whose keys may list and read below ``videos/`` alone."""
+
+    async def list_objects_v2(self, *, Prefix: str, **_: object) -> dict[str, object]:
+        if not Prefix.startswith("videos/"):
+            self._refuse("ListObjectsV2")
+        return {"Contents": []}
+
+
+async def test_rights_to_our_prefix_are_enough():
+    """Keys that may not list the bucket's root: one refused object is still that object's fault, and the check passes."""
+    config = ObjectStoreConfig(
+        bucket="b",
+        access_key="a",
+        secret_key="s",
+        region="r",
+        endpoint_url=None,
+        pool_size=1,
+        timeout_seconds=1.0,
+        probe_prefix="videos/",
+    )
+    store = ObjectStore(config)
+    store._client = Scoped(False)
+    with pytest.raises(RefusedObjectError):
+        await store.get("videos/k", 10)

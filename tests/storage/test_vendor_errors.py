@@ -47,6 +47,9 @@ def test_every_exception_of_httpx_is_mapped(kind):
         ("InvalidAccessKeyId", 403, ConfigurationError),
         ("SignatureDoesNotMatch", 403, ConfigurationError),
         ("AccessDenied", 403, ConfigurationError),
+        ("301", 301, ConfigurationError),
+        ("PermanentRedirect", 301, ConfigurationError),
+        ("ConditionalRequestConflict", 409, TransientError),
         ("SlowDown", 503, TransientError),
         ("InternalError", 500, TransientError),
         ("RequestTimeout", 400, TransientError),
@@ -101,3 +104,24 @@ def test_programming_errors_are_not_hidden(table):
     """A KeyError is a bug, not a vendor's error."""
     with pytest.raises(KeyError), table.mapped("the thing"):
         raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "error", "setting"),
+    [
+        (object_errors, boto.ReadTimeoutError(endpoint_url="http://s"), "WASABI_TIMEOUT_SECONDS"),
+        (object_errors, TimeoutError(), "WASABI_TIMEOUT_SECONDS"),
+        (row_errors, httpx.ReadTimeout("slow"), "SUPABASE_TIMEOUT_SECONDS"),
+    ],
+)
+def test_a_limit_that_passed_names_its_setting(vendor, error, setting):
+    """Who reads that an answer took too long also reads what to change."""
+    with pytest.raises(TransientError, match=f"{setting} is the limit"), vendor.mapped("the thing"):
+        raise error
+
+
+def test_a_wrong_region_names_its_setting():
+    """Of a HEAD, too, which answers with a status alone."""
+    answer = {"Error": {"Code": "301", "Message": "Moved Permanently"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
+    with pytest.raises(ConfigurationError, match="check WASABI_REGION"), object_errors.mapped("the thing"):
+        raise boto.ClientError(answer, "HeadObject")

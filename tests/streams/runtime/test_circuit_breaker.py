@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from core.errors import ConfigurationError, MissingObjectError, TransientError
+from core.errors import ConfigurationError, MissingObjectError, PermanentError, TransientError
 from core.metrics import WAITING
 from streams.runtime import circuit_breaker as circuit_breaker
 from streams.runtime.assignment import Assignment, AssignmentRevoked
@@ -277,3 +277,42 @@ async def test_a_call_that_fails_during_an_outage_waits_for_the_probe_under_way(
     await asyncio.sleep(0.4)
     answering.set()
     assert await asyncio.gather(*calls) == ["answer", "answer"]
+
+
+async def test_a_refusal_that_the_probe_contradicts_is_the_calls_own():
+    """A row that the database refuses, while it answers others, is the record's fault: it is raised as it is, after one probe."""
+    flaky = Flaky(0, answer=PermanentError("23514 check violated"))
+    with pytest.raises(PermanentError, match="23514") as raised:
+        await CircuitBreaker("database", flaky.probe).call(Assignment(1), flaky.call)
+    assert type(raised.value) is PermanentError
+    assert len(flaky.probes) == 1
+
+
+@pytest.mark.parametrize("refusal", [PermanentError("404 no route"), ConfigurationError("check SUPABASE_URL")])
+async def test_a_refusal_of_everything_is_a_configuration_fault(refusal):
+    """A wrong URL refuses the probe like any record's call: no record is blamed."""
+
+    async def probe() -> None:
+        raise refusal
+
+    flaky = Flaky(0, answer=PermanentError("404 for this one"))
+    with pytest.raises(ConfigurationError, match=f"{refusal}.*404 for this one"):
+        await CircuitBreaker("database", probe).call(Assignment(1), flaky.call)
+
+
+async def test_a_refusal_during_an_outage_is_asked_again():
+    """A gateway's page while the database is away counts against nobody: the call is made again when it is back."""
+    flaky = Flaky(0, answer=PermanentError("<html>"), probes_unanswered=2)
+    breaker = CircuitBreaker("database", flaky.probe)
+    calling = asyncio.create_task(breaker.call(Assignment(1), flaky.call))
+    await until(lambda: breaker.is_open)
+    flaky.answer = "answer"
+    assert await asyncio.wait_for(calling, 5) == "answer"
+
+
+async def test_an_error_that_says_what_it_is_about_needs_no_probe():
+    """A missing object is the record's own."""
+    flaky = Flaky(0, answer=MissingObjectError("s3://b/k is not there"))
+    with pytest.raises(MissingObjectError):
+        await CircuitBreaker("object_store", flaky.probe).call(Assignment(1), flaky.call)
+    assert flaky.probes == []
