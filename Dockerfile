@@ -31,7 +31,7 @@ FROM python:3.11.14-slim-bookworm
 
 RUN useradd --uid 10001 --create-home extents
 COPY --from=build /opt/extents /opt/extents
-ENV PATH=/opt/extents/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/extents/bin:$PATH PYTHONUNBUFFERED=1 EXTENTS_HTTP_HOST=0.0.0.0
 
 # A numeric user, so that Kubernetes can verify that it is not root. Faust creates a folder in the working directory.
 USER 10001

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
+from core.log_limits import RepeatLimit
 from core.redaction import redact
 from core.settings import ProcessSettings
 
@@ -48,6 +49,7 @@ def configure_logging(settings: ProcessSettings) -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _redacted]
         )
     )
+    handler.addFilter(RepeatLimit())
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     for name, level in QUIET_LIBRARIES.items():
         logging.getLogger(name).setLevel(level)

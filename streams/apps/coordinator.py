@@ -12,6 +12,7 @@ from storage.model_store import ModelStore
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
 from streams.apps.observability import serve_health
+from streams.apps.prerequisites import Prerequisites, model_prerequisite, topics_prerequisite, writable_store_prerequisite
 from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.found_runs import FoundRuns
@@ -39,7 +40,8 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     topics = Topics(settings.topics)
     sizes = settings.topics
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
-    store, rows, keys = open_store(settings.wasabi), open_rows(settings.supabase), object_keys(settings.keys)
+    keys = object_keys(settings.keys)
+    store, rows = open_store(settings.wasabi, keys), open_rows(settings.supabase)
     replays = open_replays(settings.supabase)
     app.manage_resource(store, rows, replays)
     store_breaker, database_breaker = CircuitBreaker("object_store", store.probe), CircuitBreaker("database", rows.check)
@@ -51,7 +53,8 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     finisher = Finisher(app, runs, publisher, store, keys, rows, late, settings.finish.finish_concurrency, store_breaker, database_breaker)
     progress = Progress(rows, database_breaker, settings.finish.progress_interval_seconds)
     aggregation = Aggregation(runs, finisher, progress, publisher)
-    lookup = RunLookup(settings.admission, store, keys, ModelCatalog(ModelStore(store, keys)), found_runs, store_breaker)
+    catalog = ModelCatalog(ModelStore(store, keys))
+    lookup = RunLookup(settings.admission, store, keys, catalog, found_runs, store_breaker)
     starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
     admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker)
     runs.on_recovered = finisher.after_recovery
@@ -95,7 +98,17 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
     OLDEST_UNFINISHED.set_function(runs.oldest_seconds)
-    serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker))
+    health = serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker))
+    prerequisites = Prerequisites(
+        {
+            "topics": topics_prerequisite(settings.kafka, topics),
+            "object store": writable_store_prerequisite(store, keys.videos_prefix),
+            "database": rows.check,
+            "model": model_prerequisite(catalog, settings.admission),
+        }
+    )
+    health.add_wait("start", prerequisites.wait_reason)
+    app.manage_resource(prerequisites)
     return app
 
 

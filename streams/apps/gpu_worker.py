@@ -15,6 +15,7 @@ from storage.connect import object_keys, open_store
 from storage.model_store import ModelStore
 from streams.agents.infer import Inference
 from streams.apps.observability import serve_health
+from streams.apps.prerequisites import Prerequisites, model_prerequisite, readable_store_prerequisite, topics_prerequisite
 from streams.gpu_worker.buried_work import BuriedWork
 from streams.gpu_worker.cancellations import Cancellations
 from streams.gpu_worker.model_cache import ModelCache
@@ -40,16 +41,24 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     """Wire up the worker. Nothing connects and no model loads before the app starts."""
     topics, worker = Topics(settings.topics), settings.worker
     app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
-    store, cancellations = open_store(settings.wasabi), Cancellations(settings.kafka, topics.cancelled)
+    keys = object_keys(settings.keys)
+    store, cancellations = open_store(settings.wasabi, keys), Cancellations(settings.kafka, topics.cancelled)
     store_breaker = CircuitBreaker("object_store", store.probe)
     health = serve_health(app, settings, GPU_WORKER, (store_breaker,))
-    keys = object_keys(settings.keys)
     predictor = SpanPredictor(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
     models = ModelStore(store, keys)
-    cache = ModelCache(models, worker.model_cache)
-    app.manage_resource(
-        store, cancellations, predictor.running(), default_model_loaded(predictor, ModelCatalog(models), cache, settings.admission)
+    cache, catalog = ModelCache(models, worker.model_cache), ModelCatalog(models)
+    prerequisites = Prerequisites(
+        {
+            "topics": topics_prerequisite(settings.kafka, topics),
+            "object store": readable_store_prerequisite(store),
+            "model": model_prerequisite(catalog, settings.admission),
+        }
     )
+    health.add_wait("start", prerequisites.wait_reason)
+    app.is_computing = lambda: health.is_running("predict")
+    app.manage_resource(store, prerequisites, cancellations, predictor.running())
+    app.manage_resource(default_model_loaded(predictor, catalog, cache, settings.admission))
     app.run_in_background(cancellations.until_failed)
     publisher, name = Publisher(topics, Producer(app)), f"{socket.gethostname()}:{os.getpid()}"
     buried = BuriedWork(publisher, name)

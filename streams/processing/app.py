@@ -37,10 +37,17 @@ class AcknowledgedEvent(faust.Event):
 
 
 class ExtentsApp(faust.App):
-    """A Faust app with explicit assignments. ``assignment`` is the current one."""
+    """A Faust app with explicit assignments. ``assignment`` is the current one.
+
+    Attributes:
+        begun: its resources are open, so that records may have been read.
+        is_computing: whether a step runs that a shutdown waits for longer than for anything else.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.begun = False
+        self.is_computing: Callable[[], bool] = lambda: False
         self._current_assignment: Assignment | None = None
         self._ended_generation: int | None = None
         self._background_tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -62,6 +69,7 @@ class ExtentsApp(faust.App):
     async def on_start(self) -> None:
         for resource in self._resources:
             await self.async_exit_stack.enter_async_context(resource)
+        self.begun = True
         await super().on_start()
 
     def _new_transport(self) -> TransportT:

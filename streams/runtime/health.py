@@ -21,6 +21,7 @@ from core.errors import ConfigurationError
 from core.logging import get_logger
 from core.redaction import redact
 from core.settings import ProcessSettings, variable
+from streams.runtime.connection_limits import ConnectionLimits
 
 log = get_logger(__name__)
 
@@ -98,6 +99,10 @@ class Health:
     def running(self) -> list[str]:
         return [f"{step.name} {step.detail}" for step in list(self._steps.values())]
 
+    def is_running(self, name: str) -> bool:
+        """Whether a step of this name runs."""
+        return any(step.name == name for step in list(self._steps.values()))
+
     def hung(self) -> str | None:
         """A fatal step that is over its limit."""
         return next((f"{step.name} {step.detail}" for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0), None)
@@ -119,16 +124,19 @@ class HealthServer:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.add_routes([web.get("/metrics", self._metrics), web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._opened.push_async_callback(runner.cleanup)
+        assert runner.server is not None
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            server = await asyncio.get_running_loop().create_server(ConnectionLimits(runner.server), self._host, self._port)
         except OSError as error:
             await self._opened.aclose()
             names = f"{variable(ProcessSettings, 'http_host')} and {variable(ProcessSettings, 'http_port')}"
             raise ConfigurationError(f"cannot listen on {self._host}:{self._port}: {error.strerror}; set {names}") from error
-        log.info("http.listening", addresses=[f"http://{address[0]}:{address[1]}" for address in runner.addresses])
+        self._opened.callback(server.close)
+        addresses = [socket.getsockname() for socket in server.sockets]
+        log.info("http.listening", addresses=[f"http://{address[0]}:{address[1]}" for address in addresses])
         turning = asyncio.create_task(self._turn())
         self._opened.callback(turning.cancel)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -156,7 +164,7 @@ class HealthServer:
                 os._exit(EXIT_HUNG)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return _last(web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST}))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return _response(self._health.faults())
@@ -167,4 +175,10 @@ class HealthServer:
 
 def _response(reasons: list[str]) -> web.Response:
     body = {"status": "fault" if reasons else "ok", "reasons": [redact(reason) for reason in reasons]}
-    return web.json_response(body, status=503 if reasons else 200)
+    return _last(web.json_response(body, status=503 if reasons else 200))
+
+
+def _last(response: web.Response) -> web.Response:
+    """Close the connection after this response: none is kept alive."""
+    response.force_close()
+    return response

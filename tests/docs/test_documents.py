@@ -9,6 +9,7 @@ import pytest
 
 from cli.main import cli
 from core.settings import Settings, variable
+from core.variables import is_secret
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/README.md", ROOT / "tests/README.md"]
@@ -72,7 +73,9 @@ def test_commands_exist(monkeypatch):
 
 def test_settings_exist():
     """Every variable of ours that the pages name is a setting."""
-    known = {variable(section, field) for section in Settings.SECTIONS for field in section.model_fields}
+    fields = [(section, name, field) for section in Settings.SECTIONS for name, field in section.model_fields.items()]
+    known = {variable(section, name) for section, name, _ in fields}
+    known |= {f"{variable(section, name)}_FILE" for section, name, field in fields if is_secret(field)}
     for page in PAGES:
         named = set(re.findall(r"\b(?:EXTENTS|KAFKA|WASABI|SUPABASE)_[A-Z_]*[A-Z]\b", page.read_text()))
         assert named <= known, f"{name(page)}: {named - known}"

@@ -1,0 +1,98 @@
+"""Keeps a log readable while something fails without end: a kind of message once, then how often it came in each minute."""
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+
+WINDOW_SECONDS: Final = 60.0
+
+OWN_BURST: Final = 20
+"""Warnings of one kind that are ours and are written in a window: each is about a record or a run, and a few of them are read."""
+
+LIBRARY_BURST: Final = 1
+"""The same of a library, which repeats what it said for each connection and try."""
+
+MAX_KINDS: Final = 1000
+"""Kinds that are told apart; those beyond count as one."""
+
+COUNT_EVENT: Final = "log.repeated"
+
+_DIGITS: Final = re.compile(r"0x[0-9a-f]+|\d+")
+
+Kind = tuple[str, int, str]
+"""Logger, level, and the message without what varies."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    written: int = 0
+    withheld: int = 0
+
+
+class RepeatLimit(logging.Filter):
+    """A handler's filter. Safe to call from any thread; a timer of its own writes the counts.
+
+    What passes always: our events below a warning, which tell of work that was done, and whatever is critical. A line below a
+    warning that a framework writes in our modules' names is about its own start and end, and passes only at DEBUG.
+    """
+
+    def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
+        super().__init__()
+        self._window_seconds = window_seconds
+        self._lock = threading.Lock()
+        self._kinds: dict[Kind, _Seen] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        event: Any = record.msg if isinstance(record.msg, dict) else None  # structlog passes its events so
+        own = event is not None
+        if own and (record.levelno < logging.WARNING or event.get("event") == COUNT_EVENT):
+            return True
+        if record.levelno >= logging.CRITICAL:
+            return True
+        if not own and record.levelno == logging.INFO and _is_of_ours(record.name):
+            return logging.getLogger().level <= logging.DEBUG
+        return self._passes(_kind(record), OWN_BURST if own else LIBRARY_BURST)
+
+    def _passes(self, kind: Kind, burst: int) -> bool:
+        with self._lock:
+            if kind not in self._kinds and len(self._kinds) >= MAX_KINDS:
+                kind = ("", kind[1], "messages of further kinds")
+            seen = self._kinds.get(kind)
+            if seen is None:
+                seen = self._kinds[kind] = _Seen()
+                self._count_later(kind)
+            if seen.written < burst:
+                seen.written += 1
+                return True
+            seen.withheld += 1
+            return False
+
+    def _count_later(self, kind: Kind) -> None:
+        timer = threading.Timer(self._window_seconds, self._count, (kind,))
+        timer.daemon = True
+        timer.start()
+
+    def _count(self, kind: Kind) -> None:
+        """At the end of a window: write how much was withheld; forget a kind that has become quiet."""
+        with self._lock:
+            seen = self._kinds[kind]
+            withheld, seen.withheld = seen.withheld, 0
+            if withheld == 0:
+                del self._kinds[kind]
+            else:
+                self._count_later(kind)
+        if withheld:
+            name, level, message = kind
+            event = {"event": COUNT_EVENT, "of": message, "count": withheld, "seconds": self._window_seconds}
+            logging.getLogger(name or __name__).log(level, event, extra={"_logger": None, "_name": logging.getLevelName(level).lower()})
+
+
+def _kind(record: logging.LogRecord) -> Kind:
+    message = record.msg.get("event", "") if isinstance(record.msg, dict) else record.msg
+    return record.name, record.levelno, _DIGITS.sub("#", str(message))[:200]
+
+
+def _is_of_ours(name: str) -> bool:
+    return name.partition(".")[0] in ("core", "inference", "storage", "streams", "cli", "devstack", "extents")

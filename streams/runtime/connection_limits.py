@@ -1,0 +1,50 @@
+"""Keeps a small HTTP server from taking the descriptors that the work needs, whoever connects to it and says nothing."""
+
+import asyncio
+import resource
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp.web_protocol import RequestHandler
+
+CONNECTION_SECONDS: Final = 10.0
+"""From the first byte asked for to the last one sent; half-open connections end with it. Every answer closes its connection."""
+
+MAX_CONNECTIONS: Final = 64
+SHARE_OF_DESCRIPTORS: Final = 8
+"""At most one in so many of the descriptors that the process may open."""
+
+
+class ConnectionLimits:
+    """Makes a connection's protocol, as ``loop.create_server`` asks for one, and ends the oldest when there are too many.
+
+    So whoever asks next is always answered: a probe takes milliseconds, and a flood of idle connections pushes out itself.
+    """
+
+    def __init__(self, make: Callable[[], RequestHandler], most: int | None = None) -> None:
+        self._make, self._most, self._seconds = make, most or most_connections(), CONNECTION_SECONDS
+        self._open: dict[RequestHandler, float] = {}
+        """By the time at which each was accepted, the oldest first."""
+
+    def __call__(self) -> RequestHandler:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection, accepted in list(self._open.items()):
+            if connection.transport is None and now - accepted > 1.0:  # closed; one that was just accepted has none yet
+                del self._open[connection]
+        while len(self._open) >= self._most:
+            self._end(next(iter(self._open)))
+        connection = self._make()
+        self._open[connection] = now
+        loop.call_later(self._seconds, self._end, connection)
+        return connection
+
+    def _end(self, connection: RequestHandler) -> None:
+        if self._open.pop(connection, None) is not None and connection.transport is not None:
+            connection.transport.abort()
+
+
+def most_connections() -> int:
+    """As many as leave the descriptors to the work."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else max(8, min(MAX_CONNECTIONS, limit // SHARE_OF_DESCRIPTORS))

@@ -1,0 +1,107 @@
+"""A message that comes without end is written once, and then counted."""
+
+import logging
+import time
+
+import pytest
+
+from core import log_limits
+from core.log_limits import COUNT_EVENT, OWN_BURST, RepeatLimit
+
+
+class Written(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.msg)
+
+    def counts(self) -> list[tuple[str, int]]:
+        return [
+            (message["of"], message["count"]) for message in self.messages if isinstance(message, dict) and message["event"] == COUNT_EVENT
+        ]
+
+
+@pytest.fixture
+def limited():
+    """Makes a handler whose filter has windows of this length; gone from the root logger afterwards."""
+    root, level, made = logging.getLogger(), logging.getLogger().level, []
+
+    def make(window_seconds: float = 60.0) -> Written:
+        handler = Written()
+        handler.addFilter(RepeatLimit(window_seconds))
+        made.append(handler)
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        return handler
+
+    yield make
+    for handler in made:
+        root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_librarys_message_is_written_once_and_counted(limited):
+    """A hundred refused connections to changing ports and nodes are one line, and one with their number at the end of the window."""
+    written = limited(0.3)
+    log = logging.getLogger("aiokafka.conn")
+    for port in range(100):
+        log.error("Unable connect to node with id %s: port " + str(port), port)
+    assert len(written.messages) == 1
+    until(written.counts)
+    assert written.counts() == [("Unable connect to node with id %s: port #", 99)]
+
+
+def test_a_kind_that_has_become_quiet_is_written_again(limited):
+    """After a window without it, the next is news; kinds do not hold each other up."""
+    written = limited(0.1)
+    log = logging.getLogger("library")
+    log.warning("first")
+    log.warning("second")
+    assert written.messages == ["first", "second"]
+    time.sleep(0.3)
+    log.warning("first")
+    assert written.messages == ["first", "second", "first"]
+
+
+def test_events_of_work_are_never_withheld(limited):
+    """What is ours and no warning tells of work; warnings of ours are bounded; what is critical always passes."""
+    written = limited()
+    log = logging.getLogger("streams.here")
+    for _ in range(200):
+        log.info({"event": "span.done"})
+        log.warning({"event": "call.failed"})
+        log.critical({"event": "process.hung"})
+    events = [message["event"] for message in written.messages]
+    assert (events.count("span.done"), events.count("process.hung"), events.count("call.failed")) == (200, 200, OWN_BURST)
+
+
+def test_a_frameworks_chatter_in_our_names_is_for_debugging(limited):
+    """What mode says of the start of each of its services, under our modules' names, passes only at DEBUG."""
+    written = limited()
+    log = logging.getLogger("streams.processing.transport")
+    log.info("[^---PatientBuffer]: Starting...")
+    assert written.messages == []
+    logging.getLogger().setLevel(logging.DEBUG)
+    log.info("[^---PatientBuffer]: Starting...")
+    assert len(written.messages) == 1
+
+
+def test_kinds_without_end_are_bounded(limited, monkeypatch):
+    """Messages that all differ cannot fill the memory: beyond a number they are one kind."""
+    monkeypatch.setattr(log_limits, "MAX_KINDS", 3)
+    written = limited(0.3)
+    log = logging.getLogger("library")
+    for letter in "abcdefgh":
+        log.warning(letter)
+    assert written.messages == ["a", "b", "c", "d"]
+    until(written.counts)
+    assert written.counts() == [("messages of further kinds", 4)]
