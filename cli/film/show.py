@@ -1,6 +1,7 @@
 """``extents show``: prints the contents of a run database."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ def _print(database: RunDatabase) -> None:
             ),
             ("cropped frames", f"version {database.cropped_frames_version or 'not recorded'}"),
             ("model", f"{database.model_version} ({database.model_checkpoint_path or 'no path recorded'})"),
-            ("computed", f"{database.started_at:%Y-%m-%d %H:%M:%S} UTC, {_duration(database)} for {database.pairs} pairs"),
+            ("computed", f"{_utc(database.started_at):%Y-%m-%d %H:%M:%S} UTC, {_duration(database)} for {database.pairs} pairs"),
             *([("missing", _missing(database))] if database.missing_pairs else []),
         ]
     )
@@ -94,8 +95,8 @@ def _as_json(database: RunDatabase) -> dict[str, Any]:
         "cropped_frames_version": database.cropped_frames_version,
         "model_version": database.model_version,
         "model_checkpoint_path": database.model_checkpoint_path,
-        "started_at": database.started_at,
-        "completed_at": database.completed_at,
+        "started_at": _utc(database.started_at),
+        "completed_at": _utc(database.completed_at),
         "processing_time_seconds": database.processing_time_seconds,
         "pairs": database.pairs,
         "missing_pairs": list(database.missing_pairs),
@@ -106,3 +107,8 @@ def _as_json(database: RunDatabase) -> dict[str, Any]:
             {"kind": issue.kind, "frame_index": issue.frame_index, "detail": issue.detail} for issue in database.track.issues
         ],
     }
+
+
+def _utc(moment: datetime) -> datetime:
+    """The moment in UTC, whatever zone the file gives it in; a file that gives none means UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,6 +1,7 @@
 """``extents dead-letters``: what was set aside for good, and what to do about it."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -81,12 +82,11 @@ def list_letters(as_json: bool, **chosen: Any) -> None:
 @_selecting
 @json_option
 def show(as_json: bool, **chosen: Any) -> None:
-    """Show dead letters whole: headers, error and the original bytes."""
+    """Show dead letters whole: headers, error and the original bytes. Exit status 1 when there is none such."""
     letters = _read(_selection(chosen))
     if as_json:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
-        return
-    for letter in letters:
+    for letter in () if as_json else letters:
         print_heading(f"{letter.id}, set aside {letter.dead_lettered_at:%Y-%m-%d %H:%M:%S} UTC")
         print_facts(
             [("handled", letter.handled or "no"), ("key", repr(letter.key)), *((name, letter.header(name)) for name in letter.headers)]
@@ -94,6 +94,7 @@ def show(as_json: bool, **chosen: Any) -> None:
         click.echo(letter.value.decode(errors="replace"))
     if not letters:
         remark("no such dead letter")
+        sys.exit(1)
 
 
 @command.command()

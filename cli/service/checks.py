@@ -175,11 +175,11 @@ async def _model(settings: Settings) -> str:
 async def _device(settings: Settings) -> str:
     if not _has_torch():
         raise Warned("torch is not installed: a coordinator runs here, but no GPU worker")
-    from inference.engine.device import choose_device, describe_device
+    from inference.engine.device import choose_device, describe_device, driver_advice
 
     device = await asyncio.to_thread(choose_device, settings.worker.device)
     if device == "cpu":
-        raise Warned(f"no GPU is used: a GPU worker here runs on {describe_device('cpu')}")
+        raise Warned(f"no GPU is used: a GPU worker here runs on {describe_device('cpu')}. {driver_advice()}")
     return describe_device(device)
 
 

@@ -4,6 +4,7 @@ import functools
 import platform
 import re
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -11,6 +12,9 @@ from core.errors import ConfigurationError
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _CPUINFO = Path("/proc/cpuinfo")
+
+SMALLEST_DRIVERS: Final = {"12": "525.60.13", "13": "580.65.06"}
+"""For Linux, by CUDA's major version: all its minor versions run on it (CUDA's release notes, "minor version compatibility")."""
 
 
 def pick_device() -> str:
@@ -27,10 +31,18 @@ def choose_device(wanted: str) -> str:
     available = pick_device()
     if wanted == "cuda" and available != "cuda":
         raise ConfigurationError(
-            f"EXTENTS_DEVICE is cuda, and torch {torch.__version__} finds no CUDA device; set it to auto or cpu, or"
-            " install the driver and give this container access to the GPU"
+            f"EXTENTS_DEVICE is cuda, and torch {torch.__version__} finds no CUDA device. {driver_advice()} Give this"
+            " container access to the GPU, or set EXTENTS_DEVICE to auto or cpu"
         )
     return available if wanted == "auto" else wanted
+
+
+def driver_advice() -> str:
+    """Which NVIDIA driver this PyTorch needs, and which one runs here."""
+    needed = SMALLEST_DRIVERS.get((torch.version.cuda or "").partition(".")[0])
+    if needed is None:
+        return "This build of torch is for the CPU alone: install a CUDA build."
+    return f"Its CUDA {torch.version.cuda} needs an NVIDIA driver of at least {needed}; found: {_driver_version()}."
 
 
 def compute_reproducibly(device: torch.device) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from core.errors import CheckpointError, ConfigurationError, ExtentsError
 from core.logging import get_logger
 from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
-from core.settings import WorkerSettings
+from core.settings import WorkerSettings, variable
 from core.types import Layout, Precision
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.compile_cache import keep_compiled
@@ -113,10 +113,11 @@ class SpanPredictor:
     async def _add(self, name: tuple[str, Precision], version: str, weights: Callable[[], Awaitable[Path]]) -> None:
         checkpoint_sha256, precision = name
         self.load_breaker.check(checkpoint_sha256)
-        limit_seconds = self._settings.model_load_limit_seconds
         try:
             path = await weights()
-            loaded = await self._run("load", limit_seconds, version, lambda: self._load(version, path, checkpoint_sha256, precision))
+            loaded = await self._run(
+                "load", "model_load_limit_seconds", version, lambda: self._load(version, path, checkpoint_sha256, precision)
+            )
         except ConfigurationError:
             raise
         except ExtentsError as error:
@@ -134,21 +135,23 @@ class SpanPredictor:
             TransientError: memory is short.
         """
         detail = f"{work.run_id}:{work.span}"
-        limit_seconds = self._settings.predict_limit_seconds
 
         def predict() -> Prediction:
             with memory_for(f"span {work.span} of run {work.run_id}"):
                 return _predict(model, work, layout, frames)
 
-        prediction = await self._run("predict", limit_seconds, detail, predict)
+        prediction = await self._run("predict", "predict_limit_seconds", detail, predict)
         PAIRS.labels(work.precision).inc(len(prediction.probabilities))
         GPU_SECONDS.inc(prediction.gpu_seconds)
         GPU_COST.inc(prediction.gpu_seconds / 3600 * self._usd_per_hour)
         return prediction
 
-    async def _run(self, name: str, limit_seconds: float, detail: str, action: Callable[[], T]) -> T:
+    async def _run(self, name: str, limit: str, detail: str, action: Callable[[], T]) -> T:
+        """Run a step in the thread; ``limit`` is the setting that limits it."""
+        limit_seconds, setting = getattr(self._settings, limit), variable(WorkerSettings, limit)
+
         def step() -> T:
-            with self._health.step(name, limit_seconds, detail, fatal=True):
+            with self._health.step(name, limit_seconds, detail, fatal=True, setting=setting):
                 return action()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, step)

@@ -11,7 +11,7 @@ from uuid import UUID
 from core.errors import CorruptInputError
 from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
 from core.metrics import STAGE_DURATION
-from core.settings import WorkerSettings
+from core.settings import WorkerSettings, variable
 from core.types import Layout
 from inference.engine.memory import memory_for
 from inference.engine.predictor import Frames
@@ -98,14 +98,19 @@ class SpanFrames:
 
         def step() -> T:
             detail = f"{work.run_id}:{work.span} {chunk.name}"
-            with self._health.step("decode", self._settings.decode_limit_seconds, detail, fatal=True), memory_for(detail):
+            setting = variable(WorkerSettings, "decode_limit_seconds")
+            with (
+                self._health.step("decode", self._settings.decode_limit_seconds, detail, fatal=True, setting=setting),
+                memory_for(detail),
+            ):
                 return action()
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, step)
 
     async def _fetch(self, assignment: Assignment, detail: str, action: Callable[[], Awaitable[T]]) -> T:
         async def step() -> T:
-            with self._health.step("fetch", self._settings.fetch_limit_seconds, detail):
+            setting = variable(WorkerSettings, "fetch_limit_seconds")
+            with self._health.step("fetch", self._settings.fetch_limit_seconds, detail, setting=setting):
                 return await action()
 
         return await self._store_breaker.call(assignment, step, limit_seconds=self._settings.retry_in_place_seconds)

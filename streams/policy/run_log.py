@@ -188,7 +188,9 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
         case SpanFailed():
             return _failed(state, record, timestamp_ms)
         case DeadlinePassed():
-            reason = f"deadline of {state.started.deadline_seconds} s passed with {len(state.done)} of {state.spans} spans done"
+            spans = f"{len(state.done)} of {state.spans} spans done"
+            setting = f"EXTENTS_DEADLINE_{state.started.priority.upper()}_SECONDS"
+            reason = f"deadline of {state.started.deadline_seconds} s passed with {spans} ({setting})"
             if state.first_taken_ms is None:
                 reason = f"no span was taken within {untaken_seconds(state)} s (EXTENTS_UNTAKEN_SECONDS)"
             return Folded(_with_outcome(state, Outcome.FAILED, reason, timestamp_ms), Disposition.COUNTED)

@@ -39,10 +39,15 @@ class _Step:
     started: float
     limit_seconds: float
     fatal: bool
+    setting: str
 
     @property
     def overdue_seconds(self) -> float:
         return time.monotonic() - self.started - self.limit_seconds
+
+    @property
+    def limit(self) -> str:
+        return f"its limit of {self.limit_seconds:.0f} s" + (f" ({self.setting})" if self.setting else "")
 
 
 class Health:
@@ -55,15 +60,16 @@ class Health:
         self._last_turn = time.monotonic()
 
     @contextlib.contextmanager
-    def step(self, name: str, limit_seconds: float, detail: str = "", *, fatal: bool = False) -> Iterator[None]:
+    def step(self, name: str, limit_seconds: float, detail: str = "", *, fatal: bool = False, setting: str = "") -> Iterator[None]:
         """Mark a step as running.
 
         Args:
             limit_seconds: a longer run counts as a fault.
             fatal: the step cannot be interrupted, so exceeding the limit ends the process with status 70.
+            setting: the variable that sets the limit, named when it is exceeded.
         """
         token = object()
-        self._steps[token] = _Step(name, detail, time.monotonic(), limit_seconds, fatal)
+        self._steps[token] = _Step(name, detail, time.monotonic(), limit_seconds, fatal, setting)
         try:
             yield
         finally:
@@ -83,9 +89,7 @@ class Health:
 
     def faults(self) -> list[str]:
         overdue = [step for step in list(self._steps.values()) if step.overdue_seconds > 0]
-        messages = [
-            f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over its limit of {step.limit_seconds:.0f} s" for step in overdue
-        ]
+        messages = [f"{step.name} {step.detail} runs {step.overdue_seconds:.0f} s over {step.limit}" for step in overdue]
         blocked = self.blocked()
         return messages + ([blocked] if blocked else []) + _reasons(self._faults)
 
@@ -105,7 +109,8 @@ class Health:
 
     def hung(self) -> str | None:
         """A fatal step that is over its limit."""
-        return next((f"{step.name} {step.detail}" for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0), None)
+        overdue = [step for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0]
+        return next((f"{step.name} {step.detail}".rstrip() + f", over {step.limit}" for step in overdue), None)
 
 
 def _reasons(checks: dict[str, Callable[[], str | None]]) -> list[str]:

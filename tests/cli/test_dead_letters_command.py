@@ -91,6 +91,15 @@ def test_a_letter_is_shown_whole(extents, settings: Settings) -> None:
     assert "an error" in shown
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.usefixtures("settings")
+def test_an_absent_letter_ends_with_status_1(extents, options) -> None:
+    """Who asks for a letter by its place and gets none can tell by the status."""
+    done = extents("dead-letters", "show", "0/17", *options)
+    assert (done.status, done.err) == (1, "no such dead letter\n")
+    assert done.out == ("[]\n" if options else "")
+
+
 def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, settings: Settings) -> None:
     """Two spans of one attempt make one low-priority request that carries their places; asking again finds nothing left."""
     letters = [("inference.work.low", work(span).to_bytes(), "span_failed") for span in (0, 1)]

@@ -1,7 +1,9 @@
 """``extents show`` prints a run database for people and for programs."""
 
+import contextlib
 import json
 import re
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -91,3 +93,13 @@ def test_a_file_that_is_no_run_database_is_named(extents, tmp_path: Path, conten
 def test_a_missing_file_is_a_matter_of_usage(extents, tmp_path: Path) -> None:
     """A path without a file ends with status 2."""
     assert extents("show", tmp_path / "none.db").status == 2
+
+
+@pytest.mark.parametrize("written", ["2026-03-04T07:06:07+02:00", "2026-03-04T05:06:07"])
+def test_times_are_in_utc(extents, run_db: Path, written: str) -> None:
+    """Whatever zone a file gives its times in, UTC is what is printed; a file that gives none means UTC."""
+    with contextlib.closing(sqlite3.connect(run_db)) as connection:
+        connection.execute("UPDATE run_metadata SET started_at = ?", (written,))
+        connection.commit()
+    assert "2026-03-04 05:06:07 UTC" in extents("show", run_db).out
+    assert json.loads(extents("show", run_db, "--json").out)["started_at"] == "2026-03-04T05:06:07+00:00"

@@ -159,13 +159,14 @@ def test_gpu_workers_may_finish_what_they_compute(compose):
         assert 60 * int(minutes[1]) > needed
 
 
-def test_the_gpu_is_asked_for_in_a_profile(compose):
-    """Without the profile nothing needs a GPU; with it, a worker gets one and insists on it."""
+def test_each_profile_runs_one_kind_of_worker(compose):
+    """The profile cpu runs a worker on the CPU, gpu one on a GPU instead; nothing else is in a profile or needs a GPU."""
     services = compose["services"]
-    gpu = services["worker-gpu"]
+    cpu, gpu = services["worker"], services["worker-gpu"]
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert (gpu["profiles"], device["capabilities"], gpu["environment"]["EXTENTS_DEVICE"]) == (["gpu"], ["gpu"], "cuda")
-    others = [service for name, service in services.items() if name != "worker-gpu"]
+    assert (cpu["profiles"], cpu["environment"]["EXTENTS_DEVICE"]) == (["cpu"], "cpu")
+    others = [service for service in services.values() if service not in (cpu, gpu)]
     assert not any("profiles" in service or "deploy" in service for service in others)
 
 

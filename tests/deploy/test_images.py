@@ -10,7 +10,10 @@ import tomllib
 import zipfile
 
 import pytest
+import torch
 from packaging.specifiers import SpecifierSet
+
+from inference.engine.device import SMALLEST_DRIVERS
 
 DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
 
@@ -155,3 +158,13 @@ def test_wheel_holds_the_weights(root, tmp_path):
     assert modules <= names
     assert "inference/models/weights/builtin.safetensors" in names
     assert not any(name.startswith(("tests/", "docs/", "deploy/", "training/", "tools/")) for name in names)
+
+
+def test_what_the_images_decide(root):
+    """They serve their health to the outside of their container; the GPU worker's requires a GPU, and names the driver that this needs."""
+    environment = {name: " ".join(rest for kind, rest in instructions((root / name).read_text()) if kind == "ENV") for name in DOCKERFILES}
+    assert all("EXTENTS_HTTP_HOST=0.0.0.0" in text for text in environment.values())
+    assert "EXTENTS_DEVICE=cuda" in environment["Dockerfile.gpu"]
+    assert "EXTENTS_DEVICE" not in environment["Dockerfile"]
+    assert SMALLEST_DRIVERS[torch.version.cuda.partition(".")[0]] in (root / "Dockerfile.gpu").read_text()
+    assert SMALLEST_DRIVERS[torch.version.cuda.partition(".")[0]] in (root / "docs" / "deployment.md").read_text()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from core.errors import ConfigurationError
+from inference.engine import device
 from inference.engine.device import choose_device, cpu_has_bfloat16, describe_device, pick_device, software_versions
 
 
@@ -52,3 +53,16 @@ def test_a_gpu_is_described_by_its_name_and_memory() -> None:
     """With a GPU, CUDA, cuDNN and the driver are among the versions."""
     assert describe_device("cuda").startswith(torch.cuda.get_device_name())
     assert {"cuda", "cudnn", "driver"} <= software_versions("cuda").keys()
+
+
+def test_the_driver_that_is_needed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A driver too old for torch is found beside the one that is needed; a build for the CPU alone says so."""
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n")
+    monkeypatch.setattr(device, "_NVIDIA_DRIVER", version)
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.setattr(device, "pick_device", lambda: "cpu")
+    with pytest.raises(ConfigurationError, match=r"CUDA 13\.2 needs an NVIDIA driver of at least 580\.65\.06; found: 535\.104\.05"):
+        device.choose_device("cuda")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert "install a CUDA build" in device.driver_advice()

@@ -28,10 +28,10 @@ async def unready(worker: Worker, reason: str) -> list[str]:
             assert worker.status is None, f"it has ended with status {worker.status}"
             assert time.monotonic() < deadline, worker.log.read_text()[-2000:]
             try:
-                status, body = await worker.says(http, "readyz")
+                status, body = await worker.fetch(http, "readyz")
                 if reason in body:
                     assert status == 503
-                    assert (await worker.says(http, "healthz"))[0] == 200
+                    assert (await worker.fetch(http, "healthz"))[0] == 200
                     return json.loads(body)["reasons"]
             except aiohttp.ClientError:
                 pass

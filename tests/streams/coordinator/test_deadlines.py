@@ -79,7 +79,7 @@ async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topic
     await until(lambda: "deadline_passed" in folding.kinds)
     state = folding.runs.get(str(RUN))
     assert state.outcome is Outcome.FAILED
-    assert state.reason == "deadline of 1 s passed with 1 of 3 spans done"
+    assert state.reason == "deadline of 1 s passed with 1 of 3 spans done (EXTENTS_DEADLINE_HIGH_SECONDS)"
     await asyncio.sleep(5 * LOOK_SECONDS)
     assert folding.kinds.count("deadline_passed") == 1
 

@@ -58,8 +58,16 @@ def test_only_a_fatal_step_counts_as_hung():
     """A step that nothing but the end of the process ends is told apart, also when others run beside it."""
     health = Health()
     with health.step("fetch", -1.0), health.step("predict", -1.0, "run:3", fatal=True), health.step("predict", 60.0, fatal=True):
-        assert health.hung() == "predict run:3"
+        assert health.hung() == "predict run:3, over its limit of -1 s"
     assert health.hung() is None
+
+
+def test_a_limit_names_its_setting():
+    """Who reads that a step is over its limit also reads which variable changes that."""
+    health = Health()
+    with health.step("predict", -1.0, "run:3", fatal=True, setting="EXTENTS_PREDICT_LIMIT_SECONDS"):
+        assert health.faults()[0].endswith("over its limit of -1 s (EXTENTS_PREDICT_LIMIT_SECONDS)")
+        assert health.hung() == "predict run:3, over its limit of -1 s (EXTENTS_PREDICT_LIMIT_SECONDS)"
 
 
 def test_a_step_ends_with_an_error_too():
