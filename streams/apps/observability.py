@@ -13,6 +13,7 @@ from core.metrics import BUILD, CONSUMER_LAG
 from core.settings import Settings
 from streams.processing.app import ExtentsApp
 from streams.processing.group_watch import GroupWatch
+from streams.processing.topic_watch import TopicWatch
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.health import Health, HealthServer
 
@@ -33,6 +34,7 @@ def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Itera
     BUILD.labels(version("extents"), role).set(1)
 
     app.run_in_background(lambda: measure_lag(app))
+    app.run_in_background(TopicWatch(app, settings.kafka).watch)
     return health
 
 

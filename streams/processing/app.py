@@ -19,6 +19,8 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.topics import MAX_RECORD_BYTES, Topics
 
 POLL_RECORDS = 8
+METADATA_MAX_AGE_MS = 30_000
+"""After so long a client asks again which topics there are; aiokafka's five minutes are long for one that was created again."""
 TEN_YEARS = 10 * 365 * 86_400.0
 """Poll interval. Faust stops polling while its queues are full, and past this interval the client would leave its group for good.
 Our own watchdog detects hangs."""
@@ -178,6 +180,8 @@ def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int
         producer_max_request_size=MAX_RECORD_BYTES,
         producer_partitioner=None,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        producer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
         store="memory://",
         table_standby_replicas=0,
         topic_disable_leader=True,

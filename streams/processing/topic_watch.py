@@ -1,0 +1,64 @@
+"""Notices that a topic was deleted, and perhaps created again, under a running worker.
+
+aiokafka keeps its old positions in such a topic and reads nothing, or passes over the first records of the new one, while the
+worker looks healthy. The brokers delete a group's offsets with a topic, so an offset that was committed and is not there any more
+tells. The worker then ends: the next one waits until the topic is there, and reads it from its beginning.
+"""
+
+import asyncio
+from typing import Final
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from core.errors import ConfigurationError, TransientError
+from core.logging import get_logger
+from core.settings import KafkaSettings
+from streams.kafka.brokers import brokers
+from streams.processing.app import ExtentsApp
+
+log = get_logger(__name__)
+
+LOOK_EVERY_SECONDS: Final = 15.0
+CONFIRM_SECONDS: Final = 2.0
+"""Between a look that finds an offset gone and the one that confirms it."""
+
+
+class TopicWatch:
+    """Remembers the partitions for which the group has an offset, also those that a rebalance has given to others."""
+
+    def __init__(self, app: ExtentsApp, kafka: KafkaSettings) -> None:
+        self._app, self._kafka = app, kafka
+        self._committed: set[TopicPartition] = set()
+
+    async def watch(self, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+        """Look regularly; ends by being cancelled.
+
+        Raises:
+            ConfigurationError: a topic was deleted; names it.
+        """
+        while True:
+            await asyncio.sleep(look_every_seconds)
+            try:
+                gone = await self.deleted_topics()
+                if gone:
+                    await asyncio.sleep(CONFIRM_SECONDS)
+                    gone &= await self.deleted_topics()
+            except (KafkaError, TransientError) as error:
+                log.info("topics.unknown", error=repr(error))
+                continue
+            if gone:
+                raise ConfigurationError(
+                    f"topic {', '.join(sorted(gone))} was deleted under this worker, and perhaps created again: the worker ends, so that"
+                    " the next one reads the topic from its beginning"
+                )
+
+    async def deleted_topics(self) -> set[str]:
+        """Topics with an offset that the group has committed, and the brokers do not have."""
+        offsets = self._app.consumer._committed_offset  # type: ignore[attr-defined]  # Faust has no accessor
+        self._committed |= {TopicPartition(tp.topic, tp.partition) for tp, offset in offsets.items() if offset}
+        if not self._committed:
+            return set()
+        async with brokers(self._kafka) as admin:
+            stored = await admin.list_consumer_group_offsets(self._app.conf.id, partitions=list(self._committed))
+        return {tp.topic for tp in self._committed if tp not in stored or stored[tp].offset < 0}
