@@ -59,7 +59,7 @@ async def test_a_shutdown_that_hangs_is_forced(service: Installation) -> None:
     coordinator = service.processes.start("coordinator")
     broken = service.processes.start(
         "gpu",
-        Fault("streams.agents.infer:Inference._settle", "before", how="raise"),
+        Fault("streams.apps.observability:_measure_lag", "before", how="raise"),
         Fault("faust.transport.consumer:Consumer.wait_empty", "before", how="hang"),
     )
     published = await service.submit(await service.add(video(2)), 2)

@@ -81,7 +81,7 @@ async def test_it_starts_when_what_it_needs_is_there(service: Installation) -> N
 
 async def test_the_last_line_is_the_cause(service: Installation) -> None:
     """A worker that an error ends prints last, behind all that libraries say, why, in words; status 1."""
-    broken = service.processes.start("gpu", Fault("streams.agents.infer:Inference._settle", "before", how="raise"))
+    broken = service.processes.start("gpu", Fault("streams.apps.observability:_measure_lag", "before", how="raise"))
     coordinator = service.processes.start("coordinator")
     published = await service.submit(await service.add(video(2)), 2)
     assert await broken.ended() == 1
