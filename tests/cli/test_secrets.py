@@ -13,7 +13,8 @@ from core.errors import ExtentsError
 from core.redaction import MASK
 from core.settings import KafkaSettings, SupabaseSettings, WasabiSettings, read_section
 from storage import object_errors, row_errors
-from storage.rows import Rows, RowsConfig
+from storage.database import RowsConfig
+from storage.rows import Rows
 from streams.policy.dead_letters import dead_letter_of
 from streams.received import ReceivedRecord
 from tests.core.test_settings import COMPLETE

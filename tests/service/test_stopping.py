@@ -66,6 +66,7 @@ async def test_a_shutdown_that_hangs_is_forced(service: Installation) -> None:
     assert await broken.ended() == 1
     assert json.loads(broken.log.read_text().splitlines()[-1])["event"] == "worker.failed"
     healthy = service.processes.start("gpu")
+    await healthy.ready()
     assert (await service.ledger.outcome(published)).name == "inference.completed"
     assert [await worker.stopped() for worker in (healthy, coordinator)] == [0, 0]
 

@@ -89,6 +89,7 @@ async def test_the_last_line_is_the_cause(service: Installation) -> None:
     assert (line["event"], line["level"], line["status"]) == ("worker.failed", "critical", 1)
     assert str(line["cause"]).startswith("unexpected ")
     whole = service.processes.start("gpu")
+    await whole.ready()
     assert (await service.ledger.outcome(published)).name == "inference.completed"
     assert [await worker.stopped() for worker in (whole, coordinator)] == [0, 0]
 
