@@ -51,7 +51,7 @@ def until(condition) -> None:
 
 def test_a_librarys_message_is_written_once_and_counted(limited):
     """A hundred refused connections to changing ports and nodes are one line, and one with their number at the end of the window."""
-    written = limited(0.3)
+    written = limited(2.0)
     log = logging.getLogger("aiokafka.conn")
     for port in range(100):
         log.error("Unable connect to node with id %s: port " + str(port), port)
@@ -67,7 +67,7 @@ def test_a_kind_that_has_become_quiet_is_written_again(limited):
     log.warning("first")
     log.warning("second")
     assert written.messages == ["first", "second"]
-    time.sleep(0.3)
+    time.sleep(1.5)  # many windows, since a busy machine's timers are late
     log.warning("first")
     assert written.messages == ["first", "second", "first"]
 
