@@ -59,7 +59,9 @@ class RunStarter:
                 await self._cancel(candidate, run_id, attempt, str(error))
             return
         admitted_run = PinnedRun(pinned.pins.model_copy(update={"attempt": attempt}), pinned.model_path)
-        await self.started.run((run_id, attempt), candidate.assignment, lambda: self._send(candidate, admitted_run))
+        await self.started.run(
+            (run_id, attempt, candidate.request.request_id), candidate.assignment, lambda: self._send(candidate, admitted_run)
+        )
 
     async def _pin_again(self, candidate: Candidate) -> PinnedRun:
         """Pin a run that was admitted earlier. Current limits do not apply to it."""
