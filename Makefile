@@ -21,13 +21,16 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images lock clean clean-stacks clean-all
+.PHONY: help setup setup-film demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp $(EXTRAS:%=.venv/%.stamp) ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
+
+setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` and `show` need: no Kafka, Java or PostgreSQL
+	@echo "ready: $(BIN)/extents find film.mp4"
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
 	@$(BIN)/extents demo
@@ -72,6 +75,7 @@ bench: setup .venv/bench.stamp ## Benchmark this machine, including ONNX Runtime
 lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
 	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
+	$(UV) pip compile $(RESOLVE) --constraints requirements/dev.lock requirements/film.in -o requirements/film.lock
 	$(UV) pip compile $(RESOLVE) --extra text --constraints requirements/dev.lock pyproject.toml -o requirements/text.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
@@ -114,6 +118,13 @@ else
 	@$(UV) pip sync --quiet --python $(BIN)/python --torch-backend $(TORCH_BACKEND) --require-hashes $(DIST)/dev.lock
 endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# Nothing to do where setup has installed everything. Of torch, TORCH_BACKEND=cpu takes the build without CUDA, as in setup.
+$(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml $(DIST)/torch-backend
+	@[ -e .venv/python.stamp ] || { echo "Python packages for films"; \
+	  $(UV) pip sync --quiet --python $(BIN)/python $(TORCH_BACKEND:%=--torch-backend %) $(if $(TORCH_BACKEND),requirements/film.in,--require-hashes requirements/film.lock) && \
+	  $(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .; }
 	@touch $@
 
 # Added to what setup installed; the next change of dev.lock removes it again.

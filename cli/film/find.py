@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from cli.film.caption_table import print_found
 from cli.film.film_run import PREVIEW_PICTURES, FilmRun, Wanted, run_film
 from cli.film.forms import FORMS, Doubtful, output_path, written
+from cli.film.found_table import print_found
 from cli.film.local_run import Model, choose_model, engine_options
 from cli.film.sheet import draw_sheet, png
 from cli.shared.output import progress, remark

@@ -5,8 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from cli.film.caption_table import found_as_json
 from cli.film.film_run import FilmRun
+from cli.film.found_table import found_as_json
 from cli.film.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import json_text
 from inference.finding.found import FoundCaption

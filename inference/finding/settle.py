@@ -18,11 +18,11 @@ _LEAST_RIVAL: Final = 0.15  # of the pictures of the most frequent zone, for ano
 _LEAST_WRITING: Final = 0.85  # the network's mean word for the lines of a zone
 _LEAST_OVERLAP: Final = 0.6  # of the rows of two lines that stand at the same place
 _LEAST_RECURRENCE: Final = 0.2  # of the pictures that the most frequent place is seen in
-_STANDING: Final = 0.5  # mean overlap of the strokes of two pictures, from which on they show the same writing
+_STANDING: Final = 0.75  # mean overlap of the strokes of two pictures, from which on they show the same writing
 _LEAST_STANDING: Final = 3  # pictures
 _ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
 _COLUMNS: Final = 0.02  # of the picture's width, left and right of them
-_ALIGNED: Final = 0.02  # of the picture's width, by which the aligned side of lines may vary
+_ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of lines may vary
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[See
 
 
 def _same_writing(one: Seen, other: Seen) -> bool:
-    if max(abs(one.box.top - other.box.top), abs(one.box.left - other.box.left)) > 8:
-        return False
-    rows, columns = (min(a, b) for a, b in zip(one.strokes.shape, other.strokes.shape, strict=True))
-    if rows < 0.8 * max(len(one.strokes), len(other.strokes)) or columns < 0.8 * max(one.strokes.shape[1], other.strokes.shape[1]):
-        return False
-    a, b = one.strokes[:rows, :columns], other.strokes[:rows, :columns]
-    return bool((a & b).sum() >= _STANDING * max(1, (a | b).sum()))
+    """Whether the strokes of two lines are at the same pixels of the picture; their boxes may differ by a little."""
+    step = max(1, round(one.box.height / len(one.strokes)))
+    down, across = round((other.box.top - one.box.top) / step), round((other.box.left - one.box.left) / step)
+    a, b = one.strokes[max(0, down) :, max(0, across) :], other.strokes[max(0, -down) :, max(0, -across) :]
+    rows, columns = min(len(a), len(b)), min(a.shape[1], b.shape[1])
+    shared = int((a[:rows, :columns] & b[:rows, :columns]).sum())
+    return shared >= _STANDING * max(1, int(one.strokes.sum()) + int(other.strokes.sum()) - shared)
 
 
 def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:

@@ -59,6 +59,8 @@ def follow(
     Raises:
         CorruptInputError: as ``Film.frames``.
     """
+    if not zones:
+        return []
     followers = [_Follower(zone, predictor, on_still) for zone in zones]
     samples, first, end = 0, 0.0, 0.0
     for batch in walk(film, zones, predictor.strip_size, stills=on_still is not None):

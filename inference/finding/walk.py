@@ -48,7 +48,7 @@ class Batch:
 
     @property
     def samples(self) -> int:
-        return len(self.zones[0].strips)
+        return len(self.zones[0].strips) if self.zones else 0
 
 
 def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, *, stills: bool) -> Iterator[Batch]:

@@ -66,3 +66,17 @@ def test_every_command_says_how_it_is_used(name: str, tmp_path: Path) -> None:
     done = run_extents(name, "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"^ +extents {name}\b", done.stdout, re.MULTILINE)
+
+
+def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
+    """The commands for one film load no client of a broker, a store or a database, so that a small installation is enough."""
+    modules = loaded("import cli.film.find, cli.film.predict, cli.film.show", tmp_path)
+    assert not {name.partition(".")[0] for name in modules} & {
+        "aioboto3",
+        "aiohttp",
+        "aiokafka",
+        "botocore",
+        "faust",
+        "supabase",
+        "devstack",
+    }

@@ -117,6 +117,7 @@ def test_captions_aligned_at_the_left_are_told_so(tmp_path: Path, predictor: Pre
     path = write_film(tmp_path / "film.mp4", 17, speech((60, 320), "lm"))
     (zone,) = search(path, predictor).zones
     assert zone.anchor is Anchor.LEFT
+    assert 30 < zone.box.left < 60
 
 
 def test_a_film_without_captions_has_no_zone(tmp_path: Path, predictor: Predictor) -> None:
