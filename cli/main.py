@@ -17,7 +17,8 @@ from core.optional_parts import missing_part
 
 GROUPS: Final = {
     "One film": {
-        "find": ("cli.film.find", "Print the times of a film's captions."),
+        "find": ("cli.film.find", "Find a film's captions: where, when, and what they say."),
+        "crop": ("cli.film.crop", "Find where a film's captions are."),
         "encode": ("cli.film.encode", "Cut a film into chunks of cropped frames."),
         "predict": ("cli.film.predict", "Run inference on a local folder."),
         "show": ("cli.film.show", "Print the contents of a run database."),

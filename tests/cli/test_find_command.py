@@ -131,3 +131,13 @@ def test_a_wrong_crop_prints_no_captions(extents, film: Path, crop: str, status:
     done = extents("find", film, "--crop", crop, "--srt")
     assert (done.status, done.out) == (status, "")
     assert done.err
+
+
+def test_crop_says_where_captions_are(extents, sample: Sample, tmp_path: Path) -> None:
+    """The zone that find would use, as a box for --crop, and drawn on a sheet."""
+    done = extents("crop", sample.path, "--json", "--preview", tmp_path / "sheet.png")
+    (zone,) = json.loads(done.out)["zones"]
+    left, top, right, bottom = zone["crop"]
+    assert (left < sample.crop.left + 60, right > sample.crop.right - 60) == (True, True)
+    assert max(abs(top - sample.crop.top), abs(bottom - sample.crop.bottom)) < 20
+    assert Image.open(tmp_path / "sheet.png").format == "PNG"

@@ -12,7 +12,7 @@ from tests.cli.processes import clean_environment, run_extents
 
 CHECKOUT = Path(__file__).parents[2]
 
-LOADS_TORCH = {"find", "predict"}
+LOADS_TORCH = {"crop", "find", "predict"}
 """They do nothing else than predict."""
 
 

@@ -1,0 +1,53 @@
+"""``extents crop``: where a film's captions are, without looking for when."""
+
+from pathlib import Path
+
+import click
+
+from cli.film.film_run import PREVIEW_PICTURES, Wanted, look
+from cli.film.local_run import choose_model, engine_options
+from cli.film.sheet import draw_sheet
+from cli.shared.output import print_json, print_table, remark
+from cli.shared.parameters import json_option
+from core.errors import CorruptInputError
+from core.files import write_whole
+from core.settings import Settings
+from inference.models.loading import load_predictor
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents crop film.mp4
+  extents crop film.mp4 --preview sheet.png
+  extents find film.mp4 --crop $(extents crop film.mp4 --json | jq -r '.zones[0].crop | join(",")')"""
+)
+@click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw them on pictures of the film.")
+@json_option
+def command(video: Path, preview: Path | None, as_json: bool) -> None:
+    """Print where captions are in VIDEO: what ``extents find`` uses where no --crop is given.
+
+    Looks at some hundred pictures spread over the film.
+    """
+    if video.is_fifo():
+        raise CorruptInputError(f"{video}: a pipe can be read only once, from its beginning: write it to a file first")
+    settings = Settings()
+    options = engine_options(settings.worker, settings.admission.precision, None)
+    predictor = load_predictor(choose_model(settings).checkpoint, options)
+    zones, sight = look(video, Wanted(preview_pictures=PREVIEW_PICTURES if preview else 0), predictor)
+    if as_json:
+        print_json(
+            {
+                "video": str(video),
+                "zones": [
+                    {"name": zone.name, "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom], "anchor": zone.anchor.value}
+                    for zone in zones
+                ],
+            }
+        )
+    elif zones:
+        print_table(("zone", "crop", "aligned"), [(zone.name, str(zone.box), zone.anchor.value) for zone in zones])
+    if preview is not None and sight is not None and sight.samples:
+        write_whole(preview, draw_sheet(sight.samples, zones))
+        remark(f"preview written to {preview}")
