@@ -64,16 +64,16 @@ def search(path: Path, predictor: Predictor, within: Sequence[CropBox] = (), sam
     """
     candidates: list[_Candidate] = []
     kept: list[tuple[float, Frames]] = []
-    count = width = height = 0
+    count, stride, width, height = 0, 1, 0, 0
     for seconds, frame in glimpse(path, GLIMPSES):
         picture = upright(frame)
         height, width = picture.shape[:2]
         for bound in within or [CropBox(0, 0, width, height)]:
             candidates += _candidates(count, picture, bound)
-        if samples:
+        if samples and count % stride == 0:
             kept.append((seconds, picture))
-            if len(kept) >= 2 * samples:
-                kept = kept[::2]
+            if len(kept) > 2 * samples:
+                kept, stride = kept[::2], 2 * stride
         count += 1
     seen = [
         Seen(candidate.picture, candidate.box, candidate.strokes, share)
@@ -81,7 +81,8 @@ def search(path: Path, predictor: Predictor, within: Sequence[CropBox] = (), sam
         if share >= _LEAST_WRITING
     ]
     zones, standing = settle(seen, count, width, height)
-    return Sight(zones, standing, count, width, height, kept[:samples])
+    spread = [kept[round(index)] for index in np.linspace(0, len(kept) - 1, min(samples, len(kept)))]
+    return Sight(zones, standing, count, width, height, spread)
 
 
 def _candidates(number: int, picture: Frames, bound: CropBox) -> list[_Candidate]:
