@@ -8,6 +8,9 @@ PARTS: Final = {
 }
 """Modules by the extra of ``pyproject.toml`` that brings them."""
 
+SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", "faust", "httpx", "mode", "stamina", "supabase", "yarl")
+"""Modules that every installation has but the small one, which ``make setup-film`` makes."""
+
 _ADVICE: Final = {
     "inference": "install extents[inference], or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU",
     "stack": "install extents[stack], or run it from a checkout: make setup",
@@ -17,5 +20,7 @@ _ADVICE: Final = {
 def missing_part(error: ModuleNotFoundError) -> str | None:
     """What to install when an optional part is missing; None when the missing module belongs to none."""
     module = (error.name or "").partition(".")[0]
+    if module in SERVICE:
+        return f"{module} is not installed, and this needs it: this is the small installation for films; run make setup for all of it"
     part = next((part for part, modules in PARTS.items() if module in modules), None)
     return None if part is None else f"{module} is not installed, and this needs it: {_ADVICE[part]}"

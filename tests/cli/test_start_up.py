@@ -80,3 +80,19 @@ def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
         "supabase",
         "devstack",
     }
+
+
+def test_a_small_installation_says_how_to_get_the_rest(tmp_path: Path) -> None:
+    """A command of the service names the missing package and the command that installs everything, without a stack trace."""
+    code = "import sys\nsys.modules['aiokafka'] = None\nsys.argv = ['extents', 'submit', '--help']\nfrom cli.main import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**clean_environment(), "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: aiokafka is not installed, and this needs it")
+    assert "run make setup" in done.stderr
