@@ -26,7 +26,7 @@ from inference.media.film import open_film
 from inference.models.loading import load_predictor
 from inference.reading.reader import Reader, Reading
 
-_FAR_TOO_LARGE: Final = 1.8  # times as high as the rows in which letters were seen
+_FAR_TOO_LARGE: Final = 1.3  # times as high as the rows in which letters were seen
 _NARROW: Final = 0.12  # of the picture's height: such a box holds two lines and no more, so there is nothing to narrow
 _LEAST_MEAN_CONFIDENCE: Final = 0.6  # of the captions of a zone that was found here, not given
 PREVIEW_PICTURES: Final = 12
