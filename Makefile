@@ -13,7 +13,8 @@ EXTRAS ?= # text: reads the captions' words, too
 JOBS ?= 3# test processes, for two cores, since tests often wait; each starts its own stack and takes up to 3 GB
 PYTEST_ARGS ?=
 # The chaos scenarios, and those that take too long for `make test` even in their short form.
-SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority)
+SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority \
+  replay)
 LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS))
 
 BIN := .venv/bin

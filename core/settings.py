@@ -127,6 +127,11 @@ class AdmissionSettings(EnvironmentSettings):
     max_frame_count: int = Field(200_000, ge=2, description="Requests with more frames are rejected (frame_count_exceeded).")
     warn_frame_count: int = Field(180_000, ge=2, description="Requests with at least this many frames are logged as a warning.")
     max_cost_usd: float = Field(1.00, gt=0, description="Requests with a higher cost estimate are rejected (cost_exceeded).")
+    daily_budget_usd: float | None = Field(
+        None,
+        gt=0,
+        description="Limit of a day's cost (UTC): above it low priority waits and high is rejected (cost_exceeded). Off by default.",
+    )
     gpu_usd_per_hour: float = Field(1.10, gt=0, description="Price of a GPU hour, for cost estimates (default: an A10G).")
     expected_pairs_per_second: float = Field(100.0, gt=0, description="Pairs that a GPU computes per second, for cost estimates.")
     rate_limit_seconds: int = Field(600, ge=0, description="Forced runs of the same video within this time are rejected (rate_limited).")

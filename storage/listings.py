@@ -144,6 +144,15 @@ class Listings(Database):
             Promotion(row["id"], row["model_version"], row["percent"], UUID(row["tenant_id"]) if row["tenant_id"] else None) for row in rows
         ]
 
+    async def purge_of(self, tenant_id: UUID, video_id: UUID) -> Row | None:
+        """The mark that a video, or all of its tenant's, was purged."""
+
+        def narrow(query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
+            return query.eq("tenant_id", str(tenant_id)).or_(f"video_id.is.null,video_id.eq.{video_id}")
+
+        rows = await self.page("purges", narrow, ("id",), 0, 1)
+        return rows[0] if rows else None
+
     async def _by(self, table: str, columns: tuple[str, ...], name: str) -> Row | None:
         for column in columns:
             if column == "id" and not _is_uuid(name):

@@ -114,6 +114,8 @@ class RunStarted(Pins):
     estimated_cost_usd: Finite
     gpu_usd_per_hour: Finite
     model_checkpoint_path: str
+    model_chosen: str | None = None
+    """Why the run got its model: the request named it, a promotion, a setting, or nothing else did."""
 
 
 class RunJoined(RunKey):

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from cli.operations.promotions import history, promote, rollback
 from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_json, print_table, remark, size
 from cli.shared.parameters import ModelVersionParameter, json_option
@@ -39,6 +40,10 @@ Examples:
 )
 def command() -> None:
     """Manage the models in the object store. The weights of a version never change."""
+
+
+for _one in (promote, history, rollback):
+    command.add_command(_one)
 
 
 def _with_store(action: Callable[[ModelStore], Coroutine[Any, Any, T]]) -> T:

@@ -9,12 +9,20 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cli.shared.output import remark
 from core.errors import TransientError
+from core.settings import Settings
+from core.types import Priority
 from storage.row_values import JobRow
 from storage.rows import Rows
-from streams.kafka.client import OutcomeReader, ReceivedOutcome
+from streams.kafka.client import OutcomeReader, Published, ReceivedOutcome
+from streams.kafka.group_state import has_members
+from streams.topics import COORDINATOR, GPU_WORKER, Topics
 
 LOOK_EVERY_SECONDS: Final = 0.5
+
+PATIENCE_SECONDS: Final = 10.0
+"""A request that nobody has taken up for so long may have nobody to take it up."""
 
 
 async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float | None) -> ReceivedOutcome | None:
@@ -27,7 +35,7 @@ async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_sec
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         line = bars.add_task("waiting", total=None, pairs="")
-        async with _beside(_show(bars, line, rows, request)):
+        async with beside(_show(bars, line, rows, request)):
             with suppress(TimeoutError):
                 return await asyncio.wait_for(outcomes.wait_for(request), timeout_seconds)
     return None
@@ -48,8 +56,23 @@ async def _job(rows: Rows, request: UUID) -> JobRow | None:
     return None if answer is None or answer.run_id is None or answer.attempt is None else await rows.find_job(UUID(answer.run_id))
 
 
+async def warn_if_unread(settings: Settings, topics: Topics, rows: Rows, published: Published) -> None:
+    """Say once, after some seconds without any progress, that nobody reads the topic in which the request waits."""
+    await asyncio.sleep(PATIENCE_SECONDS)
+    with suppress(TransientError):
+        job = await _job(rows, published.request_id)
+        if await rows.find_answer(published.request_id) is None:
+            role, command, topic = COORDINATOR, "coordinator", published.topic
+        elif job is not None and job.status == "queued":
+            role, command, topic = GPU_WORKER, "gpu", topics.work(Priority(job.priority))
+        else:
+            return
+        if not await has_members(settings.kafka, topics.group(role)):
+            remark(f"waiting: nobody reads {topic}; start a worker: extents worker {command}")
+
+
 @asynccontextmanager
-async def _beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def beside(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(coroutine)
     try:
         yield

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import click
 
 from cli.film.local_video import find_frame_count, is_chunk
-from cli.service.following import follow
+from cli.service.following import beside, follow, warn_if_unread
 from cli.shared.output import print_facts, print_json, remark, size
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.errors import MissingObjectError
@@ -108,7 +108,8 @@ def command(
         async with reading as outcomes, open_rows(settings.supabase) as rows:
             published = await publish(settings.kafka, topics, video)
             remark(f"request {published.request_id}: {count} frames, at {_place(published)}")
-            outcome = await follow(outcomes, rows, published.request_id, timeout_seconds)
+            async with beside(warn_if_unread(settings, topics, rows, published)):
+                outcome = await follow(outcomes, rows, published.request_id, timeout_seconds)
         if outcome is None:
             remark(f"no outcome within {timeout_seconds:g} s; it goes on. To watch again, add: --watch --event-id {video.event_id}")
             return 1

@@ -16,6 +16,7 @@ from streams.coordinator.candidate import Candidate
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
+from streams.coordinator.standing_orders import StandingOrders
 from streams.policy.dead_letters import dead_letter_of, unexpected_letter
 from streams.policy.outcomes import deduplicated, rejected
 from streams.policy.record_failures import describe_failure
@@ -47,15 +48,17 @@ class Admission:
     starter: RunStarter
     late: LateAnswers
     database_breaker: CircuitBreaker
+    orders: StandingOrders
     _turns: Turns = field(default_factory=Turns)
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
         """Decide one request and send what the decision requires. Returns when both are durable."""
-        read = read_request(record, self.settings, self.settings.model_version or self.lookup.catalog.default_version, low=low)
+        await self.orders.refresh(assignment)
+        read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
             await self._refuse(record, assignment, read.message, "undecodable", low=low)
             return
-        candidate = Candidate(record, assignment, read.request, read.video, read.ref)
+        candidate = Candidate(record, assignment, read.request, read.video, read.ref, model_chosen=read.model_chosen)
         try:
             await self._handle(candidate, low=low)
         except ConfigurationError:
@@ -68,7 +71,10 @@ class Admission:
         async with self._turns.take(key, candidate.assignment):  # in the order of the offsets
             if low:
                 await self._wait_for_low(candidate)
+                await self._wait_for_budget(candidate)
+            candidate = await self._refuse_purged(candidate)
             candidate = await self.lookup.look_up(candidate)
+            candidate = await self._refuse_over_budget(candidate)
             candidate = await self._decide(candidate)
         await self._act(candidate)
 
@@ -85,7 +91,7 @@ class Admission:
         await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
 
     async def _answer_failed(self, record: ReceivedRecord, assignment: Assignment, message: str, *, low: bool) -> None:
-        read = read_request(record, self.settings, self.settings.model_version or self.lookup.catalog.default_version, low=low)
+        read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
             await self._reject_unidentified(record, assignment, message)
             return
@@ -105,6 +111,24 @@ class Admission:
             if await call(candidate.assignment, lambda: self.rows.find_answer(request_id)) is not None:
                 return
             await candidate.assignment.until_revoked(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
+
+    async def _wait_for_budget(self, candidate: Candidate) -> None:
+        """Low-priority work is never rejected for the day's budget: it waits for the next day."""
+        while await self.orders.over_budget(candidate.assignment) is not None:
+            await candidate.assignment.until_revoked(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
+
+    async def _refuse_purged(self, candidate: Candidate) -> Candidate:
+        request = candidate.request
+        purged = await self.orders.purged(candidate.assignment, request.tenant_id, request.video_id)
+        return candidate if purged is None else replace(candidate, request=replace(request, rejection=purged))
+
+    async def _refuse_over_budget(self, candidate: Candidate) -> Candidate:
+        """Reject a high-priority request that needs a new run when the day's budget is used up. One that is answered costs nothing."""
+        request = candidate.request
+        if request.priority is Priority.LOW or request.rejection is not None or request.found_run is not None:
+            return candidate
+        rejection = await self.orders.over_budget(candidate.assignment)
+        return candidate if rejection is None else replace(candidate, request=replace(request, rejection=rejection), pinned=None)
 
     async def _decide(self, candidate: Candidate) -> Candidate:
         """Let the database decide under its lock. A stored decision is returned again."""

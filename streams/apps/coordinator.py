@@ -23,6 +23,7 @@ from streams.coordinator.replays import ReplayRunner
 from streams.coordinator.run_lookup import RunLookup
 from streams.coordinator.run_starter import RunStarter
 from streams.coordinator.run_table import Runs
+from streams.coordinator.standing_orders import StandingOrders
 from streams.model_catalog import ModelCatalog
 from streams.processing.app import ExtentsApp, make_app
 from streams.processing.failed_records import FailedRecords, failure_policy
@@ -56,7 +57,8 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     catalog = ModelCatalog(ModelStore(store, keys))
     lookup = RunLookup(settings.admission, store, keys, catalog, found_runs, store_breaker)
     starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
-    admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker)
+    orders = StandingOrders(settings.admission, replays, database_breaker, catalog.default_version)
+    admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker, orders)
     runs.on_recovered = finisher.after_recovery
 
     policy = failure_policy(settings.process)

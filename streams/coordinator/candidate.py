@@ -33,6 +33,7 @@ class Candidate:
         ref: how outcome events refer to the request.
         pinned: what a new run starts with; None if no run is needed or possible.
         answer: the decision; None until it has been made.
+        model_chosen: why it gets its model; None if that is not known.
     """
 
     record: ReceivedRecord
@@ -42,6 +43,7 @@ class Candidate:
     ref: RequestRef
     pinned: PinnedRun | None = None
     answer: AdmissionAnswer | None = None
+    model_chosen: str | None = None
 
     def rejected(self, error: PermanentError) -> "Candidate":
         """The candidate, rejected because of this error."""

@@ -48,7 +48,7 @@ class RunStarter:
             running = job.status == "running"
             if candidate.pinned is None or candidate.pinned.pins.run_id != run_id:  # the default model may have changed since the decision
                 request = replace(candidate.request, run_id=run_id, model_version=job.model_version)
-                candidate = replace(candidate, request=request, pinned=None)
+                candidate = replace(candidate, request=request, pinned=None, model_chosen=None)
         try:
             pinned = candidate.pinned or await self._pin_again(candidate)
         except INVALIDATES as error:
@@ -84,6 +84,7 @@ class RunStarter:
             estimated_cost_usd=candidate.request.estimated_cost_usd or 0.0,
             gpu_usd_per_hour=self.settings.gpu_usd_per_hour,
             model_checkpoint_path=admitted_run.model_path,
+            model_chosen=candidate.model_chosen,
         )
         await self.publisher.append_to_run_log(candidate.assignment, str(run_id), started.to_bytes())
         headers = {"traceparent": candidate.ref.traceparent.encode()} if candidate.ref.traceparent else {}

@@ -1,5 +1,6 @@
 """Reads a request from its record and applies the limits that need only the record. The first failed check rejects it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -9,8 +10,9 @@ from pydantic_core import from_json
 from core.admission import AdmissionLimits, AdmissionRequest, Rejection
 from core.errors import PoisonError
 from core.identity import request_id, run_id
+from core.model_choice import ModelChoice
 from core.settings import AdmissionSettings, variable
-from core.types import ModelVersion, Priority, RejectionType
+from core.types import Priority, RejectionType
 from streams.policy.replay_plan import REPLAY_HEADER
 from streams.received import ReceivedRecord
 from streams.records import Id, RequestRef, VideoEncoded, decode
@@ -30,6 +32,7 @@ class IdentifiedRequest:
     request: AdmissionRequest
     video: VideoEncoded | None
     ref: RequestRef
+    model_chosen: str | None = None
 
 
 class _Ids(BaseModel):
@@ -45,11 +48,12 @@ def _read_ids(value: bytes | None) -> _Ids | None:
 
 
 def read_request(
-    record: ReceivedRecord, settings: AdmissionSettings, default_model: ModelVersion, *, low: bool
+    record: ReceivedRecord, settings: AdmissionSettings, default_model: Callable[[UUID, UUID], ModelChoice], *, low: bool
 ) -> UnidentifiedRequest | IdentifiedRequest:
     """Read one request and apply the limits that need only the record.
 
     Args:
+        default_model: chooses a model by tenant and video, where the request names none.
         low: whether the record comes from the low-priority topic.
     """
     try:
@@ -57,7 +61,10 @@ def read_request(
     except PoisonError as error:
         ids = _read_ids(record.value)
         return UnidentifiedRequest(str(error)) if ids is None else _unusable(record, ids, str(error), low=low)
-    model = video.model_version or default_model
+    choice = default_model(video.tenant_id, video.video_id)
+    if video.model_version is not None:
+        choice = ModelChoice(video.model_version, "named by the request")
+    model = choice.version
     video = video.model_copy(update={"model_version": model, "priority": Priority.LOW if low else video.priority})
     source = video.event_id or f"{record.topic}/{record.partition}/{record.offset}"
     identity = request_id(video.tenant_id, video.video_id, video.cropped_frames_version, source)
@@ -80,7 +87,7 @@ def read_request(
         estimated_cost_usd=estimated_cost_usd(video.frame_count, settings),
     )
     request = replace(request, rejection=_check_limits(video.frame_count, request.estimated_cost_usd or 0.0, settings))
-    return IdentifiedRequest(request, video, _reference(record, identity, video.event_id))
+    return IdentifiedRequest(request, video, _reference(record, identity, video.event_id), choice.reason)
 
 
 def estimated_cost_usd(frame_count: int, settings: AdmissionSettings) -> float:

@@ -91,6 +91,7 @@ def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
             "frame_size": f"{width}x{height}",
             "gpu_seconds": f"{gpu_seconds:.6f}",
             "layout_sha256": started.layout_sha256,
+            **({"model_chosen": started.model_chosen} if started.model_chosen else {}),
             "precision": started.precision.value,
             **({"replay_id": started.request.replay_id} if started.request.replay_id else {}),
             "request_id": str(started.request.request_id),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 FOLDER = Path(__file__).parent / "snapshots"
 
-_AGE = re.compile(r" +(\d+[smhd]|age)(?= |$)", re.MULTILINE)
+_AGE = re.compile(r" {2,}(\d+[smhd]|age)(?= |$)", re.MULTILINE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?")
 
 

@@ -188,6 +188,14 @@ def test_watching_ends_in_time(extents, video) -> None:
     assert "--watch --event-id mine" in done.err
 
 
+def test_a_topic_that_nobody_reads_is_named(extents, video, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a coordinator, watching says so after some seconds, and how to start one."""
+    monkeypatch.setattr("cli.service.following.PATIENCE_SECONDS", 0.2)
+    done = extents("submit", *ids(video), "--watch", "--timeout", "15")
+    assert done.status == 1
+    assert f"waiting: nobody reads {topics.encoded}; start a worker: extents worker coordinator" in done.err
+
+
 @contextmanager
 def workers(environment: dict[str, str], folder: Path, *roles: Role) -> Iterator[None]:
     """A process of its own for each role, ready."""

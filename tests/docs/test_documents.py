@@ -24,6 +24,12 @@ def commands(text: str) -> list[list[str]]:
     """The arguments of every `extents` command in code, of a block or within a line; those with FILE, UUID and the like as they stand."""
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
     lines = [line for block in code for line in block.splitlines()]
+    lines += [
+        line.removeprefix("$ ")
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+        if line[:2] == "$ "
+    ]
     arguments = []
     for line in lines:
         words = shlex.split(line.replace("$TENANT", UUID).replace("$VIDEO", UUID), comments=True)

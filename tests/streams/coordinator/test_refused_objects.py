@@ -63,7 +63,7 @@ async def test_a_recheck_passes_on_what_the_store_refuses():
         return AdmissionAnswer(decision=decision, run_id=None, attempt=None, rejection=request.rejection, found_run=None, repeated=False)
 
     nothing = SimpleNamespace()
-    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, nothing, There())
+    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, nothing, There(), nothing)
     answer = (await admission._decide(candidate())).answer
     assert (len(requests), answer.decision, answer.rejection.message) == (2, Decision.REJECTED, str(REFUSED))
 

@@ -110,7 +110,7 @@ async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decid
 
     settings, nothing = AdmissionSettings(_env_file=None, low_jobs_limit=1), SimpleNamespace()
     rows = SimpleNamespace(count_unfinished=count_unfinished, find_answer=find_answer)
-    admission = Admission(settings, nothing, rows, nothing, nothing, nothing, SimpleNamespace(call=call))
+    admission = Admission(settings, nothing, rows, nothing, nothing, nothing, SimpleNamespace(call=call), nothing)
     monkeypatch.setattr(admit, "LOW_JOBS_PAUSE_SECONDS", 0.0)
     await admission._wait_for_low(Candidate(nothing, Assignment(1), REQUEST, None, request(1)))
     assert len(looked) == (1 if decided else 3)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.identity import request_id, run_id
+from core.model_choice import ModelChoice
 from core.settings import AdmissionSettings
 from core.types import Priority, RejectionType
 from streams.policy.outcomes import rejected
@@ -29,7 +30,9 @@ def read(
     body: object = None, *, raw: bytes | None = None, settings: dict | None = None, low: bool = False, **options
 ) -> IdentifiedRequest | UnidentifiedRequest:
     value = raw if body is None else orjson.dumps(body)
-    return read_request(received(value, **options), AdmissionSettings(_env_file=None, **settings or {}), DEFAULT_MODEL, low=low)
+    choice = ModelChoice(DEFAULT_MODEL, "built in")
+    chosen = AdmissionSettings(_env_file=None, **settings or {})
+    return read_request(received(value, **options), chosen, lambda tenant, video: choice, low=low)
 
 
 def identified(*arguments, **options) -> IdentifiedRequest:

@@ -1,0 +1,150 @@
+"""``extents purge``: deletes everything of a video or a tenant, and has admission refuse it from then on."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import click
+
+from cli.operations.jobs import UNFINISHED
+from cli.shared.filters import who
+from cli.shared.listing import Row
+from cli.shared.output import print_facts, progress, remark
+from cli.shared.parameters import UuidParameter
+from core.settings import Settings
+from storage.connect import object_keys, open_listings, open_store
+from storage.listings import Filter, Listings
+from storage.objects import ObjectStore
+from streams.kafka.cancelling import cancel_runs
+from streams.topics import Topics
+
+WAIT_SECONDS: Final = 120
+TABLES: Final = ("runs", "run_history", "jobs", "rejections", "requests", "replay_items")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents purge --tenant UUID --video UUID --reason "the owner asked for it"
+  extents purge --tenant UUID
+  extents purge --tenant UUID --video UUID --undo
+\b
+Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_CHUNK."""
+)
+@click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose.")
+@click.option("--video", "video_id", type=UuidParameter(), help="Only this video; without it, all of the tenant.")
+@click.option("--reason", metavar="TEXT", help="Why; a rejection says so.")
+@click.option("--undo", is_flag=True, help="Allow it again. What was deleted does not come back.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool) -> None:
+    """Delete frames, run databases and rows of a video or a whole tenant, and refuse its requests from then on.
+
+    First the mark that admission refuses, so that no replay brings anything back; then unfinished jobs are cancelled; then
+    objects and rows go. Records in Kafka's topics hold ids and probabilities, no pictures, and go with their retention. A
+    command that is killed half-way is simply run again.
+    """
+    what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
+    if undo:
+        removed = asyncio.run(_undo(tenant_id, video_id))
+        remark(f"{what} is allowed again" if removed else f"{what} was not purged")
+        return
+    rows, objects = asyncio.run(_plan(tenant_id, video_id))
+    print_facts(
+        [
+            ("purge", what),
+            ("objects", f"{len(objects)}"),
+            ("rows", ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in rows.items())),
+        ]
+    )
+    if not yes:
+        click.confirm("delete all of it, for good?", abort=True, err=True)
+    asyncio.run(_purge(tenant_id, video_id, reason))
+    remark(f"{what} is purged; its requests are rejected from now on")
+
+
+def _equal(tenant_id: UUID, video_id: UUID | None) -> dict[str, str]:
+    return {"tenant_id": str(tenant_id), **({"video_id": str(video_id)} if video_id else {})}
+
+
+def _prefix(tenant_id: UUID, video_id: UUID | None) -> str:
+    """What the keys of all objects of the video, or the tenant, begin with: the beginning of a chunk's key up to its last id."""
+    template = Settings().keys.chunk
+    field = "{video_id}" if video_id else "{tenant_id}"
+    before, found, _ = template.partition(field)
+    if not found or (video_id and "{tenant_id}" not in before):
+        raise click.ClickException(
+            f"EXTENTS_KEY_CHUNK is {template!r}: objects of one {field} do not lie below one prefix; delete them by hand"
+        )
+    return (before + field).format(tenant_id=tenant_id, video_id=video_id) + "/"
+
+
+async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int], list[str]]:
+    settings = Settings()
+    equal = _equal(tenant_id, video_id)
+    async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
+        rows = {table: await listings.count(table, lambda query: query.match(equal)) for table in TABLES}
+        return rows, await _objects(listings, store, tenant_id, video_id)
+
+
+async def _objects(listings: Listings, store: ObjectStore, tenant_id: UUID, video_id: UUID | None) -> list[str]:
+    """Below the prefix, and wherever a run's row says that its database lies."""
+    keys = {key async for key in store.list_keys(_prefix(tenant_id, video_id))}
+    async for row in listings.run_history(Filter(tenant_id=tenant_id, video_id=video_id)):
+        if row["deleted_at"] is None:
+            keys.add(row["wasabi_storage_key"])
+    return sorted(keys)
+
+
+async def _purge(tenant_id: UUID, video_id: UUID | None, reason: str | None) -> None:
+    settings = Settings()
+    object_keys(settings.keys)
+    equal = _equal(tenant_id, video_id)
+    mark = {"tenant_id": str(tenant_id), "video_id": video_id and str(video_id), "reason": reason, "purged_by": who()}
+    async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
+        if not await _mark_of(listings, tenant_id, video_id):
+            await listings.insert("purges", [mark])
+        await _cancel(settings, listings, Filter(tenant_id=tenant_id, video_id=video_id))
+        await listings.delete("runs", equal)
+        keys = await _objects(listings, store, tenant_id, video_id)
+        with progress("deleting", "objects") as report:
+            for number, key in enumerate(keys, start=1):
+                await store.delete(key)
+                report(number, len(keys))
+        for table in TABLES:
+            await listings.delete(table, equal)
+        completed = {"completed_at": datetime.now(UTC).isoformat()}
+        await listings.update("purges", completed, {"tenant_id": str(tenant_id), "video_id": video_id and str(video_id)})
+
+
+async def _cancel(settings: Settings, listings: Listings, chosen: Filter) -> None:
+    """Cancel what is unfinished, and wait until it has ended: what finishes later would write its rows again."""
+
+    async def unfinished() -> list[Row]:
+        return [row async for row in listings.jobs(chosen) if row["status"] in UNFINISHED and row["run_id"] is not None]
+
+    jobs = await unfinished()
+    if jobs:
+        runs = [(UUID(row["run_id"]), row["attempt"]) for row in jobs]
+        await cancel_runs(settings.kafka, Topics(settings.topics), runs, f"purged by {who()}")
+    for _ in range(WAIT_SECONDS):
+        if not await unfinished():
+            return
+        await asyncio.sleep(1)
+    raise click.ClickException(
+        f"{len(await unfinished())} jobs have not ended within {WAIT_SECONDS} s, so nothing was deleted; see that a coordinator runs, "
+        "and purge again. Requests are refused already"
+    )
+
+
+async def _mark_of(listings: Listings, tenant_id: UUID, video_id: UUID | None) -> list[Row]:
+    rows = [row async for row in listings.pages("purges", lambda query: query.eq("tenant_id", str(tenant_id)), ("id",))]
+    return [row for row in rows if row["video_id"] == (video_id and str(video_id))]
+
+
+async def _undo(tenant_id: UUID, video_id: UUID | None) -> bool:
+    async with open_listings(Settings().supabase) as listings:
+        marks = await _mark_of(listings, tenant_id, video_id)
+        for mark in marks:
+            await listings.delete("purges", {"id": str(mark["id"])})
+        return bool(marks)

@@ -1,0 +1,72 @@
+"""What people have decided for all requests: which model runs by default, which videos were purged, how much a day may cost."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from core.admission import Rejection
+from core.model_choice import ModelChoice, Promotion, choose_model
+from core.settings import AdmissionSettings, variable
+from core.types import RejectionType
+from storage.listings import Listings
+from streams.runtime.assignment import Assignment
+from streams.runtime.circuit_breaker import CircuitBreaker
+
+KEPT_SECONDS: Final = 5.0
+"""How old a promotion or the day's cost may be when a request is decided by it."""
+
+
+@dataclass(slots=True)
+class StandingOrders:
+    """Asks the database now and then. Belongs to one event loop."""
+
+    settings: AdmissionSettings
+    listings: Listings
+    database_breaker: CircuitBreaker
+    builtin: str
+    _promotions: Sequence[Promotion] = ()
+    _promotions_until: float = field(default=0.0)
+    _spent_usd: float = 0.0
+    _spent_until: float = field(default=0.0)
+
+    async def refresh(self, assignment: Assignment) -> None:
+        """See which promotions there are, unless that was seen just now."""
+        if time.monotonic() >= self._promotions_until:
+            self._promotions = await self.database_breaker.call(assignment, self.listings.promotions)
+            self._promotions_until = time.monotonic() + KEPT_SECONDS
+
+    def choose(self, tenant_id: UUID, video_id: UUID) -> ModelChoice:
+        """The model of a request that names none."""
+        return choose_model(self._promotions, self.settings.model_version, self.builtin, tenant_id, video_id)
+
+    async def purged(self, assignment: Assignment, tenant_id: UUID, video_id: UUID) -> Rejection | None:
+        """Why a request is refused whose video, or whose tenant's videos, were purged."""
+        purge = await self.database_breaker.call(assignment, lambda: self.listings.purge_of(tenant_id, video_id))
+        if purge is None:
+            return None
+        what = f"video {video_id}" if purge["video_id"] else f"all of tenant {tenant_id}"
+        reason = f": {purge['reason']}" if purge["reason"] else ""
+        message = (
+            f"{what} was purged on {purge['created_at'][:10]} by {purge['purged_by']}{reason}; to allow it again: extents purge --undo"
+        )
+        return Rejection(RejectionType.VALIDATION_FAILED, message)
+
+    async def over_budget(self, assignment: Assignment) -> Rejection | None:
+        """Why nothing more is computed today, where a budget is set and used up. Days are those of UTC."""
+        budget = self.settings.daily_budget_usd
+        if budget is None:
+            return None
+        if time.monotonic() >= self._spent_until:
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            overview = await self.database_breaker.call(assignment, lambda: self.listings.overview(midnight, midnight))
+            self._spent_usd = overview["gpu_seconds_today"] / 3600 * self.settings.gpu_usd_per_hour + overview["open_usd"]
+            self._spent_until = time.monotonic() + KEPT_SECONDS
+        if self._spent_usd < budget:
+            return None
+        tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+        setting = variable(AdmissionSettings, "daily_budget_usd")
+        message = f"${self._spent_usd:.2f} were spent or promised today; the limit is ${budget:.2f} ({setting}), until {tomorrow} 00:00 UTC"
+        return Rejection(RejectionType.COST_EXCEEDED, message)

@@ -1,0 +1,60 @@
+"""Reads the logs of some runs, without a group."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from core.errors import PoisonError
+from core.settings import KafkaSettings
+from streams.kafka.connection import client_options
+from streams.records import LogRecord, decode_log
+from streams.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """A record of a run's log and its place."""
+
+    at: datetime
+    partition: int
+    offset: int
+    record: LogRecord
+
+
+async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[str], since: datetime | None) -> list[LoggedRecord]:
+    """Every record of these runs that the topic still keeps; only the partitions that hold them are read.
+
+    Args:
+        since: nothing of them was logged before it.
+    """
+    if not runs:
+        return []
+    found: list[LoggedRecord] = []
+    keys = {run.encode() for run in runs}
+    options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+    async with AIOKafkaConsumer(**client_options(kafka), **options) as consumer:
+        partitions = [TopicPartition(topics.results, number) for number in sorted({topics.results_partition(run) for run in runs})]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        if since is not None:
+            places = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
+            starts = {one: ends[one] if places.get(one) is None else places[one].offset for one in partitions}
+        for one in partitions:
+            consumer.seek(one, starts[one])
+        waiting = {one for one in partitions if starts[one] < ends[one]}
+        while waiting:
+            for records in (await consumer.getmany(*waiting, timeout_ms=1000)).values():
+                for record in records:
+                    if record.key in keys:
+                        try:
+                            log = decode_log(record.value)
+                        except PoisonError:
+                            continue
+                        found.append(
+                            LoggedRecord(datetime.fromtimestamp(record.timestamp / 1000, UTC), record.partition, record.offset, log)
+                        )
+            waiting = {one for one in waiting if await consumer.position(one) < ends[one]}
+    return found

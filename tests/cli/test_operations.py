@@ -1,0 +1,206 @@
+"""What operators look at and change, over the real servers without any worker: status, why, models, quote, usage, cleanup, purge."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from core.admission import Rejection
+from core.runs import FinishedRun
+from core.settings import KafkaSettings, SupabaseSettings, TopicSettings, WasabiSettings
+from core.types import RejectionType
+from inference.models.builtin import builtin_model_version
+from storage.connect import open_listings, open_rows, open_store
+from storage.objects import ObjectStore
+from storage.publish import publish_run
+from storage.rows import Rows
+from storage.run_db import build_run_db
+from streams.kafka.topic_admin import ensure_topics
+from streams.topics import Topics
+from tests.cli.processes import clean_environment
+from tests.cli.snapshots import assert_looks_like
+from tests.storage.admission_requests import limits, request
+from tests.storage.finished_runs import finished_run
+
+T = TypeVar("T")
+
+
+@pytest.fixture(autouse=True)
+def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An installation of the test's own, in a terminal of 100 columns."""
+    monkeypatch.chdir(tmp_path)
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    few = dict.fromkeys(("EXTENTS_WORK_PARTITIONS", "EXTENTS_REQUEST_PARTITIONS", "EXTENTS_RESULTS_PARTITIONS"), "1")
+    for name, value in {**namespace.env, **few, "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def topics() -> Topics:
+    found = Topics(TopicSettings())
+    asyncio.run(ensure_topics(found.specs(), KafkaSettings()))
+    return found
+
+
+@pytest.fixture
+def tenant() -> UUID:
+    return uuid4()
+
+
+def with_both(action: Callable[[Rows, ObjectStore], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with open_rows(SupabaseSettings()) as rows, open_store(WasabiSettings()) as store:
+            return await action(rows, store)
+
+    return asyncio.run(run())
+
+
+def completed(tenant: UUID, video: UUID | None = None, **changes: object) -> FinishedRun:
+    """A run with its request, rows and object."""
+    force = bool(changes.pop("force", False))
+    asked = request(tenant, video, frame_count=61, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
+
+    async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
+        from core.settings import KeySettings
+        from storage.connect import object_keys
+
+        await rows.admit(asked, limits(rate_limit_seconds=0))
+        ids = {name: getattr(asked, name) for name in ("run_id", "request_id", "tenant_id", "video_id", "model_version")}
+        made = finished_run(60, **{"cropped_frames_version": 1, **ids, **changes})
+        await rows.complete_run(made, await publish_run(store, object_keys(KeySettings()), made, build_run_db(made)))
+        return made
+
+    return with_both(run)
+
+
+def present(run: FinishedRun, extents) -> bool:
+    return extents("runs", "get", run.run_id, "-o", "present.db").status == 0
+
+
+def test_status_says_what_is_missing(extents, topics: Topics) -> None:
+    """Without workers it says so and how to start them, with status 1; it fits into 100 columns."""
+    done = extents("status")
+    assert done.status == 1
+    assert f"NONE: nobody reads {topics.encoded}" in done.out
+    assert "extents worker gpu" in done.out
+    found = json.loads(extents("status", "--json").out)
+    assert found["groups"]["coordinator"]["lag"] == {topics.encoded: 0, topics.encoded_low: 0, topics.results: 0}
+    assert found["model"]["version"] == builtin_model_version()
+
+
+def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -> None:
+    """Request, job, run and object in the order of time, and a sentence; a stranger has none."""
+    run = completed(tenant)
+    done = extents("why", run.video_id)
+    assert done.status == 0, done.err
+    assert_looks_like("why", done.out, {"a": run.run_id, "b": run.video_id, "c": tenant, "d": run.request_id})
+    asked = replace(request(tenant), rejection=Rejection(RejectionType.COST_EXCEEDED, "too dear (EXTENTS_MAX_COST_USD)"))
+
+    async def reject(rows: Rows, _: ObjectStore) -> None:
+        await rows.admit(asked, limits())
+
+    with_both(reject)
+    assert extents("why", asked.video_id).out.endswith("The last request was rejected: too dear (EXTENTS_MAX_COST_USD).\n")
+    stranger = extents("why", uuid4())
+    assert stranger.status == 1
+    assert "never seen" in stranger.out
+
+
+def test_models_are_promoted_and_rolled_back(extents) -> None:
+    """The history says who did what; after the rollback, what was there before is in force again."""
+    unknown = extents("models", "promote", "nobody-has-it", "--yes")
+    assert unknown.status == 1
+    before = len(json.loads(extents("models", "history", "--json").out))
+    try:
+        done = extents("models", "promote", builtin_model_version(), "--note", "tried", "--yes")
+        assert done.status == 0, done.err
+        listed = json.loads(extents("models", "history", "--json").out)
+        assert len(listed) == before + 1
+        assert (listed[0]["percent"], listed[0]["note"], listed[0]["withdrawn_at"]) == (100, "tried", None)
+        assert "(promotion " in extents("models", "history").err
+    finally:
+        assert extents("models", "rollback", "--yes").status == 0
+    assert "(built in)" in extents("models", "history").err
+
+
+def test_a_quote_is_what_admission_estimates(extents, tenant: UUID) -> None:
+    """By frames or by a video that was seen; what would be rejected says so."""
+    assert_looks_like("quote", extents("quote", "36000").out)
+    assert "would be rejected" in extents("quote", "400000").out
+    run = completed(tenant)
+    assert json.loads(extents("quote", run.video_id, "--json").out)["frames"] == 61
+    assert extents("quote", "nothing").status == 2
+
+
+def test_usage_adds_up(extents, tenant: UUID) -> None:
+    """GPU hours and cost of the month in which runs were completed."""
+    completed(tenant)
+    rows = json.loads(extents("usage", "--month", "2026-01", "--by", "tenant", "--json").out)
+    (mine,) = [row for row in rows if row["name"] == str(tenant)]
+    assert (mine["runs"], mine["pairs"], mine["gpu_seconds"]) == (1, 60, 12.5)
+    assert mine["cost_usd"] == pytest.approx(12.5 / 3600 * 1.10)
+    assert "GPU hours" in extents("usage", "--month", "2026-01").out
+
+
+def test_superseded_runs_are_cleaned_up(extents, tenant: UUID) -> None:
+    """Their objects go and the latest stays; once more there is nothing to do."""
+    old = completed(tenant)
+    new = completed(tenant, old.video_id, force=True, seed=1)
+    planned = json.loads(extents("cleanup", "--superseded", "--tenant", tenant, "--yes", "--json").out)
+    assert [row["run_id"] for row in planned["runs"]] == [str(old.run_id)]
+    assert (present(old, extents), present(new, extents)) == (False, True)
+    assert extents("cleanup", "--superseded", "--tenant", tenant, "--yes").err.startswith("0 runs")
+
+
+def test_the_only_run_of_a_video_is_not_cleaned_up(extents, tenant: UUID) -> None:
+    """However old it is, unless told so."""
+    run = completed(tenant)
+    assert extents("cleanup", "--older-than", "1", "--tenant", tenant, "--yes").err.startswith("0 runs")
+    assert present(run, extents)
+    assert extents("cleanup", "--older-than", "1", "--tenant", tenant, "--only", "--yes").status == 0
+    assert not present(run, extents)
+
+
+def test_runs_are_compared(extents, tenant: UUID) -> None:
+    """By id or as files; status 1 above --max-change; models over many videos."""
+    first = completed(tenant)
+    other = completed(tenant, first.video_id, model_version="other", seed=5)
+    same = json.loads(extents("compare", first.run_id, first.run_id, "--json").out)
+    assert (same["change"], same["label_changes"]) == (0.0, [])
+    done = extents("compare", str(first.run_id)[:8], other.run_id, "--max-change", "0.1")
+    assert done.status == 1
+    assert "more than 10.0%" in done.err
+    assert_looks_like("compare", done.out, {"a": first.run_id, "b": other.run_id})
+    assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 100
+    many = json.loads(extents("compare", "--model", first.model_version, "--model", "other", "--tenant", tenant, "--json").out)
+    assert [row["video_id"] for row in many["videos"]] == [str(first.video_id)]
+    for run in (first, other):
+        assert extents("runs", "get", run.run_id, "-o", f"{run.model_version}.db").status == 0
+    files = json.loads(extents("compare", f"{first.model_version}.db", "other.db", "--json").out)
+    assert files["change"] == many["change"] > 0
+    assert not np.array_equal(first.probabilities, other.probabilities)
+
+
+def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUID) -> None:
+    """Objects and rows of one video go, those of another stay; the mark is there until it is undone."""
+    gone, stays = completed(tenant), completed(tenant)
+    done = extents("purge", "--tenant", tenant, "--video", gone.video_id, "--reason", "asked for", "--yes")
+    assert done.status == 0, done.err
+    assert (extents("why", gone.video_id).status, present(stays, extents)) == (1, True)
+
+    async def mark() -> object:
+        async with open_listings(SupabaseSettings()) as listings:
+            return await listings.purge_of(tenant, gone.video_id), await listings.purge_of(tenant, stays.video_id)
+
+    found, none = asyncio.run(mark())  # type: ignore[misc]
+    assert (found["reason"], none) == ("asked for", None)
+    assert extents("purge", "--tenant", tenant, "--video", gone.video_id, "--undo").status == 0
+    assert asyncio.run(mark()) == (None, None)
