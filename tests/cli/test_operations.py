@@ -14,10 +14,10 @@ import pytest
 
 from core.admission import Rejection
 from core.runs import FinishedRun
-from core.settings import KafkaSettings, SupabaseSettings, TopicSettings, WasabiSettings
+from core.settings import KafkaSettings, KeySettings, SupabaseSettings, TopicSettings, WasabiSettings
 from core.types import RejectionType
 from inference.models.builtin import builtin_model_version
-from storage.connect import open_listings, open_rows, open_store
+from storage.connect import object_keys, open_listings, open_rows, open_store
 from storage.objects import ObjectStore
 from storage.publish import publish_run
 from storage.rows import Rows
@@ -69,9 +69,6 @@ def completed(tenant: UUID, video: UUID | None = None, **changes: object) -> Fin
     asked = request(tenant, video, frame_count=61, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
 
     async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
-        from core.settings import KeySettings
-        from storage.connect import object_keys
-
         await rows.admit(asked, limits(rate_limit_seconds=0))
         ids = {name: getattr(asked, name) for name in ("run_id", "request_id", "tenant_id", "video_id", "model_version")}
         made = finished_run(60, **{"cropped_frames_version": 1, **ids, **changes})
@@ -204,3 +201,25 @@ def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUI
     assert (found["reason"], none) == ("asked for", None)
     assert extents("purge", "--tenant", tenant, "--video", gone.video_id, "--undo").status == 0
     assert asyncio.run(mark()) == (None, None)
+
+
+def test_runs_are_verified(extents, tenant: UUID) -> None:
+    """A run that is what its row says passes; one whose object was changed or lost is named, with status 1."""
+    good, changed, lost = completed(tenant), completed(tenant), completed(tenant)
+
+    async def spoil(rows: Rows, store: ObjectStore) -> None:
+        keys = object_keys(KeySettings())
+        for run, data in ((changed, b"something else"), (lost, None)):
+            key = keys.run_db(run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version, run.run_id)
+            await (store.put(key, data) if data else store.delete(key))
+
+    with_both(spoil)
+    assert extents("verify", good.run_id).status == 0
+    done = extents("verify", "--tenant", tenant, "--json")
+    assert done.status == 1
+    found = json.loads(done.out)
+    assert found["runs"] == 3
+    faults = {row["run_id"]: row["fault"] for row in found["faults"]}
+    assert "the row says" in faults[str(changed.run_id)]
+    assert "not in the store" in faults[str(lost.run_id)]
+    assert extents("verify").status == 2
