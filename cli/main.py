@@ -40,6 +40,7 @@ GROUPS: Final = {
         "quote": ("cli.operations.quote", "Estimate what a video will cost."),
         "usage": ("cli.operations.usage", "Show what was computed and what it cost."),
         "verify": ("cli.operations.verify", "Compare finished runs' databases with their rows."),
+        "rebuild-registry": ("cli.operations.rebuild_registry", "Write the rows of finished runs again from the store."),
         "cleanup": ("cli.operations.cleanup", "Delete superseded and old runs, by plan."),
         "purge": ("cli.operations.purge", "Delete everything of a video or tenant, and refuse it from then on."),
         "models": ("cli.operations.models", "Manage the models that runs may use."),

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -223,3 +224,24 @@ def test_runs_are_verified(extents, tenant: UUID) -> None:
     assert "the row says" in faults[str(changed.run_id)]
     assert "not in the store" in faults[str(lost.run_id)]
     assert extents("verify").status == 2
+
+
+def test_the_registry_is_rebuilt_from_the_store(extents, tenant: UUID) -> None:
+    """After the rows are lost, each run is found again with what superseded which; done twice, it changes nothing."""
+    old = completed(tenant)
+    new = completed(tenant, old.video_id, force=True, seed=1, completed_at=old.completed_at + timedelta(hours=1))
+    before = json.loads(extents("runs", "list", "--tenant", tenant, "--json").out)
+
+    async def lose() -> None:
+        async with open_listings(SupabaseSettings()) as listings:
+            for table in ("runs", "run_history", "jobs", "requests"):
+                await listings.delete(table, {"tenant_id": str(tenant)})
+
+    asyncio.run(lose())
+    looked = json.loads(extents("rebuild-registry", "--tenant", tenant, "--dry-run", "--json").out)
+    assert [row["run_id"] for row in looked["differing"]] == [str(old.run_id), str(new.run_id)]
+    assert extents("rebuild-registry", "--tenant", tenant, "--yes").status == 0
+    after = json.loads(extents("runs", "list", "--tenant", tenant, "--json").out)
+    kept = ("run_id", "wasabi_storage_key", "sha256", "total_pairs", "gpu_seconds", "precision", "completed_at", "superseded_by")
+    assert [{name: row[name] for name in kept} for row in after] == [{name: row[name] for name in kept} for row in before]
+    assert extents("rebuild-registry", "--tenant", tenant, "--yes").err.startswith("0 runs are not in the registry")

@@ -1,0 +1,68 @@
+"""From the object of a run back to the values that its rows are made of, for a registry that was lost."""
+
+import hashlib
+import re
+from uuid import UUID
+
+from core.errors import CorruptInputError
+from core.runs import FinishedRun, StoredRun
+from storage.run_db import RunDatabase, read_run_db
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_FIELDS = {"tenant_id": _UUID, "video_id": _UUID, "version": "[0-9]+", "model_version_8": "[^/]{1,8}", "run_id": "[0-9a-f-]{8,36}"}
+
+NO_REQUEST = UUID(int=0)
+"""Stands for the request of a run of the former service, which kept none. No request has it, so such a run counts as the earliest."""
+
+
+class RunKeys:
+    """Recognises the keys of run databases by their template, those of the former service (``run-{run_id[:8]}``) among them."""
+
+    def __init__(self, template: str) -> None:
+        parts = re.split(r"\{(\w+)\}", template)
+        texts = [re.escape(part) if place % 2 == 0 else f"(?P<{part}>{_FIELDS[part]})" for place, part in enumerate(parts)]
+        self._pattern = re.compile("".join(texts))
+        self.prefix = parts[0]
+        """What the keys of all run databases begin with."""
+
+    def ids(self, key: str) -> tuple[UUID, UUID] | None:
+        """Tenant and video; None for any other key."""
+        found = self._pattern.fullmatch(key)
+        return None if found is None else (UUID(found["tenant_id"]), UUID(found["video_id"]))
+
+
+def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) -> tuple[FinishedRun, StoredRun]:
+    """What the database of rows was told when this run was finished.
+
+    Raises:
+        CorruptInputError: the file is damaged, or is another video's than its key says.
+    """
+    found = read_run_db(data, key)
+    inside = (found.provenance.get("tenant_id", str(tenant_id)), found.provenance.get("video_id", str(video_id)))
+    if inside != (str(tenant_id), str(video_id)):
+        raise CorruptInputError(f"{key} holds a run of tenant {inside[0]}, video {inside[1]}")
+    return _finished(found, key, tenant_id, video_id), StoredRun(key, len(data), hashlib.sha256(data).hexdigest(), found.attempt, True)
+
+
+def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> FinishedRun:
+    try:
+        run_id = UUID(found.run_id)
+    except ValueError as error:
+        raise CorruptInputError(f"{key}: run id {found.run_id!r} is no UUID") from error
+    return FinishedRun(
+        run_id=run_id,
+        attempt=found.attempt,
+        request_id=UUID(found.provenance["request_id"]) if found.provenance.get("request_id") else NO_REQUEST,
+        tenant_id=tenant_id,
+        video_id=video_id,
+        cropped_frames_version=found.cropped_frames_version or 1,
+        model_version=found.model_version,
+        model_checkpoint_path=found.model_checkpoint_path or "",
+        started_at=found.started_at,
+        completed_at=found.completed_at,
+        processing_time_seconds=found.processing_time_seconds or 0.0,
+        gpu_seconds=float(found.provenance.get("gpu_seconds") or found.processing_time_seconds or 0.0),
+        provenance=found.provenance,
+        probabilities=found.probabilities,
+        pair_milliseconds=found.pair_milliseconds,
+    )
