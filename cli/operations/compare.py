@@ -1,21 +1,23 @@
 """``extents compare``: what changed between two runs, or between two models over many videos."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import click
 
+from cli.operations.compare_models import compare_models, compare_runs, figures
+from cli.operations.compare_page import boundary_frames, fetch_strips, page
 from cli.shared.listing import Column, Row, cell, print_rows
-from cli.shared.output import clock, print_facts, print_heading, print_json, progress, remark
+from cli.shared.output import clock, print_facts, print_heading, print_json, remark
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.captions import CaptionExtent
-from core.comparison import Comparison, compare
+from core.comparison import Comparison
 from core.errors import CorruptInputError
+from core.files import make_parent, write_whole
 from core.settings import Settings
-from storage.connect import open_listings, open_store
+from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
 from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
@@ -31,22 +33,13 @@ _PLACE_COLUMNS: Final = (
     Column("end", lambda row: _shift(row["end_shift"]), right=True),
 )
 
-_VIDEO_COLUMNS: Final = (
-    cell("video_id", heading="video"),
-    Column("changed", lambda row: f"{row['change']:.1%}", right=True),
-    cell("captions", right=True),
-    cell("moved", right=True),
-    cell("added", right=True),
-    cell("lost", right=True),
-    Column("runs", lambda row: f"{row['before'][:8]} {row['after'][:8]}"),
-)
-
 
 @click.command(
     epilog="""\b
 Examples:
   extents compare before.db after.db
   extents compare 3f2b8c1e 9a617b1f --max-change 0.01
+  extents compare 3f2b8c1e 9a617b1f --html changes.html
   extents compare --model mrn0fkfd --model mrn0fkfd-2 --tenant UUID --json
 \b
 Exit status 1 when more captions changed than --max-change allows.
@@ -59,6 +52,9 @@ Settings: SUPABASE_* and WASABI_*, unless both runs are files."""
 @click.option("--video", "videos", type=UuidParameter(), multiple=True, help="With --model: only this video.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="With --model: at most N videos.")
 @click.option("--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of captions that may change, as 0.02.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a page with the strips at each place."
+)
 @json_option
 def command(
     runs: tuple[str, ...],
@@ -67,6 +63,7 @@ def command(
     videos: tuple[UUID, ...],
     limit: int,
     max_change: float | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Compare two runs of a video, or two models' runs of many.
@@ -78,11 +75,18 @@ def command(
         raise click.UsageError("give --model twice and no runs, or two runs")
     if not models and len(runs) != 2:
         raise click.UsageError(f"{len(runs)} runs; expected two, or --model twice")
+    if models and html is not None:
+        raise click.UsageError("--html shows two runs of one video; name them")
+    if html is not None:
+        make_parent(html)
     if models:
-        change = _compare_models(models, Filter(tenant_id=tenant_id), frozenset(map(str, videos)), limit, as_json)
+        change = compare_models(models, Filter(tenant_id=tenant_id), frozenset(map(str, videos)), limit, as_json)
     else:
         before, after = _read_both(runs)
         change = _print_two(before, after, as_json)
+        if html is not None:
+            write_whole(html, asyncio.run(_page(before, after)).encode())
+            remark(f"wrote {html}")
     if max_change is not None and change > max_change:
         remark(f"{change:.1%} of the captions changed, more than {max_change:.1%}")
         raise click.exceptions.Exit(TOO_MUCH)
@@ -115,28 +119,13 @@ def _read_file(path: Path) -> RunDatabase:
     return read_run_db(path.read_bytes(), str(path))
 
 
-def _compare(before: RunDatabase, after: RunDatabase) -> Comparison:
-    try:
-        return compare(before.track, after.track)
-    except ValueError as error:
-        raise click.ClickException(f"run {before.run_id} and run {after.run_id}: {error}") from None
-
-
 def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:
-    found = _compare(before, after)
+    found = compare_runs(before, after)
     places = worst_places(found)
     if as_json:
-        print_json({"before": _about(before), "after": _about(after), **_figures(found), "places": places})
+        print_json({"before": _about(before), "after": _about(after), **figures(found), "places": places})
         return found.change
-    print_facts(
-        [
-            ("before", _name(before)),
-            ("after", _name(after)),
-            ("captions", f"{found.change:.1%} of {found.captions} changed: {_counts(found)}"),
-            ("labels", f"{sum(found.label_changes.values())} of {found.pairs} pairs changed"),
-            ("confidence", f"{found.confidence_gained} captions gained, {found.confidence_lost} lost"),
-        ]
-    )
+    print_facts(_facts(before, after, found))
     if found.label_changes:
         print_heading("Labels that changed")
         for (old, new), count in found.label_changes.items():
@@ -147,6 +136,23 @@ def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:
         if len(places) > PLACES_SHOWN:
             remark(f"and {len(places) - PLACES_SHOWN} more: --json has all")
     return found.change
+
+
+async def _page(before: RunDatabase, after: RunDatabase) -> str:
+    """The page about both, with strips from the store; they are of the video that the runs themselves name."""
+    found = compare_runs(before, after)
+    places = worst_places(found)
+    named = next((run for run in (after, before) if {"tenant_id", "video_id"} <= set(run.provenance)), None)
+    if named is None:
+        raise click.ClickException("neither run says which video it is of, so its strips cannot be fetched")
+    tenant, video = UUID(named.provenance["tenant_id"]), UUID(named.provenance["video_id"])
+    frame_count = found.pairs + 1
+    settings = Settings()
+    async with open_store(settings.wasabi) as store:
+        wanted = boundary_frames(places, frame_count)
+        version = named.cropped_frames_version
+        strips = await fetch_strips(store, object_keys(settings.keys), tenant, video, version, frame_count, wanted)
+    return page(f"Captions of video {video} that changed", _facts(before, after, found), places, strips)
 
 
 def worst_places(found: Comparison) -> list[Row]:
@@ -164,66 +170,14 @@ def _longest_first(captions: tuple[CaptionExtent, ...]) -> list[CaptionExtent]:
     return sorted(captions, key=lambda caption: caption.first_frame - caption.last_frame)
 
 
-def _compare_models(models: tuple[str, ...], chosen: Filter, videos: frozenset[str], limit: int, as_json: bool) -> float:
-    async def run() -> list[Row]:
-        settings = Settings()
-        async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
-            with progress("comparing", "videos") as report:
-                pairs = await _pairs(listings, models, chosen, videos, limit)
-                found = []
-                for number, (before, after) in enumerate(pairs, start=1):
-                    read = [read_run_db(await store.get(key, MAX_RUN_DB_BYTES), key) for key in (_key(before), _key(after))]
-                    figures: dict[str, Any] = _figures(await asyncio.to_thread(_compare, read[0], read[1]))
-                    found.append({"video_id": before["video_id"], "before": before["run_id"], "after": after["run_id"], **figures})
-                    report(number, len(pairs))
-                return sorted(found, key=lambda row: -float(row["change"]))
-
-    rows = asyncio.run(run())
-    if not rows:
-        raise click.ClickException(f"no video has a run of {models[0]} and one of {models[1]} of the same frames")
-    captions = sum(row["captions"] for row in rows)
-    changed = sum(row["moved"] + row["added"] + row["lost"] for row in rows)
-    change = changed / captions if captions else 0.0
-    if as_json:
-        print_json({"models": models, "change": change, "captions": captions, "videos": rows})
-    else:
-        print_facts(
-            [("before", models[0]), ("after", models[1]), ("captions", f"{change:.1%} of {captions} changed in {len(rows)} videos")]
-        )
-        click.echo()
-        print_rows(_VIDEO_COLUMNS, rows[:PLACES_SHOWN])
-    return change
-
-
-async def _pairs(listings: Listings, models: tuple[str, ...], chosen: Filter, videos: frozenset[str], limit: int) -> list[tuple[Row, Row]]:
-    """The newest runs of both models, by the frames that they are of."""
-    by_model: list[dict[tuple[str, int], Row]] = []
-    for model in models:
-        runs: dict[tuple[str, int], Row] = {}
-        async for row in listings.runs(Filter(tenant_id=chosen.tenant_id, model_version=model)):
-            if not videos or row["video_id"] in videos:
-                runs.setdefault((row["video_id"], row["cropped_frames_version"]), row)
-        by_model.append(runs)
-    before, after = by_model
-    return [(row, after[frames]) for frames, row in before.items() if frames in after][:limit]
-
-
-def _figures(found: Comparison) -> dict[str, Any]:
-    return {
-        "change": found.change,
-        "captions": found.captions,
-        "moved": len(found.moved),
-        "added": len(found.added),
-        "lost": len(found.lost),
-        "pairs": found.pairs,
-        "label_changes": [{"before": old, "after": new, "pairs": count} for (old, new), count in found.label_changes.items()],
-        "confidence_gained": found.confidence_gained,
-        "confidence_lost": found.confidence_lost,
-    }
-
-
-def _key(row: Mapping[str, Any]) -> str:
-    return str(row["wasabi_storage_key"])
+def _facts(before: RunDatabase, after: RunDatabase, found: Comparison) -> list[tuple[str, str]]:
+    return [
+        ("before", _name(before)),
+        ("after", _name(after)),
+        ("captions", f"{found.change:.1%} of {found.captions} changed: {_counts(found)}"),
+        ("labels", f"{sum(found.label_changes.values())} of {found.pairs} pairs changed"),
+        ("confidence", f"{found.confidence_gained} captions gained, {found.confidence_lost} lost"),
+    ]
 
 
 def _about(run: RunDatabase) -> dict[str, Any]:

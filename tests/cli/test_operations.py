@@ -27,6 +27,7 @@ from streams.kafka.topic_admin import ensure_topics
 from streams.topics import Topics
 from tests.cli.processes import clean_environment
 from tests.cli.snapshots import assert_looks_like
+from tests.service.videos import video
 from tests.storage.admission_requests import limits, request
 from tests.storage.finished_runs import finished_run
 
@@ -245,3 +246,20 @@ def test_the_registry_is_rebuilt_from_the_store(extents, tenant: UUID) -> None:
     kept = ("run_id", "wasabi_storage_key", "sha256", "total_pairs", "gpu_seconds", "precision", "completed_at", "superseded_by")
     assert [{name: row[name] for name in kept} for row in after] == [{name: row[name] for name in kept} for row in before]
     assert extents("rebuild-registry", "--tenant", tenant, "--yes").err.startswith("0 runs are not in the registry")
+
+
+def test_a_comparison_is_a_page_of_its_own(extents, tenant: UUID, tmp_path: Path) -> None:
+    """Each caption that changed with the strips at its boundaries, all inside one file."""
+    first = completed(tenant)
+    other = completed(tenant, first.video_id, model_version="other", seed=5)
+
+    async def upload(rows: Rows, store: ObjectStore) -> None:
+        await video(61).upload(store, object_keys(KeySettings()), tenant, first.video_id)
+
+    with_both(upload)
+    done = extents("compare", first.run_id, other.run_id, "--html", "changes.html")
+    assert done.status == 0, done.err
+    text = (tmp_path / "changes.html").read_text()
+    assert text.count("<section>") == 26
+    assert "data:image/png;base64,iVBOR" in text
+    assert "http" not in text
