@@ -8,8 +8,9 @@ from uuid import UUID
 
 import click
 
-from cli.operations.replay_control import cancel, list_replays, pause, resume, start, status
+from cli.operations.replay_control import cancel, list_replays, pause, resume, start
 from cli.operations.replay_sources import Choice, Sources, from_topic, lacking_model, rejected
+from cli.operations.replay_status import status
 from cli.shared.command_group import CommandGroup
 from cli.shared.default_model import usual_model
 from cli.shared.filters import who

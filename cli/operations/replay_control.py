@@ -1,4 +1,4 @@
-"""Starts, shows, pauses, resumes and cancels replays. The coordinator does the work: this changes rows, and reads them."""
+"""Starts, pauses, resumes, cancels and lists replays. The coordinator does the work: this changes rows, and reads them."""
 
 import asyncio
 import re
@@ -7,19 +7,14 @@ from typing import Any, Final
 
 import click
 
+from cli.operations.replay_status import read_replay, replay_argument
 from cli.shared.filters import with_listings
-from cli.shared.listing import Column, Row, age, cell, duration, listing_options, moment_text, print_listing, print_rows, rows_wanted
-from cli.shared.output import print_facts, print_heading, print_json, remark
-from cli.shared.parameters import json_option
+from cli.shared.listing import Column, Row, age, cell, listing_options, print_listing, rows_wanted
+from cli.shared.output import remark
 from core.settings import Settings
 from storage.connect import open_replays
 from storage.listings import Listings
 from storage.replays import ACTIVE
-from streams.policy.replay_plan import spent_usd
-
-LOOK_EVERY_SECONDS: Final = 2.0
-BAR_WIDTH: Final = 40
-OVER: Final = ("completed", "cancelled")
 
 _COLUMNS: Final = (
     Column("replay", lambda row: row["replay_id"]),
@@ -28,22 +23,6 @@ _COLUMNS: Final = (
     Column("model", lambda row: row["model_version"]),
     age("created_at", "planned"),
     Column("reason", lambda row: row["reason"] or "", flexible=True),
-)
-
-_ITEM_COLUMNS: Final = (
-    cell("video_id", heading="video"),
-    Column("run", lambda row: (row["run_id"] or "")[:8]),
-    Column("outcome", lambda row: row["status"] if row["decision"] in ("run", "join") else row["decision"] or "sent"),
-    Column("why", lambda row: row["message"] or "", flexible=True),
-)
-
-_WORST_COLUMNS: Final = (
-    cell("video_id", heading="video"),
-    Column("changed", lambda row: f"{row['change']:.1%}", right=True),
-    cell("moved", right=True),
-    cell("added", right=True),
-    cell("lost", right=True),
-    Column("compare", lambda row: f"extents compare {row['before'][:8]} {row['after'][:8]}"),
 )
 
 
@@ -68,7 +47,6 @@ class UntilParameter(click.ParamType):
 _until = click.option("--until", type=UntilParameter(), help="Pause then: 06:00 (UTC), or 2026-12-01T06:00.")
 _rate = click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Send at most N requests a minute.")
 _max_cost = click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before it costs more.")
-_name = click.argument("replay_id", metavar="REPLAY")
 
 
 @click.command(
@@ -79,7 +57,7 @@ Examples:
 \b
 Settings: SUPABASE_*."""
 )
-@_name
+@replay_argument
 @_rate
 @_max_cost
 @_until
@@ -106,7 +84,7 @@ def start(
     With --shadow the first N videos are compared with their present runs; when more of their captions changed than
     --max-change allows, the replay pauses and its status names the worst.
     """
-    row, progress = with_listings(lambda listings: _read(listings, replay_id))
+    row, progress = with_listings(lambda listings: read_replay(listings, replay_id))
     if progress["items"] != row["source"].get("items"):
         found = f"{progress['items']} of {row['source'].get('items')} items"
         raise click.ClickException(f"the plan of {replay_id} is not whole ({found}): it was interrupted; plan it again by another --name")
@@ -126,42 +104,8 @@ def start(
     remark(f"started; it goes on by itself. To see how far it is: extents replay status {replay_id}")
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  extents replay status nightly
-  extents replay status nightly --watch
-  extents replay status nightly --json | jq .progress.failed
-\b
-Exit status with --watch: 0 completed, 3 paused, 4 cancelled.
-\b
-Settings: SUPABASE_*."""
-)
-@_name
-@click.option("--watch", is_flag=True, help="Look again until it is over or paused.")
-@click.option("--troubles", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Show N items that failed.")
-@json_option
-def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
-    """Show how far a replay is, what it cost, and what did not work."""
-
-    async def run() -> Row:
-        async with open_replays(Settings().supabase) as replays:
-            while True:
-                row, progress = await _read(replays, replay_id)
-                if not watch or row["state"] not in ACTIVE:
-                    items = await _troubles(replays, replay_id, troubles)
-                    _print(row, progress, items, as_json=as_json)
-                    return row
-                remark(_line(row, progress))
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-    row = asyncio.run(run())
-    if watch:
-        raise click.exceptions.Exit({"paused": 3, "cancelled": 4}.get(row["state"], 0))
-
-
 @click.command(epilog="\b\nExamples:\n  extents replay pause nightly\n\b\nSettings: SUPABASE_*.")
-@_name
+@replay_argument
 def pause(replay_id: str) -> None:
     """Send nothing more until it is resumed. What was sent goes on."""
     _change(replay_id, list(ACTIVE), "paused", reason="paused by hand")
@@ -169,7 +113,7 @@ def pause(replay_id: str) -> None:
 
 
 @click.command(epilog="\b\nExamples:\n  extents replay resume nightly --until 06:00 --max-cost 40\n\b\nSettings: SUPABASE_*.")
-@_name
+@replay_argument
 @_rate
 @_max_cost
 @_until
@@ -178,7 +122,7 @@ def resume(replay_id: str, rate: int | None, max_cost: float | None, until: date
 
     One that was paused for what its sample changed goes on with all videos: you have looked at the sample.
     """
-    row, _ = with_listings(lambda listings: _read(listings, replay_id))
+    row, _ = with_listings(lambda listings: read_replay(listings, replay_id))
     expired = row["until_at"] is not None and datetime.fromisoformat(row["until_at"]) <= datetime.now(UTC)
     values: dict[str, Any] = {"until_at": until.isoformat()} if until else {"until_at": None} if expired else {}
     values |= {"rate_per_minute": rate} if rate else {}
@@ -189,7 +133,7 @@ def resume(replay_id: str, rate: int | None, max_cost: float | None, until: date
 
 
 @click.command(epilog="\b\nExamples:\n  extents replay cancel nightly && extents jobs cancel --replay nightly\n\b\nSettings: SUPABASE_*.")
-@_name
+@replay_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cancel(replay_id: str, yes: bool) -> None:
     """End a replay for good. What was sent goes on: extents jobs cancel --replay REPLAY ends that, too."""
@@ -216,90 +160,9 @@ def list_replays(**printing: Any) -> None:
 def _change(replay_id: str, before: list[str], state: str, **values: Any) -> None:
     async def run() -> tuple[bool, Row]:
         async with open_replays(Settings().supabase) as replays:
-            row, _ = await _read(replays, replay_id)
+            row, _ = await read_replay(replays, replay_id)
             return await replays.change(replay_id, before, state, **values), row
 
     changed, row = asyncio.run(run())
     if not changed:
         raise click.ClickException(f"replay {replay_id} is {row['state']}; this needs one that is {' or '.join(before)}")
-
-
-async def _read(listings: Listings, replay_id: str) -> tuple[Row, Row]:
-    row = await listings.replay(replay_id)
-    if row is None:
-        raise click.ClickException(f"no replay {replay_id}; extents replay list shows those there are")
-    return row, await listings.replay_progress(replay_id)
-
-
-async def _troubles(listings: Listings, replay_id: str, count: int) -> list[Row]:
-    """The first items that were rejected or failed."""
-    found: list[Row] = []
-    first = 0
-    while len(found) < count:
-        rows = await listings.replay_outcomes(replay_id, first)
-        found += [row for row in rows if row["decision"] == "rejected" or row["status"] == "failed"]
-        if not rows:
-            break
-        first = rows[-1]["number"] + 1
-    return found[:count]
-
-
-def _print(row: Row, progress: Row, items: list[Row], *, as_json: bool) -> None:
-    spent = spent_usd(progress, Settings().admission.gpu_usd_per_hour)
-    if as_json:
-        print_json({**row, "progress": progress, "spent_usd": spent, "troubles": items})
-        return
-    limits = [
-        *([f"{row['rate_per_minute']} a minute"] if row["rate_per_minute"] else []),
-        f"{row['in_flight_limit']} in flight",
-        *([f"until {moment_text(row['until_at'])} UTC"] if row["until_at"] else []),
-    ]
-    cost = f"${spent:.2f}" + (f" of ${row['max_cost_usd']:.2f}" if row["max_cost_usd"] else "")
-    print_facts(
-        [
-            ("replay", f"{row['replay_id']}, planned by {row['created_by']} {moment_text(row['created_at'])} UTC"),
-            ("state", row["state"] + (f": {row['reason']}" if row["reason"] else "")),
-            ("model", row["model_version"] + (", forced" if row["force"] else "")),
-            ("progress", _bar(progress)),
-            ("sent", f"{progress['items'] - progress['waiting']} of {progress['items']}"),
-            ("under way", f"{progress['undecided'] + progress['unfinished']}"),
-            ("outcomes", _outcomes(progress)),
-            ("cost", f"{cost}, {progress['gpu_seconds'] / 3600:.2f} GPU hours"),
-            ("limits", ", ".join(limits)),
-            *([("time left", duration(left))] if (left := _seconds_left(row, progress)) is not None else []),
-        ]
-    )
-    sample = row["sample"]
-    if sample:
-        print_heading(f"Sample: {sample['change']:.1%} of {sample['captions']} captions changed in {sample['compared']} videos")
-        if sample["worst"]:
-            print_rows(_WORST_COLUMNS, sample["worst"])
-    if items:
-        print_heading("Rejected and failed")
-        print_rows(_ITEM_COLUMNS, items)
-
-
-def _over(progress: Row) -> int:
-    return int(sum(progress[name] for name in ("found", "rejected", "completed", "failed")))
-
-
-def _bar(progress: Row) -> str:
-    share = _over(progress) / max(1, progress["items"])
-    done = round(share * BAR_WIDTH)
-    return f"{'#' * done}{'.' * (BAR_WIDTH - done)} {share:.0%}"
-
-
-def _outcomes(progress: Row) -> str:
-    return ", ".join(f"{progress[name]} {name}" for name in ("completed", "found", "rejected", "failed"))
-
-
-def _line(row: Row, progress: Row) -> str:
-    return f"{row['state']:<9} {_bar(progress)}  {_outcomes(progress)}, {progress['undecided'] + progress['unfinished']} under way"
-
-
-def _seconds_left(row: Row, progress: Row) -> float | None:
-    """By the rate so far; None while there is none, and when it is over."""
-    if row["state"] not in ACTIVE or progress["first_sent_at"] is None or not _over(progress):
-        return None
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(progress["first_sent_at"])).total_seconds()
-    return seconds / _over(progress) * int(progress["items"] - _over(progress))
