@@ -27,7 +27,7 @@ from storage.row_values import (
 
 UNFINISHED: Final = ("queued", "running")
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The ``schema_version()`` of the migrations that this code was written for, and works with or with later ones."""
 
 
