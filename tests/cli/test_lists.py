@@ -81,7 +81,7 @@ def test_jobs_are_listed(extents, tenant: UUID) -> None:
     assert (done.status, done.err) == (0, "2 jobs\n")
     assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 100
     ids = {"a": new.run_id, "b": new.video_id, "c": old.run_id, "d": old.video_id}
-    assert_looks_like("jobs-list", done.out, ids)
+    assert_looks_like("jobs-list", done.out, ids, ages=True)
     assert [row["run_id"] for row in json.loads(extents("jobs", "list", "--tenant", tenant, "--json").out)] == [
         str(new.run_id),
         str(old.run_id),
@@ -111,7 +111,7 @@ def test_runs_are_listed_with_those_that_were_superseded(extents, tenant: UUID) 
     new = completed(forced)
     done = extents("runs", "list", "--video", first.video_id)
     assert (done.status, done.err) == (0, "2 runs\n")
-    assert_looks_like("runs-list", done.out, {"a": new.run_id, "b": first.video_id, "c": old.run_id})
+    assert_looks_like("runs-list", done.out, {"a": new.run_id, "b": first.video_id, "c": old.run_id}, ages=True)
     latest = json.loads(extents("runs", "list", "--video", first.video_id, "--latest", "--json").out)
     assert [row["run_id"] for row in latest] == [str(new.run_id)]
     shown = extents("runs", "show", old.run_id).out
@@ -150,7 +150,7 @@ def test_rejections_are_listed_until_somebody_has_seen_them(extents, tenant: UUI
     admitted(replace(refused, rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message)))
     done = extents("rejections", "list", "--tenant", tenant)
     assert max(len(line.rstrip()) for line in done.out.splitlines()) <= 100
-    assert_looks_like("rejections-list", done.out, {"a": refused.request_id, "b": refused.video_id})
+    assert_looks_like("rejections-list", done.out, {"a": refused.request_id, "b": refused.video_id}, ages=True)
     shown = extents("rejections", "show", refused.request_id).out
     assert "EXTENTS_MAX_FRAME_COUNT, which is 200000 here" in shown
     assert extents("rejections", "ack", "--tenant", tenant, "--yes").err == "1 acknowledged\n"

@@ -260,6 +260,7 @@ def test_a_comparison_is_a_page_of_its_own(extents, tenant: UUID, tmp_path: Path
     done = extents("compare", first.run_id, other.run_id, "--html", "changes.html")
     assert done.status == 0, done.err
     text = (tmp_path / "changes.html").read_text()
-    assert text.count("<section>") == 26
+    places = json.loads(extents("compare", first.run_id, other.run_id, "--json").out)["places"]
+    assert text.count("<section>") == len(places) > 0
     assert "data:image/png;base64,iVBOR" in text
     assert "http" not in text
