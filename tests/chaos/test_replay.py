@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,7 @@ def settings() -> dict[str, str]:
     return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
 
 
-async def test_each_video_gets_one_run_of_the_new_model(
-    service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report, tmp_path: Path
-) -> None:
+async def test_each_video_gets_one_run_of_the_new_model(service: Installation, chaos: Chaos, report: Report, tmp_path: Path) -> None:
     """The model that the runs have makes none; a new one makes one of each video, also when everybody is killed now and then."""
     videos, records, kills = chaos.of(full=(200, 1000, 20), short=(8, 24, 2))
 
