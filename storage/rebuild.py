@@ -6,7 +6,7 @@ from uuid import UUID
 
 from core.errors import CorruptInputError
 from core.runs import FinishedRun, StoredRun
-from storage.run_db import RunDatabase, read_run_db
+from storage.run_db_reader import RunDatabase, read_run_db
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _FIELDS = {"tenant_id": _UUID, "video_id": _UUID, "version": "[0-9]+", "model_version_8": "[^/]{1,8}", "run_id": "[0-9a-f-]{8,36}"}
@@ -61,7 +61,7 @@ def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> 
         started_at=found.started_at,
         completed_at=found.completed_at,
         processing_time_seconds=found.processing_time_seconds or 0.0,
-        gpu_seconds=float(found.provenance.get("gpu_seconds") or found.processing_time_seconds or 0.0),
+        gpu_seconds=found.gpu_seconds if found.gpu_seconds is not None else found.processing_time_seconds or 0.0,
         provenance=found.provenance,
         probabilities=found.probabilities,
         pair_milliseconds=found.pair_milliseconds,

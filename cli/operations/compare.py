@@ -20,7 +20,7 @@ from core.settings import Settings
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 PLACES_SHOWN: Final = 15
 TOO_MUCH: Final = 1
@@ -150,7 +150,7 @@ async def _page(before: RunDatabase, after: RunDatabase) -> str:
     settings = Settings()
     async with open_store(settings.wasabi) as store:
         wanted = boundary_frames(places, frame_count)
-        version = named.cropped_frames_version
+        version = named.cropped_frames_version or 1
         strips = await fetch_strips(store, object_keys(settings.keys), tenant, video, version, frame_count, wanted)
     return page(f"Captions of video {video} that changed", _facts(before, after, found), places, strips)
 

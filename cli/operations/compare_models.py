@@ -12,7 +12,7 @@ from core.comparison import Comparison, compare
 from core.settings import Settings
 from storage.connect import open_listings, open_store
 from storage.listings import Filter, Listings
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 VIDEOS_SHOWN: Final = 15
 

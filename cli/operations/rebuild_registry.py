@@ -15,7 +15,7 @@ from core.settings import Settings
 from storage.connect import open_listings, open_rows, open_store
 from storage.listings import Filter
 from storage.rebuild import RunKeys, read_finished_run
-from storage.run_db import MAX_RUN_DB_BYTES
+from storage.run_db_reader import MAX_RUN_DB_BYTES
 
 SHOWN: Final = 20
 

@@ -18,7 +18,7 @@ from core.settings import Settings
 from storage.connect import open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 AT_A_TIME: Final = 8
 
