@@ -14,7 +14,7 @@ def track(*extents: tuple[int, int], pairs: int = 100, confidence: float = 0.9) 
     for first, last in extents:
         labels[first:last] = 0
     captions = tuple(CaptionExtent(first, last, confidence, confidence) for first, last in extents)
-    return CaptionTrack(np.zeros((pairs, 5)), labels, captions, ())
+    return CaptionTrack(np.zeros((pairs, 5)), labels, captions, (), ())
 
 
 def test_the_same_result_has_not_changed() -> None:
