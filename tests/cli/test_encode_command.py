@@ -55,7 +55,7 @@ def test_another_crop_of_the_same_video_is_refused(extents, film: Path, tmp_path
     extents("encode", film, "--crop", CROP, "--out", tmp_path)
     other = extents("encode", film, "--crop", "10,190,311,240", "--out", tmp_path, "--version", "2")
     assert other.status == 1
-    assert "says crop 10,200,311,240, anchor center, not crop 10,190,311,240" in other.err
+    assert "exists with crop 10,200,311,240, anchor center, not crop 10,190,311,240" in other.err
     assert not (tmp_path / "cropped_frames_v2").exists()
 
 

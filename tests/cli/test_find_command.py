@@ -75,8 +75,9 @@ def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path
     assert done.status == 0
     stills = sorted((tmp_path / "stills").iterdir())
     assert [path.name for path in stills] == [f"sample-{number:04}.png" for number in range(1, len(sample.captions) + 1)]
-    assert Image.open(stills[0]).size == (580, 80)
-    assert Image.open(tmp_path / "sheet.png").size[0] > 1000
+    with Image.open(stills[0]) as still, Image.open(tmp_path / "sheet.png") as sheet:
+        assert still.size == (580, 80)
+        assert sheet.size[0] > 1000
 
 
 def test_the_name_of_the_file_chooses_the_form(extents, film: Path, tmp_path: Path) -> None:
@@ -140,4 +141,5 @@ def test_crop_says_where_captions_are(extents, sample: Sample, tmp_path: Path) -
     left, top, right, bottom = zone["crop"]
     assert (left < sample.crop.left + 60, right > sample.crop.right - 60) == (True, True)
     assert max(abs(top - sample.crop.top), abs(bottom - sample.crop.bottom)) < 20
-    assert Image.open(tmp_path / "sheet.png").format == "PNG"
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.format == "PNG"
