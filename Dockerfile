@@ -20,6 +20,7 @@ COPY README.md LICENSE ./
 COPY core core
 COPY inference inference
 COPY storage storage
+COPY pages pages
 COPY streams streams
 COPY cli cli
 COPY devstack devstack

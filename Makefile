@@ -36,7 +36,7 @@ setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` an
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
 	@$(BIN)/extents demo
 
-test: setup ## Run all tests, including short chaos scenarios
+test: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
 
 test-fast: setup ## Run the tests that need no broker, store, database or network (under a minute on two idle cores)
@@ -80,7 +80,7 @@ lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(RESOLVE) --extra text --constraints requirements/dev.lock pyproject.toml -o requirements/text.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
-	for folder in postgrest examples; do (cd requirements/$$folder && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)); done
+	for folder in postgrest examples axe; do (cd requirements/$$folder && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)); done
 
 clean: ## Delete caches
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
@@ -151,6 +151,26 @@ $(DIST)/%.stamp: .venv/python.stamp requirements/%/package-lock.json
 	@mkdir -p $(DIST)/$*
 	@cp requirements/$*/package.json requirements/$*/package-lock.json $(DIST)/$*/
 	@cd $(DIST)/$* && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
+	@touch $@
+
+# What tests look with, where Debian's packages can be had: a browser, and Prometheus with promtool.
+# A test of theirs is skipped only where they cannot be had.
+
+$(DIST)/chromium.stamp: .venv/python.stamp
+	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+	  echo "test: Chromium, by apt-get"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
+	  || echo "test: Chromium cannot be had here; its tests are skipped" >&2
+	@touch $@
+
+# Unpacked and not installed: the package would start a server on this machine.
+$(DIST)/prometheus.stamp: .venv/python.stamp
+	@mkdir -p $(DIST)/prometheus
+	@! command -v apt-get >/dev/null || { \
+	  echo "test: Prometheus, by apt-get"; \
+	  [ "$$(id -u)" != 0 ] || apt-get update -qq; \
+	  cd $(DIST)/prometheus && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } \
+	  || echo "test: Prometheus cannot be had here; its tests are skipped" >&2
 	@touch $@
 
 # Contains the requested backend; its time changes only when the backend does.

@@ -22,6 +22,7 @@ GROUPS: Final = {
         "encode": ("cli.film.encode", "Cut a film into chunks of cropped frames."),
         "predict": ("cli.film.predict", "Run inference on a local folder."),
         "show": ("cli.film.show", "Print the contents of a run database."),
+        "report": ("cli.film.report", "Write a run as one HTML file to look at."),
     },
     "The service": {
         "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),

@@ -101,6 +101,11 @@ class Rows(Database):
         )
         return run_row(rows[0]) if rows else None
 
+    async def find_run_by_id(self, run_id: str) -> RunRow | None:
+        """The row of one run. Those of the former service need not have a UUID for an id."""
+        rows = await self._select("runs", {"run_id": run_id})
+        return run_row(rows[0]) if rows else None
+
     async def find_answer(self, request_id: UUID) -> AdmissionAnswer | None:
         """What was decided about a request, if anything yet: for the sender to follow."""
         rows = await self._select("requests", {"request_id": str(request_id)})

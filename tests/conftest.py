@@ -21,7 +21,8 @@ hypothesis.settings.load_profile("no-clock")
 
 NEEDS_GPU = "needs a CUDA GPU"
 NEEDS_COMPILER = "needs a C++ compiler"
-ALLOWED_SKIPS = (NEEDS_GPU, NEEDS_COMPILER)
+NEEDS_DEBIAN = "needs a package of Debian"
+ALLOWED_SKIPS = (NEEDS_GPU, NEEDS_COMPILER, NEEDS_DEBIAN)
 
 _SERVERS = {"stack", "cluster", "platform", "service"}
 """Fixtures that start servers: ``--fast`` leaves out the tests that use them."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cli.film.local_video import LocalVideo
 from cli.shared.output import Report
 from core.frames import Span, plan_spans, span_chunks
-from core.identity import NAMESPACE, request_id, run_id
+from core.identity import LOCAL_TENANT, NAMESPACE, request_id, run_id
 from core.runs import FinishedRun
 from core.settings import Settings, WorkerSettings
 from core.types import Precision
@@ -119,13 +119,12 @@ def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report:
         report(done, pairs)
     completed_at = datetime.now(UTC)
 
-    tenant_id = uuid5(NAMESPACE, "local")
     video_id = uuid5(NAMESPACE, f"local/{video.sha256}")
     return FinishedRun(
-        run_id=run_id(tenant_id, video_id, video.version, model.version),
+        run_id=run_id(LOCAL_TENANT, video_id, video.version, model.version),
         attempt=1,
-        request_id=request_id(tenant_id, video_id, video.version, "local"),
-        tenant_id=tenant_id,
+        request_id=request_id(LOCAL_TENANT, video_id, video.version, "local"),
+        tenant_id=LOCAL_TENANT,
         video_id=video_id,
         cropped_frames_version=video.version,
         model_version=model.version,

@@ -1,0 +1,23 @@
+"""Styles, scripts and templates. Files under ``vendor`` are copies of published packages, with their licences."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+_ROOT: Final = files("pages.assets")
+
+
+@cache
+def read_asset(name: str) -> str:
+    """A file of this folder as text."""
+    return _ROOT.joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def templates() -> Environment:
+    """Jinja templates, every value escaped. A name that a template does not get is an error."""
+    return Environment(
+        loader=PackageLoader("pages.assets", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

@@ -1,0 +1,70 @@
+"""Renders the report: styles, scripts and data in one file, under a content security policy that lets nothing else in."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import orjson
+from markupsafe import Markup
+
+from core.types import FRAMES_PER_SECOND
+from pages.assets import read_asset, templates
+from pages.report.attention import rank
+from pages.report.facts import confidence_rows, facts, label_rows
+from pages.report.payload import Filmstrip, payload
+from storage.run_db import RunDatabase
+
+
+def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), without_strips: str | None = None) -> str:
+    """The report as one HTML document, which loads nothing.
+
+    Args:
+        filmstrips: strips either side of boundaries, for as many as should be shown.
+        without_strips: why there are none, where a reader would expect some.
+    """
+    attention = rank(run)
+    style = read_asset("base.css") + read_asset("timeline.css") + read_asset("report.css")
+    script = read_asset("timeline.js") + read_asset("report.js")
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            run=run,
+            title=f"Run {run.run_id}",
+            facts=facts(run),
+            labels=label_rows(run),
+            confidences=confidence_rows(run),
+            attention=attention,
+            issues=Counter(issue.kind.replace("_", " ") for issue in run.track.issues),
+            seconds_of=lambda pair: (pair + 1) / FRAMES_PER_SECOND,
+            shown_clock=shown_clock,
+            filmstrips=len(filmstrips),
+            without_strips=without_strips,
+            style=Markup(style),  # noqa: S704 - our own files
+            script=Markup(script),  # noqa: S704 - our own files
+            data=Markup(_json_in_html(payload(run, attention, filmstrips))),  # noqa: S704 - escaped by _json_in_html
+            policy=_policy(style, script),
+        )
+    )
+
+
+def shown_clock(seconds: float) -> str:
+    """``0:01:02.3``."""
+    tenths = round(seconds * 10)
+    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def _json_in_html(value: object) -> str:
+    """JSON that cannot end its script element: ``<`` is written as an escape, which means the same within strings."""
+    return orjson.dumps(value).decode().replace("<", "\\u003c")
+
+
+def _policy(style: str, script: str) -> str:
+    """What the browser may load: the images within, and exactly this style and this script."""
+    allowed = f"img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,22 @@
+"""Programs that are packages of Debian, installed by ``make test`` where that can be done."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NEEDS_DEBIAN
+
+DIST = Path(__file__).parents[2] / ".stack" / "dist"
+AXE = DIST / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def program(name: str) -> Path:
+    """The path of a program. Where this machine could have it, its absence fails the test; elsewhere the test is skipped."""
+    found = next((path for path in (DIST / "prometheus" / "usr" / "bin" / name, Path(shutil.which(name) or "")) if path.is_file()), None)
+    if found is None:
+        could = shutil.which("apt-get") is not None and os.geteuid() == 0
+        (pytest.fail if could else pytest.skip)(f"{NEEDS_DEBIAN}: {name}; make test installs it where it can")
+        raise AssertionError("unreachable")
+    return found

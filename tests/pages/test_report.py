@@ -1,0 +1,85 @@
+"""The report of a run as a document: what it says, what it leaves out, and how large it is."""
+
+import base64
+import json
+import re
+import zlib
+
+import numpy as np
+
+from core.captions import REVERSED
+from pages.report.attention import DOUBTFUL, boundaries, rank, worst_boundaries
+from pages.report.page import render_report
+from pages.report.payload import Filmstrip, payload
+from storage.run_db import build_run_db, read_run_db
+from tests.pages.runs import run_database
+from tests.storage.finished_runs import fixed_run
+
+MAX_BYTES = 2_000_000
+
+
+def test_an_hour_of_film_fits_into_two_megabytes():
+    """36,000 pairs make a report of at most 2 MB, also when every prediction is a guess and nothing can be packed."""
+    assert len(render_report(run_database(36_000)).encode()) < MAX_BYTES / 10
+    guesses = read_run_db(build_run_db(fixed_run(36_000)), "run.db")
+    assert len(render_report(guesses).encode()) < MAX_BYTES
+
+
+def test_the_report_loads_nothing():
+    """The document names no other file or host, and its policy lets the browser load none."""
+    report = render_report(run_database(500))
+    assert re.findall(r'\b(?<!-)(?:src|href|action)\s*=\s*"(?!data:)', report) == []
+    assert re.findall(r"https?://|@import|url\(", report) == []
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', report)
+    assert policy is not None
+    assert policy[1].startswith("default-src &#39;none&#39;; img-src data:;")
+    assert "unsafe" not in policy[1]
+
+
+def test_the_script_gets_the_probabilities_that_the_run_holds():
+    """What the timeline draws is within half a step of the database's numbers, backward read forward."""
+    run = run_database(300)
+    data = payload(run, [], [])
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(data["probabilities"])), np.uint8).reshape(-1, 2, 5) / 255
+    np.testing.assert_allclose(packed[:, 0], run.probabilities[:, 0], atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(packed[:, 1], run.probabilities[:, 1][:, REVERSED], atol=0.5 / 255 + 1e-6)
+    used = np.frombuffer(zlib.decompress(base64.b64decode(data["used"])), np.uint8)
+    np.testing.assert_array_equal(used, run.track.labels)
+    assert len(data["captions"]) == len(run.track.captions)
+
+
+def test_the_least_certain_comes_first():
+    """The list holds every doubtful boundary and every issue, ascending by confidence."""
+    run = run_database(3_000)
+    ranked = rank(run)
+    assert [item.score for item in ranked] == sorted(item.score for item in ranked)
+    forward = run.probabilities[:, 0]
+    for pair in boundaries(run.track):
+        if forward[pair, run.track.labels[pair]] < DOUBTFUL:
+            assert pair in {item.pair for item in ranked}
+    conflicts = {issue.frame_index for issue in run.track.issues if issue.kind == "direction_conflict"}
+    assert conflicts <= {item.pair for item in ranked}
+    assert worst_boundaries(run, 5) == [item.pair for item in ranked][:5]
+
+
+def test_strips_are_shown_for_sure_boundaries_when_there_are_no_doubtful_ones():
+    """A film without doubts still gets as many filmstrips as were asked for, as far as it has boundaries."""
+    run = run_database(200)
+    assert len(worst_boundaries(run, 1_000)) == len({*boundaries(run.track), *(item.pair for item in rank(run))})
+
+
+def test_no_value_of_a_run_becomes_markup():
+    """A model version, a path or a provenance entry is text, whatever it contains."""
+    hostile = "</script><img src=x onerror=alert(1)>"
+    data = build_run_db(fixed_run(20, model_checkpoint_path=hostile, provenance={"note": hostile}))
+    report = render_report(read_run_db(data, "run.db"), [], hostile)
+    assert hostile not in report
+    assert report.count("<script") == report.count("</script>") == 2
+
+
+def test_filmstrips_are_embedded():
+    """An image that is passed lies in the document as a data URI, under its pair."""
+    report = render_report(run_database(50), [Filmstrip(14, 13, [b"one", b"two", b"three"])])
+    data = json.loads(re.search(r'id="data">(.*?)</script>', report)[1])
+    assert data["filmstrips"]["14"]["images"][0] == "data:image/jpeg;base64," + base64.b64encode(b"one").decode()
+    assert data["filmstrips"]["14"]["first_frame"] == 13

@@ -1,0 +1,119 @@
+"""The report of a run in a browser: drawn fast, moved by mouse and keyboard, and open to assistive technology."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from pages.report.page import render_report
+from tests.pages.debian import AXE
+from tests.pages.runs import run_database
+
+DRAWN_WITHIN_MILLISECONDS = 250
+"""On a busy machine without a GPU; alone it takes some 20."""
+
+
+def opened(page: Page, folder: Path, pairs: int) -> Page:
+    path = folder / "report.html"
+    path.write_text(render_report(run_database(pairs)))
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready=true]")
+    page.wait_for_function("timeline.drawMilliseconds > 0")
+    return page
+
+
+def view(page: Page) -> tuple[float, float]:
+    return page.evaluate("[timeline.from, timeline.to]")
+
+
+def test_an_hour_is_drawn_at_once(page, tmp_path):
+    """A film of 36,000 pairs is drawn whole, and while it moves, within a quarter of a second."""
+    opened(page, tmp_path, 36_000)
+    assert view(page) == [0, 36_001]
+    draw = "timeline.from = step * 100; timeline.to = 30000; timeline.draw(); return timeline.drawMilliseconds;"
+    times = page.evaluate(f"() => [0, 1, 2, 3, 4].map((step) => {{ {draw} }})")
+    assert sorted(times)[2] < DRAWN_WITHIN_MILLISECONDS
+
+
+def test_the_timeline_zooms_and_moves(page, tmp_path):
+    """The wheel zooms around the pointer, dragging moves, and neither leaves the film."""
+    opened(page, tmp_path, 3_000)
+    box = page.locator(".lanes").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    page.mouse.wheel(0, -600)
+    page.wait_for_function("timeline.length < 2000")
+    begin, end = view(page)
+    assert begin + end == pytest.approx(3_001, abs=20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 + 200, box["y"] + 100, steps=4)
+    page.mouse.up()
+    assert view(page)[0] < begin
+    page.mouse.wheel(0, 5_000)
+    page.wait_for_function("timeline.length === 3001")
+    assert view(page) == [0, 3_001]
+
+
+def test_the_keyboard_reaches_everything(page, tmp_path):
+    """Arrows, plus, minus and 0 move the view; n and p go from boundary to boundary, and the pair is shown in words."""
+    opened(page, tmp_path, 3_000)
+    page.locator(".lanes").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    begin, end = view(page)
+    assert end - begin < 500
+    page.keyboard.press("ArrowRight")
+    assert view(page)[0] > begin
+    chosen = page.evaluate("timeline.chosen")
+    page.keyboard.press("n")
+    following = page.evaluate("timeline.chosen")
+    assert following == page.evaluate(f"timeline.data.boundaries.find((pair) => pair > {chosen})")
+    assert f"frames {following} and {following + 1}" in page.locator("#choice h2").inner_text()
+    page.keyboard.press("p")
+    assert page.evaluate("timeline.chosen") == chosen
+    page.keyboard.press("0")
+    assert view(page) == [0, 3_001]
+
+
+def test_a_click_on_the_list_shows_the_pair(page, tmp_path):
+    """Each row of what to look at first brings its pair into view and marks itself."""
+    opened(page, tmp_path, 6_000)
+    row = page.locator("#looks tbody tr").nth(2)
+    row.get_by_role("button").click()
+    pair = int(row.get_attribute("data-pair"))
+    begin, end = view(page)
+    assert begin <= pair <= end
+    assert row.get_attribute("aria-current") == "true"
+
+
+def test_a_click_on_the_timeline_takes_the_boundary_beside_it(page, tmp_path):
+    """A click a few pixels beside a boundary chooses that boundary, not a pair that nobody can hit."""
+    opened(page, tmp_path, 300)
+    boundary = page.evaluate("timeline.data.boundaries[2]")
+    box = page.locator(".lanes").bounding_box()
+    page.mouse.click(box["x"] + (boundary + 1) / 301 * box["width"] + 3, box["y"] + 100)
+    assert page.evaluate("timeline.chosen") == boundary
+
+
+def test_all_captions_are_listed_as_a_table(page, tmp_path):
+    """The table below has a row for each caption, so that nothing is in the picture alone."""
+    opened(page, tmp_path, 3_000)
+    page.locator("#captions summary").click()
+    assert page.locator("#captions tbody tr").count() == len(run_database(3_000).track.captions)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_is_accessible(context, tmp_path, scheme):
+    """axe-core finds no violation, in light and in dark."""
+    page = context.new_page()
+    page.emulate_media(color_scheme=scheme)
+    opened(page, tmp_path, 600)
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate("axe.run().then((result) => result.violations)")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+
+
+def test_a_film_without_captions_says_so(page, tmp_path):
+    """Where nothing begins or ends, the report says that instead of showing nothing."""
+    opened(page, tmp_path, 12)
+    assert "No caption begins or ends" in page.locator("#choice").inner_text()
+    assert "Nothing: every boundary" in page.locator("main").inner_text()
