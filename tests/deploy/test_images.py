@@ -153,9 +153,10 @@ def test_wheel_holds_the_weights(root, tmp_path):
     build = f"import hatchling.build; print(hatchling.build.build_wheel({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", build], cwd=root, capture_output=True, text=True, check=True, timeout=120)
     names = set(zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist())
-    packages = ("core", "inference", "storage", "streams", "cli", "devstack")
+    packages = ("core", "inference", "storage", "pages", "streams", "cli", "devstack")
     modules = {str(path.relative_to(root)) for package in packages for path in (root / package).rglob("*.py")}
-    assert modules <= names
+    assets = {str(path.relative_to(root)) for path in (root / "pages" / "assets").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert modules | assets <= names
     assert "inference/models/weights/builtin.safetensors" in names
     assert not any(name.startswith(("tests/", "docs/", "deploy/", "training/", "tools/")) for name in names)
 
