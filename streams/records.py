@@ -117,6 +117,11 @@ class RunStarted(Pins):
     model_chosen: str | None = None
     """Why the run got its model: the request named it, a promotion, a setting, or nothing else did."""
 
+    @property
+    def replay(self) -> bool:
+        """Whether a replay requested the run."""
+        return self.request.replay_id is not None
+
 
 class RunJoined(RunKey):
     """Another request for a run in flight. The run's outcome answers it."""

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from core.types import FRAMES_PER_SECOND
 from pages.report.attention import boundaries, read_forward
 from pages.report.page import shown_clock
-from storage.run_db import RunDatabase
+from storage.run_db_reader import RunDatabase
 
 WIDTH: Final = 1600
 ROW_SECONDS: Final = 120.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from core.errors import CorruptInputError, MissingObjectError
 from core.settings import Settings
 from storage.connect import open_rows, open_store
-from storage.run_db import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 
 @dataclass(frozen=True, slots=True)

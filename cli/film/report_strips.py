@@ -92,7 +92,8 @@ def _from_folder(opened: OpenedRun, folder: Path) -> FetchChunks:
 
 def _from_store(opened: OpenedRun) -> FetchChunks:
     ids = [opened.run.provenance.get(name) for name in ("tenant_id", "video_id")]
-    if None in ids:
+    version = opened.run.cropped_frames_version
+    if None in ids or version is None:
         raise MissingObjectError("the run database does not say whose video it is of")
     tenant_id, video_id = (UUID(text) for text in ids)
     if tenant_id == LOCAL_TENANT:
@@ -105,7 +106,7 @@ def _from_store(opened: OpenedRun) -> FetchChunks:
 
             async def get(chunk: Chunk) -> bytes:
                 async with slots:
-                    return await store.get(keys.chunk(tenant_id, video_id, opened.run.cropped_frames_version, chunk.name), MAX_CHUNK_BYTES)
+                    return await store.get(keys.chunk(tenant_id, video_id, version, chunk.name), MAX_CHUNK_BYTES)
 
             tasks = {chunk.name: group.create_task(get(chunk)) for chunk in chunks}
         return {name: task.result() for name, task in tasks.items()}

@@ -3,6 +3,7 @@
 import functools
 import platform
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +54,18 @@ def compute_reproducibly(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+
+
+def memory_gauges(device: str) -> dict[str, Callable[[], float]]:
+    """Bytes of the device's memory by kind: ``used`` and ``peak`` by this process, ``total``. All 0 for a processor."""
+    if torch.device(device).type != "cuda":
+        return {kind: lambda: 0.0 for kind in ("used", "peak", "total")}
+    total = float(torch.cuda.get_device_properties(device).total_memory)
+    return {
+        "used": lambda: float(torch.cuda.memory_reserved(device)),
+        "peak": lambda: float(torch.cuda.max_memory_reserved(device)),
+        "total": lambda: total,
+    }
 
 
 @functools.cache

@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
-from core.captions import DIFFERENT, EMPTY_VALID, REVERSED, VALID_EMPTY, CaptionTrack, FloatArray
-from storage.run_db import RunDatabase
+from core.captions import CaptionTrack
+from core.labels import DIFFERENT, EMPTY_VALID, REVERSED, VALID_EMPTY, FloatArray
+from storage.run_db_reader import RunDatabase
 
 DOUBTFUL: Final = 0.9
 """A boundary of which either direction is less sure than this is worth a look."""

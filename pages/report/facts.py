@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from core.types import FRAMES_PER_SECOND
-from storage.run_db import RunDatabase
+from storage.run_db_reader import RunDatabase
 
 CONFIDENCE_EDGES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 """Finer where a trained model's answers are: nearly all of them lie above 0.99."""
@@ -31,14 +31,20 @@ def facts(run: RunDatabase) -> list[tuple[str, str]]:
         ("Run", f"{run.run_id}, attempt {run.attempt}"),
         ("Video", run.provenance.get("video_id", "")),
         ("Tenant", run.provenance.get("tenant_id", "")),
-        ("Cropped frames", f"version {run.cropped_frames_version}"),
-        ("Model", f"{run.model_version} ({run.model_checkpoint_path})"),
+        ("Cropped frames", "" if run.cropped_frames_version is None else f"version {run.cropped_frames_version}"),
+        ("Model", run.model_version if run.model_checkpoint_path is None else f"{run.model_version} ({run.model_checkpoint_path})"),
         ("Film", f"{minutes:.0f} min {seconds:.1f} s, {run.pairs + 1:,} frames"),
         ("Captions", f"{captions:,}"),
-        ("Computed", f"{run.completed_at:%Y-%m-%d %H:%M:%S} UTC in {run.processing_time_seconds:.1f} s"),
+        ("Computed", _computed(run)),
+        ("Not predicted", f"{len(run.missing_pairs):,} pairs" if run.missing_pairs else ""),
     ]
     rest = [(key.replace("_", " ").capitalize(), value) for key, value in run.provenance.items() if key not in _SHOWN]
     return [(name, value) for name, value in [*known, *rest] if value]
+
+
+def _computed(run: RunDatabase) -> str:
+    at = f"{run.completed_at:%Y-%m-%d %H:%M:%S} UTC"
+    return at if run.processing_time_seconds is None else f"{at} in {run.processing_time_seconds:.1f} s"
 
 
 _SHOWN: Final = frozenset({"video_id", "tenant_id", "attempt"})

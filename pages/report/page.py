@@ -13,7 +13,7 @@ from pages.assets import read_asset, templates
 from pages.report.attention import rank
 from pages.report.facts import confidence_rows, facts, label_rows
 from pages.report.payload import Filmstrip, payload
-from storage.run_db import RunDatabase
+from storage.run_db_reader import RunDatabase
 
 
 def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), without_strips: str | None = None) -> str:

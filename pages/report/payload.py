@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from core.types import FRAMES_PER_SECOND, LABELS
 from pages.report.attention import Attention, read_forward
-from storage.run_db import RunDatabase
+from storage.run_db_reader import RunDatabase
 
 ISSUE_KINDS: Final = ("direction_conflict", "incoherent", "single_frame")
 

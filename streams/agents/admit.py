@@ -139,7 +139,7 @@ class Admission:
             if answer.decision is not Decision.RECHECK:
                 break
             candidate = await self.lookup.find_run(candidate)  # a run of this video has finished meanwhile
-        REQUESTS.labels(answer.decision, request.priority).inc()
+        REQUESTS.labels(answer.decision, request.priority, _replay(request.replay_id)).inc()
         log.info(
             "request.decided",
             request_id=str(request.request_id),
@@ -222,7 +222,7 @@ class Admission:
 
     async def _refuse(self, record: ReceivedRecord, assignment: Assignment, message: str, reason: str, *, low: bool) -> None:
         """Reject a record that names no video. The event carries the key as received; the record becomes a dead letter."""
-        REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH).inc()
+        REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH, _replay(record.header("replay_id"))).inc()
         log.warning("request.refused", **record.log_fields, reason=reason, error=message)
         await self._reject_unidentified(record, assignment, message)
         await self.publisher.dead_letter(assignment, dead_letter_of(record, reason, message))
@@ -239,3 +239,7 @@ class Admission:
         )
         event = rejected(body, record.timestamp_ms, record.key, record.header("traceparent"))
         await self.publisher.publish_outcome(assignment, event)
+
+
+def _replay(replay_id: str | None) -> str:
+    return "no" if replay_id is None else "yes"

@@ -8,7 +8,9 @@ from core.logging import get_logger
 from core.metrics import RESULT_RECORDS
 from core.moments import utc
 from streams.coordinator.finisher import Finisher
+from streams.coordinator.gpu_speed import GpuSpeed
 from streams.coordinator.progress import Progress
+from streams.coordinator.run_metrics import count_record
 from streams.coordinator.run_table import Runs
 from streams.policy.dead_letters import dead_letter_of, unexpected_letter
 from streams.policy.quarantine import QuarantineNotice, quarantine_notice
@@ -36,6 +38,7 @@ class Aggregation:
     finisher: Finisher
     progress: Progress
     publisher: Publisher
+    gpu_speed: GpuSpeed
     _swept_ms: dict[int, int] = field(default_factory=dict)
     _to_sweep: dict[int, list[str]] = field(default_factory=dict)
     """By partition, the runs that the sweep under way has yet to look at."""
@@ -47,7 +50,8 @@ class Aggregation:
         """
         try:
             record = decode_log(received.value)
-            folded = self._fold(record, received)
+            before = self.runs.get(str(record.run_id))
+            folded = self._fold(before, record, received)
         except PoisonError as error:
             return self._dead_letter(received, assignment, str(error))
         RESULT_RECORDS.labels(record.kind, folded.disposition).inc()
@@ -55,6 +59,9 @@ class Aggregation:
             log.info("record.ignored", kind=record.kind, run_id=str(record.run_id), attempt=record.attempt, disposition=folded.disposition)
             # A change made before a rebalance may not be stored yet.
             return assignment.until_revoked(self.runs.confirmed())
+        count_record(before, record, folded.state, received.timestamp_ms)
+        if isinstance(record, SpanDone):
+            self.gpu_speed.note(record)
         self._sweep(received.partition, received.timestamp_ms)
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
@@ -66,12 +73,11 @@ class Aggregation:
         log.warning("span.quarantined", **state.log_fields, span=notice.span)
         await self.publisher.notify_workers(assignment, notice)
 
-    def _fold(self, record: LogRecord, received: ReceivedRecord) -> Folded:
+    def _fold(self, before: RunState | None, record: LogRecord, received: ReceivedRecord) -> Folded:
         run_id = str(record.run_id)
         expected = self.publisher.topics.results_partition(run_id)
         if received.partition != expected:
             raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {received.partition}")
-        before = self.runs.get(run_id)
         folded = fold(before, record, received.offset, received.timestamp_ms)
         if isinstance(record, SpanDone) and folded.state is not None and self._lacks(folded.state, folded.disposition, record):
             self.runs.put_span(run_id, record.attempt, record.span, pack_span(record))

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.errors import ConfigurationError, PermanentError, PoisonError, TransientError
 from core.frames import plan_span
 from core.logging import get_logger
-from core.metrics import SPANS, STAGE_DURATION
+from core.metrics import SPAN_WAIT, SPANS, STAGE_DURATION
 from core.settings import WorkerSettings
 from core.types import Priority
 from streams.gpu_worker.buried_work import BuriedWork
@@ -79,6 +79,8 @@ class Inference:
         except (PoisonError, ValueError) as error:
             await self.buried.poison(record, assignment, str(error))
             return
+        if delivery.tries == 0:
+            SPAN_WAIT.labels(priority).observe(max(0.0, time.time() - record.timestamp_ms / 1000), {"run_id": str(work.run_id)})
         await self._wait_until(delivery.not_before, assignment)
         disposition = await self._settle(SpanLog(self.publisher, self.worker, work, delivery, assignment))
         SPANS.labels(disposition, priority).inc()

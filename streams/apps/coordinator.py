@@ -5,9 +5,10 @@ from functools import partial
 from faust.types import StreamT
 
 from core.logging import configure_logging
+from core.metric_kinds import begin_at_zero
 from core.metrics import ACTIVE_RUNS, OLDEST_UNFINISHED, UNFINISHED_RUNS
 from core.settings import Settings
-from storage.connect import object_keys, open_replays, open_rows, open_store
+from storage.connect import object_keys, open_listings, open_replays, open_rows, open_store
 from storage.model_store import ModelStore
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
@@ -16,8 +17,10 @@ from streams.apps.prerequisites import Prerequisites, model_prerequisite, topics
 from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.found_runs import FoundRuns
+from streams.coordinator.gpu_speed import GpuSpeed
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.lost_rows import LostRows
+from streams.coordinator.outstanding import Outstanding
 from streams.coordinator.progress import Progress
 from streams.coordinator.replays import ReplayRunner
 from streams.coordinator.run_lookup import RunLookup
@@ -43,8 +46,8 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
     keys = object_keys(settings.keys)
     store, rows = open_store(settings.wasabi, keys), open_rows(settings.supabase)
-    replays = open_replays(settings.supabase)
-    app.manage_resource(store, rows, replays)
+    replays, listings = open_replays(settings.supabase), open_listings(settings.supabase)
+    app.manage_resource(store, rows, replays, listings)
     store_breaker, database_breaker = CircuitBreaker("object_store", store.probe), CircuitBreaker("database", rows.check)
     publisher = Publisher(topics, Producer(app))
     runs = Runs(app, topics)
@@ -53,7 +56,9 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     late = LateAnswers(publisher, rows, database_breaker, found_runs, lost_rows)
     finisher = Finisher(app, runs, publisher, store, keys, rows, late, settings.finish.finish_concurrency, store_breaker, database_breaker)
     progress = Progress(rows, database_breaker, settings.finish.progress_interval_seconds)
-    aggregation = Aggregation(runs, finisher, progress, publisher)
+    gpu_speed = GpuSpeed(settings.admission.expected_pairs_per_second)
+    aggregation = Aggregation(runs, finisher, progress, publisher, gpu_speed)
+    outstanding = Outstanding(app, settings.kafka, topics, listings, gpu_speed, settings.admission.gpu_usd_per_hour)
     catalog = ModelCatalog(ModelStore(store, keys))
     lookup = RunLookup(settings.admission, store, keys, catalog, found_runs, store_breaker)
     starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
@@ -96,10 +101,12 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app.run_in_background(progress.run)
     app.run_in_background(deadlines.run)
     app.run_in_background(store_breaker.watch)
+    app.run_in_background(outstanding.run)
     app.run_in_background(ReplayRunner(app, publisher, replays, store, settings.admission).run)
     ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
     OLDEST_UNFINISHED.set_function(runs.oldest_seconds)
+    begin_at_zero("coordinator", topic=(topics.encoded, topics.encoded_low, topics.results, topics.work_high, topics.work_low))
     health = serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker))
     prerequisites = Prerequisites(
         {

@@ -9,6 +9,7 @@ from faust.types import StreamT
 
 from core.errors import ConfigurationError, ExtentsError
 from core.logging import configure_logging, get_logger
+from core.metric_kinds import begin_at_zero
 from core.settings import GPU_WORKER_SECTIONS, AdmissionSettings, Settings
 from core.types import Priority
 from storage.connect import object_keys, open_store
@@ -44,6 +45,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     keys = object_keys(settings.keys)
     store, cancellations = open_store(settings.wasabi, keys), Cancellations(settings.kafka, topics.cancelled)
     store_breaker = CircuitBreaker("object_store", store.probe)
+    begin_at_zero("gpu-worker", topic=(topics.work_high, topics.work_low))
     health = serve_health(app, settings, GPU_WORKER, (store_breaker,))
     predictor = SpanPredictor(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
     models = ModelStore(store, keys)

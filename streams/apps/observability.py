@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from core.logging import get_logger
-from core.metrics import BUILD, CONSUMER_LAG
+from core.metrics import BUILD, CONSUMER_LAG, READY
 from core.settings import Settings
 from streams.processing.app import ExtentsApp
 from streams.processing.group_watch import GroupWatch
@@ -32,6 +32,7 @@ def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Itera
         health.add_wait(breaker.name, breaker.wait_reason)
     app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port), group)
     BUILD.labels(version("extents"), role).set(1)
+    READY.set_function(lambda: not (health.faults() or health.waits()))
 
     app.run_in_background(lambda: measure_lag(app))
     app.run_in_background(TopicWatch(app, settings.kafka).watch)

@@ -14,7 +14,7 @@ from uuid import UUID
 from core.captions import find_captions
 from core.errors import ConfigurationError, PermanentError
 from core.logging import get_logger
-from core.metrics import FINISH_DURATION, RUN_DURATION, RUNS
+from core.metrics import FINISH_DURATION
 from core.moments import utc
 from core.runs import FinishedRun, StoredRun
 from core.types import Outcome
@@ -24,6 +24,7 @@ from storage.publish import publish_run
 from storage.rows import Rows
 from storage.run_db import build_run_db
 from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.run_metrics import count_outcome, count_result
 from streams.coordinator.run_table import Runs
 from streams.policy import outcomes
 from streams.policy.dead_letters import DeadLetter, dead_letter
@@ -174,9 +175,7 @@ class Finisher:
                 outcome, reason = Outcome.FAILED, f"the result could not be stored: {error}"
         if outcome is not Outcome.COMPLETED:
             await self._fail(state, assignment, reason or outcome.value)
-        RUNS.labels(outcome).inc()
-        if state.started_at_ms is not None and state.outcome_at_ms is not None:
-            RUN_DURATION.labels(outcome).observe(max(0, state.outcome_at_ms - state.started_at_ms) / 1000)
+        count_outcome(state, outcome)
         return RunFinished(run_id=UUID(state.run_id), attempt=state.attempt, outcome=outcome, reason=reason, answered=answered)
 
     async def _complete(self, state: RunState, assignment: Assignment) -> None:
@@ -188,6 +187,7 @@ class Finisher:
         if completion.outcome != "owner":
             log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
         await self.publisher.publish_outcome(assignment, make_event(stored))
+        count_result(run, make_event.track)
 
     async def _fail(self, state: RunState, assignment: Assignment, reason: str) -> None:
         """Notify, then write the row last: it allows the next attempt, whose records replace this state."""

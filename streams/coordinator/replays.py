@@ -14,7 +14,6 @@ from uuid import uuid4
 from core.comparison import Comparison, compare
 from core.errors import ExtentsError, TransientError
 from core.logging import get_logger
-from core.metrics import REPLAY_ITEMS
 from core.settings import AdmissionSettings
 from core.types import Priority
 from storage.objects import ObjectStore
@@ -33,7 +32,6 @@ LEASE_SECONDS: Final = 15.0
 """Long beside a round; when it is over, another coordinator goes on."""
 
 WORST_SHOWN: Final = 5
-STATES: Final = ("waiting", "undecided", "unfinished", "found", "rejected", "completed", "failed")
 
 
 @dataclass(slots=True)
@@ -58,14 +56,9 @@ class ReplayRunner:
 
     async def _round(self, assignment: Assignment) -> None:
         assignment.check()
-        totals = dict.fromkeys(STATES, 0)
         for replay in await assignment.until_revoked(self.replays.claim(self.owner, LEASE_SECONDS)):
             progress = await assignment.until_revoked(self.replays.replay_progress(replay["replay_id"]))
-            for state in STATES:
-                totals[state] += progress[state]
             await self._advance(replay, progress, assignment)
-        for state, count in totals.items():
-            REPLAY_ITEMS.labels(state).set(count)
 
     async def _advance(self, replay: Mapping[str, Any], progress: Mapping[str, Any], assignment: Assignment) -> None:
         match next_step(replay, progress, datetime.now(UTC), self.settings.gpu_usd_per_hour):

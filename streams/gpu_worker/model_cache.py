@@ -12,6 +12,7 @@ from typing import Final
 from core.errors import CheckpointError, ConfigurationError, PermanentError
 from core.files import PARTIAL, write_whole
 from core.logging import get_logger
+from core.metrics import MODEL_CACHE
 from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
 from storage.model_store import ModelStore
 
@@ -47,7 +48,9 @@ class ModelCache:
             return builtin_checkpoint_path()
         path = self._folder / sha256
         if await asyncio.to_thread(_is_intact, path, sha256):
+            MODEL_CACHE.labels("hit").inc()
             return path
+        MODEL_CACHE.labels("miss").inc()
         manifest = await self._stored.manifest(version)
         if manifest.sha256 != sha256:
             raise CheckpointError(f"model {version} has SHA-256 {manifest.sha256} in the store, the run was admitted with {sha256}")

@@ -12,12 +12,22 @@ from uuid import UUID
 
 from core.errors import CheckpointError, ConfigurationError, ExtentsError
 from core.logging import get_logger
-from core.metrics import GPU_COST, GPU_SECONDS, MODELS_LOADED, PAIRS
+from core.metrics import (
+    BATCH_SIZE,
+    DEVICE_INFO,
+    GPU_COST,
+    GPU_MEMORY,
+    GPU_SECONDS,
+    MODEL_INFO,
+    MODELS_LOADED,
+    PAIRS,
+    model_label,
+)
 from core.settings import WorkerSettings, variable
 from core.types import Layout, Precision
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.compile_cache import keep_compiled
-from inference.engine.device import choose_device, describe_device
+from inference.engine.device import choose_device, describe_device, memory_gauges
 from inference.engine.memory import memory_for
 from inference.engine.predictor import EngineOptions, Frames, Predictor, Probabilities
 from inference.engine.provenance import describe_engine
@@ -76,9 +86,14 @@ class SpanPredictor:
             disable_heap_trimming()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._models: dict[tuple[str, Precision], LoadedModel] = {}
+        self._versions: dict[tuple[str, Precision], str] = {}
         self._loading = asyncio.Lock()
         self.load_breaker = ModelLoadBreaker()
         health.add_wait("model", self.load_breaker.wait_reason)
+        DEVICE_INFO.labels(self.description).set(1)
+        BATCH_SIZE.set(settings.batch_size)
+        for kind, measure in memory_gauges(self.device).items():
+            GPU_MEMORY.labels(kind).set_function(measure)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -124,9 +139,18 @@ class SpanPredictor:
             raise self.load_breaker.failed(checkpoint_sha256, version, error) from error
         self.load_breaker.loaded(checkpoint_sha256)
         while len(self._models) >= MODELS_LOADED_AT_ONCE:
-            del self._models[next(iter(self._models))]
+            oldest = next(iter(self._models))
+            del self._models[oldest], self._versions[oldest]
         self._models[name] = loaded
+        self._versions[name] = model_label(version)
+        self._report()
+
+    def _report(self) -> None:
         MODELS_LOADED.set(len(self._models))
+        MODEL_INFO.clear()
+        for (checkpoint_sha256, precision), loaded in self._models.items():
+            compiled = str(loaded.predictor.options.compile).lower()
+            MODEL_INFO.labels(self._versions[checkpoint_sha256, precision], precision, compiled).set(1)
 
     async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
         """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.

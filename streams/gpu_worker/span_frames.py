@@ -10,7 +10,7 @@ from uuid import UUID
 
 from core.errors import CorruptInputError
 from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
-from core.metrics import STAGE_DURATION
+from core.metrics import DECODED_BYTES, FETCHED_BYTES, STAGE_DURATION
 from core.settings import WorkerSettings, variable
 from core.types import Layout
 from inference.engine.memory import memory_for
@@ -76,6 +76,7 @@ class SpanFrames:
             async with self._fetching:
                 data = await self._fetch(assignment, key, lambda: self._store.get(key, MAX_CHUNK_BYTES))
                 slot.count_fetched(len(data))
+                FETCHED_BYTES.inc(len(data))
                 return data
 
         fetched = await concurrently(get(key) for key in keys.values())
@@ -91,6 +92,7 @@ class SpanFrames:
         await slot.reserve_frames(size_bytes, assignment)
         await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
         STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
+        DECODED_BYTES.inc(size_bytes)
         return assembly.frames()
 
     async def _step(self, work: Work, chunk: Chunk, action: Callable[[], T]) -> T:

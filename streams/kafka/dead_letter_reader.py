@@ -36,9 +36,9 @@ class DeadLetterReader:
             records = await _read_to_end(consumer, partitions)
         marks: dict[str, list[str]] = {}
         for record in records:
-            if mark := _mark(record):
-                marks.setdefault(mark, []).append(_header(record, "action").decode())
-        letters = [_letter(record, marks) for record in records if not _mark(record)]
+            if mark := mark_of(record):
+                marks.setdefault(mark, []).append(header_of(record, "action").decode())
+        letters = [_letter(record, marks) for record in records if not mark_of(record)]
         return [letter for letter in letters if selection.covers(letter, self._topics)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
@@ -80,10 +80,10 @@ def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLet
     )
 
 
-def _mark(record: ConsumerRecord) -> str:
+def mark_of(record: ConsumerRecord) -> str:
     """The letter id of a mark; empty for a letter, whose original record may have a header of the same name."""
-    return "" if _header(record, "origin") else _header(record, MARK_HEADER).decode(errors="replace")
+    return "" if header_of(record, "origin") else header_of(record, MARK_HEADER).decode(errors="replace")
 
 
-def _header(record: ConsumerRecord, name: str) -> bytes:
+def header_of(record: ConsumerRecord, name: str) -> bytes:
     return next((value for key, value in record.headers if key == name), b"")

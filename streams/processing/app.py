@@ -9,6 +9,7 @@ from aiokafka.errors import IllegalStateError
 from faust.types import TP, EventT, TopicT, TransportT
 from mode.supervisors import CrashingSupervisor
 
+from core.metrics import REBALANCES
 from core.settings import KafkaSettings
 from streams.kafka import unpacking
 from streams.policy.record_failures import PartitionFailures
@@ -126,6 +127,7 @@ class ExtentsApp(faust.App):
         return assignment
 
     def on_rebalance_start(self) -> None:
+        REBALANCES.inc()
         self._ended_generation = self.consumer_generation_id  # also for code that reads its assignment for the first time now
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from core.errors import ConfigurationError, PermanentError, TransientError
 from core.logging import get_logger
-from core.metrics import RETRIES, WAITING
+from core.metrics import OUTAGES, RETRIES, WAITING
 from streams.runtime.assignment import Assignment
 from streams.runtime.backoff import Backoff
 
@@ -36,6 +36,7 @@ class CircuitBreaker:
         self._probing = asyncio.Lock()
         self._reachable_at = self._opened_at = self._retry_at = self._past_open_seconds = 0.0
         self._probe_backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+        WAITING.labels(name).set(0)
 
     def wait_reason(self) -> str | None:
         """The reason to report in readiness; None while the breaker is closed."""
@@ -152,5 +153,6 @@ class CircuitBreaker:
             self.is_open, self._opened_at = True, time.monotonic()
             self._probe_backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
             WAITING.labels(self.name).set(1)
+            OUTAGES.labels(self.name).inc()
             log.warning("dependency.unreachable", dependency=self.name, error=str(error))
         self._retry_at = time.monotonic() + self._probe_backoff.next_pause()

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from core.errors import ConfigurationError
 from core.logging import get_logger
@@ -168,8 +169,10 @@ class HealthServer:
                 log.critical("process.hung", step=hung, status=EXIT_HUNG)
                 os._exit(EXIT_HUNG)
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return _last(web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST}))
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """As text, or as OpenMetrics where that is accepted: it carries exemplars."""
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return _last(web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type}))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return _response(self._health.faults())

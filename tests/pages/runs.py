@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from core.captions import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, REVERSED, SAME, VALID_EMPTY
-from storage.run_db import RunDatabase, build_run_db, read_run_db
+from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, REVERSED, SAME, VALID_EMPTY
+from storage.run_db import build_run_db
+from storage.run_db_reader import RunDatabase, read_run_db
 from tests.storage.finished_runs import fixed_run
 
 DOUBTFUL_SHARE = 0.03

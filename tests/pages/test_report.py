@@ -7,11 +7,12 @@ import zlib
 
 import numpy as np
 
-from core.captions import REVERSED
+from core.labels import REVERSED
 from pages.report.attention import DOUBTFUL, boundaries, rank, worst_boundaries
 from pages.report.page import render_report
 from pages.report.payload import Filmstrip, payload
-from storage.run_db import build_run_db, read_run_db
+from storage.run_db import build_run_db
+from storage.run_db_reader import read_run_db
 from tests.pages.runs import run_database
 from tests.storage.finished_runs import fixed_run
 

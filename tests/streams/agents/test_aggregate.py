@@ -8,6 +8,7 @@ from storage.connect import object_keys, open_rows, open_store
 from streams.agents.aggregate import Aggregation
 from streams.coordinator.finisher import Finisher
 from streams.coordinator.found_runs import FoundRuns
+from streams.coordinator.gpu_speed import GpuSpeed
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.lost_rows import LostRows
 from streams.coordinator.progress import Progress
@@ -46,7 +47,7 @@ class Aggregating:
             LostRows(store, keys, rows, store_breaker, store_breaker),
         )
         finisher = Finisher(self.app, self.runs, publisher, store, keys, rows, late, 4, store_breaker, store_breaker)
-        aggregation = Aggregation(self.runs, finisher, Progress(rows, store_breaker, 5.0), publisher)
+        aggregation = Aggregation(self.runs, finisher, Progress(rows, store_breaker, 5.0), publisher, GpuSpeed(100.0))
         self.processor = OrderedProcessor(
             self.app, topics.results, aggregation.handle, 64, FailedRecords(self.app, FailurePolicy(3, 20, 100), aggregation.give_up)
         )

@@ -1,0 +1,148 @@
+"""What the service's metrics are made of: labels with bounded values, series that exist before their first event, and gauges
+that one process alone reports.
+"""
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+import prometheus_client
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
+
+Role = Literal["coordinator", "gpu-worker"]
+COORDINATOR: Final[tuple[Role, ...]] = ("coordinator",)
+GPU_WORKER: Final[tuple[Role, ...]] = ("gpu-worker",)
+EVERY_ROLE: Final[tuple[Role, ...]] = ("coordinator", "gpu-worker")
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which no query reads
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label. ``values`` are all that it can have; where they are known only at run time, ``bound`` says what bounds them."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    bound: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.values and not self.bound:
+            raise ValueError(f"label {self.name}: neither its values nor what bounds them")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What there is to say of a metric, for its page and for those who check it."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[Label, ...]
+    roles: tuple[Role, ...]
+    metric: object
+    owned: bool = False
+
+
+SPECS: Final[dict[str, Spec]] = {}
+
+
+def counter(name: str, text: str, roles: tuple[Role, ...], *labels: Label) -> Counter:
+    return _keep("counter", name, text, roles, labels, Counter(name, text, _names(labels)))
+
+
+def gauge(name: str, text: str, roles: tuple[Role, ...], *labels: Label) -> Gauge:
+    return _keep("gauge", name, text, roles, labels, Gauge(name, text, _names(labels)))
+
+
+def histogram(name: str, text: str, roles: tuple[Role, ...], *labels: Label, buckets: Sequence[float]) -> Histogram:
+    return _keep("histogram", name, text, roles, labels, Histogram(name, text, _names(labels), buckets=buckets))
+
+
+def owned_gauge(name: str, text: str, *labels: Label) -> "OwnedGauge":
+    made = OwnedGauge(name, text, _names(labels))
+    REGISTRY.register(made)
+    SPECS[name] = Spec(name, "gauge", text, labels, COORDINATOR, made, owned=True)
+    return made
+
+
+class OwnedGauge(Collector):
+    """A gauge about the whole installation, which one process reports at a time. It has no series until it is set.
+
+    Several coordinators that all reported it would be added up by a careless ``sum``, and a former owner would go on with old values.
+    """
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name, self._text, self._labels = name, text, tuple(labels)
+        self._values: dict[tuple[str, ...], float] = {}
+        self._lock = threading.Lock()
+
+    def set(self, value: float, *labels: str) -> None:
+        with self._lock:
+            self._values[labels] = value
+
+    def replace(self, values: Mapping[Any, float]) -> None:
+        """Set these, and drop every other series."""
+        with self._lock:
+            self._values = dict(values)
+
+    def clear(self) -> None:
+        self.replace({})
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        with self._lock:
+            for labels, value in sorted(self._values.items()):
+                family.add_metric(labels, value)
+        yield family
+
+
+class BoundedValues:
+    """Lets so many different values of a label through; those after them are all ``other``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._known = limit, set[str]()
+
+    def __call__(self, value: str) -> str:
+        if value not in self._known and len(self._known) >= self._limit:
+            return "other"
+        self._known.add(value)
+        return value
+
+
+def begin_at_zero(role: Role, **run_time_values: Iterable[str]) -> None:
+    """Make every series of a role whose labels are known, so that ``increase()`` sees the first event of each.
+
+    Args:
+        run_time_values: of labels that are known only now, such as the installation's topics.
+    """
+    known = {name: tuple(values) for name, values in run_time_values.items()}
+    for spec in SPECS.values():
+        if spec.owned or role not in spec.roles or spec.kind == "gauge" or not isinstance(spec.metric, MetricWrapperBase):
+            continue
+        values = [label.values or known.get(label.name, ()) for label in spec.labels]
+        if spec.labels:
+            for combination in itertools.product(*values):
+                spec.metric.labels(*combination)
+
+
+def _keep(
+    kind: Literal["counter", "gauge", "histogram"],
+    name: str,
+    text: str,
+    roles: tuple[Role, ...],
+    labels: tuple[Label, ...],
+    metric: _Metric,
+) -> _Metric:
+    SPECS[name] = Spec(name, kind, text, labels, roles, metric)
+    return metric
+
+
+def _names(labels: Iterable[Label]) -> list[str]:
+    return [label.name for label in labels]

@@ -1,0 +1,78 @@
+"""What the log of a run and its result add to the metrics: how long requests wait, and what the models say."""
+
+from datetime import datetime
+
+import numpy as np
+
+from core.captions import CaptionTrack
+from core.metrics import (
+    CAPTIONS,
+    CONFIDENCE_BANDS,
+    CONFIDENCE_PAIRS,
+    FILM_SECONDS,
+    LABEL_PAIRS,
+    QUALITY_ISSUES,
+    REQUEST_TO_FIRST_SPAN,
+    REQUEST_TO_OUTCOME,
+    REQUEST_TO_START,
+    RUN_DURATION,
+    RUNS,
+    model_label,
+)
+from core.runs import FinishedRun
+from core.types import FRAMES_PER_SECOND, Outcome, Priority
+from streams.policy.run_log import RunState
+from streams.records import LogRecord, RunStarted
+
+_EDGES = (0.0, *(float(band.partition("-")[2]) for band in CONFIDENCE_BANDS[:-1]), 1.0 + 1e-6)
+
+
+def count_record(before: RunState | None, record: LogRecord, after: RunState, timestamp_ms: int) -> None:
+    """One record of the log that counted. After a kill some are folded, and so counted, again."""
+    if after.started is None:
+        return
+    labels = _labels(after)
+    if isinstance(record, RunStarted):
+        REQUEST_TO_START.labels(*labels).observe(_since(after.started.requested_at, timestamp_ms), _exemplar(after))
+    if after.first_taken_ms is not None and (before is None or before.first_taken_ms is None):
+        REQUEST_TO_FIRST_SPAN.labels(*labels).observe(_since(after.started.requested_at, timestamp_ms), _exemplar(after))
+
+
+def count_outcome(state: RunState, outcome: Outcome) -> None:
+    """A run whose outcome has been announced."""
+    labels = (outcome, *_labels(state))
+    RUNS.labels(*labels).inc()
+    if state.outcome_at_ms is None or state.started is None or state.started_at_ms is None:
+        return
+    RUN_DURATION.labels(*labels).observe(max(0, state.outcome_at_ms - state.started_at_ms) / 1000, _exemplar(state))
+    REQUEST_TO_OUTCOME.labels(*labels).observe(_since(state.started.requested_at, state.outcome_at_ms), _exemplar(state))
+
+
+def count_result(run: FinishedRun, track: CaptionTrack) -> None:
+    """What the model said of a film."""
+    model = model_label(run.model_version)
+    for label, count in track.label_counts.items():
+        LABEL_PAIRS.labels(model, label).inc(count)
+    for direction, name in enumerate(("forward", "backward")):
+        counts = np.histogram(run.probabilities[:, direction].max(axis=1), _EDGES)[0].tolist()
+        for band, count in zip(CONFIDENCE_BANDS, counts, strict=True):
+            CONFIDENCE_PAIRS.labels(model, name, band).inc(count)
+    for issue in track.issues:
+        QUALITY_ISSUES.labels(model, issue.kind).inc()
+    CAPTIONS.labels(model).inc(len(track.captions))
+    FILM_SECONDS.labels(model).inc((run.pairs + 1) / FRAMES_PER_SECOND)
+
+
+def _labels(state: RunState) -> tuple[str, str]:
+    """Priority and replay. A run that was given up before it was started counts as high, and no replay."""
+    if state.started is None:
+        return Priority.HIGH, "no"
+    return state.started.priority, "yes" if state.started.replay else "no"
+
+
+def _since(moment: datetime, timestamp_ms: int) -> float:
+    return max(0.0, timestamp_ms / 1000 - moment.timestamp())
+
+
+def _exemplar(state: RunState) -> dict[str, str]:
+    return {"run_id": state.run_id}

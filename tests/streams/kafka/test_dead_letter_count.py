@@ -1,0 +1,43 @@
+"""Dead letters that wait for somebody are counted from the brokers, and those handled since are not."""
+
+import pytest
+
+from streams.kafka.dead_letter_count import DeadLetterCount
+from streams.kafka.dead_letter_reader import DeadLetterReader
+from streams.kafka.topic_admin import ensure_topics
+from streams.policy.dead_letters import dead_letter_of
+from streams.policy.stored_letters import Selection
+from streams.received import ReceivedRecord
+
+
+@pytest.fixture
+async def bury(topics, kafka):
+    from aiokafka import AIOKafkaProducer
+
+    from streams.kafka.connection import client_options
+
+    await ensure_topics([spec for spec in topics.specs() if spec.name == topics.dead_letter], kafka)
+    async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
+
+        async def one(reason: str) -> None:
+            record = ReceivedRecord(topic=topics.results, partition=0, offset=1, timestamp_ms=0, key=b"k", value=b"v", headers={})
+            letter = dead_letter_of(record, reason, "it broke")
+            headers = list(letter.headers.items())
+            await producer.send_and_wait(topics.dead_letter, letter.value, key=letter.key, headers=headers)
+
+        yield one
+
+
+async def test_letters_are_counted_until_they_are_handled(bury, topics, kafka):
+    """Each read sees what was added since: letters by reason, and marks that take them away again."""
+    async with DeadLetterCount(kafka, topics) as letters:
+        assert set((await letters.read()).values()) == {0}
+        for reason in ("poison", "poison", "span_failed", "of a later version"):
+            await bury(reason)
+        counts = await letters.read()
+        assert (counts["poison"], counts["span_failed"]) == (3, 1)
+        reader = DeadLetterReader(kafka, topics)
+        await reader.acknowledge((await reader.read(Selection(reason="poison")))[:1], "discarded")
+        assert (await letters.read())["poison"] == 2
+    async with DeadLetterCount(kafka, topics) as again:
+        assert (await again.read())["poison"] == 2
