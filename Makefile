@@ -22,7 +22,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup setup-film demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images lock clean clean-stacks clean-all
+.PHONY: help setup setup-film demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images dashboards lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench-film: setup .venv/text.stamp ## Benchmark `extents find` on a film of ten 
 
 bench: setup .venv/bench.stamp ## Benchmark this machine, including ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks
+
+dashboards: setup ## Make Grafana's dashboards, Prometheus' rules and the page of alerts (RUNBOOK_URL=where that is published)
+	@RUNBOOK_URL="$(RUNBOOK_URL)" $(BIN)/python -m tools.dashboards
 
 lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock

@@ -38,6 +38,7 @@ STAGE = Label("stage", ("fetch", "decode", "predict", "send"))
 TOPIC = Label("topic", bound="the installation's topics")
 MODEL = Label("model_version", bound="20 by name, then `other`")
 DISPOSITION = Label("disposition", ("done", "sent_again", "failed", "cancelled", "poison"))
+ISSUE_KIND = Label("kind", ("direction_conflict", "incoherent", "single_frame"))
 LOG_KINDS: Final = (
     "run_started",
     "run_joined",
@@ -169,7 +170,7 @@ QUALITY_ISSUES = counter(
     "Quality issues of finished runs.",
     COORDINATOR,
     MODEL,
-    Label("kind", ("direction_conflict", "incoherent", "single_frame")),
+    ISSUE_KIND,
 )
 CAPTIONS = counter("extents_captions_total", "Captions of finished runs.", COORDINATOR, MODEL)
 FILM_SECONDS = counter("extents_film_seconds_total", "Length of the films of finished runs.", COORDINATOR, MODEL)

@@ -1,5 +1,6 @@
 """What the log of a run and its result add to the metrics: how long requests wait, and what the models say."""
 
+from collections import Counter
 from datetime import datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ from core.metrics import (
     CONFIDENCE_BANDS,
     CONFIDENCE_PAIRS,
     FILM_SECONDS,
+    ISSUE_KIND,
     LABEL_PAIRS,
     QUALITY_ISSUES,
     REQUEST_TO_FIRST_SPAN,
@@ -57,8 +59,9 @@ def count_result(run: FinishedRun, track: CaptionTrack) -> None:
         counts = np.histogram(run.probabilities[:, direction].max(axis=1), _EDGES)[0].tolist()
         for band, count in zip(CONFIDENCE_BANDS, counts, strict=True):
             CONFIDENCE_PAIRS.labels(model, name, band).inc(count)
-    for issue in track.issues:
-        QUALITY_ISSUES.labels(model, issue.kind).inc()
+    issues = Counter(issue.kind for issue in track.issues)
+    for kind in ISSUE_KIND.values:
+        QUALITY_ISSUES.labels(model, kind).inc(issues[kind])
     CAPTIONS.labels(model).inc(len(track.captions))
     FILM_SECONDS.labels(model).inc((run.pairs + 1) / FRAMES_PER_SECOND)
 

@@ -36,6 +36,7 @@ THIRD_PARTY = {
         "PGRST_JWT_SECRET",
         "PGRST_SERVER_PORT",
     },
+    "grafana": {"GF_SECURITY_ADMIN_PASSWORD", "GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"},
     "gateway": {"GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_UPSTREAM", "GATEWAY_KEYS"},
 }
 """Variables that are no settings of ours, each on purpose."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.pages.debian import program
+from tests.debian import program
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page
 
 from pages.report.page import render_report
-from tests.pages.debian import AXE
+from tests.debian import AXE
 from tests.pages.runs import run_database
 
 DRAWN_WITHIN_MILLISECONDS = 250

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import NEEDS_DEBIAN
 
-DIST = Path(__file__).parents[2] / ".stack" / "dist"
+DIST = Path(__file__).parents[1] / ".stack" / "dist"
 AXE = DIST / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
 

@@ -1,0 +1,178 @@
+"""Every alert: when it fires, and what to do then. ``docs/alerts.md`` is made from this."""
+
+from typing import Final
+
+from tools.dashboards.model import Alert
+
+ALERTS: Final = (
+    Alert(
+        "ExtentsCoordinatorDown",
+        "page",
+        'absent(extents_ready * on (instance) group_left() extents_build_info{role="coordinator"} == 1)',
+        "5m",
+        "No coordinator is ready.",
+        "No request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
+        (
+            "Read `/readyz` of each coordinator, or `kubectl get pods`: the reasons are in the body.",
+            "`extents doctor --role coordinator` in its image tries every dependency and says how to fix it.",
+        ),
+    ),
+    Alert(
+        "ExtentsWorkerNotReady",
+        "ticket",
+        "extents_ready == 0",
+        "10m",
+        "{{ $labels.job }} {{ $labels.instance }} has not been ready for 10 minutes.",
+        "A worker waits for a dependency or for its group, or one of its steps runs over its limit.",
+        (
+            "Read its `/readyz`, and its log for `dependency.unreachable` and `process.hung`.",
+            "Restart it if its own state is the reason: its work moves to others.",
+        ),
+    ),
+    Alert(
+        "ExtentsWorkerLost",
+        "ticket",
+        'up{job=~"coordinator|gpu-worker"} == 0',
+        "5m",
+        "{{ $labels.job }} {{ $labels.instance }} cannot be scraped.",
+        "A process has ended or hangs, or the network between it and Prometheus is broken. Its partitions have moved to others.",
+        (
+            "Look for its exit status: 70 is a hung step, 137 is usually too little memory.",
+            "Check that another worker took over: the backlog must fall.",
+        ),
+    ),
+    Alert(
+        "ExtentsRestarts",
+        "ticket",
+        'changes(process_start_time_seconds{job=~"coordinator|gpu-worker"}[30m]) > 3',
+        "0m",
+        "{{ $labels.job }} {{ $labels.instance }} restarted {{ $value }} times in 30 minutes.",
+        "A worker ends again and again. A record that ends its workers is quarantined after some tries, and its run fails after ten.",
+        ("Read the last lines of its log before each end.", "`extents dead-letters list` shows whether a span was given up."),
+    ),
+    Alert(
+        "ExtentsGpuBacklogGrowing",
+        "page",
+        'extents:gpu_backlog_seconds{priority="high"} > 900 and deriv(extents:gpu_backlog_seconds{priority="high"}[15m]) > 0',
+        "10m",
+        "{{ $value | humanizeDuration }} of high-priority GPU work wait, and it grows.",
+        "More work comes in than the GPU workers do: high-priority runs will miss their objective.",
+        (
+            "Start more GPU workers: divide the backlog in seconds by the seconds that you have.",
+            "If none of them is busy, see ExtentsGpuIdle.",
+        ),
+    ),
+    Alert(
+        "ExtentsNoProgress",
+        "page",
+        "sum(extents:gpu_backlog_spans) > 0 and on () (sum(increase(extents_spans_total[10m])) == 0 or absent(extents_spans_total))",
+        "10m",
+        "{{ $value }} spans wait, and none was done in 10 minutes.",
+        "GPU work waits and nothing happens: there is no GPU worker, or all of them wait.",
+        ("Check `extents_gpu_workers` and `/readyz` of the GPU workers.", "Where workers scale from zero, look at the scaler."),
+    ),
+    Alert(
+        "ExtentsGpuIdle",
+        "ticket",
+        "sum(extents:gpu_backlog_spans) > 20 and on () avg(extents:gpu_busy:ratio5m) < 0.2",
+        "15m",
+        "{{ $value }} spans wait, and the GPUs are busy less than a fifth of the time.",
+        "The workers do not get to compute: fetching or decoding is slow, or only few partitions have work.",
+        (
+            "The dashboard *GPU workers* shows which stage takes the time.",
+            "Raise `EXTENTS_FETCH_CONCURRENCY` or `EXTENTS_DECODE_THREADS`, or check the store.",
+        ),
+    ),
+    Alert(
+        "ExtentsRunsFail",
+        "page",
+        "extents:runs_failed:ratio1h > 0.05 and on () sum(increase(extents_runs_total[1h])) >= 20",
+        "10m",
+        "{{ $value | humanizePercentage }} of the runs of the last hour failed.",
+        "Users get `inference.failed`. Single broken videos do this rarely; a model, a store or a release does it often.",
+        ("`extents dead-letters list` shows the errors of failed spans.", "If it began with a promotion or a release, go back."),
+    ),
+    Alert(
+        "ExtentsLate",
+        "ticket",
+        "extents:high_runs_in_time:ratio1h < 0.95",
+        "30m",
+        "Only {{ $value | humanizePercentage }} of the high-priority runs of the last hour ended within ten minutes.",
+        "The objective is missed: 95 % of the high-priority runs end within ten minutes of their event, replays not counted.",
+        (
+            "The dashboard *Overview* shows where the time goes: admission, waiting for a GPU, computing.",
+            "Usually GPU workers are missing.",
+        ),
+    ),
+    Alert(
+        "ExtentsOldestRun",
+        "ticket",
+        'max(extents_oldest_job_seconds{priority="high"}) > 7200',
+        "5m",
+        "A high-priority run has been unfinished for {{ $value | humanizeDuration }}.",
+        "A run is older than its deadline allows, so it waits for its first span, or its deadline cannot be noticed.",
+        (
+            "The live page lists the unfinished jobs, the oldest among them.",
+            "Check that a GPU worker reads the partitions of the work topic.",
+        ),
+    ),
+    Alert(
+        "ExtentsRejections",
+        "ticket",
+        "sum by (rejection_type) (increase(extents_rejections_total[1h])) > 10",
+        "0m",
+        "{{ $value }} requests were rejected in an hour: {{ $labels.rejection_type }}.",
+        "A producer sends what cannot be admitted, or a limit is too low.",
+        ("The live page has each message: it names what was found, the limit and its setting.",),
+    ),
+    Alert(
+        "ExtentsRejectionsUnacknowledged",
+        "ticket",
+        "max(sum without (rejection_type) (extents_unacknowledged_rejections)) > 0",
+        "1d",
+        "{{ $value }} rejections have not been acknowledged for a day.",
+        "Somebody's video was refused, and nobody has looked.",
+        ("Read them on the live page, and acknowledge those that are dealt with.",),
+    ),
+    Alert(
+        "ExtentsDeadLetters",
+        "ticket",
+        "max(sum without (reason) (extents_unhandled_dead_letters)) > 0",
+        "15m",
+        "{{ $value }} dead letters wait.",
+        "Records could not be handled, or a run failed for good. They are kept for 30 days.",
+        ("`extents dead-letters list`, `show`, then `redrive` or `discard`.",),
+    ),
+    Alert(
+        "ExtentsBreakerOpen",
+        "page",
+        "max by (dependency) (extents_waiting) == 1",
+        "5m",
+        "{{ $labels.dependency }} has not answered for 5 minutes.",
+        "Work that needs it waits; it goes on by itself when it answers again. Deadlines stand still while the object store is away.",
+        ("Check the dependency itself and the network to it.", "`extents doctor` says what it answers."),
+    ),
+    Alert(
+        "ExtentsSpend",
+        "ticket",
+        "max(extents_spend_today_usd) > 100",
+        "0m",
+        "{{ $value | humanize }} dollars of GPU time since midnight UTC.",
+        "More is spent than planned for a day. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
+        ("The dashboard *Replays* shows whether one runs: pause it.", "`EXTENTS_MAX_HIGH_JOBS_PER_HOUR` bounds what is admitted."),
+    ),
+    Alert(
+        "ExtentsDrift",
+        "ticket",
+        "abs(extents:label_share:ratio1h - extents:label_share:ratio7d) > 0.2"
+        " and on (model_version) sum by (model_version) (increase(extents_label_pairs_total[1h])) > 50000",
+        "1h",
+        "{{ $labels.model_version }}: the share of {{ $labels.label }} differs by {{ $value |"
+        " humanizePercentage }} from the last seven days'.",
+        "The model says something else than it used to: other films, another crop, or a broken encoder.",
+        (
+            "Open the report of a recent run (`extents report RUN`) and look at its doubtful boundaries.",
+            "Ask whether the encoder or the crop changed.",
+        ),
+    ),
+)
