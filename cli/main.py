@@ -28,6 +28,7 @@ GROUPS: Final = {
         "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),
         "submit": ("cli.service.submit", "Publish video.encoded for a stored video."),
         "topics": ("cli.service.topics", "Create the service's topics, or check them."),
+        "ui": ("cli.service.ui", "Serve the live page on this machine."),
         "doctor": ("cli.service.doctor", "Check every dependency, and say how to fix problems."),
     },
     "Operating it": {

@@ -202,6 +202,15 @@ class ProcessSettings(EnvironmentSettings):
     http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
 
 
+class PageSettings(EnvironmentSettings):
+    """The live page at /ui. Without a token there is none."""
+
+    model_config = section_config("EXTENTS_PAGE_")
+
+    viewer_token: Secret | None = Field(None, min_length=12, description="Who has it may look at everything.")
+    operator_token: Secret | None = Field(None, min_length=12, description="Who has it may also act, such as acknowledge rejections.")
+
+
 class KeySettings(EnvironmentSettings):
     """Keys of objects in the bucket. The names in braces are filled in from validated ids only."""
 
@@ -230,7 +239,7 @@ class SettingsError(ConfigurationError):
 GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", "worker", "process")
 """The sections that a GPU worker reads. It has no access to the database."""
 
-ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish")
+ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish", "page")
 ROLE_SECTIONS: Final = {"coordinator": ALL_SECTIONS, "gpu": GPU_WORKER_SECTIONS}
 
 
@@ -247,6 +256,7 @@ class Settings:
         FinishSettings,
         WorkerSettings,
         ProcessSettings,
+        PageSettings,
     )
 
     @cached_property
@@ -280,6 +290,10 @@ class Settings:
     @cached_property
     def worker(self) -> WorkerSettings:
         return read_section(WorkerSettings)
+
+    @cached_property
+    def page(self) -> PageSettings:
+        return read_section(PageSettings)
 
     @cached_property
     def process(self) -> ProcessSettings:

@@ -43,7 +43,7 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
             without_strips=without_strips,
             style=Markup(style),  # noqa: S704 - our own files
             script=Markup(script),  # noqa: S704 - our own files
-            data=Markup(_json_in_html(payload(run, attention, filmstrips))),  # noqa: S704 - escaped by _json_in_html
+            data=Markup(json_in_html(payload(run, attention, filmstrips))),  # noqa: S704 - escaped by json_in_html
             policy=_policy(style, script),
         )
     )
@@ -55,7 +55,7 @@ def shown_clock(seconds: float) -> str:
     return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def _json_in_html(value: object) -> str:
+def json_in_html(value: object) -> str:
     """JSON that cannot end its script element: ``<`` is written as an escape, which means the same within strings."""
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from aiohttp import web
 from faust.types import StreamT
 
 from core.logging import configure_logging
@@ -12,6 +13,7 @@ from storage.connect import object_keys, open_listings, open_replays, open_rows,
 from storage.model_store import ModelStore
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
+from streams.apps.live_page import ROOT, LivePage, access_of
 from streams.apps.observability import serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, topics_prerequisite, writable_store_prerequisite
 from streams.coordinator.deadlines import Deadlines
@@ -107,7 +109,12 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
     OLDEST_UNFINISHED.set_function(runs.oldest_seconds)
     begin_at_zero("coordinator", topic=(topics.encoded, topics.encoded_low, topics.results, topics.work_high, topics.work_low))
-    health = serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker))
+    access, mounted = access_of(settings), dict[str, web.Application]()
+    if access is not None:
+        page = LivePage(settings, access)
+        app.manage_resource(page)
+        mounted[ROOT] = page.application
+    health = serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker), mounted)
     prerequisites = Prerequisites(
         {
             "topics": topics_prerequisite(settings.kafka, topics),

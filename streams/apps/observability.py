@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
+from aiohttp import web
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -22,15 +23,25 @@ log = get_logger(__name__)
 LAG_EVERY_SECONDS = 15.0
 
 
-def serve_health(app: ExtentsApp, settings: Settings, role: str, breakers: Iterable[CircuitBreaker]) -> Health:
-    """Add the health server to an app, with the checks common to both roles. The role adds its own steps."""
+def serve_health(
+    app: ExtentsApp,
+    settings: Settings,
+    role: str,
+    breakers: Iterable[CircuitBreaker],
+    mounted: Mapping[str, web.Application] | None = None,
+) -> Health:
+    """Add the health server to an app, with the checks common to both roles. The role adds its own steps.
+
+    Args:
+        mounted: applications to serve beside it, by path.
+    """
     health = Health()
     group = GroupWatch(app, settings.kafka)
     health.add_wait("group", group.wait_reason)
     health.add_fault("group", group.fault)
     for breaker in breakers:
         health.add_wait(breaker.name, breaker.wait_reason)
-    app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port), group)
+    app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port, mounted), group)
     BUILD.labels(version("extents"), role).set(1)
     READY.set_function(lambda: not (health.faults() or health.waits()))
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final, Self
@@ -28,6 +28,9 @@ log = get_logger(__name__)
 
 EXIT_HUNG: Final = 70
 """EX_SOFTWARE of sysexits.h: a step that cannot be interrupted has hung, and only a new process helps."""
+
+SHUTDOWN_SECONDS: Final = 1.0
+"""What is still being answered when the process stops, such as a page that follows events, gets so long."""
 
 LOOP_LIMIT_SECONDS: Final = 30.0
 """An event loop that has not run for this long is blocked."""
@@ -122,15 +125,17 @@ def _reasons(checks: dict[str, Callable[[], str | None]]) -> list[str]:
 class HealthServer:
     """Serves /metrics, /healthz and /readyz while entered, and watches for hung steps from its own thread."""
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
-        self._health, self._host, self._port = health, host, port
+    def __init__(self, health: Health, host: str, port: int, mounted: Mapping[str, web.Application] | None = None) -> None:
+        self._health, self._host, self._port, self._mounted = health, host, port, mounted or {}
         self._closed = threading.Event()
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.add_routes([web.get("/metrics", self._metrics), web.get("/healthz", self._healthz), web.get("/readyz", self._readyz)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        for path, application in self._mounted.items():
+            app.add_subapp(path, application)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         self._opened.push_async_callback(runner.cleanup)
         assert runner.server is not None

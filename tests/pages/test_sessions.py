@@ -1,0 +1,49 @@
+"""Who may look and who may act: tokens, cookies and forms, by themselves."""
+
+import time
+from dataclasses import replace
+
+from pages.live.sessions import Role, Sessions
+
+VIEWER, OPERATOR = "viewer-token-1", "operator-token-1"
+
+
+def test_each_token_gives_its_role():
+    """The operator's token may act, the viewer's may look, and no other gives anything."""
+    sessions = Sessions(VIEWER, OPERATOR)
+    assert sessions.log_in(VIEWER, "").role is Role.VIEWER
+    assert sessions.log_in(OPERATOR, "").may_act
+    assert not sessions.log_in(VIEWER, "").may_act
+    for wrong in ("", "viewer-token", VIEWER + " ", OPERATOR.upper()):
+        assert sessions.log_in(wrong, "") is None
+
+
+def test_a_role_without_a_token_cannot_be_had():
+    """Where only one token is set, the other role does not exist, not even for an empty token."""
+    sessions = Sessions(VIEWER, None)
+    assert sessions.log_in("", "") is None
+    assert sessions.log_in("None", "") is None
+    assert sessions.log_in(VIEWER, "").role is Role.VIEWER
+
+
+def test_only_our_own_cookies_are_accepted():
+    """A changed, foreign or expired cookie is no session; another coordinator's with the same tokens is."""
+    sessions, elsewhere = Sessions(VIEWER, OPERATOR), Sessions(VIEWER, OPERATOR)
+    session = sessions.log_in(VIEWER, " Ada ")
+    cookie = sessions.to_cookie(session)
+    assert elsewhere.from_cookie(cookie) == session
+    assert session.name == "Ada"
+    content, _, signature = cookie.rpartition(".")
+    for wrong in ("", "x", content, f"{content}.{'0' * 64}", f"x{cookie}", Sessions(VIEWER, "another-token").to_cookie(session)):
+        assert sessions.from_cookie(wrong) is None
+    assert sessions.from_cookie(sessions.to_cookie(replace(session, expires_at=int(time.time()) - 1))) is None
+    assert len(signature) == 64
+
+
+def test_a_form_belongs_to_its_session():
+    """A form's token is good for its own session alone."""
+    sessions = Sessions(VIEWER, OPERATOR)
+    one, other = sessions.log_in(OPERATOR, ""), sessions.log_in(OPERATOR, "")
+    assert sessions.is_from(one, sessions.form_token(one))
+    assert not sessions.is_from(one, sessions.form_token(other))
+    assert not sessions.is_from(one, "")
