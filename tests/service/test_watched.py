@@ -119,7 +119,7 @@ async def test_what_is_outstanding(outcomes: dict[str, ReceivedOutcome], workers
 async def test_exemplars_name_the_run(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
     """Who accepts OpenMetrics gets a run's id with a duration."""
     async with aiohttp.ClientSession(headers={"Accept": "application/openmetrics-text"}) as http:
-        status, text = await workers[0].says(http, "metrics")
+        status, text = await workers[0].fetch(http, "metrics")
     assert status == 200
     assert text.endswith("# EOF\n")
     run_id = outcomes["inference.completed"].body["run_id"]

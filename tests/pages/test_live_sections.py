@@ -1,0 +1,57 @@
+"""The states of the home page that a busy installation does not show: nothing there, and parts that cannot be read."""
+
+from datetime import UTC, datetime
+
+from pages.assets import templates
+from pages.live import views
+from pages.live.sessions import Role, Session
+from pages.live.snapshot import SHOWN, Letter, Snapshot, WorkerGroup
+
+OVERVIEW = {
+    "jobs": [{"priority": "high", "status": "queued", "count": 3, "oldest_at": "2026-01-02T03:04:05+00:00"}],
+    "completed": 5,
+    "failed": 1,
+    "unacknowledged_rejections": 0,
+    "gpu_seconds_today": 400.0,
+    "replays": [],
+}
+
+
+def rendered(snapshot: Snapshot) -> str:
+    session = Session("id", Role.OPERATOR, "Ada", 0)
+    return (
+        templates()
+        .get_template("live_sections.html")
+        .render(root="/ui", session=session, form_token="token", views=views, now=snapshot, shown=SHOWN)
+    )
+
+
+def test_an_empty_installation_says_what_will_be_there():
+    """Each part that has nothing to show says so, and how something gets there."""
+    text = rendered(Snapshot(at=datetime.now(UTC), overview={**OVERVIEW, "jobs": []}))
+    for sentence in ("Nothing is in progress", "extents submit", "None wait", "No run has ended", "No worker has joined"):
+        assert sentence in text
+
+
+def test_what_cannot_be_read_does_not_hide_the_rest():
+    """An outage of the brokers is told at the top, and what the database knows is shown."""
+    text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, errors={"brokers": "no route to host"}))
+    assert "The brokers cannot be read: no route to host" in text
+    assert "high, queued" in text
+    assert "No worker has joined" not in text
+
+
+def test_what_others_wrote_is_text():
+    """An error message with markup in it is shown, not obeyed."""
+    hostile = "<script>alert(1)</script>"
+    letter = Letter("0/1", "video.encoded", "poison", hostile, None, datetime.now(UTC))
+    groups = [WorkerGroup(hostile, "Stable", ("10.0.0.1",), {"t": 1})]
+    text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, letters=[letter], groups=groups))
+    assert hostile not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_durations_are_read_at_a_glance():
+    """Seconds, minutes, hours and days, each where it is the shortest to read."""
+    shown = [views.duration(seconds) for seconds in (None, -3, 12.4, 99, 100, 5_400, 6_100, 200_000)]
+    assert shown == ["", "0 s", "12 s", "99 s", "2 min", "90 min", "1.7 h", "2 d"]
