@@ -30,10 +30,9 @@ def series_of(results: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[tuple
 
 def page(title: str, drawn: Sequence[Drawn]) -> str:
     """An HTML page with a chart for each panel."""
-    style = f"body{{font:13px sans-serif;display:grid;grid-template-columns:{WIDTH}px {WIDTH}px;gap:14px;margin:14px}}h1{{grid-column:1/3;margin:0}}p{{margin:0}}"
-    return f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}</style><h1>{title}</h1>" + "".join(
-        _chart(*each) for each in drawn
-    )
+    style = f"body{{font:13px sans-serif;display:grid;grid-template-columns:{WIDTH}px {WIDTH}px;gap:14px;margin:14px}}"
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}h1{{grid-column:1/3;margin:0}}p{{margin:0}}</style>"
+    return f"{head}<h1>{title}</h1>{''.join(_chart(*each) for each in drawn)}"
 
 
 def _chart(panel: Panel, series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> str:
@@ -50,7 +49,8 @@ def _chart(panel: Panel, series: Sequence[tuple[str, Sequence[tuple[float, float
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{places}"/>')
         value = f"{each[-1][1] * scale:.4g}{unit}" if each else "no value"
         legend.append(f'<tspan fill="{colour}">{escape(name or panel.title)} {value}  </tspan>')
-    axis = f'<text x="4" y="24">{top:.3g}{unit}</text><text x="4" y="153">0</text><path d="M50 20V150H{WIDTH - 10}" fill="none" stroke="#aaa"/>'
+    frame = f'<path d="M50 20V150H{WIDTH - 10}" fill="none" stroke="#aaa"/>'
+    axis = f'<text x="4" y="24">{top:.3g}{unit}</text><text x="4" y="153">0</text>{frame}'
     chart = (
         f'<svg width="{WIDTH}" height="{HEIGHT}">{axis}{"".join(lines)}<text x="50" y="172" font-size="11">{"".join(legend)}</text></svg>'
     )

@@ -72,7 +72,7 @@ async def prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: ASYNC220 - it starts at once
     try:
         async with aiohttp.ClientSession() as http:
             yield Prometheus(f"http://127.0.0.1:{port}", http)
