@@ -38,7 +38,7 @@ STAGE = Label("stage", ("fetch", "decode", "predict", "send"))
 TOPIC = Label("topic", bound="the installation's topics")
 MODEL = Label("model_version", bound="20 by name, then `other`")
 DISPOSITION = Label("disposition", ("done", "sent_again", "failed", "cancelled", "poison"))
-ISSUE_KIND = Label("kind", ("direction_conflict", "incoherent", "single_frame"))
+ISSUE_KIND = Label("kind", ("direction_conflict", "incoherent", "single_frame", "doubtful"))
 LOG_KINDS: Final = (
     "run_started",
     "run_joined",

@@ -206,7 +206,7 @@ class Timeline {
     const marks = height - 10;
     for (const [kind, frame] of data.issues) {
       if (frame < first - 1 || frame > last + 1) continue;
-      c.fillStyle = colour(kind === 0 ? "unsure" : kind === 1 ? "doubtful" : "accent");
+      c.fillStyle = colour(["unsure", "doubtful", "accent", "quiet"][kind] ?? "accent");
       mark(c, kind, x(frame + 0.5), marks);
     }
     if (this.chosen !== null && this.chosen >= first - 1 && this.chosen <= last + 1) {
@@ -281,11 +281,12 @@ function label(c, text, y, colour) {
   c.fillStyle = colour("quiet"); c.fillText(text, 5, y);
 }
 
-/** Triangle, diamond or disc: the kinds of issue differ in shape as well as in colour. */
+/** Triangle, diamond, square or disc: the kinds of issue differ in shape as well as in colour. */
 function mark(c, kind, x, y) {
   c.beginPath();
   if (kind === 0) { c.moveTo(x, y - 6); c.lineTo(x + 6, y + 5); c.lineTo(x - 6, y + 5); }
   else if (kind === 1) { c.moveTo(x, y - 6); c.lineTo(x + 6, y); c.lineTo(x, y + 6); c.lineTo(x - 6, y); }
+  else if (kind === 3) c.rect(x - 4.5, y - 4.5, 9, 9);
   else c.arc(x, y, 4.5, 0, 2 * Math.PI);
   c.fill();
 }

@@ -45,7 +45,7 @@ def rank(run: RunDatabase) -> list[Attention]:
         if scores[pair] < DOUBTFUL:
             reasons[pair].append("uncertain boundary")
     for issue in run.track.issues:
-        pair = max(0, issue.frame_index - 1) if issue.kind == "single_frame" else issue.frame_index
+        pair = max(0, issue.frame_index - 1) if issue.kind in ("single_frame", "doubtful") else issue.frame_index
         reasons[min(pair, run.pairs - 1)].append(issue.kind.replace("_", " "))
     ranked = sorted(reasons, key=lambda pair: (scores[pair], pair))[:MAX_ITEMS]
     return [Attention(pair, float(scores[pair]), ", ".join(dict.fromkeys(reasons[pair]))) for pair in ranked]

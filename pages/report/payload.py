@@ -13,7 +13,7 @@ from core.types import FRAMES_PER_SECOND, LABELS
 from pages.report.attention import Attention, read_forward
 from storage.run_db_reader import RunDatabase
 
-ISSUE_KINDS: Final = ("direction_conflict", "incoherent", "single_frame")
+ISSUE_KINDS: Final = ("direction_conflict", "incoherent", "single_frame", "doubtful")
 
 
 @dataclass(frozen=True, slots=True)
