@@ -9,7 +9,7 @@ from streams.coordinator.gpu_speed import GpuSpeed
 from streams.coordinator.run_metrics import count_outcome, count_record, count_result
 from streams.policy.run_log import fold
 from tests.storage.finished_runs import finished_run
-from tests.streams.run_logs import MOMENT, deadline, done, started, taken
+from tests.streams.run_logs import MOMENT, deadline, done, request, started, taken
 
 BEGIN_MS = int(MOMENT.timestamp() * 1000)
 
@@ -24,7 +24,7 @@ def test_waits_are_told_apart_by_priority_and_replay():
     names = ("request_to_start", "request_to_first_span", "request_to_outcome")
     before = {name: sample(f"extents_{name}_seconds_sum", **labels, **_outcome(name)) for name in names}
     high = sample("extents_request_to_start_seconds_count", priority="high", replay="no")
-    state, log = None, [started(priority=Priority.LOW, replay=True), taken(0), taken(1), deadline()]
+    state, log = None, [started(priority=Priority.LOW, request=request(101, replay_id="nightly")), taken(0), taken(1), deadline()]
     for offset, record in enumerate(log):
         timestamp_ms = BEGIN_MS + 1000 * (offset + 1)
         folded = fold(state, record, offset, timestamp_ms)
