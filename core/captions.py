@@ -20,8 +20,7 @@ from core.labels import (
 from core.types import FRAMES_PER_SECOND, LABELS, Label
 
 LEAST_CONFIDENCE: Final = 0.32
-"""Candidates below are doubtful. Measured with the built-in model: all 5 spurious ones in ten real clips lie below and one of 55 true
-ones; of 1,658 true ones in synthetic clips, 14."""
+"""Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
 
 STANDING_SECONDS: Final = 20.0
 """A caption that stands from the first frame to the last of a video that is longer is none: logos and frames do that."""
