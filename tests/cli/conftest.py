@@ -1,9 +1,11 @@
 """How the tests of this folder run the command, and the small film they run it on."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import av
 import numpy as np
@@ -28,7 +30,7 @@ def extents(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*arguments: str | Path) -> Finished:
         monkeypatch.setattr(sys, "argv", ["extents", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with patch.dict(os.environ), pytest.raises(SystemExit) as ended:  # a command may set variables for itself
             main()
         output = capsys.readouterr()
         code = ended.value.code

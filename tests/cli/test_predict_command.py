@@ -33,7 +33,7 @@ def captions_of(video: Path) -> list[tuple[int, int]]:
 def test_a_video_of_two_spans_gives_every_pair_and_its_captions(extents, tmp_path: Path) -> None:
     """530 frames make 529 pairs, and the built-in model finds every caption exactly where it is."""
     done = extents("predict", SPANS, "-o", tmp_path / "run.db")
-    assert (done.status, done.err.splitlines()[-1]) == (0, "predicting: 23 of 23 pairs, about 0:00:00.0 left")
+    assert (done.status, done.err.splitlines()[-1]) == (0, "predicting: 529 of 529 pairs, about 0:00:00.0 left")
     with sqlite3.connect(tmp_path / "run.db") as connection:
         (pairs,) = connection.execute("SELECT count(*) FROM pair_results").fetchone()
         rows = connection.execute("SELECT first_frame, last_frame FROM caption_extents ORDER BY id").fetchall()
