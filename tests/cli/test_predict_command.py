@@ -33,7 +33,7 @@ def captions_of(video: Path) -> list[tuple[int, int]]:
 def test_a_video_of_two_spans_gives_every_pair_and_its_captions(extents, tmp_path: Path) -> None:
     """530 frames make 529 pairs, and the built-in model finds every caption exactly where it is."""
     done = extents("predict", SPANS, "-o", tmp_path / "run.db")
-    assert (done.status, done.err.splitlines()[-1]) == (0, "predicting: 529 of 529 pairs, about 0:00:00.0 left")
+    assert (done.status, [line for line in done.err.splitlines() if not line.startswith("predicting: ")]) == (0, [])
     with sqlite3.connect(tmp_path / "run.db") as connection:
         (pairs,) = connection.execute("SELECT count(*) FROM pair_results").fetchone()
         rows = connection.execute("SELECT first_frame, last_frame FROM caption_extents ORDER BY id").fetchall()
@@ -57,7 +57,7 @@ def test_a_production_checkpoint_gives_the_old_services_probabilities(extents, t
     """A file of the production architecture is recorded under the version given, and every probability is the stored one."""
     torch.save(build_content(), tmp_path / "weights.pt")
     done = extents("predict", SHORT, "--checkpoint", tmp_path / "weights.pt", "--model-version", "mrn0fkfd", "-o", tmp_path / "run.db")
-    assert (done.status, done.err.splitlines()[-1]) == (0, "predicting: 23 of 23 pairs, about 0:00:00.0 left")
+    assert (done.status, [line for line in done.err.splitlines() if not line.startswith("predicting: ")]) == (0, [])
     columns = [f"{way}_prob_{label}" for way in ("forward", "backward") for label in LABELS]
     with sqlite3.connect(tmp_path / "run.db") as connection:
         stored = np.array(connection.execute(f"SELECT {', '.join(columns)} FROM pair_results ORDER BY frame1_index").fetchall())
