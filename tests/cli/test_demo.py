@@ -93,7 +93,7 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
         assert len(left_over(mark)) > 5
         os.kill(demo.pid, number)
         demo.communicate(timeout=600)
-    assert demo.returncode == (1 if number is signal.SIGINT else -number)
+    assert demo.returncode == (128 + number if number is signal.SIGINT else -number)
     wait_until_gone(mark)
     assert stack_folders() <= before
     assert not (tmp_path / "demo" / "run.db").exists()

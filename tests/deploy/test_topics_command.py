@@ -54,9 +54,9 @@ def test_check_names_what_is_missing(topics, namespace):
     """Without topics the check fails, names each, and creates none."""
     checked = topics("check", "--json")
     assert checked.returncode == 1
-    topics = json.loads(checked.stdout)
-    assert all("extents topics create" in topic["faults"][0] for topic in topics)
-    assert all(topic["topic"].startswith(namespace.topic_prefix) for topic in topics)
+    listed = json.loads(checked.stdout)
+    assert all("extents topics create" in topic["faults"][0] for topic in listed)
+    assert all(topic["topic"].startswith(namespace.topic_prefix) for topic in listed)
     assert topics("check").returncode == 1
 
 

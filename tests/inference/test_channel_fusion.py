@@ -92,7 +92,7 @@ def test_out_of_memory_halves_the_batch(base: ChannelFusionPredictor) -> None:
     assert np.abs(probabilities - STRIPS.expected[:8]).max() < TOLERANCE
     assert short.batches == [8, 4, 2, 2, 2, 2]
     assert predictor.options.batch_size == 2
-    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("base.out_of_memory", 2)]
+    assert [(entry["event"], entry["next_batch_size"]) for entry in logs] == [("engine.out_of_memory", 4), ("engine.out_of_memory", 2)]
 
 
 def test_a_frame_too_many_for_upload_halves_the_batch(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
