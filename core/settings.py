@@ -12,7 +12,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.errors import ConfigurationError
-from core.types import ModelVersion, Precision
+from core.patterns import ModelVersion
+from core.types import Precision
 from core.variables import (
     BrokerList,
     EnvironmentSettings,

@@ -3,15 +3,9 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Final
-
-from pydantic import StringConstraints
+from typing import Final
 
 MODEL_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-ModelVersion = Annotated[str, StringConstraints(pattern=f"^{MODEL_VERSION.pattern}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""In lower case, as the hashes of weights, layouts and run databases are written."""
 
 
 class Label(StrEnum):

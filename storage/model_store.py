@@ -9,7 +9,8 @@ import orjson
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 
 from core.errors import CorruptInputError, ExistingObjectError, MissingObjectError, PermanentError, TransientError, UnknownModelError
-from core.types import MODEL_VERSION, Sha256
+from core.patterns import Sha256
+from core.types import MODEL_VERSION
 from storage.keys import FILE_NAME, Keys
 from storage.objects import ObjectStore
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from core.errors import PoisonError
 from core.identity import parse_uuid
 from core.moments import Moment
-from core.types import ModelVersion, Outcome, Precision, Priority, RejectionType, Sha256
+from core.patterns import ModelVersion, Sha256
+from core.types import Outcome, Precision, Priority, RejectionType
 
 
 def _strict_uuid(value: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from core.errors import ConfigurationError
 from devstack.paths import CHECKOUT, make_folder, postgres_programs
 
-_PACKAGES = ("core", "inference", "storage", "streams", "cli", "devstack", "tools", "deploy")
+_PACKAGES = ("core", "inference", "storage", "streams", "pages", "cli", "devstack", "tools", "deploy")
 _NOT_NEEDED = ("torch", "nvidia*", "triton*", "sympy*", "skvideo*", "skimage*", "scipy*", "mypy*", "ruff*", "__pycache__")
 
 

@@ -194,7 +194,7 @@ def test_a_broken_ocr_visualisation_is_refused(base: ChannelFusionPredictor, ima
         base.open_video(replace(STRIPS.layout, ocr_image=image))
 
 
-@pytest.mark.parametrize(("size", "form", "says"), [((1, 20_000), "PNG", "1×20000 pixels"), ((30, 20), "GIF", "no readable image")])
+@pytest.mark.parametrize(("size", "form", "says"), [((1, 20_000), "PNG", "1×20000 pixels"), ((30, 20), "GIF", "not a readable image")])
 def test_an_ocr_visualisation_of_another_kind_is_refused(base: ChannelFusionPredictor, size: tuple[int, int], form: str, says: str) -> None:
     """One so long that resizing it would take gigabytes, and one for which another of Pillow's readers would be needed."""
     file = io.BytesIO()
