@@ -52,7 +52,7 @@ def until(condition) -> None:
 def test_a_librarys_message_is_written_once_and_counted(limited):
     """A hundred refused connections to changing ports and nodes are one line, and one with their number at the end of the window."""
     written = limited(2.0)
-    log = logging.getLogger("aiokafka.conn")
+    log = logging.getLogger("client.conn")  # commands set the level of aiokafka itself
     for port in range(100):
         log.error("Unable connect to node with id %s: port " + str(port), port)
     assert len(written.messages) == 1
