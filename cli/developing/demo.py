@@ -128,7 +128,7 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
             ("film", str(film)),
             ("run database", str(run_db)),
             ("look into it", f"{extents} show {run_db}"),
-            ("your own film", f"{extents} find FILM --crop LEFT,TOP,RIGHT,BOTTOM --srt"),
+            ("your own film", f"{extents} find FILM --srt"),
             ("the service", f"{extents} dev up && . {os.path.relpath(stack_folder('dev') / ENV_FILE)}"),
             ("", f"{extents} worker coordinator &"),
             ("", f"EXTENTS_HTTP_PORT=9465 {extents} worker gpu &"),
