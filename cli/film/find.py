@@ -165,7 +165,7 @@ def _run(
     stills: Path | None,
     preview: Path | None,
 ) -> FilmRun:
-    with progress(f"{video.name}:", "samples") as report:
+    with progress(video.name, "samples") as report:
         run = run_film(video, wanted, model, options, report, reader, stills=stills is not None)
     if transcript is not None:
         lines = read_transcript(transcript.read_text(encoding="utf-8-sig"))
