@@ -24,7 +24,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup setup-film demo test test-fast chaos chaos-short soak check format train-builtin bench bench-film images dashboards lock clean clean-stacks clean-all
+.PHONY: help setup setup-film demo test test-slow test-fast chaos chaos-short soak check format train-builtin bench bench-film images dashboards lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
