@@ -41,6 +41,7 @@ def work(span: int, *, forced: bool = False) -> Work:
 @pytest.fixture
 def settings(namespace, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An installation of this test's own, with its topics and nothing in them."""
+    monkeypatch.setenv("COLUMNS", "200")  # no column is cut
     few = dict.fromkeys(("EXTENTS_WORK_PARTITIONS", "EXTENTS_REQUEST_PARTITIONS", "EXTENTS_RESULTS_PARTITIONS"), "1")
     for name, value in {**namespace.env, **few}.items():
         monkeypatch.setenv(name, value)

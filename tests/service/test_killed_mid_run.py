@@ -117,29 +117,6 @@ async def test_workers_join_and_leave(service: Installation, workers, undisturbe
         await completed(service, request, undisturbed)
 
 
-RAISING = [
-    ("coordinator", Fault("streams.agents.admit:Admission._handle", "before", how="raise")),
-    ("coordinator", Fault("streams.agents.aggregate:Aggregation._fold", "before", ("span_done",), how="raise")),
-    ("coordinator", Fault("streams.coordinator.finisher:publish_run", "after", how="raise")),
-    ("gpu", Fault("streams.agents.infer:Inference._settle", "before", how="raise")),
-    ("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "after", how="raise")),
-]
-
-
-@pytest.mark.parametrize(("role", "fault"), RAISING, ids=str)
-async def test_an_unexpected_exception(service: Installation, workers, undisturbed: bytes, role, fault: Fault) -> None:
-    """A worker in which something unexpected is raised ends with status 1, its offsets held, and another one carries on."""
-    other = "gpu" if role == "coordinator" else "coordinator"
-    workers(other)
-    broken = workers(role, fault)
-    published = await service.submit(await service.add(video(2)), 2)
-    assert await broken.ended() == 1
-    assert not [outcome for outcome in service.ledger.outcomes if outcome.answers(published.request_id)]
-    workers(role)
-    assert (await service.ledger.outcome(published)).name == "inference.completed"
-    await service.verify_at_rest()
-
-
 def _taken_by(service: Installation, worker: Worker) -> bool:
     name = f':{worker.pid}"'.encode()
     return any(b"span_taken" in record.value and name in record.value for record in service.ledger.records["inference.results"])

@@ -4,11 +4,11 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from tests.streams.processing.crashing_worker import ROLE
 
 from core.settings import KafkaSettings
 from streams.processing.app import make_app
 from streams.processing.group_watch import REBALANCES, GroupWatch
+from tests.streams.processing.failing_worker import ROLE
 from tests.streams.waiting import until
 
 

@@ -9,8 +9,10 @@ from aiokafka.errors import TopicAlreadyExistsError
 from core.errors import ConfigurationError
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
+from streams.policy.record_failures import FailurePolicy
 from streams.processing import topic_watch
 from streams.processing.app import ExtentsApp, make_app
+from streams.processing.failed_records import FailedRecords
 from streams.processing.ordered_processor import OrderedProcessor
 from streams.processing.topic_watch import TopicWatch
 from streams.topics import TopicSpec
@@ -25,7 +27,10 @@ def reader(kafka, topics, source: str, seen: list[bytes]) -> ExtentsApp:
     async def note(record, _) -> None:
         seen.append(record.value)
 
-    processor = OrderedProcessor(app, source, note, 8)
+    async def never(record, assignment, error, tries) -> None:
+        raise error
+
+    processor = OrderedProcessor(app, source, note, 8, FailedRecords(app, FailurePolicy(1, 1, 1000), never))
 
     @app.agent(app.raw_topic(source), name="note")
     async def note_all(stream) -> None:
