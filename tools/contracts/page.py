@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from core.metrics import REASON
 from streams.topics import DAY_MS, TopicSpec
 from tools.contracts.channels import CHANNELS, Channel, default_specs
 
@@ -53,8 +54,9 @@ one, the record's topic, partition and offset identify it. `force` requests a ne
 ## Dead letters
 
 Value, key and headers are those of the original record. Added headers: `origin` (`topic/partition/offset` where it was first read),
-`reason` (`poison`, `undecodable`, `refused`, `span_failed`, `unexpected`), `error` (what happened, at most 1 KB), `tries`, `run_id` if the
-record belonged to a run, and `traceback` if the reason is `unexpected`, a fault of the service that this record triggered.
+`reason` ({reasons}), `error` (what happened, at most
+1 KB), `tries`, `run_id` if the record belonged to a run, and `traceback` if the reason is `unexpected`, a fault of the service that this
+record triggered.
 A run that failed because of its spans has one dead letter, however many of them failed.
 """
 
@@ -62,7 +64,8 @@ A run that failed because of its spans has one dead letter, however many of them
 def page() -> str:
     """``docs/contracts/README.md``."""
     specs = default_specs()
-    return _PAGE.format(rows="\n".join(_row(channel, specs[channel.topic]) for channel in CHANNELS))
+    reasons = ", ".join(f"`{reason}`" for reason in REASON.values)
+    return _PAGE.format(rows="\n".join(_row(channel, specs[channel.topic]) for channel in CHANNELS), reasons=reasons)
 
 
 def _row(channel: Channel, spec: TopicSpec) -> str:

@@ -1,21 +1,21 @@
 """Dead letters that wait for somebody are counted from the brokers, and those handled since are not."""
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from streams.kafka.connection import client_options
 from streams.kafka.dead_letter_count import DeadLetterCount
 from streams.kafka.dead_letter_reader import DeadLetterReader
 from streams.kafka.topic_admin import ensure_topics
 from streams.policy.dead_letters import dead_letter_of
+from streams.policy.record_failures import UNEXPECTED
 from streams.policy.stored_letters import Selection
 from streams.received import ReceivedRecord
 
 
 @pytest.fixture
-async def bury(topics, kafka):
-    from aiokafka import AIOKafkaProducer
-
-    from streams.kafka.connection import client_options
-
+async def dead_letter(topics, kafka):
+    """Sends a dead letter of a reason."""
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.dead_letter], kafka)
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
 
@@ -28,14 +28,14 @@ async def bury(topics, kafka):
         yield one
 
 
-async def test_letters_are_counted_until_they_are_handled(bury, topics, kafka):
+async def test_letters_are_counted_until_they_are_handled(dead_letter, topics, kafka):
     """Each read sees what was added since: letters by reason, and marks that take them away again."""
     async with DeadLetterCount(kafka, topics) as letters:
         assert set((await letters.read()).values()) == {0}
-        for reason in ("poison", "poison", "span_failed", "of a later version"):
-            await bury(reason)
+        for reason in ("poison", "poison", "span_failed", UNEXPECTED, "of a later version"):
+            await dead_letter(reason)
         counts = await letters.read()
-        assert (counts["poison"], counts["span_failed"]) == (3, 1)
+        assert (counts["poison"], counts["span_failed"], counts[UNEXPECTED]) == (3, 1, 1)
         reader = DeadLetterReader(kafka, topics)
         await reader.acknowledge((await reader.read(Selection(reason="poison")))[:1], "discarded")
         assert (await letters.read())["poison"] == 2
