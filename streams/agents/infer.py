@@ -13,8 +13,8 @@ from core.logging import get_logger
 from core.metrics import SPAN_WAIT, SPANS, STAGE_DURATION
 from core.settings import WorkerSettings
 from core.types import Priority
-from streams.gpu_worker.buried_work import BuriedWork
 from streams.gpu_worker.cancellations import Cancellations
+from streams.gpu_worker.dead_lettered_work import DeadLetteredWork
 from streams.gpu_worker.model_cache import ModelCache
 from streams.gpu_worker.model_load_breaker import ModelLoadError
 from streams.gpu_worker.predictor import LoadedModel, SpanPredictor
@@ -67,7 +67,7 @@ class Inference:
     models: ModelCache
     store_breaker: CircuitBreaker
     partitions: Callable[[str], frozenset[int]]
-    buried: BuriedWork
+    dead_lettered: DeadLetteredWork
     worker: str
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, priority: Priority) -> None:
@@ -77,7 +77,7 @@ class Inference:
             work = decode(Work, record.value)
             plan_span(work.span, work.frame_count)
         except (PoisonError, ValueError) as error:
-            await self.buried.poison(record, assignment, str(error))
+            await self.dead_lettered.poison(record, assignment, str(error))
             return
         if delivery.tries == 0:
             SPAN_WAIT.labels(priority).observe(max(0.0, time.time() - record.timestamp_ms / 1000), {"run_id": str(work.run_id)})

@@ -17,8 +17,8 @@ from storage.model_store import ModelStore
 from streams.agents.infer import Inference
 from streams.apps.observability import serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, readable_store_prerequisite, topics_prerequisite
-from streams.gpu_worker.buried_work import BuriedWork
 from streams.gpu_worker.cancellations import Cancellations
+from streams.gpu_worker.dead_lettered_work import DeadLetteredWork
 from streams.gpu_worker.model_cache import ModelCache
 from streams.gpu_worker.predictor import SpanPredictor
 from streams.gpu_worker.span_frames import SpanFrames
@@ -63,7 +63,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     app.manage_resource(default_model_loaded(predictor, catalog, cache, settings.admission))
     app.run_in_background(cancellations.until_failed)
     publisher, name = Publisher(topics, Producer(app)), f"{socket.gethostname()}:{os.getpid()}"
-    buried = BuriedWork(publisher, name)
+    dead_lettered = DeadLetteredWork(publisher, name)
     inference = Inference(
         settings=worker,
         publisher=publisher,
@@ -74,12 +74,12 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
         models=cache,
         store_breaker=store_breaker,
         partitions=app.partitions_of,
-        buried=buried,
+        dead_lettered=dead_lettered,
         worker=name,
     )
-    failed = FailedRecords(app, failure_policy(settings.process), buried.give_up)
 
     def processor(topic: str, priority: Priority) -> OrderedProcessor:
+        failed = FailedRecords(app, failure_policy(settings.process), dead_lettered.give_up)
         return OrderedProcessor(app, topic, lambda record, assignment: inference.handle(record, assignment, priority), READ_AHEAD, failed)
 
     high, low = processor(topics.work_high, Priority.HIGH), processor(topics.work_low, Priority.LOW)

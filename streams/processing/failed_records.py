@@ -1,7 +1,7 @@
-"""What becomes of a record whose handler raises something unexpected: tried again, then given up, and the next one is handled.
+"""What becomes of a record whose handler raises something unexpected: it is retried, then given up, and the next one is handled.
 
-The failed tries are counted beside the group's committed offset, before the record is tried again. A kill, a crash or a rebalance
-between two tries leaves the count to whoever reads the record next.
+The failed tries are counted beside the group's committed offset, before the record is retried. A kill, a crash or a rebalance
+between two tries leaves the count to the process that reads the record next.
 """
 
 import asyncio
@@ -37,11 +37,12 @@ class FailedRecords:
         self._app, self._policy, self._give_up = app, policy, give_up
         self._limit = FailureLimit(policy)
 
-    def handled(self, tp: TP, offset: int) -> None:
+    def handled(self, record: ReceivedRecord) -> None:
         """Note that a record was handled as it should be."""
         self._limit.handled()
+        tp = _partition_of(record)
         failures = self._of(tp)
-        if (after := failures.handled(offset)) is not failures:
+        if (after := failures.handled(record.offset)) is not failures:
             self._app.failures[tp] = after
 
     async def settle(self, record: ReceivedRecord, assignment: Assignment, error: Exception, handle: Callable[[], Awaitable[None]]) -> None:
@@ -56,11 +57,10 @@ class FailedRecords:
             TooManyFailuresError: records fail like this too often.
             Exception: the error itself, if it is about the settings or the machine.
         """
-        tp = TP(record.topic, record.partition)
         while True:
             if ends_process(error):
                 raise error
-            tries = await self._note(tp, record, assignment, error)
+            tries = await self._note(record, assignment, error)
             if tries >= self._policy.tries:
                 break
             if isinstance(error, MemoryError):
@@ -73,12 +73,13 @@ class FailedRecords:
             except Exception as raised:
                 error = raised
             else:
-                self.handled(tp, record.offset)
+                self.handled(record)
                 return
-        await self._bury(tp, record, assignment, error, tries)
+        await self._dead_letter(record, assignment, error, tries)
 
-    async def _note(self, tp: TP, record: ReceivedRecord, assignment: Assignment, error: Exception) -> int:
+    async def _note(self, record: ReceivedRecord, assignment: Assignment, error: Exception) -> int:
         """Count a failed try, confirmed by the brokers."""
+        tp = _partition_of(record)
         failures = self._app.failures[tp] = self._of(tp).failed(record.offset)
         tries = failures.tries[record.offset]
         RECORD_FAILURES.labels(record.topic).inc()
@@ -86,7 +87,8 @@ class FailedRecords:
         await assignment.until_revoked(self._app.commit_failures(tp, record.offset))
         return tries
 
-    async def _bury(self, tp: TP, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+    async def _dead_letter(self, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
+        tp = _partition_of(record)
         try:
             self._limit.check(self._of(tp).in_a_row, record.topic, error)
         except TooManyFailuresError as too_many:
@@ -98,3 +100,7 @@ class FailedRecords:
 
     def _of(self, tp: TP) -> PartitionFailures:
         return self._app.failures.get(tp, PartitionFailures())
+
+
+def _partition_of(record: ReceivedRecord) -> TP:
+    return TP(record.topic, record.partition)

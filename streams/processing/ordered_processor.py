@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Any, cast
 
 import faust
@@ -114,27 +115,24 @@ class OrderedProcessor:
         """Start to handle a record. Where the part fails that keeps the records' order, the next one waits until this is settled."""
         failed = False
         try:
-            handled = self._settled(item, record, assignment, self._handle(record, assignment))
+            handled = self._settled(record, assignment, self._handle(record, assignment))
         except Exception as error:
-            failed, handled = True, self._failed.settle(record, assignment, error, lambda: self._again(record, assignment))
+            failed, handled = True, self._failed.settle(record, assignment, error, partial(self._handle, record, assignment))
         task = asyncio.create_task(self._work(stream, item, handled))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if failed:
             await asyncio.wait({task})
 
-    async def _again(self, record: ReceivedRecord, assignment: Assignment) -> None:
-        await self._handle(record, assignment)
-
-    async def _settled(self, item: _Item, record: ReceivedRecord, assignment: Assignment, handled: Awaitable[None]) -> None:
+    async def _settled(self, record: ReceivedRecord, assignment: Assignment, handled: Awaitable[None]) -> None:
         try:
             await handled
         except AssignmentRevoked:
             raise
         except Exception as error:
-            await self._failed.settle(record, assignment, error, lambda: self._again(record, assignment))
+            await self._failed.settle(record, assignment, error, partial(self._handle, record, assignment))
         else:
-            self._failed.handled(item.event.message.tp, record.offset)
+            self._failed.handled(record)
 
     async def _wait_for_space(self) -> None:
         async with self._space_freed:

@@ -49,7 +49,7 @@ class Hostility:
     Attributes:
         coordinator_faults, worker_faults: of the processes that read them.
         given_up: how many records become dead letters of reason ``unexpected``.
-        buried_work: videos one of whose work records is followed by a copy with headers that nobody can read.
+        copied_work: videos one of whose work records is followed by a copy with headers that nobody can read.
     """
 
     service: Installation
@@ -57,7 +57,7 @@ class Hostility:
     coordinator_faults: list[Fault] = field(default_factory=list)
     worker_faults: list[Fault] = field(default_factory=list)
     given_up: int = 0
-    buried_work: list[UUID] = field(default_factory=list)
+    copied_work: list[UUID] = field(default_factory=list)
 
     async def good(self) -> None:
         video_id = await self._add()
@@ -133,11 +133,11 @@ class Hostility:
         """A run one of whose work records nobody can read."""
         video_id = await self._add()
         published = await self.service.submit(video_id, FRAMES)
-        self.buried_work.append(video_id)
+        self.copied_work.append(video_id)
         self.worker_faults.append(Fault("streams.gpu_worker.span_frames:fetch_layout", "before", (str(video_id),), how="pause"))
         self.cases.append(Case("work's headers", published, FAILED, "its work record was set aside: delivery headers that cannot be read"))
 
-    async def bury_work(self) -> None:
+    async def copy_work(self) -> None:
         """Send the copies, once the runs are admitted and before a GPU worker runs: each goes before the record that it copies."""
         await self.service.ledger.read_all()
         records = self.service.ledger.records["inference.work.high"]
@@ -147,7 +147,7 @@ class Hostility:
                     work = decode(Work, record.value)
                 except Exception:
                     continue
-                if work.video_id in self.buried_work:
+                if work.video_id in self.copied_work:
                     await producer.send_and_wait(record.topic, record.value, key=record.key, headers=[("attempt", b"-1")])
 
     async def check(self) -> None:

@@ -28,7 +28,7 @@ async def test_hostile_records_between_good_ones(service: Installation, chaos: C
         await hostility.good()
     coordinator = service.processes.start("coordinator", *hostility.coordinator_faults)
     await service.ledger.until_committed("coordinator")
-    await hostility.bury_work()
+    await hostility.copy_work()
     worker = service.processes.start("gpu", *hostility.worker_faults)
     await service.ledger.until("outcomes of all requests", lambda: not service.verifier.unanswered())
     evidence = await service.verify_at_rest()

@@ -50,7 +50,7 @@ def settings(namespace, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return current
 
 
-async def bury(settings: Settings, *letters: tuple[str, bytes, str]) -> None:
+async def dead_letters(settings: Settings, *letters: tuple[str, bytes, str]) -> None:
     topics = Topics(settings.topics)
     async with AIOKafkaProducer(**client_options(settings.kafka)) as producer:
         for offset, (topic, value, reason) in enumerate(letters):
@@ -71,7 +71,7 @@ async def records(settings: Settings, topic: str) -> list[tuple[bytes, dict[str,
 
 def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> None:
     """A table or JSON of what was set aside, narrowed by where it came from, why, and when."""
-    asyncio.run(bury(settings, ("video.encoded", b"{", "undecodable"), ("inference.work.low", work(0).to_bytes(), "span_failed")))
+    asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable"), ("inference.work.low", work(0).to_bytes(), "span_failed")))
     listed = json.loads(extents("dead-letters", "list", "--json").out)
     assert [(letter["place"], letter["reason"], letter["handled"], letter["headers"]["tries"]) for letter in listed] == [
         ("0/0", "undecodable", None, "2"),
@@ -85,7 +85,7 @@ def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> 
 
 def test_a_letter_is_shown_whole(extents, settings: Settings) -> None:
     """The original bytes and every header, by the letter's place."""
-    asyncio.run(bury(settings, ("video.encoded", b'{"no": "ids"}', "undecodable")))
+    asyncio.run(dead_letters(settings, ("video.encoded", b'{"no": "ids"}', "undecodable")))
     shown = extents("dead-letters", "show", "0/0").out
     assert '{"no": "ids"}' in shown
     assert "00-1" in shown
@@ -104,7 +104,7 @@ def test_an_absent_letter_ends_with_status_1(extents, options) -> None:
 def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, settings: Settings) -> None:
     """Two spans of one attempt make one low-priority request that carries their places; asking again finds nothing left."""
     letters = [("inference.work.low", work(span).to_bytes(), "span_failed") for span in (0, 1)]
-    asyncio.run(bury(settings, *letters))
+    asyncio.run(dead_letters(settings, *letters))
     assert extents("dead-letters", "redrive", "--yes").status == 0
     assert json.loads(extents("dead-letters", "redrive", "--yes", "--json").out) == []
     ((value, headers),) = asyncio.run(records(settings, Topics(settings.topics).encoded_low))
@@ -120,7 +120,7 @@ def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, set
 
 def test_a_forced_run_is_forced_again(extents, settings: Settings) -> None:
     """Its run id does not follow from video and model alone, which tells that somebody forced it."""
-    asyncio.run(bury(settings, ("inference.work.low", work(0, forced=True).to_bytes(), "span_failed")))
+    asyncio.run(dead_letters(settings, ("inference.work.low", work(0, forced=True).to_bytes(), "span_failed")))
     extents("dead-letters", "redrive", "--yes")
     ((value, _),) = asyncio.run(records(settings, Topics(settings.topics).encoded_low))
     assert decode(VideoEncoded, value).force is True
@@ -128,7 +128,7 @@ def test_a_forced_run_is_forced_again(extents, settings: Settings) -> None:
 
 def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None:
     """The same bytes and own headers to the topic they came from, without those that tell of the burial."""
-    asyncio.run(bury(settings, ("video.encoded", b"\xff not JSON", "undecodable")))
+    asyncio.run(dead_letters(settings, ("video.encoded", b"\xff not JSON", "undecodable")))
     extents("dead-letters", "redrive", "--yes")
     ((value, headers),) = asyncio.run(records(settings, Topics(settings.topics).encoded))
     assert value == b"\xff not JSON"
@@ -138,7 +138,7 @@ def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None
 def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan is shown before the question; no answer is no."""
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    asyncio.run(bury(settings, ("video.encoded", b"{", "undecodable")))
+    asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable")))
     done = extents("dead-letters", "redrive")
     assert done.status == 1
     assert "send the record to" in done.out
@@ -159,7 +159,7 @@ def test_brokers_that_are_not_there_are_named(extents, settings: Settings, monke
 
 def test_a_discarded_letter_is_listed_no_more(extents, settings: Settings) -> None:
     """It stays in the topic, and ``--handled`` shows it."""
-    asyncio.run(bury(settings, ("video.encoded", b"{", "undecodable"), ("video.encoded", b"[", "undecodable")))
+    asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable"), ("video.encoded", b"[", "undecodable")))
     assert extents("dead-letters", "discard", "0/0", "--note", "test data", "--yes").status == 0
     assert [letter["place"] for letter in json.loads(extents("dead-letters", "list", "--json").out)] == ["0/1"]
     assert [letter["handled"] for letter in json.loads(extents("dead-letters", "list", "--handled", "--json").out)] == ["discarded", None]

@@ -162,7 +162,7 @@ async def test_a_record_that_exhausts_memory_is_tried_in_new_processes(worker, s
         assert await process.stopped() == 0
 
 
-async def test_a_bad_release_does_not_bury_a_topic(worker, send, source, committed, letters):
+async def test_a_bad_release_does_not_dead_letter_a_topic(worker, send, source, committed, letters):
     """After the limit the process stops with a plain message and the offset held, and so does each further one; a good one goes on."""
     for n in range(POLICY.in_a_row + 2):
         await send(source, b"bad %d" % n)

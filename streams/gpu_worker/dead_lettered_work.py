@@ -30,21 +30,21 @@ class _Names(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class BuriedWork:
+class DeadLetteredWork:
     publisher: Publisher
     worker: str
 
     async def poison(self, record: ReceivedRecord, assignment: Assignment, error: str) -> None:
-        """Set a record aside that can never be worked on."""
+        """Dead-letter a record that can never be worked on."""
         log.error("record.poison", **record.log_fields, error=error)
-        await self._bury(record, assignment, dead_letter_of(record, POISON, error), error)
+        await self._dead_letter(record, assignment, dead_letter_of(record, POISON, error), error)
         SPANS.labels(POISON, "unknown").inc()
 
     async def give_up(self, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
-        """Set a record aside whose handling failed unexpectedly."""
-        await self._bury(record, assignment, unexpected_letter(record, error, tries), describe_failure(error, tries))
+        """Dead-letter a record whose handling failed unexpectedly."""
+        await self._dead_letter(record, assignment, unexpected_letter(record, error, tries), describe_failure(error, tries))
 
-    async def _bury(self, record: ReceivedRecord, assignment: Assignment, letter: DeadLetter, error: str) -> None:
+    async def _dead_letter(self, record: ReceivedRecord, assignment: Assignment, letter: DeadLetter, error: str) -> None:
         await self.publisher.dead_letter(assignment, letter)
         names = _names(record)
         if names is None:
