@@ -8,22 +8,24 @@ from uuid import UUID
 from core.admission import AdmissionAnswer, Decision, Rejection
 from core.errors import ConfigurationError, ExtentsError, PermanentError
 from core.logging import get_logger
-from core.metrics import REJECTIONS, REQUESTS
+from core.metrics import REQUESTS
 from core.settings import AdmissionSettings
 from core.types import Priority, RejectionType
 from storage.rows import Rows
-from streams.coordinator.candidate import Candidate
+from streams.admission.candidate import Candidate
+from streams.admission.rejections import Rejections
+from streams.admission.run_lookup import RunLookup
+from streams.admission.run_starter import RunStarter
+from streams.admission.standing_orders import StandingOrders
 from streams.coordinator.late_answers import LateAnswers
-from streams.coordinator.run_lookup import RunLookup
-from streams.coordinator.run_starter import RunStarter
-from streams.coordinator.standing_orders import StandingOrders
 from streams.policy.dead_letters import dead_letter_of, unexpected_letter
-from streams.policy.outcomes import deduplicated, rejected
+from streams.policy.outcomes import deduplicated
 from streams.policy.record_failures import describe_failure
+from streams.policy.replay_plan import REPLAY_HEADER
 from streams.policy.requests import UnidentifiedRequest, admission_limits, read_request
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
-from streams.records import InferenceCompleted, InferenceRejected, RunJoined
+from streams.records import InferenceCompleted, RunJoined
 from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.turns import Turns
@@ -33,8 +35,8 @@ log = get_logger(__name__)
 MARKER_CERTAIN = timedelta(days=13)
 """For so long the log certainly knows how a run ended, and whom it has answered: a day less than it keeps a marker."""
 
-LOW_JOBS_PAUSE_SECONDS = 5.0
-"""Pause between two counts of the unfinished low-priority jobs, while they are at their limit."""
+LOW_PAUSE_SECONDS = 5.0
+"""Pause between two looks at what a low-priority request waits for."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Admission:
     late: LateAnswers
     database_breaker: CircuitBreaker
     orders: StandingOrders
+    rejections: Rejections
     _turns: Turns = field(default_factory=Turns)
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
@@ -56,7 +59,10 @@ class Admission:
         await self.orders.refresh(assignment)
         read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
-            await self._refuse(record, assignment, read.message, "undecodable", low=low)
+            REQUESTS.labels("undecodable", Priority.LOW if low else Priority.HIGH, _replay(record.header(REPLAY_HEADER))).inc()
+            log.warning("request.refused", **record.log_fields, reason="undecodable", error=read.message)
+            await self.rejections.reject_unidentified(record, assignment, read.message)
+            await self.publisher.dead_letter(assignment, dead_letter_of(record, "undecodable", read.message))
             return
         candidate = Candidate(record, assignment, read.request, read.video, read.ref, model_chosen=read.model_chosen)
         try:
@@ -64,17 +70,18 @@ class Admission:
         except ConfigurationError:
             raise  # the settings are wrong, not the record: the process ends with the message
         except PermanentError as error:
-            await self._reject_without_row(candidate, Rejection(RejectionType.VALIDATION_FAILED, str(error)), "refused")
+            REQUESTS.labels("refused", read.request.priority, _replay(read.request.replay_id)).inc()
+            rejection = Rejection(RejectionType.VALIDATION_FAILED, str(error))
+            await self.rejections.reject_without_row(candidate, rejection, "refused")
 
     async def _handle(self, candidate: Candidate, *, low: bool) -> None:
         key = (candidate.record.topic, candidate.request.video_id)
         async with self._turns.take(key, candidate.assignment):  # in the order of the offsets
             if low:
                 await self._wait_for_low(candidate)
-                await self._wait_for_budget(candidate)
-            candidate = await self._refuse_purged(candidate)
+            candidate = await self.orders.refuse_purged(candidate)
             candidate = await self.lookup.look_up(candidate)
-            candidate = await self._refuse_over_budget(candidate)
+            candidate = await self.orders.refuse_over_budget(candidate)
             candidate = await self._decide(candidate)
         await self._act(candidate)
 
@@ -83,52 +90,43 @@ class Admission:
         message = describe_failure(error, tries)
         try:
             await self._answer_failed(record, assignment, message, low=low)
-        except AssignmentRevoked:
+        except (AssignmentRevoked, ConfigurationError):
             raise
-        except Exception as also:  # of the same kind, most likely: then the event alone tells it, with the key as received
+        except Exception as also:  # most likely the same error: then the event has no ids, but the key as received
             log.warning("request.not_answered_by_its_ids", **record.log_fields, error=repr(also))
-            await self._reject_unidentified(record, assignment, message)
+            await self.rejections.reject_unidentified(record, assignment, message)
         await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
 
     async def _answer_failed(self, record: ReceivedRecord, assignment: Assignment, message: str, *, low: bool) -> None:
         read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
-            await self._reject_unidentified(record, assignment, message)
+            await self.rejections.reject_unidentified(record, assignment, message)
             return
-        request = replace(read.request, rejection=Rejection(RejectionType.VALIDATION_FAILED, message))
-        candidate = Candidate(record, assignment, request, None, read.ref)
+        rejection = Rejection(RejectionType.VALIDATION_FAILED, message)
+        candidate = Candidate(record, assignment, read.request, None, read.ref).rejected(rejection)
         try:
             decided = await self._decide(candidate)
+        except ConfigurationError:
+            raise
         except ExtentsError:
-            await self._reject(candidate, Rejection(RejectionType.VALIDATION_FAILED, message))
+            await self.rejections.reject(candidate, rejection)
         else:
             await self._act(decided)
 
     async def _wait_for_low(self, candidate: Candidate) -> None:
-        """Wait until the number of unfinished low-priority jobs is below the limit. A request that was decided earlier does not wait."""
+        """Wait until there are fewer unfinished low-priority jobs than their limit, and something is left of the day's budget.
+
+        A request that was decided earlier does not wait: its own job may be one of those, and may have used up the budget.
+        """
         call, request_id = self.database_breaker.call, candidate.request.request_id
-        while await call(candidate.assignment, lambda: self.rows.count_unfinished(Priority.LOW)) >= self.settings.low_jobs_limit:
+        while not await self._has_room_for_low(candidate.assignment):
             if await call(candidate.assignment, lambda: self.rows.find_answer(request_id)) is not None:
                 return
-            await candidate.assignment.until_revoked(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
+            await candidate.assignment.until_revoked(asyncio.sleep(LOW_PAUSE_SECONDS))
 
-    async def _wait_for_budget(self, candidate: Candidate) -> None:
-        """Low-priority work is never rejected for the day's budget: it waits for the next day."""
-        while await self.orders.over_budget(candidate.assignment) is not None:
-            await candidate.assignment.until_revoked(asyncio.sleep(LOW_JOBS_PAUSE_SECONDS))
-
-    async def _refuse_purged(self, candidate: Candidate) -> Candidate:
-        request = candidate.request
-        purged = await self.orders.purged(candidate.assignment, request.tenant_id, request.video_id)
-        return candidate if purged is None else replace(candidate, request=replace(request, rejection=purged))
-
-    async def _refuse_over_budget(self, candidate: Candidate) -> Candidate:
-        """Reject a high-priority request that needs a new run when the day's budget is used up. One that is answered costs nothing."""
-        request = candidate.request
-        if request.priority is Priority.LOW or request.rejection is not None or request.found_run is not None:
-            return candidate
-        rejection = await self.orders.over_budget(candidate.assignment)
-        return candidate if rejection is None else replace(candidate, request=replace(request, rejection=rejection), pinned=None)
+    async def _has_room_for_low(self, assignment: Assignment) -> bool:
+        unfinished = await self.database_breaker.call(assignment, lambda: self.rows.count_unfinished(Priority.LOW))
+        return unfinished < self.settings.low_jobs_limit and await self.orders.over_budget(assignment) is None
 
     async def _decide(self, candidate: Candidate) -> Candidate:
         """Let the database decide under its lock. A stored decision is returned again."""
@@ -164,9 +162,9 @@ class Admission:
             case Decision.REJECTED:
                 assert candidate.answer.rejection is not None
                 if candidate.answer.recorded:
-                    await self._reject(candidate, candidate.answer.rejection)
+                    await self.rejections.reject(candidate, candidate.answer.rejection)
                 else:
-                    await self._reject_without_row(candidate, candidate.answer.rejection, "unknown_video")
+                    await self.rejections.reject_without_row(candidate, candidate.answer.rejection, "unknown_video")
             case Decision.RECHECK:  # _decide never returns this decision
                 raise AssertionError(candidate.answer)
 
@@ -190,55 +188,6 @@ class Admission:
         assert answer.found_run is not None
         summary = InferenceCompleted.model_validate_json(answer.found_run["event"])
         await self.publisher.publish_outcome(candidate.assignment, deduplicated(summary, candidate.ref, candidate.record.timestamp_ms))
-
-    async def _reject(self, candidate: Candidate, rejection: Rejection) -> None:
-        REJECTIONS.labels(rejection.type).inc()
-        record, request = candidate.record, candidate.request
-        body = InferenceRejected(
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            request_id=request.request_id,
-            event_id=request.event_id,
-            tenant_id=request.tenant_id,
-            video_id=request.video_id,
-            cropped_frames_version=request.cropped_frames_version,
-            frame_count=request.frame_count,
-            model_version=request.model_version,
-            priority=request.priority,
-            rejection_type=rejection.type,
-            message=rejection.message,
-            estimated_cost_usd=request.estimated_cost_usd,
-        )
-        event = rejected(body, record.timestamp_ms, record.key, candidate.ref.traceparent)
-        await self.publisher.publish_outcome(candidate.assignment, event)
-
-    async def _reject_without_row(self, candidate: Candidate, rejection: Rejection, reason: str) -> None:
-        """Reject a request that the database cannot hold a row about. The record becomes a dead letter, so that it is not lost."""
-        log.warning("request.refused", **candidate.record.log_fields, reason=reason, error=rejection.message)
-        await self._reject(candidate, rejection)
-        letter = dead_letter_of(candidate.record, reason, rejection.message)
-        await self.publisher.dead_letter(candidate.assignment, letter)
-
-    async def _refuse(self, record: ReceivedRecord, assignment: Assignment, message: str, reason: str, *, low: bool) -> None:
-        """Reject a record that names no video. The event carries the key as received; the record becomes a dead letter."""
-        REQUESTS.labels(reason, Priority.LOW if low else Priority.HIGH, _replay(record.header("replay_id"))).inc()
-        log.warning("request.refused", **record.log_fields, reason=reason, error=message)
-        await self._reject_unidentified(record, assignment, message)
-        await self.publisher.dead_letter(assignment, dead_letter_of(record, reason, message))
-
-    async def _reject_unidentified(self, record: ReceivedRecord, assignment: Assignment, message: str) -> None:
-        REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
-        body = InferenceRejected(
-            source_topic=record.topic,
-            source_partition=record.partition,
-            source_offset=record.offset,
-            received_key=None if record.key is None else record.key[:200].decode(errors="replace"),
-            rejection_type=RejectionType.VALIDATION_FAILED,
-            message=message,
-        )
-        event = rejected(body, record.timestamp_ms, record.key, record.header("traceparent"))
-        await self.publisher.publish_outcome(assignment, event)
 
 
 def _replay(replay_id: str | None) -> str:

@@ -11,6 +11,10 @@ from core.metrics import ACTIVE_RUNS, OLDEST_UNFINISHED, UNFINISHED_RUNS
 from core.settings import Settings
 from storage.connect import object_keys, open_listings, open_replays, open_rows, open_store
 from storage.model_store import ModelStore
+from streams.admission.rejections import Rejections
+from streams.admission.run_lookup import RunLookup
+from streams.admission.run_starter import RunStarter
+from streams.admission.standing_orders import StandingOrders
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
 from streams.apps.live_page import ROOT, LivePage, access_of
@@ -25,10 +29,7 @@ from streams.coordinator.lost_rows import LostRows
 from streams.coordinator.outstanding import Outstanding
 from streams.coordinator.progress import Progress
 from streams.coordinator.replays import ReplayRunner
-from streams.coordinator.run_lookup import RunLookup
-from streams.coordinator.run_starter import RunStarter
 from streams.coordinator.run_table import Runs
-from streams.coordinator.standing_orders import StandingOrders
 from streams.model_catalog import ModelCatalog
 from streams.processing.app import ExtentsApp, make_app
 from streams.processing.failed_records import FailedRecords, failure_policy
@@ -65,7 +66,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     lookup = RunLookup(settings.admission, store, keys, catalog, found_runs, store_breaker)
     starter = RunStarter(settings.admission, publisher, rows, lookup, database_breaker)
     orders = StandingOrders(settings.admission, replays, database_breaker, catalog.default_version)
-    admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker, orders)
+    admission = Admission(settings.admission, publisher, rows, lookup, starter, late, database_breaker, orders, Rejections(publisher))
     runs.on_recovered = finisher.after_recovery
 
     policy = failure_policy(settings.process)

@@ -110,7 +110,7 @@ class Hostility:
     async def fault_of_admission(self, times: int) -> None:
         """A request at which the coordinator fails, once or at every try."""
         video_id = await self._add()
-        fault = Fault("streams.coordinator.run_lookup:fetch_layout", "before", (str(video_id),), how="raise")
+        fault = Fault("streams.admission.run_lookup:fetch_layout", "before", (str(video_id),), how="raise")
         self.coordinator_faults += [fault] * times
         outcome = REJECTED if times == TRIES else COMPLETED
         await self._expect(f"admission fails {times} times", video_id, outcome, times)

@@ -7,10 +7,10 @@ from core.admission import AdmissionAnswer, Decision
 from core.errors import RefusedObjectError
 from core.settings import AdmissionSettings
 from core.types import Outcome, RejectionType
+from streams.admission.candidate import Candidate
+from streams.admission.run_lookup import RunLookup
 from streams.agents.admit import Admission
-from streams.coordinator.candidate import Candidate
 from streams.coordinator.late_answers import LateAnswers
-from streams.coordinator.run_lookup import RunLookup
 from streams.policy.outcomes import OutcomeEvent
 from streams.policy.run_log import RunState
 from streams.records import InferenceFailed, decode
@@ -63,7 +63,7 @@ async def test_a_recheck_passes_on_what_the_store_refuses():
         return AdmissionAnswer(decision=decision, run_id=None, attempt=None, rejection=request.rejection, found_run=None, repeated=False)
 
     nothing = SimpleNamespace()
-    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, nothing, There(), nothing)
+    admission = Admission(SETTINGS, nothing, SimpleNamespace(admit=admit), lookup(), nothing, nothing, There(), nothing, nothing)
     answer = (await admission._decide(candidate())).answer
     assert (len(requests), answer.decision, answer.rejection.message) == (2, Decision.REJECTED, str(REFUSED))
 

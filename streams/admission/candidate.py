@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 
 from core.admission import AdmissionAnswer, AdmissionRequest, Rejection
-from core.errors import CorruptInputError, MissingObjectError, PermanentError, RefusedObjectError, UnknownModelError
-from core.types import RejectionType
+from core.errors import CorruptInputError, MissingObjectError, RefusedObjectError, UnknownModelError
 from streams.received import ReceivedRecord
 from streams.records import Pins, RequestRef, VideoEncoded
 from streams.runtime.assignment import Assignment
@@ -45,7 +44,6 @@ class Candidate:
     answer: AdmissionAnswer | None = None
     model_chosen: str | None = None
 
-    def rejected(self, error: PermanentError) -> "Candidate":
-        """The candidate, rejected because of this error."""
-        rejection = Rejection(RejectionType.VALIDATION_FAILED, str(error))
+    def rejected(self, rejection: Rejection) -> "Candidate":
+        """The candidate with this rejection, for the database to store. One that was decided earlier keeps its decision."""
         return replace(self, request=replace(self.request, rejection=rejection), pinned=None)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -10,8 +10,9 @@ from uuid import UUID
 from core.admission import Rejection
 from core.model_choice import ModelChoice, Promotion, choose_model
 from core.settings import AdmissionSettings, variable
-from core.types import RejectionType
+from core.types import Priority, RejectionType
 from storage.listings import Listings
+from streams.admission.candidate import Candidate
 from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
 
@@ -28,9 +29,9 @@ class StandingOrders:
     database_breaker: CircuitBreaker
     builtin: str
     _promotions: Sequence[Promotion] = ()
-    _promotions_until: float = field(default=0.0)
+    _promotions_until: float = 0.0
     _spent_usd: float = 0.0
-    _spent_until: float = field(default=0.0)
+    _spent_until: float = 0.0
 
     async def refresh(self, assignment: Assignment) -> None:
         """See which promotions there are, unless that was seen just now."""
@@ -42,17 +43,26 @@ class StandingOrders:
         """The model of a request that names none."""
         return choose_model(self._promotions, self.settings.model_version, self.builtin, tenant_id, video_id)
 
-    async def purged(self, assignment: Assignment, tenant_id: UUID, video_id: UUID) -> Rejection | None:
-        """Why a request is refused whose video, or whose tenant's videos, were purged."""
-        purge = await self.database_breaker.call(assignment, lambda: self.listings.purge_of(tenant_id, video_id))
+    async def refuse_purged(self, candidate: Candidate) -> Candidate:
+        """Reject a request whose video, or whose tenant's videos, were purged."""
+        tenant_id, video_id = candidate.request.tenant_id, candidate.request.video_id
+        purge = await self.database_breaker.call(candidate.assignment, lambda: self.listings.purge_of(tenant_id, video_id))
         if purge is None:
-            return None
+            return candidate
         what = f"video {video_id}" if purge["video_id"] else f"all of tenant {tenant_id}"
         reason = f": {purge['reason']}" if purge["reason"] else ""
         message = (
             f"{what} was purged on {purge['created_at'][:10]} by {purge['purged_by']}{reason}; to allow it again: extents purge --undo"
         )
-        return Rejection(RejectionType.VALIDATION_FAILED, message)
+        return candidate.rejected(Rejection(RejectionType.VALIDATION_FAILED, message))
+
+    async def refuse_over_budget(self, candidate: Candidate) -> Candidate:
+        """Reject a high-priority request that needs a new run when the day's budget is used up. A finished run costs nothing."""
+        request = candidate.request
+        if request.priority is Priority.LOW or request.rejection is not None or request.found_run is not None:
+            return candidate
+        rejection = await self.over_budget(candidate.assignment)
+        return candidate if rejection is None else candidate.rejected(rejection)
 
     async def over_budget(self, assignment: Assignment) -> Rejection | None:
         """Why nothing more is computed today, where a budget is set and used up. Days are those of UTC."""

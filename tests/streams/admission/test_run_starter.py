@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from core.admission import AdmissionAnswer, Decision
+from core.admission import AdmissionAnswer, Decision, Rejection
 from core.errors import MissingObjectError
 from core.settings import AdmissionSettings
+from core.types import RejectionType
+from streams.admission.candidate import Candidate, PinnedRun
+from streams.admission.run_starter import RunStarter
 from streams.agents import admit
 from streams.agents.admit import Admission
-from streams.coordinator.candidate import Candidate, PinnedRun
-from streams.coordinator.run_starter import RunStarter
 from streams.records import Pins, decode_log
 from streams.runtime.assignment import Assignment
 from tests.storage import admission_requests
@@ -93,14 +94,18 @@ async def test_a_new_default_model_does_not_change_a_stored_decision():
     assert (starting.looked_up.run_id, starting.looked_up.model_version) == (RUN, "decided")
 
 
+@pytest.mark.parametrize("used_up", ["jobs", "budget"])
 @pytest.mark.parametrize("decided", [True, False])
-async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decided):
-    """The limit is reached by jobs decided before a kill: theirs are sent, or nothing would ever make room; new ones wait."""
+async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decided, used_up):
+    """Jobs decided before a kill reach the limit or use up the budget: they are sent, or nothing would ever make room; new ones wait."""
     looked = []
 
     async def count_unfinished(priority):
         looked.append(priority)
-        return 1 if len(looked) < 3 else 0
+        return 1 if used_up == "jobs" and len(looked) < 3 else 0
+
+    async def over_budget(assignment):
+        return Rejection(RejectionType.COST_EXCEEDED, "spent") if used_up == "budget" and len(looked) < 3 else None
 
     async def find_answer(request_id):
         return SimpleNamespace() if decided else None
@@ -109,8 +114,9 @@ async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decid
         return await action()
 
     settings, nothing = AdmissionSettings(_env_file=None, low_jobs_limit=1), SimpleNamespace()
+    orders = SimpleNamespace(over_budget=over_budget)
     rows = SimpleNamespace(count_unfinished=count_unfinished, find_answer=find_answer)
-    admission = Admission(settings, nothing, rows, nothing, nothing, nothing, SimpleNamespace(call=call), nothing)
-    monkeypatch.setattr(admit, "LOW_JOBS_PAUSE_SECONDS", 0.0)
+    admission = Admission(settings, nothing, rows, nothing, nothing, nothing, SimpleNamespace(call=call), orders, nothing)
+    monkeypatch.setattr(admit, "LOW_PAUSE_SECONDS", 0.0)
     await admission._wait_for_low(Candidate(nothing, Assignment(1), REQUEST, None, request(1)))
     assert len(looked) == (1 if decided else 3)

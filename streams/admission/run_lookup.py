@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from core.admission import Rejection
 from core.errors import MissingObjectError, RefusedObjectError
 from core.logging import get_logger
 from core.settings import AdmissionSettings, variable
+from core.types import RejectionType
 from storage.keys import Keys
 from storage.layouts import fetch_layout
 from storage.objects import ObjectStore
 from storage.presence import MissingChunks, missing_chunks
-from streams.coordinator.candidate import INVALIDATES, Candidate, PinnedRun
+from streams.admission.candidate import INVALIDATES, Candidate, PinnedRun
 from streams.coordinator.found_runs import FoundRuns
 from streams.model_catalog import ModelCatalog
 from streams.records import Pins, VideoEncoded
@@ -42,7 +44,7 @@ class RunLookup:
         try:
             return replace(candidate, pinned=await self.pin(candidate))
         except INVALIDATES as error:
-            return candidate.rejected(error)
+            return candidate.rejected(Rejection(RejectionType.VALIDATION_FAILED, str(error)))
 
     async def find_run(self, candidate: Candidate) -> Candidate:
         """Add the finished run that answers the request. A run whose object is missing does not count."""
@@ -54,7 +56,7 @@ class RunLookup:
                 candidate.assignment, request.tenant_id, request.video_id, request.cropped_frames_version, request.model_version
             )
         except RefusedObjectError as error:
-            return candidate.rejected(error)
+            return candidate.rejected(Rejection(RejectionType.VALIDATION_FAILED, str(error)))
         if row is None:
             return candidate
         if summary is None:

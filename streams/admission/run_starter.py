@@ -11,8 +11,8 @@ from core.settings import AdmissionSettings
 from core.types import Priority
 from storage.row_values import JobRow
 from storage.rows import Rows
-from streams.coordinator.candidate import INVALIDATES, Candidate, PinnedRun
-from streams.coordinator.run_lookup import RunLookup
+from streams.admission.candidate import INVALIDATES, Candidate, PinnedRun
+from streams.admission.run_lookup import RunLookup
 from streams.policy.redrive import HISTORY_HEADER, MAX_HISTORY_BYTES
 from streams.publisher import Publisher
 from streams.records import RunCancelled, RunJoined, RunStarted, Work
