@@ -42,9 +42,9 @@ class LateAnswers:
         if job is None:
             log.error("run.unknown", **state.log_fields, requests=len(state.requests))
             return
-        await self.lost_rows.restore(state, job, assignment)
+        lost = await self.lost_rows.restore(state, job, assignment)
         run = _identity(job)
-        summary, reason = None, state.reason or "the run's object is not in the store any more"
+        summary, reason = None, state.reason or lost or "the run's object is not in the store any more"
         if state.outcome is Outcome.COMPLETED:
             try:
                 _, summary = await self.found_runs.find(

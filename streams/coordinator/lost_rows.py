@@ -1,8 +1,9 @@
-"""Writes again what a rebuilt database does not know of a run that ended before it was lost: the log and the store still know it."""
+"""Restores the rows of a run that ended before its database was lost and rebuilt. The log and the store still know the run."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
+from core.errors import RefusedObjectError
 from core.logging import get_logger
 from core.moments import utc
 from core.runs import FinishedRun, StoredRun
@@ -28,22 +29,40 @@ class LostRows:
     store_breaker: CircuitBreaker
     database_breaker: CircuitBreaker
 
-    async def restore(self, state: RunState, job: JobRow, assignment: Assignment) -> None:
-        """Bring a job that waits for a run which has ended to that run's end. A job that knows it is left alone."""
+    async def restore(self, state: RunState, job: JobRow, assignment: Assignment) -> str | None:
+        """Bring a job that waits for a run which has ended to that run's end. A job that has ended is left alone.
+
+        Returns:
+            Why the job has failed now; None if it was left alone, or has its result again.
+        """
         if job.status not in ("queued", "running") or job.attempt > state.attempt:
-            return
-        if state.outcome is Outcome.COMPLETED:
-            key = self.keys.run_db(job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version, job.run_id)
-            found = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))
-            if found is not None:
-                run, stored = _finished(job, *found), found[1]
-                await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
-                log.warning("run.row_restored", **state.log_fields, key=key)
-                return
+            return None
         reason = state.reason or "the run had completed, and its object is not in the store any more; request it again"
+        if state.outcome is Outcome.COMPLETED:
+            try:
+                if await self._restore_result(state, job, assignment):
+                    return None
+            except RefusedObjectError as error:
+                reason = f"the run had completed, and its object cannot be read any more: {error}"
         ended_at = utc(state.outcome_at_ms or 0)
         await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), job.attempt, reason, ended_at))
         log.warning("run.job_restored", **state.log_fields, reason=reason)
+        return reason
+
+    async def _restore_result(self, state: RunState, job: JobRow, assignment: Assignment) -> bool:
+        """Write the rows of a completed run from its object; False if the object is missing.
+
+        Raises:
+            RefusedObjectError: the store refuses it.
+        """
+        key = self.keys.run_db(job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version, job.run_id)
+        found = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))
+        if found is None:
+            return False
+        run, stored = _finished(job, *found), found[1]
+        await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
+        log.warning("run.row_restored", **state.log_fields, key=key)
+        return True
 
 
 def _finished(job: JobRow, found: RunDatabase, stored: StoredRun) -> FinishedRun:

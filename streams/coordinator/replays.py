@@ -19,7 +19,8 @@ from core.types import Priority
 from storage.objects import ObjectStore
 from storage.publish import verify_stored_run
 from storage.replays import Replays
-from streams.policy.replay_plan import Compare, Complete, Pause, Send, next_step, request_of, within_budget
+from streams.policy.record_failures import ends_process
+from streams.policy.replay_plan import REPLAY_HEADER, Compare, Complete, Pause, Send, next_step, request_of, within_budget
 from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
 from streams.runtime.assignment import Assignment, AssignmentRevoked
@@ -57,8 +58,20 @@ class ReplayRunner:
     async def _round(self, assignment: Assignment) -> None:
         assignment.check()
         for replay in await assignment.until_revoked(self.replays.claim(self.owner, LEASE_SECONDS)):
-            progress = await assignment.until_revoked(self.replays.replay_progress(replay["replay_id"]))
-            await self._advance(replay, progress, assignment)
+            try:
+                progress = await assignment.until_revoked(self.replays.replay_progress(replay["replay_id"]))
+                await self._advance(replay, progress, assignment)
+            except (AssignmentRevoked, TransientError):
+                raise
+            except Exception as error:
+                if ends_process(error):
+                    raise
+                await self._failed(replay, error)
+
+    async def _failed(self, replay: Mapping[str, Any], error: Exception) -> None:
+        """Pause a replay that cannot go on. It must not end the process, now and after every start."""
+        log.error("replay.failed", replay_id=replay["replay_id"], error=repr(error), exc_info=error)
+        await self._change(replay, "paused", reason=f"it failed with {type(error).__name__}: {str(error)[:300]}; resume to try again")
 
     async def _advance(self, replay: Mapping[str, Any], progress: Mapping[str, Any], assignment: Assignment) -> None:
         match next_step(replay, progress, datetime.now(UTC), self.settings.gpu_usd_per_hour):
@@ -81,7 +94,7 @@ class ReplayRunner:
             return
         priority = Priority(replay["priority"])
         await concurrently(
-            self.publisher.send_request(assignment, priority, request_of(item, replay), {"replay_id": replay["replay_id"].encode()})
+            self.publisher.send_request(assignment, priority, request_of(item, replay), {REPLAY_HEADER: replay["replay_id"].encode()})
             for item in items
         )
         await assignment.until_revoked(self.replays.mark_sent(replay["replay_id"], [item["number"] for item in items]))
@@ -125,7 +138,7 @@ class ReplayRunner:
         return await asyncio.to_thread(compare, runs[0].track, runs[1].track)
 
     async def _change(self, replay: Mapping[str, Any], state: str, **values: Any) -> None:
-        """Set its state, unless somebody else has changed it since it was read."""
+        """Set its state, unless its state is another by now: somebody may have paused or cancelled it since it was read."""
         if await self.replays.change(replay["replay_id"], [replay["state"]], state, **values):
             log.info("replay.changed", replay_id=replay["replay_id"], state=state, reason=values.get("reason"))
 

@@ -11,6 +11,7 @@ from streams.admission.candidate import Candidate
 from streams.admission.run_lookup import RunLookup
 from streams.agents.admit import Admission
 from streams.coordinator.late_answers import LateAnswers
+from streams.coordinator.lost_rows import LostRows
 from streams.policy.outcomes import OutcomeEvent
 from streams.policy.run_log import RunState
 from streams.records import InferenceFailed, decode
@@ -68,29 +69,51 @@ async def test_a_recheck_passes_on_what_the_store_refuses():
     assert (len(requests), answer.decision, answer.rejection.message) == (2, Decision.REJECTED, str(REFUSED))
 
 
+class LateJoiner:
+    """One request that joined a completed run after its end was announced, and what is done about it."""
+
+    def __init__(self, status: str) -> None:
+        self.sent: list[OutcomeEvent] = []
+        self.failed: list[str] = []
+        self._status = status
+        rows = SimpleNamespace(find_job=self._find_job, fail_run=self._fail_run)
+        keys = SimpleNamespace(run_db=lambda *ids: "run.db")
+        publisher = SimpleNamespace(publish_outcome=self._publish_outcome)
+        lost_rows = LostRows(SimpleNamespace(get=self._get), keys, rows, There(), There())
+        self._late = LateAnswers(publisher, rows, There(), FoundRuns(), lost_rows)
+
+    async def answered(self) -> str:
+        """The reason in the event that answers the request."""
+        state = RunState(run_id=str(RUN), attempt=1, offset=5, requests=[request(1)], outcome=Outcome.COMPLETED, finished_at_ms=1)
+        await self._late.answer(state, Assignment(1))
+        (event,) = self.sent
+        return decode(InferenceFailed, event.value).reason
+
+    async def _find_job(self, run_id):
+        ids = {"run_id": RUN, "tenant_id": UUID(int=2), "video_id": UUID(int=3)}
+        return SimpleNamespace(**ids, attempt=1, status=self._status, cropped_frames_version=1, model_version="builtin-0123abcd")
+
+    async def _fail_run(self, run_id, attempt, reason, ended_at):
+        self.failed.append(reason)
+
+    async def _publish_outcome(self, assignment, event):
+        self.sent.append(event)
+
+    async def _get(self, key, max_bytes):
+        raise REFUSED
+
+
 async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
-    """The finisher goes on: it would crash again at every new owner of the partition otherwise."""
-    sent: list[OutcomeEvent] = []
+    """The finisher goes on: it would fail again at every new owner of the partition otherwise."""
+    joiner = LateJoiner("completed")
+    assert f"cannot be read any more: {REFUSED}" in await joiner.answered()
+    assert joiner.failed == []
 
-    async def publish_outcome(assignment, event):
-        sent.append(event)
 
-    async def find_job(run_id):
-        return SimpleNamespace(
-            run_id=RUN, tenant_id=UUID(int=2), video_id=UUID(int=3), cropped_frames_version=1, model_version="builtin-0123abcd"
-        )
-
-    async def restore(state, job, assignment):
-        return None
-
-    late = LateAnswers(
-        SimpleNamespace(publish_outcome=publish_outcome),
-        SimpleNamespace(find_job=find_job),
-        There(),
-        FoundRuns(),
-        SimpleNamespace(restore=restore),
-    )
-    state = RunState(run_id=str(RUN), attempt=1, offset=5, requests=[request(1)], outcome=Outcome.COMPLETED, finished_at_ms=1)
-    await late.answer(state, Assignment(1))
-    (event,) = sent
-    assert f"cannot be read any more: {REFUSED}" in decode(InferenceFailed, event.value).reason
+async def test_a_rebuilt_database_learns_that_the_run_cannot_be_read():
+    """The job, whose rows cannot be restored without the object, does not stay queued; who waits for it is notified as well."""
+    joiner = LateJoiner("queued")
+    reason = await joiner.answered()
+    assert f"cannot be read any more: {REFUSED}" in reason
+    assert len(joiner.failed) == 1
+    assert str(REFUSED) in joiner.failed[0]

@@ -1,0 +1,57 @@
+"""Replays that cannot go on, beside one that can."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigurationError
+from core.settings import AdmissionSettings
+from streams.coordinator.replays import ReplayRunner
+from streams.runtime.assignment import Assignment
+
+DONE = dict.fromkeys(("items", "waiting", "undecided", "unfinished", "sampled"), 0)
+
+
+class Replays:
+    """Two replays that are running, the first of which the database cannot say the progress of; and what was changed."""
+
+    def __init__(self, error: Exception) -> None:
+        self.changed: dict[str, tuple[str, Any]] = {}
+        self._error = error
+
+    async def claim(self, owner: str, lease_seconds: float) -> list[dict[str, Any]]:
+        about = {"state": "running", "sample_size": 0}
+        return [{"replay_id": name, **about} for name in ("broken", "sound")]
+
+    async def replay_progress(self, replay_id: str) -> dict[str, Any]:
+        if replay_id == "broken":
+            raise self._error
+        return DONE
+
+    async def change(self, replay_id: str, before: list[str], state: str, **values: Any) -> bool:
+        self.changed[replay_id] = (state, values.get("reason"))
+        return True
+
+
+def runner(replays: Replays) -> ReplayRunner:
+    nothing = SimpleNamespace()
+    return ReplayRunner(nothing, nothing, replays, nothing, AdmissionSettings(_env_file=None))
+
+
+async def test_a_replay_at_which_something_unexpected_is_raised_is_paused():
+    """It says what was raised and ends no process; the replay behind it is carried out."""
+    replays = Replays(ValueError("its model's name is none"))
+    await runner(replays)._round(Assignment(1))
+    assert replays.changed["sound"] == ("completed", None)
+    state, reason = replays.changed["broken"]
+    assert state == "paused"
+    assert "its model's name is none" in reason
+
+
+async def test_settings_that_are_wrong_end_the_process():
+    """No replay is to blame for them."""
+    replays = Replays(ConfigurationError("SUPABASE_URL is wrong"))
+    with pytest.raises(ConfigurationError):
+        await runner(replays)._round(Assignment(1))
+    assert replays.changed == {}
