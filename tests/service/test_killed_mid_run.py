@@ -117,6 +117,26 @@ async def test_workers_join_and_leave(service: Installation, workers, undisturbe
         await completed(service, request, undisturbed)
 
 
+RAISING = [
+    ("coordinator", Fault("streams.agents.admit:Admission._handle", "before", how="raise")),
+    ("coordinator", Fault("streams.agents.aggregate:Aggregation._fold", "before", ("span_done",), how="raise")),
+    ("coordinator", Fault("streams.coordinator.finisher:publish_run", "after", how="raise")),
+    ("gpu", Fault("streams.agents.infer:Inference._settle", "before", how="raise")),
+    ("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "after", how="raise")),
+]
+
+
+@pytest.mark.parametrize(("role", "fault"), RAISING, ids=str)
+async def test_an_unexpected_exception(service: Installation, workers, undisturbed: bytes, role, fault: Fault) -> None:
+    """A worker in which something unexpected is raised once tries again and completes the run, and stops in good order."""
+    other = workers("gpu" if role == "coordinator" else "coordinator")
+    broken = workers(role, fault)
+    published = await service.submit(await service.add(video(FRAMES)), FRAMES)
+    await completed(service, published, undisturbed)
+    assert f"made to fail {fault}" in broken.log.read_text()
+    assert await asyncio.gather(broken.stopped(), other.stopped()) == [0, 0]
+
+
 def _taken_by(service: Installation, worker: Worker) -> bool:
     name = f':{worker.pid}"'.encode()
     return any(b"span_taken" in record.value and name in record.value for record in service.ledger.records["inference.results"])
