@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 from storage.database import RowsConfig
 from storage.listings import Listings
 from tests.cli.processes import run_extents
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS
 
@@ -37,9 +37,9 @@ class Terminal:
             schema=environment["SUPABASE_SCHEMA"],
             timeout_seconds=20,
         )
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         async with Listings(config) as listings:
             while (row := await listings.replay(replay) or {})["state"] != state:
-                assert time.monotonic() < deadline, f"replay {replay} is {row['state']}, not {state}: {row}"
+                assert not deadline.passed, f"replay {replay} is {row['state']}, not {state}: {row}"
                 await asyncio.sleep(0.2)
         return await self.json("replay", "status", replay)

@@ -1,6 +1,5 @@
 """A model that does not load on one worker, or on none: its runs go elsewhere, wait, or fail; those of other models go on."""
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,6 +13,7 @@ from core.types import Priority
 from inference.models.builtin import builtin_model_version
 from streams.kafka.client import Published
 from streams.records import SpanFailed
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.models import push_model
 from tests.service.processes import WAIT_SECONDS, Worker
@@ -106,8 +106,8 @@ async def test_a_model_that_loads_nowhere_fails_its_run(service: Installation, s
 
 
 async def _until_not_ready(service: Installation, worker: Worker) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = Deadline(WAIT_SECONDS)
     async with aiohttp.ClientSession() as http:
         while await worker.is_ready(http):
-            assert time.monotonic() < deadline, f"{worker.name} is ready all the time"
+            assert not deadline.passed, f"{worker.name} is ready all the time"
             await service.ledger.read_on(0.1)

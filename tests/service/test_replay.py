@@ -76,9 +76,10 @@ async def test_the_same_window_by_another_name_makes_no_second_run(terminal: Ter
     assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay themselves; their originals count"]
 
 
-async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Terminal) -> None:
+async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Terminal, service: Installation) -> None:
     """Paused before the next request would go beyond it, with the reason; resumed with a greater limit it completes."""
-    planned = await terminal.json("replay", "plan", "--lacking-model", "v3", "--name", "dear")
+    tenant = str(service.tenant_id)  # the registry is the database's, and other installations of these tests share it
+    planned = await terminal.json("replay", "plan", "--lacking-model", "v3", "--tenant", tenant, "--name", "dear")
     each = planned["estimated_cost_usd"] / VIDEOS
     assert planned["items"] == VIDEOS
     await terminal("replay", "start", "dear", "--max-cost", str(each / 2), "--yes")

@@ -5,11 +5,11 @@ import json
 import os
 import signal
 import sys
-import time
 
 import pytest
 
 from streams.records import SpanDone, SpanFailed, SpanTaken
+from tests.patience import Deadline
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS, Worker
@@ -93,7 +93,7 @@ def _records(service: Installation, worker: Worker, kind):
 
 
 async def _until_logged(worker: Worker, text: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = Deadline(WAIT_SECONDS)
     while text not in worker.log.read_text():
-        assert time.monotonic() < deadline, f"{worker.name} has not said {text}"
+        assert not deadline.passed, f"{worker.name} has not said {text}"
         await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ import pytest
 from core.settings import KafkaSettings, TopicSettings
 from streams.kafka.topic_admin import ensure_topics
 from streams.topics import Topics
+from tests.patience import Deadline
 from tests.service.faults import Fault
 from tests.service.installation import SETTINGS, Installation
 from tests.service.processes import WAIT_SECONDS, Worker
@@ -22,11 +23,11 @@ WRONG_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.wrong-s3cret"
 
 async def unready(worker: Worker, reason: str) -> list[str]:
     """Wait until it says that this is wrong; the reasons that it then gives."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = Deadline(WAIT_SECONDS)
     async with aiohttp.ClientSession() as http:
         while True:
             assert worker.status is None, f"it has ended with status {worker.status}"
-            assert time.monotonic() < deadline, worker.log.read_text()[-2000:]
+            assert not deadline.passed, worker.log.read_text()[-2000:]
             try:
                 status, body = await worker.fetch(http, "readyz")
                 if reason in body:
