@@ -1,6 +1,6 @@
-"""What a worker needs before it takes work: brokers, topics, store, database and model, each tried until it has worked once.
+"""What a worker needs before it takes work: brokers, topics, store, database and model, each checked until it has worked once.
 
-A worker that cannot do its work must neither look ready, so that a rollout replaces those that can, nor join its group.
+A worker that cannot do its work must not look ready, or a rollout would replace those that can; nor may it join its group.
 """
 
 import asyncio
@@ -23,30 +23,30 @@ from streams.topics import Topics
 log = get_logger(__name__)
 
 Prerequisite = Callable[[], Awaitable[None]]
-"""Tries something for real; raises what is wrong, in words."""
+"""Uses a dependency for real. Raises an error whose message says what is wrong."""
 
 LIMIT_SECONDS: Final = 60.0
-"""For one try; a dependency that takes longer is away for whoever waits."""
+"""For one check. A dependency that takes longer counts as missing."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 MAX_PAUSE_SECONDS: Final = 10.0
-"""So soon is a fault noticed to be gone: whoever repaired it is watching."""
+"""The longest pause between two checks; short, because somebody who has repaired a fault is watching."""
 
 
 class Prerequisites:
-    """Entering it ends when each prerequisite has worked once, however long that takes. Whoever stops the process cancels it."""
+    """Entering it waits, without a limit, until each prerequisite has worked once. A stop of the process cancels the wait."""
 
     def __init__(self, needed: Mapping[str, Prerequisite]) -> None:
-        self._missing: dict[str, tuple[Prerequisite, str]] = {name: (tries, "not tried yet") for name, tries in needed.items()}
+        self._missing: dict[str, tuple[Prerequisite, str]] = {name: (check, "not checked yet") for name, check in needed.items()}
 
     def wait_reason(self) -> str | None:
-        """What to say of it in readiness."""
+        """The reason to report in readiness; None once everything has worked."""
         return "; ".join(f"{name}: {fault}" for name, (_, fault) in self._missing.items()) or None
 
     async def __aenter__(self) -> Self:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            await asyncio.gather(*(self._try(name) for name in list(self._missing)))
+            await asyncio.gather(*(self._check(name) for name in list(self._missing)))
             if not self._missing:
                 log.info("prerequisites.met")
                 return self
@@ -56,10 +56,10 @@ class Prerequisites:
     async def __aexit__(self, *exception: object) -> None:
         """Nothing is held."""
 
-    async def _try(self, name: str) -> None:
-        tries, before = self._missing[name]
+    async def _check(self, name: str) -> None:
+        check, before = self._missing[name]
         try:
-            await asyncio.wait_for(tries(), LIMIT_SECONDS)
+            await asyncio.wait_for(check(), LIMIT_SECONDS)
         except TimeoutError:  # an OSError too, so before those
             fault = f"no answer within {LIMIT_SECONDS:.0f} s"
         except (ExtentsError, KafkaError, OSError) as error:
@@ -69,13 +69,13 @@ class Prerequisites:
             return
         if fault != before:
             log.error("prerequisite.missing", name=name, fault=fault)
-        self._missing[name] = (tries, fault)
+        self._missing[name] = (check, fault)
 
 
 def topics_prerequisite(kafka: KafkaSettings, topics: Topics) -> Prerequisite:
-    """The brokers answer, and all topics are there with as many partitions as the settings say."""
+    """The brokers answer, and every topic exists with the number of partitions in the settings."""
 
-    async def tries() -> None:
+    async def check() -> None:
         expected = {spec.name: spec.partitions for spec in topics.specs()}
         async with brokers(kafka) as admin:
             present = sorted(expected.keys() & set(await admin.list_topics()))
@@ -85,28 +85,29 @@ def topics_prerequisite(kafka: KafkaSettings, topics: Topics) -> Prerequisite:
                 f"{len(missing)} of {len(expected)} topics are missing on {kafka.bootstrap_servers}, the first is {missing[0]}; "
                 "check EXTENTS_TOPIC_PREFIX, or run: extents topics create"
             )
-        found = {topic["topic"]: len(topic["partitions"]) for topic in described}
-        if wrong := [f"{name} has {found[name]} partitions, expected {count}" for name, count in expected.items() if found[name] != count]:
+        actual = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        wrong = [f"{name} has {actual[name]} partitions, expected {count}" for name, count in expected.items() if actual[name] != count]
+        if wrong:
             advice = "set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX"
             raise ConfigurationError(f"{'; '.join(wrong)}; {advice}")
 
-    return tries
+    return check
 
 
 def readable_store_prerequisite(store: ObjectStore) -> Prerequisite:
     """Objects can be listed and read."""
 
-    async def tries() -> None:
+    async def check() -> None:
         await store.check()
         await store.probe()
 
-    return tries
+    return check
 
 
 def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite:
-    """Objects can be listed, read and written, where those of videos are."""
+    """Objects can be listed, read and written in the folder of the videos."""
 
-    async def tries() -> None:
+    async def check() -> None:
         await store.check()
         key, data = f"{folder}extents-check/{uuid.uuid4()}", b"written by a coordinator as it started; may be deleted"
         await store.put(key, data)
@@ -116,16 +117,16 @@ def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite
         if read != data:
             raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")
 
-    return tries
+    return check
 
 
 def model_prerequisite(catalog: ModelCatalog, admission: AdmissionSettings) -> Prerequisite:
-    """The model that runs get by default is there."""
+    """The default model of runs exists."""
 
-    async def tries() -> None:
+    async def check() -> None:
         try:
             await catalog.resolve(admission.model_version or catalog.default_version)
         except UnknownModelError as error:
             raise ConfigurationError(f"EXTENTS_MODEL_VERSION: {error}") from error
 
-    return tries
+    return check

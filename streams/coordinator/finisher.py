@@ -41,7 +41,7 @@ from streams.runtime.circuit_breaker import CircuitBreaker
 log = get_logger(__name__)
 
 FINISH_TRIES = 3
-"""So often a run is finished in vain by a fault of ours; so often again it is announced as failed, and then left to the next recovery."""
+"""Tries to finish a run that fails unexpectedly. After as many tries to announce it as failed, it is left to the next recovery."""
 
 
 @dataclass(slots=True)

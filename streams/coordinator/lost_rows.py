@@ -56,16 +56,16 @@ class LostRows:
             RefusedObjectError: the store refuses it.
         """
         key = self.keys.run_db(job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version, job.run_id)
-        found = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))
-        if found is None:
+        present = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))
+        if present is None:
             return False
-        run, stored = _finished(job, *found), found[1]
+        run, stored = _finished(job, *present), present[1]
         await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
         log.warning("run.row_restored", **state.log_fields, key=key)
         return True
 
 
-def _finished(job: JobRow, found: RunDatabase, stored: StoredRun) -> FinishedRun:
+def _finished(job: JobRow, database: RunDatabase, stored: StoredRun) -> FinishedRun:
     return FinishedRun(
         run_id=job.run_id,
         attempt=max(job.attempt, stored.attempt),
@@ -74,12 +74,12 @@ def _finished(job: JobRow, found: RunDatabase, stored: StoredRun) -> FinishedRun
         video_id=job.video_id,
         cropped_frames_version=job.cropped_frames_version,
         model_version=job.model_version,
-        model_checkpoint_path=found.model_checkpoint_path or "",
-        started_at=found.started_at,
-        completed_at=found.completed_at,
-        processing_time_seconds=found.processing_time_seconds or 0.0,
-        gpu_seconds=found.gpu_seconds or found.processing_time_seconds or 0.0,
-        provenance=found.provenance,
-        probabilities=found.probabilities,
-        pair_milliseconds=found.pair_milliseconds,
+        model_checkpoint_path=database.model_checkpoint_path or "",
+        started_at=database.started_at,
+        completed_at=database.completed_at,
+        processing_time_seconds=database.processing_time_seconds or 0.0,
+        gpu_seconds=database.gpu_seconds or database.processing_time_seconds or 0.0,
+        provenance=database.provenance,
+        probabilities=database.probabilities,
+        pair_milliseconds=database.pair_milliseconds,
     )

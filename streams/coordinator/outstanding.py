@@ -63,7 +63,7 @@ class Outstanding:
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def run(self) -> None:
-        """Look from time to time; ends by being cancelled."""
+        """Look from time to time. Runs until cancelled."""
         try:
             while True:
                 if 0 in self.app.partitions_of(self.topics.results):

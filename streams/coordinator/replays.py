@@ -1,7 +1,7 @@
 """Carries replays out: sends their items while they may be sent, and looks at what a sample changed.
 
-Which replay is whose is a lease in the database, and what was sent is in its items. A coordinator that is killed is
-followed by another when the lease is over; what both send is the same request.
+A lease in the database says which coordinator carries a replay out, and its items say what was sent. When a coordinator is
+killed, another one continues once the lease is over; a request that both send is the same request.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 15.0
-"""Long beside a round; when it is over, another coordinator goes on."""
+"""Much longer than a round. When it is over, another coordinator continues."""
 
 WORST_SHOWN: Final = 5
 
@@ -45,7 +45,7 @@ class ReplayRunner:
     owner: str = field(default_factory=lambda: uuid4().hex)
 
     async def run(self) -> None:
-        """Look for replays once a second; ends by being cancelled."""
+        """Look for replays once a second. Runs until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             try:
@@ -105,9 +105,9 @@ class ReplayRunner:
         outcomes = await assignment.until_revoked(self.replays.replay_outcomes(replay["replay_id"], 0, replay["sample_size"]))
         compared: list[tuple[Mapping[str, Any], Comparison]] = []
         for item in outcomes:
-            found = await assignment.until_revoked(self._compare(item))
-            if found is not None:
-                compared.append((item, found))
+            comparison = await assignment.until_revoked(self._compare(item))
+            if comparison is not None:
+                compared.append((item, comparison))
         sample = summarize(outcomes, compared)
         if not compared:
             reason = f"of {len(outcomes)} videos in the sample none has a run before and after to compare; resume to go on without"
@@ -122,7 +122,7 @@ class ReplayRunner:
             await self._change(replay, "running", sample=sample)
 
     async def _compare(self, item: Mapping[str, Any]) -> Comparison | None:
-        """None where one of both is missing, or they are of other frames."""
+        """Compare a video's runs; None if one of them is missing, or they are of different frames."""
         before, after = item["baseline_key"], item["run_key"]
         if before is None or after is None or before == after:
             return None
@@ -145,23 +145,23 @@ class ReplayRunner:
 
 def summarize(outcomes: Sequence[Mapping[str, Any]], compared: Sequence[tuple[Mapping[str, Any], Comparison]]) -> dict[str, Any]:
     """What is kept of a sample, and shown by ``extents replay status``."""
-    captions = sum(found.captions for _, found in compared)
+    captions = sum(comparison.captions for _, comparison in compared)
     worst = sorted(compared, key=lambda pair: -pair[1].change)[:WORST_SHOWN]
     return {
         "videos": len(outcomes),
         "compared": len(compared),
         "captions": captions,
-        "change": sum(found.changed for _, found in compared) / captions if captions else 0.0,
+        "change": sum(comparison.changed for _, comparison in compared) / captions if captions else 0.0,
         "worst": [
             {
                 "video_id": item["video_id"],
-                "change": found.change,
-                "moved": len(found.moved),
-                "added": len(found.added),
-                "lost": len(found.lost),
+                "change": comparison.change,
+                "moved": len(comparison.moved),
+                "added": len(comparison.added),
+                "lost": len(comparison.lost),
                 "before": item["baseline_run_id"],
                 "after": item["run_id"],
             }
-            for item, found in worst
+            for item, comparison in worst
         ],
     }

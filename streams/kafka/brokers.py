@@ -1,4 +1,4 @@
-"""Are the brokers there, and the topics? For commands, which end with a line that says so where workers would wait."""
+"""Connects to the brokers for a few requests, and fails where the workers' own clients would wait."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

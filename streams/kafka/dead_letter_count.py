@@ -1,4 +1,4 @@
-"""Counts the dead letters that wait for somebody, by reason. Reads each record of their topic once, and then what is new."""
+"""Counts the dead letters that nobody has handled, by reason. Reads each record of their topic once, and then only new ones."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -14,11 +14,11 @@ from streams.kafka.dead_letter_reader import header_of, mark_of
 from streams.topics import Topics
 
 BATCH_RECORDS: Final = 200
-"""Letters have up to 4 MiB: so many at a time, of which only the reason is kept."""
+"""Records read at a time. A letter has up to 4 MiB, of which only the reason is kept."""
 
 
 class DeadLetterCount:
-    """An async context manager; without a group, so that it takes no partition from anybody."""
+    """An async context manager. It reads without a group, so that it takes no partition from another reader."""
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}

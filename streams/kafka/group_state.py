@@ -1,4 +1,4 @@
-"""The consumer groups as the brokers know them: who is in, and how far they have read."""
+"""The consumer groups as the brokers know them: their members, and how far they have read."""
 
 import asyncio
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequen
         committed = {name: await admin.list_consumer_group_offsets(name) for name in topics_by_group}
     every = sorted({topic for topics in topics_by_group.values() for topic in topics})
     begins, ends = await topic_bounds(kafka, every)
-    found = []
+    states = []
     for name, topics in topics_by_group.items():
         state, members = described[name]
         lag = dict.fromkeys(topics, 0)
@@ -62,8 +62,8 @@ async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequen
                 place = committed[name].get(partition)
                 done = begins[partition] if place is None or place.offset < 0 else place.offset
                 lag[partition.topic] += max(0, end - max(done, begins[partition]))
-        found.append(GroupState(name, state, members, lag))
-    return found
+        states.append(GroupState(name, state, members, lag))
+    return states
 
 
 async def has_members(kafka: KafkaSettings, group: str) -> bool:
@@ -88,7 +88,7 @@ async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dic
 
 
 async def _wait_for_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
-    """Brokers that nobody has joined yet make the topic of their groups first, which takes seconds."""
+    """Wait for new brokers, which create the topic of their groups at the first request, within seconds."""
     for attempt in range(COORDINATOR_ATTEMPTS):
         try:
             await admin.find_coordinator(group)
@@ -101,9 +101,9 @@ async def _wait_for_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
 
 async def _describe(admin: AIOKafkaAdminClient, group: str) -> tuple[str, tuple[GroupMember, ...]]:
     (answer,) = await admin.describe_consumer_groups([group])
-    (found,) = _as_object(answer)["groups"]
-    members = (GroupMember(member["client_id"], member["client_host"].lstrip("/")) for member in found["members"])
-    return found["state"], tuple(sorted(members, key=lambda member: (member.client_id, member.host)))
+    (described,) = _as_object(answer)["groups"]
+    members = (GroupMember(member["client_id"], member["client_host"].lstrip("/")) for member in described["members"])
+    return described["state"], tuple(sorted(members, key=lambda member: (member.client_id, member.host)))
 
 
 def _as_object(answer: Response) -> dict[str, Any]:

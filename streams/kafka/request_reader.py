@@ -21,7 +21,7 @@ MAX_POLL_RECORDS: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which records. Times are those that Kafka keeps with each; ``until`` itself is not in it.
+    """Selects records by Kafka's timestamps, without ``until`` itself.
 
     Attributes:
         offsets: by partition, first offset and the one after the last; only these partitions are read, of
@@ -39,8 +39,8 @@ class RequestReader:
 
     Attributes:
         read: records in the window.
-        replayed: of these, the ones that a replay sent, which are left out: their originals are there as well.
-        unusable: of these, the ones that are no requests.
+        replayed: of these, the ones that a replay sent. They are left out, since their originals are there as well.
+        unusable: of these, the ones that are not requests.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics, window: Window) -> None:
@@ -51,7 +51,7 @@ class RequestReader:
         names = [self._topics.encoded] if self._window.offsets else [self._topics.encoded, self._topics.encoded_low]
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "max_poll_records": MAX_POLL_RECORDS}
         async with AIOKafkaConsumer(*names, **client_options(self._kafka), **options) as consumer:
-            partitions = sorted(one for one in consumer.assignment() if self._covers(one.partition))
+            partitions = sorted(partition for partition in consumer.assignment() if self._covers(partition.partition))
             if not partitions:
                 return
             begins, ends = await self._bounds(consumer, partitions)
@@ -68,7 +68,7 @@ class RequestReader:
                             if source is not None:
                                 yield source
                 report(self.read, total)
-                open_partitions = {one for one in open_partitions if await consumer.position(one) < ends[one]}
+                open_partitions = {partition for partition in open_partitions if await consumer.position(partition) < ends[partition]}
 
     def _covers(self, partition: int) -> bool:
         if self._window.offsets is not None:
@@ -81,9 +81,9 @@ class RequestReader:
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         window = self._window
         if window.offsets is not None:
-            for one in partitions:
-                first, last = window.offsets[one.partition]
-                begins[one], ends[one] = max(begins[one], first), min(ends[one], last)
+            for partition in partitions:
+                first, last = window.offsets[partition.partition]
+                begins[partition], ends[partition] = max(begins[partition], first), min(ends[partition], last)
             return begins, ends
         if window.since is not None:
             begins = await _offsets_at(consumer, partitions, window.since, ends)
@@ -113,5 +113,5 @@ class RequestReader:
 async def _offsets_at(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], moment: datetime, ends: dict[TopicPartition, int]
 ) -> dict[TopicPartition, int]:
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * moment.timestamp())))
-    return {one: ends[one] if found.get(one) is None else found[one].offset for one in partitions}
+    offsets = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * moment.timestamp())))
+    return {partition: ends[partition] if offsets.get(partition) is None else offsets[partition].offset for partition in partitions}

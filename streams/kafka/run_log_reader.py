@@ -31,7 +31,7 @@ async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[s
     """
     if not runs:
         return []
-    found: list[LoggedRecord] = []
+    logged: list[LoggedRecord] = []
     keys = {run.encode() for run in runs}
     options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
     async with AIOKafkaConsumer(**client_options(kafka), **options) as consumer:
@@ -41,10 +41,10 @@ async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[s
         starts = await consumer.beginning_offsets(partitions)
         if since is not None:
             places = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
-            starts = {one: ends[one] if places.get(one) is None else places[one].offset for one in partitions}
-        for one in partitions:
-            consumer.seek(one, starts[one])
-        waiting = {one for one in partitions if starts[one] < ends[one]}
+            starts = {tp: ends[tp] if places.get(tp) is None else places[tp].offset for tp in partitions}
+        for tp in partitions:
+            consumer.seek(tp, starts[tp])
+        waiting = {tp for tp in partitions if starts[tp] < ends[tp]}
         while waiting:
             for records in (await consumer.getmany(*waiting, timeout_ms=1000)).values():
                 for record in records:
@@ -53,8 +53,8 @@ async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[s
                             log = decode_log(record.value)
                         except PoisonError:
                             continue
-                        found.append(
+                        logged.append(
                             LoggedRecord(datetime.fromtimestamp(record.timestamp / 1000, UTC), record.partition, record.offset, log)
                         )
-            waiting = {one for one in waiting if await consumer.position(one) < ends[one]}
-    return found
+            waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
+    return logged

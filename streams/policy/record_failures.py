@@ -12,7 +12,7 @@ import orjson
 from core.errors import ConfigurationError, ExtentsError
 
 UNEXPECTED: Final = "unexpected"
-"""The reason of a dead letter whose record failed by a fault of ours."""
+"""The reason of a dead letter whose record failed unexpectedly, by a fault of the service."""
 
 MAX_NOTED: Final = 100
 """Failing records that a partition's note names. Brokers take notes of 4 KB (``offset.metadata.max.bytes``)."""
@@ -114,15 +114,15 @@ class FailureLimit:
         """
         in_a_row = max(self._in_a_row, noted_in_a_row)
         if in_a_row >= self._policy.in_a_row:
-            found = f"{in_a_row} records in a row"
+            failures = f"{in_a_row} records in a row"
             setting = f"EXTENTS_UNEXPECTED_IN_A_ROW ({self._policy.in_a_row})"
         elif self._given_up >= self._policy.per_thousand:
-            found = f"{self._given_up} of the last {len(self._recent)} records"
+            failures = f"{self._given_up} of the last {len(self._recent)} records"
             setting = f"EXTENTS_UNEXPECTED_PER_THOUSAND ({self._policy.per_thousand})"
         else:
             return
         raise TooManyFailuresError(
-            f"{found} of {topic} failed unexpectedly and became dead letters; the next one fails with {error!r}. "
+            f"{failures} of {topic} failed unexpectedly and became dead letters; the next one fails with {error!r}. "
             f"Its offset is held and the process stops: check this release, and the dead letters of reason {UNEXPECTED}. "
             f"The limit is {setting}."
         )

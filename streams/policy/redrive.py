@@ -27,7 +27,7 @@ class Step:
     """One record to send, in place of one or more dead letters.
 
     Attributes:
-        does: for people, what comes of it.
+        action: what the step does, for people.
     """
 
     action: str

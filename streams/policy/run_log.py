@@ -35,7 +35,7 @@ MAX_SPAN_TAKES: Final = 10
 
 
 UNTAKEN_SECONDS: Final = 14 * 86_400
-"""The usual limit for a run of which no span is taken: as long as the work topics keep records."""
+"""The usual limit for a run none of whose spans is taken: as long as the work topics keep records."""
 
 
 class Disposition(StrEnum):
@@ -101,7 +101,7 @@ class RunState(Record):
 
     @classmethod
     def salvaged(cls, run_id: str, text: bytes, reason: str) -> "RunState":
-        """The end of a run whose state cannot be read, with what of it still can be: its attempt, and who waits for it."""
+        """The end of a run whose state cannot be read, with the parts that can: its attempt, and the requests that wait for it."""
         try:
             fields = orjson.loads(text)
         except ValueError:
@@ -113,7 +113,7 @@ class RunState(Record):
             return value if type(value) is int and least <= value < 2**31 else least
 
         waiting = fields.get("requests")
-        requests = [ref for one in (waiting if isinstance(waiting, list) else []) if (ref := _request(one)) is not None]
+        requests = [ref for value in (waiting if isinstance(waiting, list) else []) if (ref := _request(value)) is not None]
         return cls(
             run_id=run_id,
             attempt=integer("attempt", 1),

@@ -110,5 +110,5 @@ def _is_older(state: bytes | None, stored: bytes | None) -> bool:
         return False
     try:
         return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])
-    except (ValueError, TypeError, KeyError):  # one of them is no state; whoever reads the later one sets it aside
+    except (ValueError, TypeError, KeyError):  # one of them is no state; the reader of the later one handles that
         return False

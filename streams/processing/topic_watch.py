@@ -1,8 +1,8 @@
 """Notices that a topic was deleted, and perhaps created again, under a running worker.
 
-aiokafka keeps its old positions in such a topic and reads nothing, or passes over the first records of the new one, while the
-worker looks healthy. The brokers delete a group's offsets with a topic, so an offset that was committed and is not there any more
-tells. The worker then ends: the next one waits until the topic is there, and reads it from its beginning.
+aiokafka keeps its old positions in such a topic: it reads nothing, or skips the first records of the new one, while the worker looks
+healthy. The brokers delete a group's offsets together with a topic, so a committed offset that is gone reveals it. The worker then
+ends: the next one waits until the topic exists, and reads it from its beginning.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ class TopicWatch:
         self._committed: set[TopicPartition] = set()
 
     async def watch(self, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
-        """Look regularly; ends by being cancelled.
+        """Look regularly. Runs until cancelled.
 
         Raises:
-            ConfigurationError: a topic was deleted; names it.
+            ConfigurationError: a topic was deleted; the message names it.
         """
         while True:
             await asyncio.sleep(look_every_seconds)
@@ -54,7 +54,7 @@ class TopicWatch:
                 )
 
     async def deleted_topics(self) -> set[str]:
-        """Topics with an offset that the group has committed, and the brokers do not have."""
+        """Topics for which the group has committed an offset that the brokers no longer have."""
         offsets = self._app.consumer._committed_offset  # type: ignore[attr-defined]  # Faust has no accessor
         self._committed |= {TopicPartition(tp.topic, tp.partition) for tp, offset in offsets.items() if offset}
         if not self._committed:

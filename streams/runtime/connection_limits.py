@@ -1,4 +1,4 @@
-"""Keeps a small HTTP server from taking the descriptors that the work needs, whoever connects to it and says nothing."""
+"""Limits the connections of a small HTTP server, so that clients that connect and send nothing take no descriptors from the work."""
 
 import asyncio
 import resource
@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp.web_protocol import RequestHandler
 
 CONNECTION_SECONDS: Final = 10.0
-"""From the first byte asked for to the last one sent; half-open connections end with it. Every answer closes its connection."""
+"""The longest life of a connection, and so the end of half-open ones. Every response closes its connection."""
 
 MAX_CONNECTIONS: Final = 64
 SHARE_OF_DESCRIPTORS: Final = 8
@@ -18,7 +18,7 @@ SHARE_OF_DESCRIPTORS: Final = 8
 class ConnectionLimits:
     """Makes a connection's protocol, as ``loop.create_server`` asks for one, and ends the oldest when there are too many.
 
-    So whoever asks next is always answered: a probe takes milliseconds, and a flood of idle connections pushes out itself.
+    The next request is therefore always answered: a probe takes milliseconds, and a flood of idle connections displaces only itself.
     """
 
     def __init__(self, make: Callable[[], RequestHandler], most: int | None = None) -> None:

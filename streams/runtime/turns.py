@@ -1,4 +1,4 @@
-"""Steps about the same thing, one after the other, in the order in which they were announced. Those about other things go beside them."""
+"""Runs steps of the same name one after the other, in the order in which they took their turns. Those of other names run concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
