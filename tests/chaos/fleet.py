@@ -93,7 +93,7 @@ class Fleet:
                 if worker not in self.joined and await worker.is_ready(self._http):
                     self.joined.add(worker)
             lasting = [disturbance for disturbance in self.lasting() if disturbance.role == role]
-            # Whoever has joined after a kill has done so in a group that had given up the victim.
+            # A worker that joined after a kill joined a group that had already removed the victim.
             if lasting and self.joined.issuperset(workers) and await self.service.ledger.members(GROUPS[role]) == len(workers):
                 for disturbance in lasting:
                     disturbance.ended = time.time()
@@ -114,7 +114,7 @@ class Fleet:
         """
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
-            assert time.monotonic() < deadline, f"waited in vain for {awaited}\n{self.service.processes.tails()}"
+            assert time.monotonic() < deadline, f"waited without success for {awaited}\n{self.service.processes.tails()}"
             if meanwhile is not None:
                 await meanwhile()
             await self.service.ledger.read_on(0.2)

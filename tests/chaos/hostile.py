@@ -34,7 +34,7 @@ UNEXPECTED: Final = r"failed unexpectedly 3 times, the last time with RuntimeErr
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request, and what must come of it; ``says`` is a pattern found in its message or reason."""
+    """A request and its expected outcome; ``says`` is a pattern that its message or reason matches."""
 
     name: str
     request: Published

@@ -75,7 +75,7 @@ class Load:
         return self.rng.choices(SIZES, WEIGHTS, k=max(0, count))
 
     def unanswered(self) -> list[Submitted]:
-        """Requests of which no outcome has been read so far."""
+        """Requests whose outcome has not been read so far."""
         answered = {ref["request_id"] for outcome in self.service.ledger.outcomes for ref in outcome.body.get("requests", [outcome.body])}
         return [item for item in self.submitted if str(item.published.request_id) not in answered]
 

@@ -1,4 +1,4 @@
-"""What Kubernetes or Compose does for the service: starts a worker anew whenever one has ended."""
+"""What Kubernetes or Compose does for the service: starts a new worker whenever one has ended."""
 
 import asyncio
 from collections import Counter

@@ -28,7 +28,7 @@ Harm = Literal["raise", "kill", "hang", "starve"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request, and what must come of it.
+    """A request and its expected outcome.
 
     Attributes:
         says: a pattern found in the message of a rejection, or the reason of a failure.
@@ -90,7 +90,7 @@ class Publisher:
         self.gone[self.service.keys.chunk(self.service.tenant_id, video_id, VERSION, CHUNK)] = None
 
     async def span(self, how: Harm, message: str) -> None:
-        """A span that does this to whoever computes it."""
+        """A span that does this to every worker that computes it."""
         video_id = await self._submit(f"span: {how}", video(SMALL), FAILED, message, outcome_after_repair=COMPLETED)
         self.faults.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 

@@ -32,7 +32,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _replace_table(text: str, name: str, table: Sequence[Sequence[str]]) -> str:
-    """Replace what stands between the two comments of this name."""
+    """Replace the text between the two comments of this name."""
     lines = ["| " + " | ".join(row) + " |" for row in table]
     lines.insert(1, "| " + " | ".join("---" for _ in table[0]) + " |")
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"

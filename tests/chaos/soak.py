@@ -98,7 +98,7 @@ class Soak:
             await self._service.ledger.read_on(SAMPLE_SECONDS)
 
     async def _publish_steadily(self) -> None:
-        """Publish at a steady rate, whatever becomes of it."""
+        """Publish at a steady rate, whatever the outcomes are."""
         due = time.monotonic()
         while True:
             await self._publish(self._published)

@@ -116,7 +116,7 @@ async def test_the_only_broker(
 
 
 async def check(upkeep: Upkeep, undisturbed: Mapping[int, bytes], report: Report, faults: int) -> None:
-    """Everything has its outcome and is acknowledged, by workers that are all in their groups and end only when they are told to."""
+    """Every request has its outcome and is acknowledged, by workers that are all in their groups and end only at a signal."""
     service = upkeep.service
     await upkeep.end_load()
     await upkeep.joined()

@@ -142,7 +142,7 @@ async def test_slow_and_failing_at_random(
 
 
 async def test_stopped_while_it_is_unreachable(service: Installation, proxy: HttpProxy, chaos: Chaos) -> None:
-    """A coordinator that waits for the database ends with status 0 when it is told to; what it held is another's, started meanwhile."""
+    """A coordinator that waits for the database ends with status 0 at a signal; another one, started meanwhile, takes over its work."""
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
         (coordinator,) = fleet.start("coordinator")
         fleet.start("gpu")

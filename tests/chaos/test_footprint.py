@@ -1,4 +1,4 @@
-"""Whether a process grows: what is told from its samples."""
+"""Whether a process grows, as judged from its samples."""
 
 import os
 from itertools import count

@@ -25,7 +25,7 @@ MEAN_PAUSE_SECONDS: Final = 1.0
 
 
 async def test_killed_at_random(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Whoever is killed, whenever: each video ends in one outcome, as if nothing had happened, and only what was in hand is done again."""
+    """Whichever process is killed, and when: each video has one outcome, as if nothing had happened; only work in progress is repeated."""
     kills, videos, in_flight = chaos.of(full=(100, 30, 8), short=(4, 6, 6))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:

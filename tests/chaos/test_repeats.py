@@ -116,7 +116,7 @@ class Echo:
         """Send each record twice again, at once or later, until these requests have their outcome."""
         deadline = time.monotonic() + WAIT_SECONDS
         while waiting := set(requests).intersection(load.unanswered()):
-            assert time.monotonic() < deadline, f"waited in vain for outcomes of {waiting}"
+            assert time.monotonic() < deadline, f"waited without success for outcomes of {waiting}"
             await self.service.ledger.read_on(0.2)
             self._late += 2 * self._fresh()
             self.rng.shuffle(self._late)

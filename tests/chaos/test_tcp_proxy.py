@@ -12,7 +12,7 @@ from tests.streams.waiting import until
 
 
 class Echo:
-    """A server that answers with what it is told, and remembers it."""
+    """A server that echoes what it receives, and remembers it."""
 
     def __init__(self) -> None:
         self.heard = b""

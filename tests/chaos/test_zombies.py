@@ -56,7 +56,7 @@ async def test_gpu_workers(service: Installation, undisturbed: Mapping[int, byte
 
 
 async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Whoever sleeps past its session at any moment, and wakes while others are at work, neither harms nor is missed."""
+    """A process that is stopped past its session at any moment, and continues while others work, does no harm, and nothing waits for it."""
     rounds, in_flight = chaos.of(full=(8, 6), short=(1, 3))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:

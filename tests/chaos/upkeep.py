@@ -1,4 +1,4 @@
-"""Workers as an orchestrator keeps them, while videos come in: one that ends is started again, and told of."""
+"""Keeps workers running as an orchestrator does while videos come in: one that ends is started again, and reported."""
 
 import asyncio
 import contextlib
@@ -81,7 +81,7 @@ class Upkeep:
         """Raises: AssertionError."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
-            assert time.monotonic() < deadline, f"waited in vain for {awaited}\n{self.service.processes.tails()}"
+            assert time.monotonic() < deadline, f"waited without success for {awaited}\n{self.service.processes.tails()}"
             await self.go_on(0.1)
 
     async def go_on(self, seconds: float) -> None:

@@ -54,7 +54,7 @@ class Ledger:
         """
         deadline = Deadline(WAIT_SECONDS)
         while not (result := condition()):
-            assert not deadline.passed, f"waited in vain for {awaited}; in the topics there are {self.counts()}"
+            assert not deadline.passed, f"waited without success for {awaited}; in the topics there are {self.counts()}"
             await self._read(timeout_ms=200)
         return result
 
@@ -71,7 +71,7 @@ class Ledger:
             await self._read(timeout_ms=max(1, int(1000 * remaining)))
 
     async def members(self, role: str) -> int:
-        """How many members the group of a role has; 0 while it is being shared out anew."""
+        """How many members the group of a role has; 0 during a rebalance."""
         try:
             (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])
         except GroupCoordinatorNotAvailableError:  # the brokers' first group: they are making the topic that keeps it

@@ -102,7 +102,7 @@ class Worker:
             return answer.status, await answer.text()
 
     async def ended(self) -> int:
-        """The status with which it ends, by itself or because it was told to."""
+        """The status with which it ends, by itself or after a signal."""
         deadline = Deadline(WAIT_SECONDS)
         while (status := self.status) is None:
             assert not deadline.passed, f"{self.name} is still running.\n{tail(self.log)}"

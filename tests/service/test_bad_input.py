@@ -1,4 +1,4 @@
-"""What is wrong with a request or its video is told: as a rejection with its row, or as a failure that names the chunk."""
+"""Faults of a request or its video are reported: as a rejection with its row, or as a failure that names the chunk."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ async def running(service: Installation) -> Installation:
 
 
 def event(**fields: object) -> dict[str, object]:
-    """A request as it stands in its record."""
+    """A request as written in its record."""
     ids = {"schema_version": 1, "tenant_id": str(uuid.uuid4()), "video_id": str(uuid.uuid4())}
     return {**ids, "cropped_frames_version": 1, "frame_count": 40, **fields}
 
@@ -116,7 +116,7 @@ async def test_unknown_model(running: Installation) -> None:
 
 
 async def test_unknown_version(running: Installation) -> None:
-    """A version of which no chunk is there is rejected, naming it."""
+    """A version without any chunk is rejected; the message names it."""
     published, _ = await running.run(video(40), cropped_frames_version=7)
     assert "version 7" in await rejected(running, published)
 

@@ -84,7 +84,7 @@ async def test_while_aggregating_or_finishing(predicting: Installation, undistur
 
 
 async def test_a_result_whose_state_alone_was_stored(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
-    """Whoever takes over finds a run that is done and lacks a result: it waits for the record of it, which was not acknowledged."""
+    """The next coordinator finds a completed run that lacks a result: it waits for the result's record, which was not acknowledged."""
     new = (await predicting.add(video(SMALL)), video(SMALL))
     (published,) = await survive(predicting, LOSING_A_RESULT, new, logged_event="run.results_missing")
     evidence = await predicting.verify()
@@ -94,7 +94,7 @@ async def test_a_result_whose_state_alone_was_stored(predicting: Installation, u
 
 @pytest.mark.parametrize("fault", FAILING, ids=str)
 async def test_while_failing(predicting: Installation, fault: Fault) -> None:
-    """A run that fails, and whose coordinator was killed while it told so, is told as one failure with one dead letter."""
+    """A run that fails, and whose coordinator is killed while it announces that, has one failure with one dead letter."""
     broken = video(SMALL).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
     (published,) = await survive(predicting, (fault,), (await predicting.add(broken), broken))
     evidence = await predicting.verify()
@@ -103,7 +103,7 @@ async def test_while_failing(predicting: Installation, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", ADMITTING[:2], ids=str)
 async def test_data_deleted_while_admitting(predicting: Installation, fault: Fault) -> None:
-    """Its run was promised, and perhaps started, but none of it was sent: the request is told once that its data went, and what of it."""
+    """Its run was admitted and perhaps started, but no span was sent: the request is notified once that its data is gone, and which."""
     chunk = "modulo_1/chunk_0000000001.webm"
     (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))
     evidence = await predicting.verify()

@@ -1,4 +1,4 @@
-"""Told to stop, a worker finishes or hands back what it holds; told twice, or while it starts, it ends at once. Nothing is lost."""
+"""At the first signal a worker finishes or releases what it holds; at the second, or while it starts, it ends at once. Nothing is lost."""
 
 import asyncio
 import json

@@ -36,7 +36,7 @@ from tests.service.ledger import Ledger, record_position
 Row = dict[str, Any]
 
 _ROWS: Final = {"requests": "request_id", "runs": "run_id", "jobs": "run_id", "rejections": "id"}
-"""Tables, and the column by which their rows are told apart here."""
+"""Tables, and the column that identifies their rows here."""
 
 _OURS: Final = ("inference.work.high", "inference.work.low", "inference.results")
 

@@ -61,7 +61,7 @@ def chunk(frame_count: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
 
 
 def _frames(count: int) -> Frames:
-    """Every picture stands for three frames, so that pairs are of more than one kind."""
+    """Every picture is shown for three frames, so that there are pairs of more than one kind."""
     return random_frames(-(-count // 3), HEIGHT, WIDTH).repeat(3, axis=0)[:count]
 
 

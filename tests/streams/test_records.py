@@ -153,7 +153,7 @@ def test_a_full_span_stays_under_30_kb():
 
 
 def test_a_result_repeats_the_pins_of_its_work():
-    """What decides a result is told again with it, so that it can be held against its run."""
+    """A result repeats what decides it, so that it can be compared with its run."""
     pinned = work(1)
     assert done(1).pins() == pinned.pins() == started().pins()
     assert done(1, precision=Precision.FLOAT16).pins() != pinned.pins()

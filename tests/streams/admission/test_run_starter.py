@@ -71,12 +71,12 @@ async def test_a_stored_decision_is_sent_again_whatever_applies_now(status):
 
 
 async def test_a_running_run_is_not_cancelled():
-    """Its chunks have gone meanwhile: its spans tell, or its deadline does. It is not cancelled behind their back."""
+    """Its chunks have gone meanwhile: its spans or its deadline decide its outcome."""
     assert await Starting.beside("running", GONE).start_again() == []
 
 
 async def test_a_run_that_never_started_is_cancelled():
-    """Its data went away before anything of it was taken. Its log is told who waits, and then to end, unless it has ended."""
+    """Its data disappeared before any span was taken. The request and then the cancellation are appended to its log."""
     assert await Starting.beside("queued", GONE).start_again() == [("run_joined", 1), ("run_cancelled", 1)]
 
 

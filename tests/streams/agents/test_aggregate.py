@@ -123,7 +123,7 @@ async def test_results_are_stored_once_and_late_results_dropped(aggregating, put
 async def test_a_counted_result_without_its_probabilities_is_stored_on_redelivery(aggregating, put, monkeypatch):
     """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities.
 
-    The finisher, which waits for them, is told.
+    The finisher, which waits for them, is notified.
     """
     result = done(0, values=probabilities(0, 1026))
     await put(started().to_bytes())

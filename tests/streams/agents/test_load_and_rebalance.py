@@ -11,7 +11,7 @@ from tests.streams.run_logs import work
 
 
 async def test_the_span_goes_back_and_the_network_is_loaded_for_the_next():
-    """Who waits lets go when the assignment ends; the load itself goes on."""
+    """The waiting span is released when the assignment ends; the load itself continues."""
     loading, loaded = asyncio.Event(), asyncio.Event()
 
     async def load(version, sha256, precision, weights) -> str:

@@ -34,7 +34,7 @@ class Worker:
 
 
 async def test_it_is_loaded_in_the_precision_of_runs():
-    """By the version that the settings name, with the weights that it stands for; without one the built-in model is enough."""
+    """By the version in the settings, with its weights; without one the built-in model is enough."""
     worker = Worker()
     await worker.start("mrn0fkfd")
     assert worker.loaded == [("mrn0fkfd", "ab", Precision.BFLOAT16, "mrn0fkfd/ab")]

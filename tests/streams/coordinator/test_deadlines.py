@@ -109,7 +109,7 @@ async def test_the_deadline_runs_only_between_the_first_take_and_the_outcome(fol
 
 
 def test_the_deadline_starts_with_the_first_span_taken():
-    """By the times that Kafka keeps; a span taken again does not begin it anew."""
+    """By Kafka's timestamps; a span that is taken again does not restart it."""
     state = None
     for offset, (record, second) in enumerate([(started(), 0), (taken(0), 5), (taken(1), 9), (taken(0), 11)]):
         state = fold(state, record, offset, 1000 * second).state

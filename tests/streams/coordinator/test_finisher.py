@@ -31,7 +31,7 @@ def failed_run(number: int, *requests: int, **changes: object) -> RunState:
 
 
 class Coordinator:
-    """What a finisher stands beside: states of runs, and a log that takes what it writes. Announcing waits to be let through."""
+    """What a finisher works with: states of runs, and a log that takes what it writes. Announcing waits until ``through`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
         self.active: dict[str, RunState] = {}
@@ -64,7 +64,7 @@ class Coordinator:
         raise AssertionError("crashed") from error
 
     def put(self, state: RunState) -> None:
-        """What the fold does: the state is kept while there is something to do, and the finisher told."""
+        """What the fold does: it keeps the state while there is something to do, and notifies the finisher."""
         if state.is_marker:
             self.active.pop(state.run_id, None)
         else:
@@ -73,7 +73,7 @@ class Coordinator:
 
 
 async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monkeypatch):
-    """Its spans are gone by then: whoever began would crash."""
+    """Its spans are gone by then: finishing it again would crash."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     first, second = failed_run(1, 1), failed_run(2, 2)
     coordinator.put(first)
@@ -86,7 +86,7 @@ async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monke
 
 
 async def test_a_request_that_joins_while_the_run_waits_is_notified_with_the_others(monkeypatch):
-    """The state is taken anew when its turn comes."""
+    """The state is read again when its turn comes."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.put(failed_run(1, 1))
     coordinator.put(failed_run(2, 2))

@@ -1,4 +1,4 @@
-"""An object that the store refuses to this service alone: whoever needs it is answered, and nothing ends or hangs for it."""
+"""An object that the store refuses to this service alone: the requests that need it are answered, and no process ends or hangs."""
 
 from types import SimpleNamespace
 from uuid import UUID
@@ -47,7 +47,7 @@ def candidate() -> Candidate:
 
 
 async def test_an_unreadable_finished_run_becomes_a_rejection_to_decide():
-    """It is rejected with what the store says, unless it was decided before: then that stands."""
+    """It is rejected with what the store says, unless it was decided earlier: that decision remains."""
     looked_up = await lookup().look_up(candidate())
     assert looked_up.pinned is None
     rejection = looked_up.request.rejection

@@ -1,4 +1,4 @@
-"""Changes that a process sent when its successor had long written its own: whoever recovers the table is not misled."""
+"""Changes that a superseded process sent after those of its successor do not mislead the recovery of the table."""
 
 from collections.abc import Callable
 from types import SimpleNamespace

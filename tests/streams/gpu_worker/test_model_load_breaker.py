@@ -51,7 +51,7 @@ async def load(predictor: SpanPredictor, weights: Weights, sha256: str = BROKEN)
 
 
 async def test_a_failed_load_is_not_retried_at_once(predictor: SpanPredictor, health: Health) -> None:
-    """Whoever asks shortly after gets the same error without another try; readiness and a metric tell of it."""
+    """A call shortly afterwards gets the same error without another try; readiness and a metric report it."""
     weights = Weights(CheckpointError("entry x is missing"))
     for _ in range(3):
         with pytest.raises(ModelLoadError, match="model v1 does not load: entry x is missing"):
@@ -92,7 +92,7 @@ async def test_weights_other_than_admitted_suspend_the_model(predictor: SpanPred
 
 
 async def test_a_fault_of_this_machine_does_not_suspend_the_model(predictor: SpanPredictor, health: Health) -> None:
-    """What a setting must mend ends the process as ever, and the model is not left alone for it."""
+    """A wrong setting ends the process as always, and does not suspend the model."""
     with pytest.raises(ConfigurationError, match="folder"):
         await load(predictor, Weights(ConfigurationError("the folder cannot be written")))
     assert health.waits() == []

@@ -21,7 +21,7 @@ async def settle() -> None:
 
 
 class Holder:
-    """A span that asks for a place, holds it until told, and notes when it came in."""
+    """A span that asks for a slot, holds it until the test ends it, and notes when it got it."""
 
     def __init__(
         self,

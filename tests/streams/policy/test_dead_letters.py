@@ -53,13 +53,13 @@ def test_an_origin_reads_back(topic, partition, offset):
 
 @pytest.mark.parametrize("text", [b"", b"topic", b"topic/1", b"topic/x/1", b"topic/1/-1", b"\xff/1/1"])
 def test_a_malformed_origin_is_refused(text):
-    """Headers are written by anybody: only one class of error comes of them."""
+    """Anybody may have written the headers: they cause one class of error only."""
     with pytest.raises(ValueError, match="topic/partition/offset"):
         parse_origin(text)
 
 
 def test_headers_without_a_value_are_empty():
-    """Kafka knows headers whose value is null; of a name that stands there twice the last counts."""
+    """Kafka allows headers without a value; of a repeated name, the last value counts."""
 
     def headers(raw_headers) -> dict[str, bytes]:
         return received_record(Message("t", 0, 0, 0.0, 0, raw_headers, None, b"", None)).headers

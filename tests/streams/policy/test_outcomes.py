@@ -1,4 +1,4 @@
-"""Outcome events: the same outcome makes the same event, whoever makes it and whenever."""
+"""Outcome events: the same outcome makes the same event, in every process and at any time."""
 
 from datetime import datetime
 from uuid import UUID
@@ -160,7 +160,7 @@ def test_the_traceparent_is_passed_on():
 
 
 def test_an_announced_end_is_not_announced_again():
-    """After run_finished only the marker is left, of which no first announcement can be made by mistake."""
+    """After run_finished only the marker is left, and no first announcement can be made of it by mistake."""
     state = folded(started(), failed(0, final=True), finished(Outcome.FAILED, [101]))
     with pytest.raises(ValueError, match="has been announced"):
         outcomes.failed(RUN_IDENTITY, state, "x")

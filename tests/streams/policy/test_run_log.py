@@ -207,7 +207,7 @@ def test_other_pins_restart_the_attempt():
 
 
 def test_a_run_cancelled_before_it_started_is_announced_once():
-    """Whoever joined is told its end like that of any other run, and a start that comes late begins nothing and is answered likewise."""
+    """Its requests are notified of its end as of any other run's; a late start begins nothing and is answered in the same way."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
     assert state is not None

@@ -1,4 +1,4 @@
-"""A record that is worked on when an earlier one of its partition is let go: waited for, and never acknowledged."""
+"""A record in progress when an earlier one of its partition is released: it is awaited, and never acknowledged."""
 
 import asyncio
 from types import SimpleNamespace

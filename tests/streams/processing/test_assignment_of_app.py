@@ -1,4 +1,4 @@
-"""The assignment of an app, whoever asks for it when."""
+"""The assignment of an app, for every caller at any time."""
 
 import faust
 import pytest

@@ -14,7 +14,7 @@ TAKEN_OVER = TP("t", 0)
 
 @pytest.fixture
 async def thread() -> SimpleNamespace:
-    """As much of Faust's thread as looks after a partition that is assigned, and whose position no broker has told yet."""
+    """The part of Faust's thread that watches an assigned partition whose position is not known yet."""
     state = TopicPartitionState(None)
     state.highwater = 3
     assignment = SimpleNamespace(active=True, state_value=lambda _: state)

@@ -32,7 +32,7 @@ async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
 
 
 async def test_an_ended_coordination_task_is_a_fault(app, kafka):
-    """aiokafka tells of it in its log alone: nobody would ever rebalance again."""
+    """aiokafka only logs it: this worker would never rebalance again."""
 
     async def fails() -> None:
         raise RuntimeError("unexpected")
@@ -87,7 +87,7 @@ async def test_a_worker_that_never_joined_is_a_fault_eventually(app, kafka):
 
 
 async def test_unreachable_brokers_are_not_a_fault(app, kafka):
-    """However long it lasts: a new process would not find them either. When they are back, the time begins anew."""
+    """However long it lasts: a new process would not reach them either. When they are back, the time starts again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
     await watch.check(limit + 1)

@@ -25,7 +25,7 @@ COMMIT_SECONDS = 0.2
 
 
 class Handling:
-    """Handles records as told from outside, and notes which it was given."""
+    """Handles records as the test decides, and notes which it was given."""
 
     def __init__(self) -> None:
         self.begun: list[bytes] = []
@@ -135,7 +135,7 @@ async def test_no_more_records_are_in_flight_than_the_limit(make, start, send, s
 
 
 async def test_a_released_record_is_redelivered_with_all_records_after_it(make, start, send, source, committed):
-    """Done or not, what lies behind a record that was let go is not acknowledged; another worker is given all of it."""
+    """Records behind a released one are not acknowledged, whether done or not; another worker gets all of them."""
     handling = Handling()
     app, processor = make(handling.handle)
     async with asyncio.timeout(60):

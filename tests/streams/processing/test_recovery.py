@@ -89,6 +89,6 @@ async def test_requests_to_brokers_are_retried_until_answered(make_consumer) -> 
 
 
 async def test_requests_about_a_lost_partition_are_not_retried(make_consumer) -> None:
-    """That a rebalance has taken the partition away is told at once."""
+    """A rebalance that has taken the partition away is reported at once."""
     with pytest.raises(IllegalStateError):
         await make_consumer(IllegalStateError("no assignment")).highwaters(PARTITION)

@@ -54,7 +54,7 @@ async def test_a_revocation_from_another_thread_cancels_waiting(assignment):
 
 
 async def test_nothing_waits_after_the_revocation(assignment):
-    """Whoever comes late learns it at once, and everybody else who asks."""
+    """A late caller is released at once, and so is every other one."""
     assignment.revoke(asyncio.get_running_loop())
     with pytest.raises(AssignmentRevoked):
         assignment.check()

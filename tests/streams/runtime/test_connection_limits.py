@@ -1,4 +1,4 @@
-"""Whoever connects to the health server and says nothing takes no descriptors from the work, and keeps nobody from being answered."""
+"""Clients that connect to the health server and send nothing take no descriptors from the work, and do not keep others from an answer."""
 
 import asyncio
 import contextlib

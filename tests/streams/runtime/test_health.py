@@ -55,7 +55,7 @@ def test_a_step_over_its_limit_is_named():
 
 
 def test_only_a_fatal_step_counts_as_hung():
-    """A step that nothing but the end of the process ends is told apart, also when others run beside it."""
+    """A step that only the end of the process can end is recognised, also when others run beside it."""
     health = Health()
     with health.step("fetch", -1.0), health.step("predict", -1.0, "run:3", fatal=True), health.step("predict", 60.0, fatal=True):
         assert health.hung() == "predict run:3, over its limit of -1 s"
@@ -97,14 +97,14 @@ def test_steps_of_many_threads_do_not_disturb_each_other():
 
 
 def test_a_blocked_event_loop_is_a_fault(monkeypatch):
-    """A loop that has not turned for longer than its limit is told."""
+    """A loop that has not run for longer than its limit is reported."""
     health = Health()
     monkeypatch.setattr(health_module, "LOOP_LIMIT_SECONDS", -1.0)
     assert health.faults() == ["the event loop has not run for 0 s"]
 
 
 def test_waiting_is_not_a_fault():
-    """Waits are told apart from faults, each with what is waited for; conditions that hold say nothing."""
+    """Waits are distinguished from faults, each with what is waited for; conditions that hold add nothing."""
     health = Health()
     health.add_wait("database", lambda: "away")
     health.add_wait("store", lambda: None)
@@ -189,7 +189,7 @@ def test_a_hung_call_ends_the_process_with_status_70(hang):
 
 
 async def test_a_blocked_loop_is_logged(monkeypatch):
-    """Nothing answers over HTTP then: the log is told once, by the thread that watches, and what was running."""
+    """Nothing answers over HTTP then: the watching thread logs it once, with what was running."""
     monkeypatch.setattr("streams.runtime.health.LOOP_LIMIT_SECONDS", 0.01)
     health = Health()
     with structlog.testing.capture_logs() as logs, health.step("decode", 60.0, "chunk 7"):

@@ -14,7 +14,7 @@ def assignment():
 
 
 class Step:
-    """Counts how often it is taken; waits until it is let on, and fails as often as told."""
+    """Counts how often it runs; waits until it may go on, and fails the given number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         self.taken, self.failures = 0, failures
@@ -43,7 +43,7 @@ async def test_a_step_runs_once(assignment):
 
 
 async def test_a_step_that_fails_is_left_to_the_next(assignment):
-    """The first who asks is told what went wrong, the second takes the step."""
+    """The first caller gets the error, and the second runs the step."""
     once, step = RunOnce(10), Step(failures=1)
     asking = [asyncio.create_task(once.run("a", assignment, step)) for _ in range(2)]
     step.let_on.set()
@@ -54,7 +54,7 @@ async def test_a_step_that_fails_is_left_to_the_next(assignment):
 
 
 async def test_waiting_ends_with_the_assignment(assignment):
-    """Who waits for somebody else's step lets go when the assignment ends, and the step can still be taken afterwards."""
+    """A caller that waits for another one's step is released when the assignment ends, and the step can still run afterwards."""
     once, step = RunOnce(10), Step()
     first, second = (asyncio.create_task(once.run("a", assignment, step)) for _ in range(2))
     await step.begun.wait()

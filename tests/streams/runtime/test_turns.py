@@ -42,7 +42,7 @@ async def test_a_step_that_fails_lets_the_next_one_go():
         await failing
 
 
-async def test_whoever_waits_is_released_when_the_assignment_ends():
+async def test_a_waiting_step_is_released_when_the_assignment_ends():
     """A rebalance must not wait for a step of another record."""
     turns, assignment, release = Turns(), Assignment(1), asyncio.Event()
 
