@@ -5,6 +5,7 @@ is cancelled. Nothing here reads a clock; times come from the records. Kafka del
 changes nothing, because the state holds the offset up to which it is folded.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
@@ -33,9 +34,10 @@ from streams.records import (
 MAX_SPAN_TAKES: Final = 10
 """A span taken more often than this without a result (not counting released takes) kills its workers, and the run fails."""
 
-
 UNTAKEN_SECONDS: Final = 14 * 86_400
 """The usual limit for a run none of whose spans is taken: as long as the work topics keep records."""
+
+_FINISHED_AT: Final = re.compile(rb'"finished_at_ms":[0-9]')
 
 
 class Disposition(StrEnum):
@@ -95,9 +97,10 @@ class RunState(Record):
     def is_marker_text(state: bytes) -> bool:
         """Whether ``to_bytes`` of a marker made this text, without parsing it: there may be a million of them.
 
-        No other field of the state or within it has these names, and a quote within a string is written with a backslash.
+        No other field within the state has these names with values of these types: the headers that a failure quotes may have any
+        names, but their values are strings. A quote within a string is written with a backslash.
         """
-        return b'"finished_at_ms":' in state and b'"requests":[]' in state
+        return _FINISHED_AT.search(state) is not None and b'"requests":[]' in state
 
     @classmethod
     def salvaged(cls, run_id: str, text: bytes, reason: str) -> "RunState":

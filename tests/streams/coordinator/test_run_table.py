@@ -18,7 +18,7 @@ from streams.policy.run_log import RunState
 from streams.processing.app import make_app
 from streams.topics import COORDINATOR
 from tests.streams.conftest import running
-from tests.streams.run_logs import request
+from tests.streams.run_logs import failed, request
 from tests.streams.waiting import until
 
 SPAN = b"{}\n" + bytes(4000)
@@ -173,11 +173,14 @@ async def test_a_state_that_cannot_be_read_fails_its_run_and_no_other(worker, st
     assert any(broken in line and '"offset":41' in line for line in logged), logged
 
 
-def test_markers_are_told_from_runs_in_flight_by_their_bytes():
-    """Whatever texts a state holds, the bytes alone tell a marker."""
+def test_markers_are_recognised_by_their_bytes():
+    """Whatever texts and headers a state holds, its bytes alone distinguish a marker from a run in flight."""
     texts = ['"finished_at_ms":1,"requests":[]', '\\"finished_at_ms":1', ""]
     for text in texts:
         for finished_at_ms in (None, 5):
             for requests in ([], [request(1, event_id=text or "event")]):
                 state = RunState(run_id=str(uuid4()), attempt=1, offset=1, reason=text, finished_at_ms=finished_at_ms, requests=requests)
                 assert RunState.is_marker_text(state.to_bytes()) == state.is_marker
+    failure = failed(0, final=True).model_copy(update={"work_headers": {"finished_at_ms": "1", "requests": "[]"}})
+    state = RunState(run_id=str(uuid4()), attempt=1, offset=1, outcome=Outcome.FAILED, failure=failure)
+    assert not RunState.is_marker_text(state.to_bytes())
