@@ -37,7 +37,7 @@ class Prerequisites:
     """Entering it waits, without a limit, until each prerequisite has worked once. A stop of the process cancels the wait."""
 
     def __init__(self, needed: Mapping[str, Prerequisite]) -> None:
-        self._missing: dict[str, tuple[Prerequisite, str]] = {name: (check, "not checked yet") for name, check in needed.items()}
+        self._missing: dict[str, tuple[Prerequisite, str]] = {name: (check, "not tried yet") for name, check in needed.items()}
 
     def wait_reason(self) -> str | None:
         """The reason to report in readiness; None once everything has worked."""

@@ -43,6 +43,10 @@ log = get_logger(__name__)
 FINISH_TRIES = 3
 """Tries to finish a run that fails unexpectedly. After as many tries to announce it as failed, it is left to the next recovery."""
 
+FIRST_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 30.0
+"""Pauses between these tries; each is twice the last."""
+
 
 @dataclass(slots=True)
 class Finisher:
@@ -153,7 +157,7 @@ class Finisher:
         self._failures[state.run_id] = (tries + 1, error)
         log.error("finisher.failed", **state.log_fields, tries=tries + 1, limit=2 * FINISH_TRIES, error=repr(error), exc_info=error)
         with suppress(AssignmentRevoked):
-            await assignment.until_revoked(asyncio.sleep(min(2.0**tries, 30.0)))
+            await assignment.until_revoked(asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2.0**tries, MAX_PAUSE_SECONDS)))
 
     async def _announce(self, state: RunState, assignment: Assignment) -> RunFinished:
         answered = [request.request_id for request in state.requests]

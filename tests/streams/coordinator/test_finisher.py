@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from core.types import Outcome
-from streams.coordinator.finisher import Finisher
+from streams.coordinator import finisher
+from streams.coordinator.finisher import FINISH_TRIES, Finisher
 from streams.policy.run_log import RunState
 from streams.records import RunFinished
 from streams.runtime.assignment import Assignment
@@ -15,6 +16,7 @@ from tests.streams.run_logs import request, started
 from tests.streams.waiting import until
 
 MS = 1_700_000_000_000
+ANNOUNCE = Finisher._announce
 
 
 def failed_run(number: int, *requests: int, **changes: object) -> RunState:
@@ -40,7 +42,7 @@ class Coordinator:
         self.through = asyncio.Event()
         announce = self._announce
 
-        async def announced(finisher, state, assignment):
+        async def announced(_, state, assignment):
             return await announce(state)
 
         monkeypatch.setattr(Finisher, "_announce", announced)
@@ -138,3 +140,53 @@ async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypa
     coordinator.finisher.notice(state)
     await until(lambda: coordinator.logged)
     assert coordinator.announced == [state]
+
+
+class Broken:
+    """A completed run that cannot be finished by a fault of ours, and the reasons with which it was announced as failed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, announcing_fails: bool) -> None:
+        self.tries = 0
+        self.reasons: list[str] = []
+        self._announcing_fails = announcing_fails
+        self.coordinator = Coordinator(monkeypatch, concurrency=1)
+        self.state = failed_run(1, 1, outcome=Outcome.COMPLETED, reason=None)
+        self.coordinator.spans = {(self.state.run_id, 1, span) for span in range(self.state.spans)}
+        monkeypatch.setattr(finisher, "FIRST_PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(Finisher, "_announce", ANNOUNCE)
+        monkeypatch.setattr(Finisher, "_complete", lambda _, state, assignment: self._complete())
+        monkeypatch.setattr(Finisher, "_fail", lambda _, state, assignment, reason: self._fail(reason))
+
+    async def _complete(self) -> None:
+        self.tries += 1
+        raise RuntimeError("the result has no column")
+
+    async def _fail(self, reason: str) -> None:
+        self.reasons.append(reason)
+        if self._announcing_fails:
+            raise RuntimeError("nor has the failure")
+
+    async def at_rest(self) -> None:
+        await until(lambda: self.reasons and not self.coordinator.finisher._tasks)
+
+
+async def test_a_run_that_cannot_be_finished_is_announced_as_failed(monkeypatch):
+    """After some tries and once, with the error; the process goes on."""
+    broken = Broken(monkeypatch, announcing_fails=False)
+    broken.coordinator.put(broken.state)
+    await broken.at_rest()
+    assert (broken.tries, len(broken.reasons), broken.coordinator.logged) == (FINISH_TRIES, 1, [broken.state.run_id])
+    assert "the result has no column" in broken.reasons[0]
+
+
+async def test_a_run_that_cannot_be_announced_either_is_left_to_the_next_recovery(monkeypatch):
+    """It does not keep the process busy for ever, and the partition's next owner tries it again."""
+    broken = Broken(monkeypatch, announcing_fails=True)
+    broken.coordinator.put(broken.state)
+    await broken.at_rest()
+    assert (broken.tries, len(broken.reasons), broken.coordinator.logged) == (FINISH_TRIES, FINISH_TRIES, [])
+    broken.coordinator.finisher.notice(broken.state)
+    assert not broken.coordinator.finisher._tasks
+    broken.coordinator.finisher.after_recovery()
+    await until(lambda: not broken.coordinator.finisher._tasks)
+    assert (broken.tries, len(broken.reasons)) == (2 * FINISH_TRIES, 2 * FINISH_TRIES)
