@@ -16,7 +16,8 @@ from streams.policy.dead_letters import dead_letter_of, unexpected_letter
 from streams.policy.quarantine import QuarantineNotice, quarantine_notice
 from streams.policy.record_failures import describe_failure
 from streams.policy.results import pack_span
-from streams.policy.run_log import Disposition, Folded, RunState, fold
+from streams.policy.run_log import Disposition, Folded, fold
+from streams.policy.run_state import RunState
 from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import LogRecord, RunCancelled, RunFinished, RunJoined, RunStarted, SpanDone, decode_log

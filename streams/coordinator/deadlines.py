@@ -14,7 +14,8 @@ from aiokafka.errors import KafkaError
 from core.logging import get_logger
 from core.moments import utc
 from streams.coordinator.run_table import Runs
-from streams.policy.run_log import RunState, deadline_ms, untaken_seconds
+from streams.policy.run_log import deadline_ms, untaken_seconds
+from streams.policy.run_state import RunState
 from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
 from streams.records import DeadlinePassed, RunCancelled

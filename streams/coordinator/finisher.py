@@ -31,7 +31,7 @@ from streams.policy.dead_letters import DeadLetter, dead_letter
 from streams.policy.outcomes import OutcomeEvent, RunIdentity
 from streams.policy.record_failures import describe_failure, ends_process
 from streams.policy.results import assemble
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
 from streams.records import Cancelled, RunFinished

@@ -12,7 +12,7 @@ from streams.coordinator.found_runs import FoundRuns
 from streams.coordinator.lost_rows import LostRows
 from streams.policy import outcomes
 from streams.policy.outcomes import RunIdentity
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.publisher import Publisher
 from streams.records import RequestRef
 from streams.runtime.assignment import Assignment

@@ -14,7 +14,7 @@ from storage.publish import find_stored_run
 from storage.row_values import JobRow
 from storage.rows import Rows
 from storage.run_db_reader import RunDatabase
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
 

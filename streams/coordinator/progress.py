@@ -10,7 +10,7 @@ from core.errors import ExtentsError
 from core.logging import get_logger
 from core.moments import parse_moment
 from storage.rows import Rows
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.runtime.circuit_breaker import CircuitBreaker
 
 log = get_logger(__name__)

@@ -6,7 +6,7 @@ Kept up with every change, so that a rebalance costs what is in flight and what 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 
 
 class RunIndex:

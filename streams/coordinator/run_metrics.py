@@ -23,7 +23,7 @@ from core.metrics import (
 )
 from core.runs import FinishedRun
 from core.types import FRAMES_PER_SECOND, Outcome, Priority
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import LogRecord, RunStarted
 
 _EDGES = (0.0, *(float(band.partition("-")[2]) for band in CONFIDENCE_BANDS[:-1]), 1.0 + 1e-6)

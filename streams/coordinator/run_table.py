@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from core.identity import parse_uuid
 from core.logging import get_logger
 from streams.coordinator.run_index import RunIndex
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.processing.app import ExtentsApp
 from streams.processing.confirmed_table import ConfirmedTable
 from streams.records import describe

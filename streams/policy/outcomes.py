@@ -9,7 +9,7 @@ from core.identity import outcome_event_id, request_event_id
 from core.moments import utc
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Outcome
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
 
 SOURCE: Final = "/extents/coordinator"

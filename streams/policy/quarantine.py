@@ -3,7 +3,8 @@
 from typing import Final, Literal
 
 from core.errors import PoisonError
-from streams.policy.run_log import MAX_SPAN_TAKES, RunState
+from streams.policy.run_log import MAX_SPAN_TAKES
+from streams.policy.run_state import RunState
 from streams.records import Cancelled, Count, LogRecord, RunKey, SpanTaken, decode
 
 QUARANTINE_TAKES: Final = MAX_SPAN_TAKES // 2

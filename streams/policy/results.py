@@ -13,7 +13,7 @@ from core.frames import plan_span
 from core.moments import parse_moment
 from core.runs import FinishedRun
 from core.types import LABELS
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import SpanDone
 
 

@@ -15,7 +15,8 @@ from core.moments import EARLIEST, LATEST, utc
 from core.types import Outcome, RejectionType
 from streams.policy.outcomes import rejected
 from streams.policy.quarantine import QuarantineNotice
-from streams.policy.run_log import RunState, fold
+from streams.policy.run_log import fold
+from streams.policy.run_state import RunState
 from streams.records import (
     LOG_RECORD,
     Cancelled,

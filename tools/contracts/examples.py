@@ -12,7 +12,7 @@ from core.types import Outcome, Precision, Priority, RejectionType
 from streams.policy import outcomes
 from streams.policy.quarantine import QuarantineNotice
 from streams.policy.results import encode_probabilities
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import (
     Cancelled,
     DeadlinePassed,

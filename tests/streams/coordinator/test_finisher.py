@@ -9,7 +9,7 @@ import pytest
 from core.types import Outcome
 from streams.coordinator import finisher
 from streams.coordinator.finisher import FINISH_TRIES, Finisher
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import RunFinished
 from streams.runtime.assignment import Assignment
 from tests.streams.run_logs import request, started

@@ -12,7 +12,8 @@ from core.settings import SupabaseSettings
 from storage.connect import open_rows
 from storage.rows import Rows
 from streams.coordinator.progress import Progress
-from streams.policy.run_log import RunState, fold
+from streams.policy.run_log import fold
+from streams.policy.run_state import RunState
 from streams.runtime.circuit_breaker import CircuitBreaker
 from tests.storage.admission_requests import WIDE, request
 from tests.streams.run_logs import done, failed, started, taken

@@ -13,7 +13,7 @@ from streams.agents.admit import Admission
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.lost_rows import LostRows
 from streams.policy.outcomes import OutcomeEvent
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.records import InferenceFailed, decode
 from streams.runtime.assignment import Assignment
 from tests.storage import admission_requests

@@ -14,7 +14,7 @@ from core.types import Outcome
 from streams.coordinator.run_table import Runs
 from streams.kafka.connection import client_options
 from streams.kafka.topic_admin import ensure_topics
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.processing.app import make_app
 from streams.topics import COORDINATOR
 from tests.streams.conftest import running

@@ -8,7 +8,7 @@ import pytest
 
 from core.settings import KafkaSettings, TopicSettings
 from streams.coordinator.run_table import Runs
-from streams.policy.run_log import RunState
+from streams.policy.run_state import RunState
 from streams.processing.app import make_app
 from streams.processing.confirmed_table import ConfirmedTable
 from streams.topics import COORDINATOR, Topics

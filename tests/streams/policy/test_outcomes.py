@@ -12,7 +12,8 @@ from core.types import Outcome, RejectionType
 from streams.policy import outcomes
 from streams.policy.outcomes import OutcomeEvent, RunIdentity
 from streams.policy.results import assemble, pack_span
-from streams.policy.run_log import RunState, fold
+from streams.policy.run_log import fold
+from streams.policy.run_state import RunState
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, decode
 from tests.streams.run_logs import RUN, cancelled, done, failed, finished, joined, probabilities, request, started, taken
 

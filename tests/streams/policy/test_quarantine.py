@@ -2,7 +2,8 @@
 
 from core.types import Outcome
 from streams.policy.quarantine import QUARANTINE_TAKES, QuarantineNotice, decode_notice, quarantine_notice
-from streams.policy.run_log import MAX_SPAN_TAKES, RunState, fold
+from streams.policy.run_log import MAX_SPAN_TAKES, fold
+from streams.policy.run_state import RunState
 from streams.records import LogRecord
 from tests.streams.run_logs import RUN, done, failed, started, taken
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from core.errors import PoisonError
 from core.types import Outcome
 from streams.policy.results import assemble, encode_probabilities, pack_span
-from streams.policy.run_log import RunState, fold
+from streams.policy.run_log import fold
+from streams.policy.run_state import RunState
 from tests.streams.run_logs import MOMENT, done, probabilities, started, taken
 
 FRAMES = 1026

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.types import Outcome
-from streams.policy.run_log import MAX_SPAN_TAKES, UNTAKEN_SECONDS, Disposition, Folded, RunState, deadline_ms, fold
+from streams.policy.run_log import MAX_SPAN_TAKES, UNTAKEN_SECONDS, Disposition, Folded, deadline_ms, fold
+from streams.policy.run_state import RunState
 from streams.records import (
     DeadlinePassed,
     LogRecord,
