@@ -30,7 +30,7 @@ EXIT_HUNG: Final = 70
 """EX_SOFTWARE of sysexits.h: a step that cannot be interrupted has hung, and only a new process helps."""
 
 SHUTDOWN_SECONDS: Final = 1.0
-"""What is still being answered when the process stops, such as a page that follows events, gets so long."""
+"""How long an open response, such as a page that follows events, may continue once the process stops."""
 
 LOOP_LIMIT_SECONDS: Final = 30.0
 """An event loop that has not run for this long is blocked."""

@@ -1,0 +1,106 @@
+"""Requests that cannot be decided: what is answered, what is kept, and what ends the process instead."""
+
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+
+from core.errors import CheckpointError, ConfigurationError, ExtentsError
+from core.metrics import REQUESTS
+from core.model_choice import ModelChoice
+from core.settings import AdmissionSettings
+from streams.admission.rejections import Rejections
+from streams.agents.admit import Admission
+from streams.policy.dead_letters import DeadLetter
+from streams.policy.outcomes import OutcomeEvent
+from streams.received import ReceivedRecord
+from streams.records import InferenceRejected, VideoEncoded, decode
+from streams.runtime.assignment import Assignment
+
+VIDEO = VideoEncoded(tenant_id=UUID(int=2), video_id=UUID(int=3), cropped_frames_version=1, frame_count=40)
+RECORD = ReceivedRecord("video.encoded", 0, 7, 1_700_000_000_000, b"key", VIDEO.to_bytes(), {})
+
+
+class Undecided:
+    """Admission whose lookup or decision fails with an error, and what it has sent."""
+
+    def __init__(self, *, lookup: Exception | None = None, decision: Exception | None = None) -> None:
+        self.events: list[OutcomeEvent] = []
+        self.letters: list[DeadLetter] = []
+        self._lookup, self._decision = lookup, decision
+        publisher = SimpleNamespace(publish_outcome=self._publish_outcome, dead_letter=self._dead_letter)
+        nothing = SimpleNamespace()
+        orders = SimpleNamespace(
+            refresh=self._refresh, choose=lambda tenant_id, video_id: ModelChoice("v1", "for the test"), refuse_purged=self._same
+        )
+        self.admission = Admission(
+            AdmissionSettings(_env_file=None),
+            publisher,
+            SimpleNamespace(admit=self._admit),
+            SimpleNamespace(look_up=self._look_up),
+            nothing,
+            nothing,
+            SimpleNamespace(call=self._call),
+            orders,
+            Rejections(publisher),
+        )
+
+    @property
+    def reasons(self) -> list[bytes]:
+        return [letter.headers["reason"] for letter in self.letters]
+
+    @property
+    def messages(self) -> list[str]:
+        return [decode(InferenceRejected, event.value).message for event in self.events]
+
+    async def _publish_outcome(self, assignment, event):
+        self.events.append(event)
+
+    async def _dead_letter(self, assignment, letter):
+        self.letters.append(letter)
+
+    async def _refresh(self, assignment):
+        return None
+
+    async def _same(self, candidate):
+        return candidate
+
+    async def _call(self, assignment, action):
+        return await action()
+
+    async def _look_up(self, candidate):
+        raise self._lookup
+
+    async def _admit(self, request, limits):
+        raise self._decision
+
+
+def refused_so_far() -> float:
+    return REQUESTS.labels("refused", "high", "no")._value.get()
+
+
+async def test_a_refused_request_is_rejected_counted_and_kept():
+    """Something refuses it for good before the database decides: its event has its ids, and its record is a dead letter."""
+    undecided, before = Undecided(lookup=CheckpointError("no entry conv1")), refused_so_far()
+    await undecided.admission.handle(RECORD, Assignment(1), low=False)
+    assert (undecided.messages, undecided.reasons) == (["no entry conv1"], [b"refused"])
+    assert decode(InferenceRejected, undecided.events[0].value).video_id == VIDEO.video_id
+    assert refused_so_far() - before == 1
+
+
+@pytest.mark.parametrize("decision", [ExtentsError("the row was refused"), RuntimeError("no such column")], ids=["refused", "unexpected"])
+async def test_a_failed_request_is_answered_although_it_cannot_be_decided(decision):
+    """By an event alone, with the error at which its handling failed; the dead letter has its traceback."""
+    undecided = Undecided(decision=decision)
+    await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
+    (message,) = undecided.messages
+    assert "ValueError: broke" in message
+    assert undecided.reasons == [b"unexpected"]
+
+
+async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered():
+    """No record is to blame for them: nothing is sent, and the record comes again."""
+    undecided = Undecided(decision=ConfigurationError("SUPABASE_SERVICE_ROLE_KEY is wrong"))
+    with pytest.raises(ConfigurationError):
+        await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
+    assert (undecided.events, undecided.letters) == ([], [])
