@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp.web_protocol import RequestHandler
 
 CONNECTION_SECONDS: Final = 10.0
-"""The longest life of a connection, and so the end of half-open ones. Every response closes its connection."""
+"""How long a connection may be open without a request that is being answered. A page that follows events is answered for longer."""
 
 MAX_CONNECTIONS: Final = 64
 SHARE_OF_DESCRIPTORS: Final = 8
@@ -36,8 +36,14 @@ class ConnectionLimits:
             self._end(next(iter(self._open)))
         connection = self._make()
         self._open[connection] = now
-        loop.call_later(self._seconds, self._end, connection)
+        loop.call_later(self._seconds, self._end_idle, connection)
         return connection
+
+    def _end_idle(self, connection: RequestHandler) -> None:
+        if connection._request_in_progress:  # aiohttp has no accessor
+            asyncio.get_running_loop().call_later(self._seconds, self._end_idle, connection)
+        else:
+            self._end(connection)
 
     def _end(self, connection: RequestHandler) -> None:
         if self._open.pop(connection, None) is not None and connection.transport is not None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from streams.runtime import connection_limits
 from streams.runtime.connection_limits import MAX_CONNECTIONS, most_connections
@@ -52,11 +53,30 @@ async def test_a_flood_of_half_open_connections_pushes_out_itself():
 
 
 async def test_a_request_that_does_not_come_ends(monkeypatch):
-    """A connection has a limited time for its whole request and answer."""
+    """A connection has a limited time for its request."""
     monkeypatch.setattr(connection_limits, "CONNECTION_SECONDS", 0.2)
     port = free_port()
     async with HealthServer(Health(), "127.0.0.1", port), half_open(port, 1) as readers:
         assert await ended(readers[0])
+
+
+async def test_an_answer_that_takes_longer_is_not_cut_off(monkeypatch):
+    """A page that follows events stays connected for as long as it is open."""
+    monkeypatch.setattr(connection_limits, "CONNECTION_SECONDS", 0.1)
+
+    async def follow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(5):
+            await response.write(b"%d" % number)
+            await asyncio.sleep(0.1)
+        return response
+
+    page, port = web.Application(), free_port()
+    page.router.add_get("/events", follow)
+    server = HealthServer(Health(), "127.0.0.1", port, {"/ui": page})
+    async with server, aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/ui/events") as answer:
+        assert await answer.read() == b"01234"
 
 
 async def test_an_answer_closes_its_connection():
