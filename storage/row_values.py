@@ -7,6 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from core.admission import AdmissionAnswer, AdmissionLimits, AdmissionRequest, Decision, Rejection
+from core.moments import parse_moment
 from core.redaction import redact
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import RejectionType
@@ -134,8 +135,8 @@ def run_row(values: Mapping[str, Any]) -> RunRow:
         sha256=values["sha256"],
         total_pairs=values["total_pairs"],
         processing_time_seconds=values["processing_time_seconds"],
-        started_at=datetime.fromisoformat(values["started_at"]),
-        completed_at=datetime.fromisoformat(values["completed_at"]),
+        started_at=parse_moment(values["started_at"]),
+        completed_at=parse_moment(values["completed_at"]),
         request_id=_uuid(values["request_id"]),
     )
 
@@ -160,7 +161,7 @@ def job_row(values: Mapping[str, Any]) -> JobRow:
         gpu_seconds=values["gpu_seconds"],
         estimated_cost_usd=values["estimated_cost_usd"],
         created_at=_moment(values["created_at"]),
-        updated_at=datetime.fromisoformat(values["updated_at"]),
+        updated_at=parse_moment(values["updated_at"]),
     )
 
 
@@ -198,4 +199,4 @@ def _uuid(text: str | None) -> UUID | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else parse_moment(text)

@@ -12,6 +12,7 @@ from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, age, print_rows
 from cli.shared.output import print_json, progress, remark, size
 from cli.shared.parameters import json_option
+from core.moments import parse_moment
 from core.settings import Settings
 from storage.connect import open_listings, open_store
 from storage.housekeeping import delete_run
@@ -108,7 +109,7 @@ async def _find(
             for place, row in enumerate(runs)
             if (not superseded or row["superseded_by"] is not None)
             and (keep_latest is None or place >= keep_latest)
-            and (older_than is None or datetime.fromisoformat(row["completed_at"]) < limit)
+            and (older_than is None or parse_moment(row["completed_at"]) < limit)
             and chosen.model_version in (None, row["model_version"])
         ]
         if len(wanted) == len(runs) and not only:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any, Final
 
 import click
@@ -14,6 +13,7 @@ from cli.shared.listing import Column, Row, cell, print_rows
 from cli.shared.output import print_json, progress, remark
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError, MissingObjectError
+from core.moments import parse_moment
 from core.settings import Settings
 from storage.connect import open_listings, open_store
 from storage.listings import Filter, Listings
@@ -110,6 +110,6 @@ def disagreement(found: RunDatabase, row: Row) -> str | None:
         ("model", found.model_version, row["model_version"]),
         ("cropped frames version", found.cropped_frames_version, row["cropped_frames_version"]),
         ("pairs", found.pairs, row["total_pairs"]),
-        ("completed", found.completed_at, datetime.fromisoformat(row["completed_at"])),
+        ("completed", found.completed_at, parse_moment(row["completed_at"])),
     )
     return next((f"{name} is {inside}, the row says {outside}" for name, inside, outside in pairs if inside != outside), None)

@@ -15,6 +15,7 @@ from cli.shared.listing import moment_text
 from cli.shared.output import print_json, size
 from cli.shared.parameters import UuidParameter, json_option
 from core.errors import MissingObjectError
+from core.moments import parse_moment
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND
 from storage.connect import open_listings, open_store
@@ -77,7 +78,7 @@ async def _look(video: UUID) -> tuple[list[Moment], str]:
         moments = [*map(_requested, requests), *map(_rejected, rejections), *map(_ended, jobs)]
         moments += [one async for one in _stored(listings, store, runs)]
         names = {row["run_id"] for row in jobs if row["run_id"]}
-        since = min((datetime.fromisoformat(row["created_at"]) for row in jobs if row["created_at"]), default=None)
+        since = min((parse_moment(row["created_at"]) for row in jobs if row["created_at"]), default=None)
         moments += [_logged(record) for record in await read_run_logs(settings.kafka, topics, names, since)]
     letters = await DeadLetterReader(settings.kafka, topics).read(Selection(handled=True))
     for letter in letters:
@@ -152,4 +153,4 @@ def _sentence(video: UUID, requests: list[Row], jobs: list[Row], runs: list[Row]
 
 
 def _at(value: str) -> datetime:
-    return datetime.fromisoformat(value)
+    return parse_moment(value)

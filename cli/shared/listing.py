@@ -9,6 +9,7 @@ import click
 import orjson
 
 from cli.shared.output import print_json, print_table, remark, table_width
+from core.moments import parse_moment
 
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -124,7 +125,7 @@ def moment_text(value: str | datetime | None) -> str:
     """``2026-11-28 16:46:53``."""
     if value is None:
         return ""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    found = parse_moment(value) if isinstance(value, str) else value
     return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
@@ -132,7 +133,7 @@ def age_text(value: str | datetime | None) -> str:
     """``12s``, ``5m``, ``3h``, ``4d``."""
     if value is None:
         return ""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    found = parse_moment(value) if isinstance(value, str) else value
     return duration((datetime.now(UTC) - found).total_seconds())
 
 

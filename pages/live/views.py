@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from core.moments import parse_moment
 from core.types import FRAMES_PER_SECOND
 from storage.listings import Row
 
 
 def moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else parse_moment(text)
 
 
 def ago(text: str | datetime | None) -> str:

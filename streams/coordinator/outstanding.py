@@ -27,6 +27,7 @@ from core.metrics import (
     UNACKNOWLEDGED_REJECTIONS,
     UNHANDLED_LETTERS,
 )
+from core.moments import parse_moment
 from core.settings import KafkaSettings
 from core.types import Priority, RejectionType
 from storage.listings import Listings
@@ -129,7 +130,7 @@ def _jobs(rows: list[dict[str, Any]]) -> dict[tuple[str, ...], float]:
 
 
 def _oldest(rows: list[dict[str, Any]], priority: Priority) -> float:
-    made = [datetime.fromisoformat(row["oldest_at"]).timestamp() for row in rows if row["priority"] == priority]
+    made = [parse_moment(row["oldest_at"]).timestamp() for row in rows if row["priority"] == priority]
     return max(0.0, time.time() - min(made)) if made else 0.0
 
 
