@@ -45,6 +45,11 @@ class Keys:
         """What the keys of all chunks begin with, whosever they are; empty where a template begins with an id."""
         return self.chunk_template.partition("{")[0]
 
+    @property
+    def trial_folder(self) -> str:
+        """The prefix of objects that are written to check that they can be. docs/deployment.md lists the rights to it."""
+        return f"{self.videos_prefix}extents-check/"
+
     def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
         """The key of a chunk. ``name`` is the name of a ``core.frames.Chunk``."""
         return self.chunk_template.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), chunk=name)

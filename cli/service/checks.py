@@ -11,11 +11,12 @@ from typing import Final
 
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
-from core.errors import ConfigurationError, ExtentsError, MissingObjectError
+from core.errors import ConfigurationError, ExtentsError, MissingObjectError, PermanentError
 from core.optional_parts import missing_part
 from core.settings import ALL_SECTIONS, ROLE_SECTIONS, Settings, SettingsError
 from storage.connect import object_keys, open_rows, open_store
 from storage.model_store import ModelStore
+from storage.objects import ObjectStore
 from streams.gpu_worker.model_cache import ModelCache
 from streams.kafka.brokers import brokers
 from streams.kafka.topic_state import read_topic_states
@@ -23,6 +24,7 @@ from streams.model_catalog import ModelCatalog
 from streams.topics import Topics
 
 SETTINGS: Final = "settings"
+STORE: Final = "object store"
 DATABASE: Final = "database"
 DEVICE: Final = "device"
 _NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
@@ -123,11 +125,20 @@ async def _topics(settings: Settings) -> str:
     return f"{len(specs)}, {sum(spec.partitions for spec in specs)} partitions"
 
 
-async def _store(settings: Settings) -> str:
-    """Log in, write, read back, list and delete."""
-    async with open_store(settings.wasabi) as store:
+async def _readable_store(settings: Settings) -> str:
+    """Log in, list and read."""
+    async with open_store(settings.wasabi, object_keys(settings.keys)) as store:
         await store.check()
-        key, data = f"extents-doctor/{uuid.uuid4()}", b"written by extents doctor; may be deleted"
+        await store.probe()
+        return f"s3://{store.bucket} at {settings.wasabi.endpoint_url}: listed and read"
+
+
+async def _writable_store(settings: Settings) -> str:
+    """Log in, write, read back, list and delete."""
+    keys = object_keys(settings.keys)
+    async with open_store(settings.wasabi, keys) as store:
+        await store.check()
+        key, data = f"{keys.trial_folder}{uuid.uuid4()}", b"written by extents doctor; may be deleted"
         await store.put(key, data)
         try:
             if await store.get(key, len(data)) != data:
@@ -135,12 +146,24 @@ async def _store(settings: Settings) -> str:
             if [listed async for listed in store.list_keys(key)] != [key]:
                 raise ConfigurationError(f"s3://{store.bucket}/{key} was written and is not listed")
         finally:
-            await store.delete(key)
+            refused = await _delete(store, key)
+        where = f"s3://{store.bucket} at {settings.wasabi.endpoint_url}"
+        if refused is not None:  # the service itself never deletes, and needs no right to
+            raise Warned(f"{where}: written, read and listed; the object of this check stays: {refused}")
         try:
             await store.head(key)
         except MissingObjectError:
-            return f"s3://{store.bucket} at {settings.wasabi.endpoint_url}: written, read, listed, deleted"
+            return f"{where}: written, read, listed, deleted"
     raise ConfigurationError(f"s3://{store.bucket}/{key} was deleted and is still there")
+
+
+async def _delete(store: ObjectStore, key: str) -> str | None:
+    """Delete an object; returns why it may not be deleted."""
+    try:
+        await store.delete(key)
+    except PermanentError as error:
+        return str(error)
+    return None
 
 
 async def _database(settings: Settings) -> str:
@@ -190,7 +213,7 @@ def _has_torch() -> bool:
 CHECKS: Final = (
     Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
     Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
-    Check("object store", _store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
+    Check(STORE, _writable_store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
     Check(DATABASE, _database, "check the SUPABASE_* settings, and apply the migrations: extents migrations print"),
     Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
     Check(DEVICE, _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
@@ -198,9 +221,16 @@ CHECKS: Final = (
 """In the order in which they make sense: what comes later mostly fails when what comes before does. First come the settings."""
 
 
+_GPU_STORE: Final = Check(STORE, _readable_store, "check the WASABI_* settings, and that the key may read and list in the bucket")
+"""A GPU worker writes nothing, and need not have the right to."""
+
+
 def checks_of(role: str | None) -> list[Check]:
     """The checks that a kind of worker needs; all of them for None."""
     sections = ALL_SECTIONS if role is None else ROLE_SECTIONS[role]
     advice = "set the variables named, in the environment or in .env; docs/configuration.md lists them all"
     settings = Check(SETTINGS, partial(_settings, sections=sections), advice)
-    return [settings, *(check for check in CHECKS if role is None or check.name != _NOT_FOR[role])]
+    if role is None:
+        return [settings, *CHECKS]
+    needed = [check for check in CHECKS if check.name != _NOT_FOR[role]]
+    return [settings, *(_GPU_STORE if role == "gpu" and check.name == STORE else check for check in needed)]

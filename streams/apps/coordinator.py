@@ -119,7 +119,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     prerequisites = Prerequisites(
         {
             "topics": topics_prerequisite(settings.kafka, topics),
-            "object store": writable_store_prerequisite(store, keys.videos_prefix),
+            "object store": writable_store_prerequisite(store, keys.trial_folder),
             "database": rows.check,
             "model": model_prerequisite(catalog, settings.admission),
         }

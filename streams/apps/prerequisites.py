@@ -109,7 +109,7 @@ def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite
 
     async def check() -> None:
         await store.check()
-        key, data = f"{folder}extents-check/{uuid.uuid4()}", b"written by a coordinator as it started; may be deleted"
+        key, data = f"{folder}{uuid.uuid4()}", b"written by a coordinator as it started; may be deleted"
         await store.put(key, data)
         read = await store.get(key, len(data))
         with suppress(PermanentError):  # the service itself never deletes, and needs no right to

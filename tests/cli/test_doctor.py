@@ -3,13 +3,17 @@
 import asyncio
 import json
 import os
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
+from core.errors import ConfigurationError
 from core.settings import KafkaSettings, TopicSettings, WasabiSettings
 from inference.models.builtin import builtin_model_version
 from storage.connect import open_store
+from storage.objects import ObjectStore
 from streams.kafka.topic_admin import ensure_topics
 from streams.topics import Topics, TopicSpec
 from tests.cli.conftest import RunCommand
@@ -159,3 +163,67 @@ def test_a_gpu_worker_needs_no_database(extents, monkeypatch: pytest.MonkeyPatch
     assert list(checks) == ["settings", "brokers", "topics", "object store", "model", "device"]
     for role in (("--role", "coordinator"), ()):
         assert faults(found(extents, 1, *role)) == ["settings"]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is asked of the object store from now on: the right that it needs, and the key or prefix."""
+    made: list[tuple[str, str]] = []
+
+    def watch(method: str, right: str) -> None:
+        original = getattr(ObjectStore, method)
+
+        def watched(store: ObjectStore, key: str, *arguments: object, **options: object) -> object:
+            made.append((right, key))
+            return original(store, key, *arguments, **options)
+
+        monkeypatch.setattr(ObjectStore, method, watched)
+
+    for method, right in {"put": "PutObject", "get": "GetObject", "head": "GetObject", "delete": "DeleteObject"}.items():
+        watch(method, f"s3:{right}")
+    watch("list_keys", "s3:ListBucket")
+    return made
+
+
+def documented_rights(root: Path) -> dict[str, list[str]]:
+    """The patterns of keys, or prefixes, of each right in the policy of docs/deployment.md."""
+    found = re.search(r"```json\n(.*?)```", (root / "docs" / "deployment.md").read_text(), re.DOTALL)
+    assert found is not None
+    rights: dict[str, list[str]] = {}
+    for statement in json.loads(found[1])["Statement"]:
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        patterns = [resource.partition("BUCKET/")[2] for resource in resources if "/" in resource]
+        patterns += statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix", [])
+        for action in statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]:
+            rights.setdefault(action, []).extend(patterns)
+    return rights
+
+
+@pytest.mark.usefixtures("topics")
+def test_the_documented_rights_are_enough(extents, calls: list[tuple[str, str]]) -> None:
+    """All that is asked of the store is within the policy of docs/deployment.md."""
+    found(extents, 0)
+    rights = documented_rights(Path(__file__).parents[2])
+    assert {"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"} <= {right for right, _ in calls}
+    assert [(right, key) for right, key in calls if not any(fnmatchcase(key, pattern) for pattern in rights[right])] == []
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_gpu_worker_needs_no_right_to_write(extents, calls: list[tuple[str, str]]) -> None:
+    """For that role the store is only listed and read."""
+    assert found(extents, 0, "--role", "gpu")["object store"]["found"].endswith(": listed and read")
+    assert {right for right, _ in calls} <= {"s3:GetObject", "s3:ListBucket"}
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_key_that_may_not_delete_is_a_warning(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service works without that right; what the check wrote is named, so that somebody can remove it."""
+
+    async def refuse(store: ObjectStore, key: str) -> None:
+        raise ConfigurationError(f"s3://{store.bucket}/{key}: AccessDenied")
+
+    monkeypatch.setattr(ObjectStore, "delete", refuse)
+    check = found(extents, 0)["object store"]
+    assert check["state"] == "warning"
+    assert "the object of this check stays" in check["found"]
+    assert "/videos/extents-check/" in check["found"]
