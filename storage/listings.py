@@ -164,15 +164,16 @@ class Listings(Database):
 
     async def _beginning(self, table: str, name: str) -> Row | None:
         """The one row whose run id begins so; None where several do."""
-        if len(name) < SHORTEST_NAME:
+        beginning = _plain(name)
+        if len(beginning) < SHORTEST_NAME:
             return None
-        rows = await self.page(table, lambda query: query.like("run_id", f"{_plain(name)}%"), ("run_id",), 0, 2)
+        rows = await self.page(table, lambda query: query.like("run_id", f"{beginning}%"), ("run_id",), 0, 2)
         return rows[0] if len(rows) == 1 else None
 
 
 def _plain(name: str) -> str:
-    """Without the signs that a pattern of LIKE gives a meaning to."""
-    return "".join(sign for sign in name if sign.isalnum() or sign == "-")
+    """Without the characters that have a meaning in a pattern of LIKE."""
+    return "".join(character for character in name if character.isalnum() or character == "-")
 
 
 def _is_uuid(name: str) -> bool:

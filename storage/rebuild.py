@@ -9,10 +9,17 @@ from core.runs import FinishedRun, StoredRun
 from storage.run_db_reader import RunDatabase, read_run_db
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_FIELDS = {"tenant_id": _UUID, "video_id": _UUID, "version": "[0-9]+", "model_version_8": "[^/]{1,8}", "run_id": "[0-9a-f-]{8,36}"}
+_FIELDS = {
+    "tenant_id": _UUID,
+    "video_id": _UUID,
+    "version": "[0-9]+",
+    "model_version_8": "[^/]{1,8}",
+    "run_id": "[0-9a-f-]{8,36}",
+    "run_id_8": "[0-9a-f]{8}",
+}
 
 NO_REQUEST = UUID(int=0)
-"""Stands for the request of a run of the former service, which kept none. No request has it, so such a run counts as the earliest."""
+"""The request of a run of the former service, which kept none. No request has this id, so such a run counts as the earliest."""
 
 
 class RunKeys:
@@ -32,7 +39,7 @@ class RunKeys:
 
 
 def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) -> tuple[FinishedRun, StoredRun]:
-    """What the database of rows was told when this run was finished.
+    """What was written to the database of rows when this run was finished.
 
     Raises:
         CorruptInputError: the file is damaged, or is another video's than its key says.
@@ -45,14 +52,12 @@ def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) ->
 
 
 def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> FinishedRun:
-    try:
-        run_id = UUID(found.run_id)
-    except ValueError as error:
-        raise CorruptInputError(f"{key}: run id {found.run_id!r} is no UUID") from error
+    run_id = _uuid(found.run_id, "run id", key)
+    request = found.provenance.get("request_id")
     return FinishedRun(
         run_id=run_id,
         attempt=found.attempt,
-        request_id=UUID(found.provenance["request_id"]) if found.provenance.get("request_id") else NO_REQUEST,
+        request_id=_uuid(request, "request id", key) if request else NO_REQUEST,
         tenant_id=tenant_id,
         video_id=video_id,
         cropped_frames_version=found.cropped_frames_version or 1,
@@ -66,3 +71,10 @@ def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> 
         probabilities=found.probabilities,
         pair_milliseconds=found.pair_milliseconds,
     )
+
+
+def _uuid(text: str, kind: str, key: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise CorruptInputError(f"{key}: {kind} {text[:50]!r} is no UUID") from error

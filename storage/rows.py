@@ -11,8 +11,7 @@ from core.errors import ConfigurationError
 from core.redaction import redact
 from core.runs import FinishedRun, RunRow, StoredRun
 from core.types import Priority
-from storage.database import TABLE_PREFIX, Database
-from storage.row_errors import mapped
+from storage.database import Database
 from storage.row_values import (
     JobRow,
     RejectionRow,
@@ -121,10 +120,9 @@ class Rows(Database):
 
     async def count_unfinished(self, priority: Priority) -> int:
         """Jobs of this priority that are queued or running. Those of the former service, which have no run_id, will never end."""
-        with mapped(f"{self._schema}.{TABLE_PREFIX}jobs"):
-            query = self._client.table(f"{TABLE_PREFIX}jobs").select("id", count="exact", head=True)  # type: ignore[arg-type]  # CountMethod is a str
-            answer = await query.eq("priority", priority.value).in_("status", UNFINISHED).not_.is_("run_id", "null").execute()
-        return answer.count or 0
+        return await self.count(
+            "jobs", lambda query: query.eq("priority", priority.value).in_("status", UNFINISHED).not_.is_("run_id", "null")
+        )
 
     async def check(self) -> None:
         """Ask for something that only the service role may call, and that the migrations define.
@@ -153,9 +151,4 @@ class Rows(Database):
             await self._select(table, {"tenant_id": str(UUID(int=0))})
 
     async def _select(self, table: str, equal: Mapping[str, str]) -> list[dict[str, Any]]:
-        with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
-            query = self._client.table(f"{TABLE_PREFIX}{table}").select("*")
-            for column, value in equal.items():
-                query = query.eq(column, value)
-            data: Any = (await query.limit(1).execute()).data
-        return self._rows(table, data)
+        return await self.page(table, lambda query: query.match(dict(equal)), (), 0, 1)

@@ -71,6 +71,14 @@ async def test_every_finished_run_stays_findable(rows, listings) -> None:
     assert found["wasabi_storage_key"] == f"runs/{old.run_id}.db"
 
 
+async def test_a_name_of_pattern_characters_names_no_run(rows, listings) -> None:
+    """What LIKE reads as a pattern is no beginning of an id, however few runs there are."""
+    await rows.admit(request(), limits())
+    for name in ("%" * 8, "_" * 8, "%%%%%%%%-"):
+        assert await listings.job(name) is None
+        assert await listings.run(name) is None
+
+
 async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
     """The summary counts what is unacknowledged; a listing leaves out what somebody has seen."""
     before = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
