@@ -1,6 +1,7 @@
 """The migrations of the database, as plain SQL for any schema. They lie in ``deploy/supabase/migrations``; a wheel carries a copy."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,6 @@ WRITTEN_FOR: Final = "captionacc_production"
 _FOLDERS: Final = (Path(__file__).parents[1] / "deploy" / "supabase" / "migrations", Path(__file__).parent / "migration_files")
 """In a checkout, and in an installed wheel (``force-include`` in pyproject.toml)."""
 
-
 _SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -24,7 +24,7 @@ def is_schema_name(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. ``file`` is ``{version}_{name}.sql``; it may be applied again, and each runs in a transaction of its own."""
+    """One file. ``file`` is ``{version}_{name}.sql``; it may be applied again."""
 
     file: str
     sql: str
@@ -53,3 +53,13 @@ def read_migrations(schema: str) -> list[Migration]:
         )
     name = schema if schema == WRITTEN_FOR else f'"{schema}"'  # quoted: it may be a word of SQL
     return [Migration(path.name, path.read_text().replace(WRITTEN_FOR, name)) for path in sorted(folder.glob("*.sql"))]
+
+
+def as_script(migrations: Iterable[Migration]) -> str:
+    """All of them in one transaction.
+
+    Later files replace functions and policies of earlier ones. A running service, and users, must never meet the earlier ones
+    again, which would fail its runs on the web application's tables.
+    """
+    files = "\n".join(f"-- {migration.file}\n{migration.sql}" for migration in migrations)
+    return f"begin;\n{files}\ncommit;\n"

@@ -9,7 +9,7 @@ from cli.shared.output import print_json, remark
 from cli.shared.parameters import json_option
 from core.errors import ConfigurationError
 from core.settings import SchemaSettings, read_section
-from storage.migrations import Migration, is_schema_name, read_migrations
+from storage.migrations import Migration, as_script, is_schema_name, read_migrations
 
 _SETTINGS: Final = "\n\b\nSettings: SUPABASE_SCHEMA, unless --schema is given."
 
@@ -51,13 +51,12 @@ Examples:
 @_schema_option
 @json_option
 def print_(schema: str, as_json: bool) -> None:
-    """Print all migrations in their order, each in a transaction of its own."""
+    """Print all migrations in their order, in one transaction: a running service sees the old functions or the new ones."""
     migrations = read_migrations(schema)
     if as_json:
         print_json([{"file": one.file, "sql": one.sql} for one in migrations])
         return
-    for one in migrations:
-        click.echo(f"-- {one.file}\nbegin;\n{one.sql}\ncommit;\n")
+    click.echo(as_script(migrations), nl=False)
 
 
 @command.command(

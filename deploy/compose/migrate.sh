@@ -1,7 +1,8 @@
 #!/bin/sh
-# Applies every migration, written for SUPABASE_SCHEMA, in the order of its name; each may be applied again. PG* says where the database is.
+# Applies every migration, written for SUPABASE_SCHEMA, in the order of its name and in one transaction, so that a running service
+# never meets the functions of an earlier one; each may be applied again. PG* says where the database is.
 set -eu
 for file in "$1"/*.sql; do
   echo "applying ${file##*/}"
-  sed "s/captionacc_production/\"$SUPABASE_SCHEMA\"/g" "$file" | psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --single-transaction --file -
 done
+sed "s/captionacc_production/\"$SUPABASE_SCHEMA\"/g" "$1"/*.sql | psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --single-transaction --file -

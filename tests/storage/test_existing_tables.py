@@ -10,8 +10,8 @@ from core.admission import Decision
 from core.errors import ConfigurationError, PermanentError
 from core.runs import StoredRun
 from core.types import Priority, RejectionType
-from storage.migrations import WRITTEN_FOR, read_migrations
-from storage.rows import Rows
+from storage.migrations import WRITTEN_FOR, as_script, read_migrations
+from storage.rows import SCHEMA_VERSION, Rows
 from tests.database.existing import add_video, apply, make_existing_tables
 from tests.storage.admission_requests import WIDE, admit, complete, limits, request
 from tests.storage.finished_runs import finished_run
@@ -160,6 +160,26 @@ async def test_every_earlier_version_moves_to_the_newest(stack, emptied, version
             assert (await admit(connection, before, WIDE)).repeated
             joined = await admit(connection, replace(before, request_id=uuid4()), WIDE)
             assert (joined.decision, joined.run_id) == (Decision.JOIN, str(before.run_id))
+
+
+def test_the_printed_script_is_applied_as_a_whole(stack, emptied):
+    """Where it fails everything is as it was before; where it does not, all of today's works, also the second time."""
+    migrations = read_migrations(emptied)
+    script = as_script(migrations)
+    apply(stack, migrations[:4])
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
+        version = f"select {emptied}.schema_version()"
+        (first,) = connection.execute(version).fetchone()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute(script.replace("commit;", "select 1 / 0; commit;").encode())
+        connection.execute("rollback")
+        assert connection.execute(version).fetchone() == (first,)
+        for _ in range(2):
+            connection.execute(script.encode())
+            assert connection.execute(version).fetchone() == (SCHEMA_VERSION,)
+            connection.execute(f"set search_path = {emptied}")
+            assert _check(connection) == []
+            connection.execute("reset search_path")
 
 
 def _add_video(stack, schema: str, submitted) -> None:

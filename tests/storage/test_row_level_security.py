@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from core.runs import StoredRun
-from tests.database.existing import SCHEMA, add_user
+from storage.migrations import read_migrations
+from tests.database.existing import SCHEMA, add_user, apply
 from tests.storage.admission_requests import WIDE, limits, request
 from tests.storage.finished_runs import finished_run
 
@@ -73,6 +75,9 @@ async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stac
             client.post("rpc/admit_request", json={"request": {}, "limits": {}}),
             client.post("rpc/complete_run", json={"run": {}}),
             client.post("rpc/check_service", json={}),
+            client.post("rpc/schema_version", json={}),
+            client.get("caption_frame_extents_inference_run_history"),
+            client.post("caption_frame_extents_inference_purges", json={"tenant_id": str(mine.tenant_id)}),
         ):
             assert (await attempt).json()["code"] == "42501"
     assert (await rows.find_rejection(mine.request_id)).acknowledged
@@ -98,6 +103,67 @@ async def test_nobody_without_a_token_reads_anything(stack, schema):
         for table in ("runs", "jobs", "rejections", "requests"):
             answer = await client.get(f"caption_frame_extents_inference_{table}", headers=headers)
             assert answer.json()["code"] == "42501"
+
+
+PREFIX = "caption_frame_extents_inference_"
+
+
+@pytest.fixture
+def generous(stack):
+    """A connection to a project that grants everything new to everybody, as Supabase's guide to custom schemas has it, migrated."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(stack.dsn, autocommit=True) as connection:
+        connection.execute(f"create schema {name}")
+        for kind in ("tables", "routines", "sequences"):
+            connection.execute(f"alter default privileges in schema {name} grant all on {kind} to anon, authenticated, service_role")
+        apply(stack, read_migrations(name))
+        connection.execute(f"set search_path = {name}")
+        yield connection
+        connection.execute(f"drop schema {name} cascade")
+
+
+def test_users_get_no_right_that_is_not_meant(generous):
+    """Of all tables and functions users may read four and acknowledge, and call the one that tells their tenant; others nothing."""
+    rights = generous.execute(
+        """
+        select role, wanted, relname from pg_class, unnest(array['anon', 'authenticated']) as role,
+            unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) as wanted
+        where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'v', 'm') and has_table_privilege(role, oid, wanted)
+        """
+    ).fetchall()
+    readable = ("jobs", "rejections", "requests", "runs")
+    assert sorted(rights) == [("authenticated", "SELECT", f"{PREFIX}{table}") for table in readable]
+    columns = generous.execute(
+        """
+        select relname, attname from pg_attribute join pg_class on attrelid = pg_class.oid, unnest(array['anon', 'authenticated']) as role
+        where relnamespace = current_schema()::regnamespace and relkind = 'r' and attnum > 0
+            and has_column_privilege(role, attrelid, attname, 'UPDATE')
+        """
+    ).fetchall()
+    assert sorted(columns) == [(REJECTIONS, name) for name in ("acknowledged", "acknowledged_at", "acknowledged_by")]
+    callable_ = generous.execute(
+        """
+        select role, proname::text from pg_proc, unnest(array['anon', 'authenticated']) as role
+        where pronamespace = current_schema()::regnamespace and has_function_privilege(role, oid, 'EXECUTE')
+        """
+    ).fetchall()
+    assert callable_ == [("authenticated", "request_tenant_id")]
+
+
+def test_every_table_is_guarded_and_no_function_lends_its_owners_rights(generous):
+    """Row level security is on everywhere, functions run as their caller with a search path of their own, what operators did stays."""
+    ours = "= current_schema()::regnamespace"
+    unguarded = f"select relname from pg_class where relnamespace {ours} and relkind = 'r' and not relrowsecurity"
+    assert generous.execute(unguarded).fetchall() == []
+    lending = f"select proname from pg_proc where pronamespace {ours} and (prosecdef or proconfig is null)"
+    assert generous.execute(lending).fetchall() == []
+    kept = (
+        "select wanted from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as wanted"
+        f" where has_table_privilege('service_role', '{PREFIX}page_actions', wanted)"
+    )
+    assert generous.execute(kept).fetchall() == [("SELECT",), ("INSERT",)]
+    volatility = f"select provolatile::text from pg_proc where proname = 'schema_version' and pronamespace {ours}"
+    assert generous.execute(volatility).fetchall() == [("s",)]
 
 
 def user(stack, schema: str, tenant_id: UUID) -> httpx.AsyncClient:
