@@ -9,13 +9,13 @@ from typing import Any, Final
 WINDOW_SECONDS: Final = 60.0
 
 OWN_BURST: Final = 20
-"""Warnings of one kind that are ours and are written in a window: each is about a record or a run, and a few of them are read."""
+"""Warnings of one kind that our modules may write in a window: each is about a record or a run, and a few of them are read."""
 
 LIBRARY_BURST: Final = 1
-"""The same of a library, which repeats what it said for each connection and try."""
+"""The same for a library, which repeats a message for each connection and try."""
 
 MAX_KINDS: Final = 1000
-"""Kinds that are told apart; those beyond count as one."""
+"""Kinds that are counted separately; those beyond count as one."""
 
 COUNT_EVENT: Final = "log.repeated"
 
@@ -32,9 +32,9 @@ class _Seen:
 
 
 class RepeatLimit(logging.Filter):
-    """A handler's filter. Safe to call from any thread; a timer of its own writes the counts.
+    """A handler's filter. Safe to call from any thread; one timer, which runs while anything is counted, writes the counts.
 
-    What passes always: our events below a warning, which tell of work that was done, and whatever is critical. A line below a
+    Our events below a warning, which report work that was done, always pass, as does whatever is critical. A line below a
     warning that a framework writes in our modules' names is about its own start and end, and passes only at DEBUG.
     """
 
@@ -43,6 +43,7 @@ class RepeatLimit(logging.Filter):
         self._window_seconds = window_seconds
         self._lock = threading.Lock()
         self._kinds: dict[Kind, _Seen] = {}
+        self._counting = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         event: Any = record.msg if isinstance(record.msg, dict) else None  # structlog passes its events so
@@ -62,30 +63,30 @@ class RepeatLimit(logging.Filter):
             seen = self._kinds.get(kind)
             if seen is None:
                 seen = self._kinds[kind] = _Seen()
-                self._count_later(kind)
+                if not self._counting:
+                    self._count_later()
             if seen.written < burst:
                 seen.written += 1
                 return True
             seen.withheld += 1
             return False
 
-    def _count_later(self, kind: Kind) -> None:
-        timer = threading.Timer(self._window_seconds, self._count, (kind,))
+    def _count_later(self) -> None:
+        self._counting = True
+        timer = threading.Timer(self._window_seconds, self._count)
         timer.daemon = True
         timer.start()
 
-    def _count(self, kind: Kind) -> None:
-        """At the end of a window: write how much was withheld; forget a kind that has become quiet."""
+    def _count(self) -> None:
+        """At the end of a window: write how much was withheld; forget kinds that have become quiet."""
         with self._lock:
-            seen = self._kinds[kind]
-            withheld, seen.withheld = seen.withheld, 0
-            if withheld == 0:
-                del self._kinds[kind]
-            else:
-                self._count_later(kind)
-        if withheld:
-            name, level, message = kind
-            event = {"event": COUNT_EVENT, "of": message, "count": withheld, "seconds": self._window_seconds}
+            withheld = {kind: seen.withheld for kind, seen in self._kinds.items() if seen.withheld}
+            self._kinds = {kind: _Seen(self._kinds[kind].written) for kind in withheld}
+            self._counting = False
+            if self._kinds:
+                self._count_later()
+        for (name, level, message), count in withheld.items():
+            event = {"event": COUNT_EVENT, "of": message, "count": count, "seconds": self._window_seconds}
             logging.getLogger(name or __name__).log(level, event, extra={"_logger": None, "_name": logging.getLevelName(level).lower()})
 
 
@@ -95,4 +96,4 @@ def _kind(record: logging.LogRecord) -> Kind:
 
 
 def _is_of_ours(name: str) -> bool:
-    return name.partition(".")[0] in ("core", "inference", "storage", "streams", "cli", "devstack", "extents")
+    return name.partition(".")[0] in ("core", "inference", "storage", "streams", "pages", "cli", "devstack", "extents")

@@ -1,5 +1,6 @@
 """structlog on top of the standard library's logging. An event is a constant dotted name; its values are fields."""
 
+import json
 import logging
 import sys
 from typing import Any
@@ -8,7 +9,7 @@ import orjson
 import structlog
 
 from core.log_limits import RepeatLimit
-from core.redaction import redact
+from core.redaction import redact, redact_json
 from core.settings import ProcessSettings
 
 QUIET_LIBRARIES = dict.fromkeys(("aiobotocore", "aiokafka", "botocore", "faust", "hpack", "httpcore", "httpx", "mode"), logging.WARNING)
@@ -20,12 +21,16 @@ _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 
 
 def _serialize(value: Any, **_: Any) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        line = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # of a path that is not UTF-8, or an integer of more than 64 bits
+        line = json.dumps(value, default=str).encode()
+    return redact_json(line).decode()
 
 
-def _redacted(_: Any, __: str, line: Any) -> str:
-    """The last step, so that whatever made a line, no secret stands in it."""
-    return redact(str(line))
+def _render_text() -> structlog.typing.Processor:
+    render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    return lambda logger, name, event: redact(str(render(logger, name, event)))
 
 
 def configure_logging(settings: ProcessSettings) -> None:
@@ -39,14 +44,12 @@ def configure_logging(settings: ProcessSettings) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     renderer: list[structlog.typing.Processor] = (
-        [_tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)]
-        if settings.log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [_tracebacks, structlog.processors.JSONRenderer(serializer=_serialize)] if settings.log_format == "json" else [_render_text()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer, _redacted]
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]
         )
     )
     handler.addFilter(RepeatLimit())

@@ -7,8 +7,10 @@ leaves, whoever wrote it.
 import json
 import re
 import threading
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
+
+import orjson
 
 MASK: Final = "[REDACTED]"
 
@@ -16,7 +18,10 @@ _ANYWHERE_LENGTH: Final = 8
 """From this length on, a secret is masked inside longer words too."""
 
 _WORD_LENGTH: Final = 4
-"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be told from ordinary text."""
+"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be told from ordinary text.
+
+A secret that is an ordinary word, such as ``kafka``, is masked wherever that word appears. Choose another.
+"""
 
 _URL_LOGIN: Final = r"(?<=://)[^/\s:@\"']+:[^/\s@\"']+(?=@)"
 """``user:password`` of any URL, such as a proxy's, whether a setting holds it or not."""
@@ -49,10 +54,34 @@ def redact_bytes(data: bytes) -> bytes:
     return data if filtered == text else filtered.encode(errors="surrogateescape")
 
 
+def redact_json(data: bytes) -> bytes:
+    """The same for JSON, within its strings and names: a secret made of digits must not turn a number into something else."""
+    filtered = redact_bytes(data)
+    if filtered is data:
+        return data
+    try:
+        return orjson.dumps(_redacted(orjson.loads(data)))
+    except orjson.JSONDecodeError:
+        return filtered
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case list():
+            return [_redacted(item) for item in value]
+        case dict():
+            return {redact(name): _redacted(item) for name, item in value.items()}
+        case _:
+            return value
+
+
 def _forms(secret: str) -> set[str]:
     """Patterns of a secret as it is, and as URLs, JSON and ``repr`` write it."""
     spellings = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1]}
     spellings |= {json.dumps(spelling)[1:-1] for spelling in spellings}  # a line of the log quotes what a library quoted
     if len(secret) >= _ANYWHERE_LENGTH:
         return {re.escape(spelling) for spelling in spellings}
-    return {rf"(?<![A-Za-z0-9_.-]){re.escape(spelling)}(?![A-Za-z0-9_-])" for spelling in spellings}
+    begins = r"(?:(?<![A-Za-z0-9_.-])|(?<=\\[bfnrt]))"  # also behind an escaped line break, as JSON and repr write it
+    return {rf"{begins}{re.escape(spelling)}(?![A-Za-z0-9_-])" for spelling in spellings}

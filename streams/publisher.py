@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.metrics import DEAD_LETTERS, EVENTS
-from core.redaction import redact_bytes
+from core.redaction import redact_json
 from core.types import Priority
 from streams.policy.dead_letters import DeadLetter
 from streams.policy.outcomes import OutcomeEvent
@@ -27,7 +27,7 @@ class Publisher:
     producer: Producer
 
     async def publish_outcome(self, assignment: Assignment, event: OutcomeEvent) -> None:
-        await self.producer.send(assignment, self.topics.name(event.name), event.key, redact_bytes(event.value), headers=event.headers)
+        await self.producer.send(assignment, self.topics.name(event.name), event.key, redact_json(event.value), headers=event.headers)
         EVENTS.labels(event.name).inc()
 
     async def dead_letter(self, assignment: Assignment, letter: DeadLetter) -> None:

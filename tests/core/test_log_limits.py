@@ -1,6 +1,7 @@
 """A message that comes without end is written once, and then counted."""
 
 import logging
+import threading
 import time
 
 import pytest
@@ -93,6 +94,15 @@ def test_a_frameworks_chatter_in_our_names_is_for_debugging(limited):
     logging.getLogger().setLevel(logging.DEBUG)
     log.info("[^---PatientBuffer]: Starting...")
     assert len(written.messages) == 1
+
+
+def test_counting_takes_one_thread(limited):
+    """However many kinds there are, one timer waits for the end of the window."""
+    before = threading.active_count()
+    limited()
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        logging.getLogger("library").warning(letter)
+    assert threading.active_count() <= before + 1
 
 
 def test_kinds_without_end_are_bounded(limited, monkeypatch):

@@ -9,13 +9,14 @@ import structlog
 
 from core.errors import TransientError
 from core.logging import configure_logging, get_logger
-from core.redaction import MASK, redact, redact_bytes, register_secret
+from core.redaction import MASK, redact, redact_bytes, redact_json, register_secret
 from core.settings import ProcessSettings
 
 PLANTED = 'pl"anted/s3cret+\\value'
 register_secret(PLANTED)
 register_secret("tiny")
 register_secret("abc")
+register_secret("9753124")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_a_short_secret_is_masked_as_a_word_alone():
     """What is too short to be told from ordinary text is masked where it stands by itself, and not at all below four characters."""
     assert redact("login with 'tiny' failed: abc") == f"login with '{MASK}' failed: abc"
     assert redact("destiny") == "destiny"
+    assert redact(json.dumps("first line\ntiny")) == json.dumps(f"first line\n{MASK}")
 
 
 def test_a_login_in_any_url_is_masked():
@@ -54,6 +56,15 @@ def test_bytes_are_masked_and_others_stay_as_they_are():
     data = b"\xff\xfe" + bytes(range(256))
     assert redact_bytes(data) is data
     assert redact_bytes(b"\xff" + PLANTED.encode()) == b"\xff" + MASK.encode()
+
+
+def test_json_stays_json_with_the_same_numbers():
+    """A secret of digits is masked in texts and names; a number that happens to be the same is none."""
+    data = b'{"pairs":9753124,"message":"login 9753124","9753124":["9753124",1.5,null]}'
+    assert redact_json(data) == f'{{"pairs":9753124,"message":"login {MASK}","{MASK}":["{MASK}",1.5,null]}}'.encode()
+    plain = b'{"pairs": 600}'
+    assert redact_json(plain) is plain
+    assert redact_json(b"9753124 is no JSON {") == f"{MASK} is no JSON {{".encode()
 
 
 def test_an_error_of_ours_never_shows_one():
@@ -87,3 +98,15 @@ def test_no_line_of_the_log_shows_one(capsys, log_format):
     assert "s3cret" not in written
     if log_format == "json":
         assert [json.loads(line)["event"] for line in written.splitlines()] == ["call.failed", "record.crashed", f"sent {MASK}"]
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize(
+    ("value", "logged"), [(9753124, 9753124), ("caf\udce9.mp4", "caf\udce9.mp4"), (2**70, 2**70), ("line\nof 9753124", f"line\nof {MASK}")]
+)
+def test_no_value_costs_a_line_of_the_log(capsys, value, logged):
+    """A number like a secret, a name that is not UTF-8 and an integer of any size are written, as JSON."""
+    configure_logging(ProcessSettings(log_format="json"))
+    get_logger("here").warning("value.seen", value=value)
+    written = json.loads(capsys.readouterr().err)
+    assert (written["event"], written["value"]) == ("value.seen", logged)
