@@ -23,7 +23,7 @@ LEAST_CONFIDENCE: Final = 0.32
 """Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
 
 STANDING_SECONDS: Final = 20.0
-"""A caption that stands from the first frame to the last of a video that is longer is none: logos and frames do that."""
+"""In a longer video, what is visible from the first frame to the last is no caption but a logo or a frame."""
 
 
 @dataclass(frozen=True, slots=True)

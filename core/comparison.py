@@ -1,4 +1,4 @@
-"""Two results of the same video, compared: labels by kind, and captions moved, added and lost."""
+"""Compares two results of one video: labels by kind, and captions that moved, were added or were lost."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ EVEN: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class MatchedCaption:
-    """A caption that both have, by the frames that they share."""
+    """A caption that both results have, matched by shared frames."""
 
     before: CaptionExtent
     after: CaptionExtent
 
     @property
     def start_shift(self) -> int:
-        """Frames by which it begins later than before."""
+        """By how many frames it begins later than before."""
         return self.after.first_frame - self.before.first_frame
 
     @property

@@ -10,10 +10,10 @@ from core.types import LABELS
 SAME, DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY = range(len(LABELS))
 
 REVERSED: Final = [SAME, DIFFERENT, EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]
-"""Where each label's probability stands when the pair was shown in the other order."""
+"""The index of each label's probability when the pair is shown in the other order."""
 
 PROBABILITY_FLOOR: Final = 1e-12
-"""Stands for smaller probabilities, whose logarithm would rule a sequence out: far below what float32 softmax says of any doubt."""
+"""Replaces smaller probabilities, whose logarithm would rule a sequence out; far below any probability that matters."""
 
 RUN_EVIDENCE: Final = 0.5
 """What a run of pairs with the same likeliest label counts as evidence for staying, in pairs.

@@ -39,7 +39,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What there is to say of a metric, for its page and for those who check it."""
+    """The description of a metric, for its page and for tests."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -75,7 +75,7 @@ def owned_gauge(name: str, text: str, *labels: Label) -> "OwnedGauge":
 class OwnedGauge(Collector):
     """A gauge about the whole installation, which one process reports at a time. It has no series until it is set.
 
-    Several coordinators that all reported it would be added up by a careless ``sum``, and a former owner would go on with old values.
+    If several coordinators reported it, a careless ``sum`` would add them up, and a former owner would keep reporting old values.
     """
 
     def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:

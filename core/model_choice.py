@@ -1,4 +1,4 @@
-"""Which model a run gets whose request names none. Pure: the promotions go in, a version and the reason come out."""
+"""Chooses the model of a run whose request names none. Pure: promotions go in, a version and its reason come out."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """``reason`` is kept with the run, for whoever asks why it got this model."""
+    """``reason`` is stored with the run and says why it got this model."""
 
     version: str
     reason: str

@@ -9,7 +9,7 @@ PARTS: Final = {
 """Modules by the extra of ``pyproject.toml`` that brings them."""
 
 SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", "faust", "httpx", "mode", "stamina", "supabase", "yarl")
-"""Modules that every installation has but the small one, which ``make setup-film`` makes."""
+"""Modules that only the small installation of ``make setup-film`` lacks."""
 
 _ADVICE: Final = {
     "inference": "install extents[inference], or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU",

@@ -1,7 +1,7 @@
 """The one filter that keeps secrets out of everything that leaves the process: logs, events, rows, dead letters, output.
 
-A secret is registered when its setting is read. Libraries quote what they were given, so text is filtered where it
-leaves, whoever wrote it.
+A secret is registered when its setting is read. Libraries quote what they were given, so all text is filtered where it
+leaves the process.
 """
 
 import json
@@ -18,7 +18,7 @@ _ANYWHERE_LENGTH: Final = 8
 """From this length on, a secret is masked inside longer words too."""
 
 _WORD_LENGTH: Final = 4
-"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be told from ordinary text.
+"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be distinguished from ordinary text.
 
 A secret that is an ordinary word, such as ``kafka``, is masked wherever that word appears. Choose another.
 """

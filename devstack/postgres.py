@@ -99,7 +99,7 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
 async def _release_lock(lock: Path) -> None:
     """Remove the lock of a server that was killed and that nobody has reaped yet: PostgreSQL takes a zombie for a running server.
 
-    The time it is waited for before is more than the killed server's own processes need to notice and end.
+    The wait before is longer than the killed server's own processes need to notice and end.
     """
     deadline = time.monotonic() + _REAPED_SECONDS
     while lock.exists() and _is_zombie(int(lock.read_text().split()[0])):
@@ -142,8 +142,8 @@ def _as_unprivileged(command: list[str]) -> list[str]:
     """PostgreSQL refuses to run as root, so there it runs as ``nobody``.
 
     It keeps the one right that a clone below root's closed home needs: to reach its own files. ``access``, by which initdb looks
-    for its programs, ignores that right after a change of user unless ``no_setuid_fixup`` is set. setpriv also asks anew to die
-    with its parent, which the kernel forgets when the user changes.
+    for its programs, ignores that right after a change of user unless ``no_setuid_fixup`` is set. setpriv also repeats the
+    request to die with the parent, which the kernel forgets when the user changes.
     """
     if not _is_root():
         return command

@@ -1,7 +1,7 @@
 """SeaweedFS: the object store, one process that speaks S3."""
 
 import json
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,9 +42,10 @@ def seaweed_part(config: StackConfig, folder: Path) -> Part:
 
 
 def remove_sockets(config: StackConfig) -> None:
-    """Delete the sockets that a killed SeaweedFS leaves behind; their paths are fixed."""
+    """Delete the sockets that a killed SeaweedFS leaves behind; their paths are fixed. Those of another user stay."""
     for role in ("master", "volume", "filer", "s3"):
-        Path(f"/tmp/seaweedfs-{role}-grpc-{config.ports[f'{role}-grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 - see above
+        with suppress(PermissionError):
+            Path(f"/tmp/seaweedfs-{role}-grpc-{config.ports[f'{role}-grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 - see above
 
 
 async def create_bucket(config: StackConfig, bucket: str) -> None:
@@ -64,7 +65,7 @@ def _client(config: StackConfig, access_key: str, secret_key: str) -> AbstractAs
         region_name=config.region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=AioConfig(connect_timeout=60, read_timeout=60, retries={"max_attempts": 1}),  # the part limits a check,
+        config=AioConfig(connect_timeout=60, read_timeout=60, retries={"max_attempts": 1}),  # the part limits a check
     )
     return client
 

@@ -159,8 +159,8 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
         StackError: a part did not start.
         ConfigurationError: the folder holds a stack of another size.
     """
+    _wait_while_starting(folder)
     if is_running(folder):
-        _wait_until_up(folder)
         stack = find(folder)
         if brokers not in (None, stack.config.brokers):
             raise ConfigurationError(
@@ -237,8 +237,8 @@ def _launch(folder: Path, options: list[str], progress: Progress | None) -> Supe
     return supervisor
 
 
-def _wait_until_up(folder: Path) -> None:
-    """Wait until another process has started the stack."""
+def _wait_while_starting(folder: Path) -> None:
+    """Wait until another process has started the stack, or has failed to."""
     while is_starting(folder):
         time.sleep(0.1)
 

@@ -13,7 +13,7 @@ def open_store(settings: WasabiSettings, keys: Keys | None = None) -> ObjectStor
     """The store, to be entered as a context manager.
 
     Args:
-        keys: where our objects lie, and so where it is probed; by default where they lie by default.
+        keys: where our objects are, so that only those are probed; the default templates if None.
     """
     return ObjectStore(
         ObjectStoreConfig(

@@ -69,7 +69,7 @@ class Database:
             return (await self._client.rpc(function, dict(arguments)).execute()).data
 
     async def pages(self, table: str, narrow: Narrow, order: tuple[str, ...], limit: int | None = None) -> AsyncIterator[dict[str, Any]]:
-        """The rows that ``narrow`` leaves, page by page.
+        """The rows that ``narrow`` selects, page by page.
 
         Args:
             order: columns, each descending, nulls last. They end with a unique one, by which a row that moved to a later
@@ -113,7 +113,7 @@ class Database:
         return self._rows(table, data)
 
     async def insert(self, table: str, rows: list[dict[str, Any]], *, ignore_conflicts_on: str | None = None) -> list[dict[str, Any]]:
-        """Insert rows, and return those that were."""
+        """Insert rows; return those that were inserted."""
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
             target = self._client.table(f"{TABLE_PREFIX}{table}")
             if ignore_conflicts_on is None:

@@ -11,7 +11,7 @@ from storage.objects import ObjectStore
 async def delete_run(database: Database, store: ObjectStore, run: Mapping[str, Any]) -> None:
     """Delete a run of the history: its row if it has one, its object, and note in the history that it is gone.
 
-    Each step may be repeated: of a process that is killed in between, the next finds what is left.
+    Each step may be repeated: if the process is killed in between, the next call does the rest.
     """
     await database.delete("runs", {"run_id": run["run_id"]})
     await store.delete(run["wasabi_storage_key"])

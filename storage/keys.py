@@ -20,7 +20,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 }
 
 _SHORT: Final[Mapping[str, str]] = {"run_id_8": "run_id"}
-"""Fields that may stand in another's place: the former service named its files by the first 8 characters of a run."""
+"""Fields that may replace another: the former service named its files by the first 8 characters of a run id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Keys:
 
     @property
     def videos_prefix(self) -> str:
-        """What the keys of all chunks begin with, whosever they are; empty where a template begins with an id."""
+        """The common prefix of the keys of all chunks of all tenants; empty if the template begins with an id."""
         return self.chunk_template.partition("{")[0]
 
     @property

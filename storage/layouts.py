@@ -21,13 +21,13 @@ MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
 writer; this is what a process can spare for it."""
 
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
-"""An 8K picture as PNG has less."""
+"""More than an 8K picture takes as PNG."""
 
 _COPIES: Final = 3
-"""Of a file's bytes while it is read: as fetched, as SQLite holds them, and without the mark of its write-ahead log."""
+"""Copies of a file while it is read: as fetched, as SQLite holds it, and without the mark of its write-ahead log."""
 
 _DEFLATE_RATIO: Final = 1032
-"""Times that deflated data can grow at most (zlib's technical details)."""
+"""The highest ratio of deflate (zlib's technical details)."""
 
 _TABLE: Final = "video_layout_config"
 _NUMBERS: Final = ("crop_left", "crop_top", "crop_right", "crop_bottom", "frame_width", "frame_height")
@@ -35,7 +35,7 @@ _IMAGE: Final = "ocr_visualization_image"
 _COLUMNS: Final = ("anchor_type", *_NUMBERS, _IMAGE)
 
 _MAX_PIXELS: Final = 1_000_000
-"""Of a side of the frame: more than any film has."""
+"""Limit for a side of the frame: more than any film has."""
 
 
 @dataclass(frozen=True, slots=True)

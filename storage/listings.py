@@ -1,4 +1,4 @@
-"""What there is: jobs, runs, rejections, replays and the figures over them, for commands and pages. Reads alone."""
+"""Lists jobs, runs, rejections and replays, and their figures, for commands and pages. Only reads."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ Row = dict[str, Any]
 """A row as the database's API answers: names of columns, ids and moments as text."""
 
 SHORTEST_NAME: Final = 8
-"""Characters of a run id that name it, as long as no other begins alike."""
+"""The fewest characters of a run id that may name a run; they must be unique."""
 
 NEWEST_FIRST: Final = ("created_at", "id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which rows; a field that is None leaves all. ``since`` and ``until`` are about when a row was made."""
+    """Selects rows; a field that is None selects all. ``since`` and ``until`` are about when a row was created."""
 
     tenant_id: UUID | None = None
     video_id: UUID | None = None
@@ -163,7 +163,7 @@ class Listings(Database):
         return None
 
     async def _beginning(self, table: str, name: str) -> Row | None:
-        """The one row whose run id begins so; None where several do."""
+        """The only row whose run id begins with ``name``; None if there are several."""
         beginning = _plain(name)
         if len(beginning) < SHORTEST_NAME:
             return None

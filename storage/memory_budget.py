@@ -1,4 +1,4 @@
-"""One bound on the memory that many tasks take at a time."""
+"""One limit on the memory that concurrent tasks hold."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """Bytes that may be held at a time. Whoever needs more than all of them holds them alone. First come, first served.
+    """Bytes that may be held at a time. A task that needs more than all of them holds them alone. First come, first served.
 
     Belongs to one event loop.
     """

@@ -1,4 +1,4 @@
-"""The migrations of the database, as plain SQL for any schema. They lie in ``deploy/supabase/migrations``; a wheel carries a copy."""
+"""The database's migrations, as plain SQL for any schema. They are in ``deploy/supabase/migrations``; a wheel contains a copy."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _SCHEMA_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 def is_schema_name(name: str) -> bool:
-    """Whether PostgreSQL takes the name as it is written."""
+    """Whether PostgreSQL accepts the name unquoted and unchanged."""
     return _SCHEMA_NAME.fullmatch(name) is not None
 
 

@@ -21,12 +21,12 @@ SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
 """The slowest upload that is allowed; it extends the timeout of a put by its size."""
 
 MAX_HELD_BYTES: Final = 768 * 1024 * 1024
-"""Of layouts and run databases that are read at a time, with what is made of them: three times the largest layout."""
+"""Limit for the layouts and run databases that are read at a time, with what is made of them: three times the largest layout."""
 
 _PIECE_BYTES: Final = 1024 * 1024
 
 _NO_AWS_FILES: Final = {"profile": (None,) * 4, **{f"{kind}_file": (None, None, "/dev/null", None) for kind in ("config", "credentials")}}
-"""The settings say all: the machine's AWS profiles are not for us, nor is a variable that names one which does not exist."""
+"""Only the settings count: neither the machine's AWS profiles nor a variable that names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ class ObjectStore:
     async def hold(self, key: str, max_bytes: int, copies: int, *, most: int | None = None) -> AsyncIterator[bytes]:
         """Read a whole object that others have written, once there is room in memory for it and for what is made of it.
 
-        All that is held this way at a time has one bound, ``MAX_HELD_BYTES``; the room is free again when the block ends.
+        ``MAX_HELD_BYTES`` limits everything that is held this way at a time; the block frees its share when it ends.
 
         Args:
-            copies: times its size that reading it takes.
-            most: bytes that reading it takes at most.
+            copies: how many times its size reading the object takes.
+            most: how many bytes reading it takes at most.
 
         Raises:
             As ``get``.
@@ -133,7 +133,7 @@ class ObjectStore:
 
     @asynccontextmanager
     async def _opened(self, key: str, max_bytes: int) -> AsyncIterator[tuple[int | None, Any]]:
-        """An object's size, where the store says it, and its body, of which nothing has been read."""
+        """An object's size, if the store gives it, and its body, which has not been read."""
         async with self._single_object(key):
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with response["Body"] as body:
@@ -143,7 +143,7 @@ class ObjectStore:
                 yield size, body
 
     async def _read(self, key: str, body: Any, size: int | None, max_bytes: int) -> bytes:
-        """All of a body. One whose size nobody said is read up to the bound."""
+        """A whole body. One of unknown size is read up to ``max_bytes``."""
         if size is not None:
             data: bytes = await body.read()
             if len(data) != size:
@@ -207,7 +207,7 @@ class ObjectStore:
         """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time.
 
         Raises:
-            TransientError: the store says that there are more, and not where they begin.
+            TransientError: the store says that there are more keys, but not where they begin.
         """
         token: dict[str, str] = {}
         while True:
@@ -220,7 +220,7 @@ class ObjectStore:
             following = page.get("NextContinuationToken")
             if not following or following == token.get("ContinuationToken"):
                 fault = "without a continuation token" if not following else "with the same continuation token again"
-                raise TransientError(f"{self._name(f'{prefix}*')}: a listing that goes on came {fault}")
+                raise TransientError(f"{self._name(f'{prefix}*')}: an incomplete listing came {fault}")
             token = {"ContinuationToken": following}
 
     async def delete(self, key: str) -> None:

@@ -14,7 +14,7 @@ from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 CONTENT_TYPE: Final = "application/x-sqlite3"
 
 _COPIES: Final = 3
-"""Of a file's bytes while it is read: as fetched, as SQLite holds them, and the values read from there."""
+"""Copies of a file while it is read: as fetched, as SQLite holds it, and the values read from it."""
 
 
 async def publish_run(store: ObjectStore, keys: Keys, run: FinishedRun, data: bytes) -> StoredRun:
@@ -59,7 +59,7 @@ async def verify_stored_run(store: ObjectStore, key: str, sha256: str | None) ->
 
 
 async def find_stored_run(store: ObjectStore, key: str, run_id: UUID) -> tuple[RunDatabase, StoredRun] | None:
-    """Read a run's database without a row that points to it; None where nothing complete of this run lies there."""
+    """Read a run's database without a row that points to it; None if the key has no complete database of this run."""
     data = await _read_present(store, key)
     if data is None:
         return None

@@ -11,10 +11,10 @@ ITEMS_A_CALL: Final = 500
 
 
 class Replays(Listings):
-    """Every change is made only from the states that it may follow, so that two who ask at once do not undo each other."""
+    """A state only changes from those that it may follow, so that concurrent changes do not undo each other."""
 
     async def create(self, replay: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> bool:
-        """Store a plan; False where there is a replay of this name already."""
+        """Store a plan; False if there is a replay of this name already. An interrupted plan has fewer items than it says."""
         if not await self.insert("replays", [dict(replay)], ignore_conflicts_on="replay_id"):
             return False
         rows = [{**item, "replay_id": replay["replay_id"], "number": number} for number, item in enumerate(items)]

@@ -88,7 +88,7 @@ class Rows(Database):
         )
 
     async def find_run(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str) -> RunRow | None:
-        """The finished run of a video, if there is a row. Whether its object is there is for the caller to see."""
+        """The finished run of a video, if there is a row. The caller checks that its object is there."""
         rows = await self._select(
             "runs",
             {
@@ -138,7 +138,7 @@ class Rows(Database):
             )
 
     async def try_everything(self) -> None:
-        """Have the database do all that the service will ask of it, and roll it back. For a look at a new installation.
+        """Have the database do all that the service will ask of it, and roll it back. For checking a new installation.
 
         Raises:
             ConfigurationError: names everything that does not work.

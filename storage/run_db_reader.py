@@ -20,11 +20,11 @@ MAX_RUN_DB_BYTES: Final = 512 * 1024 * 1024
 """Far above any run: 200,000 pairs take about 70 MB."""
 
 MAX_PAIRS: Final = 2_000_000
-"""Of a run: two days of video."""
+"""The most pairs of a run: two days of video."""
 
 _MAX_VALUE_BYTES: Final = 1024 * 1024
 _MAX_TEXT: Final = 4096
-"""Characters of a text that we or the former service wrote."""
+"""The longest text, in characters, that we or the former service wrote."""
 
 _METADATA: Final = {
     "run_id": "text",
@@ -89,7 +89,7 @@ class RunDatabase:
 
     @property
     def label_counts(self) -> dict[Label, int]:
-        """Of the pairs that are there."""
+        """Counts the pairs that are not missing."""
         counts = np.bincount(np.delete(self.track.labels, self.missing_pairs), minlength=len(LABELS)).tolist()
         return dict(zip(LABELS, counts, strict=True))
 
@@ -146,7 +146,7 @@ def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
 
 
 def _check_types(connection: sqlite3.Connection, table: str, columns: Mapping[str, str], name: str) -> None:
-    """Ask in SQL what a table holds, before any of it is fetched.
+    """Check the types of a table in SQL, before any value is fetched.
 
     Raises:
         CorruptInputError: names the first column that holds something else, or a text that is too long.
@@ -224,7 +224,7 @@ def _stored_caption(derived: CaptionTrack, first: int, last: int, start: float |
 
 
 def _moment(text: str) -> datetime:
-    """In UTC, as which the former service wrote times that name no zone."""
+    """In UTC. The former service wrote times in UTC without a zone."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 

@@ -14,7 +14,7 @@ from core.errors import CorruptInputError
 
 _STEPS_BETWEEN_LOOKS: Final = 100_000
 _STEPS_PER_BYTE: Final = 20
-"""Of SQLite's machine, for the whole time that a file is open. Checking and reading a run database takes 2 a byte."""
+"""Limit for the steps of SQLite's machine while a file is open. Checking and reading a run database takes 2 per byte."""
 
 _STEPS_AT_LEAST: Final = 5_000_000
 
@@ -27,7 +27,7 @@ _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
-"""Far above any statement of ours, and of the tables that we read."""
+"""Far above what our statements and the tables that we read need."""
 
 
 @contextmanager
@@ -58,12 +58,12 @@ def open_database(data: bytes, name: str, max_value_bytes: int) -> Iterator[sqli
 
 
 def require_table(connection: sqlite3.Connection, table: str, columns: Sequence[str], name: str) -> None:
-    """See that the file has this table, that it is one and no view, and that it stores these columns.
+    """Check that the file has this table, that it is not a view, and that it stores these columns.
 
     Generated columns, which are computed when they are read, do not count.
 
     Raises:
-        CorruptInputError: it is not so.
+        CorruptInputError: it has not.
     """
     found = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     if found is None:
