@@ -141,7 +141,7 @@ def test_directions_that_disagree_are_reported():
 
 
 def test_a_caption_of_one_frame_is_reported():
-    """A caption that stands for a tenth of a second is named by its frame."""
+    """A caption of a tenth of a second is named by its frame."""
     track = find_captions(certain(Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.VALID_EMPTY, Label.EMPTY_EMPTY))
     assert [(issue.kind, issue.frame_index) for issue in track.issues] == [("single_frame", 2)]
 
@@ -199,8 +199,8 @@ def test_what_follows_a_caption_does_not_weaken_its_end():
 
 
 @pytest.mark.parametrize(("pairs", "doubted"), [(150, False), (250, True)])
-def test_what_stands_for_the_whole_film_is_no_caption(pairs, doubted):
-    """A logo stands from the first frame to the last; in a short clip a caption may, too."""
+def test_what_is_visible_in_the_whole_film_is_no_caption(pairs, doubted):
+    """A logo is visible from the first frame to the last; in a short clip a caption may be, too."""
     track = find_captions(certain(*[Label.SAME] * pairs, p=0.99))
     assert (len(track.captions), len(track.doubts)) == ((0, 1) if doubted else (1, 0))
     assert all("as logos do" in doubt.reason for doubt in track.doubts)

@@ -65,7 +65,7 @@ print(generate_latest().decode())
 
 
 def test_an_owned_gauge_has_no_series_until_it_is_set():
-    """Whoever is not the owner, or has given the place away, reports nothing instead of 0 or an old value."""
+    """A process that is not the owner, or no longer, reports nothing instead of 0 or an old value."""
     registry, owned = CollectorRegistry(), OwnedGauge("jobs", "Jobs.", ["priority"])
     registry.register(owned)
 

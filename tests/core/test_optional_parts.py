@@ -1,4 +1,4 @@
-"""A missing package is told by the part that brings it."""
+"""A missing package is reported with the part that contains it."""
 
 import re
 import tomllib

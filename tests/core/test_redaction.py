@@ -38,7 +38,7 @@ def test_a_secret_is_masked_however_it_is_written(text):
 
 
 def test_a_short_secret_is_masked_as_a_word_alone():
-    """What is too short to be told from ordinary text is masked where it stands by itself, and not at all below four characters."""
+    """A secret too short to be distinguished from ordinary text is masked only as a word, and below four characters not at all."""
     assert redact("login with 'tiny' failed: abc") == f"login with '{MASK}' failed: abc"
     assert redact("destiny") == "destiny"
     assert redact(json.dumps("first line\ntiny")) == json.dumps(f"first line\n{MASK}")

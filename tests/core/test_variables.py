@@ -1,4 +1,4 @@
-"""How values come out of variables: trimmed, checked when they are read, secrets from files; and the variables that nobody reads."""
+"""How values come out of variables: trimmed, checked when they are read, secrets from files; and unknown variables."""
 
 import pytest
 

@@ -48,7 +48,7 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
 
 
 def test_every_variable_is_known(compose):
-    """A variable is a setting of the service, or one of a third-party image that is listed here; none is listed in vain."""
+    """A variable is a setting of the service, or one of a third-party image that is listed here; each listed one is used."""
     for name, service in compose["services"].items():
         names = {variable_name for variable_name in environment(service) if not (name == "kafka" and variable_name.startswith("KAFKA_"))}
         if name in THIRD_PARTY:
@@ -113,7 +113,7 @@ def test_commands_in_the_head_exist(root, parses):
 
 
 def test_images_are_pinned_and_have_no_host(compose):
-    """Every image has a full version as its tag, and comes from wherever the engine is told to look."""
+    """Every image has a full version as its tag and names no registry."""
     for name, service in compose["services"].items():
         assert re.fullmatch(r"([a-z0-9-]+/)?[a-z0-9-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?", service["image"]), name
 

@@ -61,7 +61,7 @@ def test_check_names_what_is_missing(topics, namespace):
 
 
 def test_check_tells_partitions_and_retention_that_differ(topics, namespace):
-    """A topic that somebody changed is told with what was found and what was expected; create refuses the wrong partitions."""
+    """A changed topic is reported with what was found and what was expected; create refuses the wrong partitions."""
     assert topics("create").returncode == 0
     encoded, work = f"{namespace.topic_prefix}video.encoded", f"{namespace.topic_prefix}inference.work.high"
 

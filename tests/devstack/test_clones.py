@@ -37,7 +37,7 @@ def _link(source: str, target: str) -> None:
 
 
 def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> None:
-    """As whoever runs the tests, root as well: without a HOME, under umask 077, given in a folder that has a devstack of its own."""
+    """As any user, root too: without a HOME, under umask 077, given in a folder that has a devstack of its own."""
     other = tmp_path / "other"
     (other / "devstack").mkdir(parents=True)
     (other / "devstack" / "__init__.py").write_text("raise SystemExit('the devstack of another checkout')")

@@ -177,7 +177,7 @@ async def _rows(session: aiohttp.ClientSession, table: str) -> list[dict[str, st
 
 
 async def test_a_filter_passes_the_gateway_as_it_was_written(stack):
-    """Percent signs, commas and quotes of a PostgREST filter are not decoded and encoded anew on the way."""
+    """Percent signs, commas and quotes of a PostgREST filter are not decoded and encoded again on the way."""
     async with _rest(stack, stack.env["SUPABASE_SERVICE_ROLE_KEY"]) as session:
         url = 'caption_frame_extents_inference_jobs?select=id&error_message=in.("a%2Cb%22","c+d%25")'
         async with session.get(url) as response:

@@ -1,4 +1,4 @@
-"""The storage under test: a bucket of the test's own, the rows of the shared stack, and a schema that nobody else counts in."""
+"""The storage under test: a bucket of the test's own, the rows of the shared stack, and a schema in which only the test counts."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4

@@ -44,7 +44,7 @@ async def test_a_first_request_runs_and_leaves_its_job(rows):
 
 
 async def test_a_repeated_request_gets_the_stored_decision(rows):
-    """Whatever is passed the second time, and whatever happened in between, the first decision stands."""
+    """The first decision is repeated, whatever is passed the second time and whatever happened in between."""
     submitted = request()
     first = await rows.admit(submitted, WIDE)
     await rows.fail_run(submitted.run_id, 1, "broken", NOW)
@@ -154,7 +154,7 @@ async def test_the_callers_rejection_is_stored_as_given(rows):
 
 
 async def test_a_video_of_another_tenant_is_refused(rows):
-    """A video has one tenant; another is refused, is told nothing of the owner, and owns nothing by having asked."""
+    """A video has one tenant; another one is refused, learns nothing of the owner, and owns nothing afterwards."""
     submitted = request()
     foreign = request(video_id=submitted.video_id)
     if isinstance(rows, RowsOfKnownVideos):

@@ -66,7 +66,7 @@ async def test_a_finished_job_makes_room_in_the_queue_but_not_in_the_hour(rows):
 
 
 async def test_a_job_beyond_its_deadline_does_not_hold_the_queue(rows):
-    """What should have ended long ago blocks nobody; a job that has not begun has all its time before it."""
+    """A job past its deadline blocks no other; the deadline of one that has not begun has not started."""
     first = request()
     queue = limits(queue_limit_tenant=1)
     await rows.admit(first, queue)
@@ -91,7 +91,7 @@ async def test_many_at_once_keep_the_tenants_limit(rows):
     ],
 )
 async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, variable):
-    """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are told why."""
+    """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are rejected with the reason."""
     connections = [await connect() for _ in range(8)]
     submitted = iter([request() for _ in range(60)])
 

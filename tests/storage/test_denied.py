@@ -1,4 +1,4 @@
-"""An object that the store refuses is told from a key that it refuses."""
+"""A refused object is distinguished from refused credentials."""
 
 import pytest
 from botocore.exceptions import ClientError

@@ -68,7 +68,7 @@ async def test_a_video_of_another_tenant_is_refused_before_its_first_run(existin
     assert answer.recorded
 
 
-async def test_a_video_deleted_while_it_was_computed_is_said_so(existing, stack):
+async def test_a_video_deleted_while_it_was_computed_is_named(existing, stack):
     """A finished run whose video is gone cannot have a row: a permanent error that names the key."""
     submitted = request()
     add_video(stack.dsn, existing.schema, submitted.tenant_id, submitted.video_id)
@@ -232,7 +232,7 @@ def _check(connection) -> list[str]:
 
 
 async def test_doctors_question_is_answered_through_the_api(rows_config, existing):
-    """All that the service will do works on both kinds of database; a schema without the migrations is told apart from a wrong one."""
+    """All that the service will do works on both kinds of database; a schema without the migrations is distinguished from a wrong one."""
     for config in (rows_config, existing):
         async with Rows(config) as rows:
             await rows.try_everything()

@@ -58,7 +58,7 @@ def test_an_invalid_template_is_a_configuration_error(kind, template, complaint)
 
 @pytest.mark.parametrize("version", ["", "../../etc", "a/b", "a" * 65, "-x", "x\n"])
 def test_an_invalid_model_version_never_gets_into_a_key(version):
-    """Slashes, dots in front and endless names are refused, whoever lets them through."""
+    """Slashes, leading dots and endless names are refused, even if earlier checks let them pass."""
     with pytest.raises(ValueError, match="model version"):
         Keys(**DEFAULTS).run_db(TENANT, VIDEO, 1, version, RUN)
     with pytest.raises(ValueError, match="model version"):

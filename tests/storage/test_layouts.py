@@ -121,7 +121,7 @@ def test_a_value_out_of_all_measure_is_not_fetched(row):
 @contextmanager
 def within(size_bytes: int) -> Iterator[None]:
     """Fail when the process takes so much more memory at any time of this block."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak (proc(5))
     before = _peak_bytes()
     yield
     assert _peak_bytes() - before < size_bytes

@@ -80,7 +80,7 @@ async def test_a_name_of_pattern_characters_names_no_run(rows, listings) -> None
 
 
 async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
-    """The summary counts what is unacknowledged; a listing leaves out what somebody has seen."""
+    """The summary counts what is unacknowledged; a listing leaves out what was acknowledged."""
     before = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
     refused = replace(request(), rejection=Rejection(RejectionType.QUEUE_FULL, "full"))
     await rows.admit(refused, limits())

@@ -1,4 +1,4 @@
-"""One bound on what many hold at a time."""
+"""One limit on what concurrent tasks hold."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ async def test_no_more_is_held_than_there_is():
 
 
 async def test_who_needs_more_than_all_holds_it_alone():
-    """A file larger than the bound is read, with nothing beside it; whoever came after waits, also when there would be room."""
+    """A file larger than the limit is read alone; later ones wait, even if there is room for them."""
     budget, held, release = MemoryBudget(100), [], asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for size in (40, 500, 10):
@@ -53,6 +53,6 @@ async def test_one_that_is_cancelled_holds_nothing(moment):
         await settle()
         if moment == "waiting":
             second.cancel()
-    second.cancel()  # where it is its turn it has been told, and has not gone on yet
+    second.cancel()  # in the second case its turn has come, but it has not resumed yet
     await asyncio.gather(second, third, return_exceptions=True)
     assert (held, budget.held_bytes) == ([80], 0)

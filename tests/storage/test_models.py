@@ -86,7 +86,7 @@ async def test_weights_without_a_manifest_are_no_model(models, store, keys) -> N
 
 
 async def test_a_removed_model_is_gone(models, store) -> None:
-    """Nothing of it is left, its version may be used anew, and removing what is not there is an error."""
+    """Nothing of it is left, its version may be used again, and removing a missing model is an error."""
     await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     assert await models.remove("v1") == manifest_of("v1", WEIGHTS)
     assert await every_key(store) == []

@@ -151,7 +151,7 @@ async def test_a_server_that_does_not_answer_is_transient(store_config):
 
 @pytest.mark.parametrize("page", [b"<html><br>be back soon</html>", b"<ListBucketRes"])
 async def test_a_response_that_is_not_the_stores_is_transient(store_config, page):
-    """A page of whoever stands in front of the store, with status 200, may pass as well."""
+    """A gateway's page with status 200 is transient as well."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
     async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
         with pytest.raises(TransientError, match=r"s3://.*/a"):
@@ -183,7 +183,7 @@ async def test_the_first_missing_chunk_is_named(store, keys):
     assert await missing_chunks(store, keys, tenant, video, 1, 1025) == MissingChunks(names[2], 2, len(names), version_exists=True)
 
 
-async def test_a_version_that_does_not_exist_is_told_from_a_missing_chunk(store, keys):
+async def test_a_version_that_does_not_exist_is_distinguished_from_a_missing_chunk(store, keys):
     """Where no chunk lies, the version is missing; another version, and a version 10 beside a version 1, are not it."""
     tenant, video = uuid4(), uuid4()
     await store.put(keys.chunk(tenant, video, 10, plan_chunks(2)[0].name), b"x")

@@ -1,4 +1,4 @@
-"""Publishing a run: once, checked, and the same whoever repeats it."""
+"""Publishing a run: once, verified, and with the same result for every process that repeats it."""
 
 import hashlib
 

@@ -18,7 +18,7 @@ REJECTIONS = "caption_frame_extents_inference_rejections"
 
 
 async def test_a_users_token_reaches_only_its_own_tenant(rows, stack, schema):
-    """A user of one tenant reads that tenant's rows in all four tables, and nobody else's."""
+    """A user of one tenant reads that tenant's rows in all four tables, and no other tenant's."""
     mine, other = request(), request()
     for submitted in (mine, other):
         await rows.admit(submitted, WIDE)

@@ -156,7 +156,7 @@ async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
 
 
 @pytest.mark.parametrize("later_first", [True, False])
-async def test_the_later_request_has_the_row_whoever_finishes_first(rows, later_first):
+async def test_the_later_request_has_the_row_in_either_order_of_finishing(rows, later_first):
     """Of two runs of one video the one requested later owns the row in the end, and both jobs are completed."""
     submitted, earlier = await admitted(rows)
     _, later = await admitted(rows, tenant_id=submitted.tenant_id, video_id=submitted.video_id, force=True)
@@ -185,7 +185,7 @@ async def test_a_row_of_the_old_service_is_taken_over(rows, stack, schema):
 
 
 async def test_a_run_without_its_job_is_completed_all_the_same(rows):
-    """A result is not lost because a row was: the job is written anew."""
+    """A lost row does not lose the result: the job is written again."""
     run = finished_run(pairs=3)
     assert (await rows.complete_run(run, stored(run))).outcome == "owner"
     assert (await rows.find_job(run.run_id)).status == "completed"

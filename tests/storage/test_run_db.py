@@ -232,7 +232,7 @@ HOSTILE_OURS = {
 
 @pytest.mark.parametrize("statements", [*((*OLD, *one) for one in HOSTILE.values()), *HOSTILE_OURS.values()], ids=[*HOSTILE, *HOSTILE_OURS])
 def test_a_crafted_file_is_corrupt_input(statements):
-    """Whatever somebody puts in a run database's place is refused by name, at once, and with a short message."""
+    """A crafted file in place of a run database is refused by name, at once, and with a short message."""
     data = changed(build_run_db(fixed_run(pairs=50)), "PRAGMA ignore_check_constraints = ON", *statements)
     began = time.monotonic()
     with pytest.raises(CorruptInputError, match=r"^run\.db") as raised:

@@ -59,7 +59,7 @@ def test_every_exception_of_httpx_is_mapped(kind):
     ],
 )
 def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected):
-    """What may pass is told from what a setting mends, and from what the server will always refuse."""
+    """Transient errors are distinguished from wrong settings and from permanent refusals."""
     answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     with pytest.raises(expected, match=r"^the thing") as raised, object_errors.mapped("the thing"):
         raise boto.ClientError(answer, "GetObject")
@@ -78,14 +78,14 @@ def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected
     ],
 )
 def test_the_databases_answer_is_judged_by_its_code(code, expected):
-    """Wrong rights and missing migrations say what to mend; a refused value is permanent; a database that only reads will write again."""
+    """Wrong rights and missing migrations say what to fix; a refused value is permanent; a read-only database is transient."""
     with pytest.raises(expected, match=r"^the thing") as raised, row_errors.mapped("the thing"):
         raise APIError({"message": "m", "code": code})
     assert type(raised.value) is expected
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 546])
-async def test_a_transient_status_is_recognised_whoever_sends_it(status):
+async def test_a_transient_status_is_recognised_from_any_server(status):
     """A gateway's error page in front of the database is as passing as the database's own 503."""
     response = httpx.Response(status, text="<html>upstream</html>", request=httpx.Request("GET", "http://x"))
     with pytest.raises(TransientError, match=str(status)):
