@@ -4,6 +4,7 @@ import fnmatch
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -63,6 +64,12 @@ def instructions(text: str) -> list[tuple[str, str]]:
     return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
+def copied(dockerfile: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What a Dockerfile copies from the checkout: each source with its target."""
+    copies = [rest.split() for name, rest in dockerfile if name == "COPY" and not rest.startswith("--from")]
+    return [(source, target) for *sources, target in copies for source in sources]
+
+
 @pytest.fixture(params=DOCKERFILES)
 def dockerfile(request, root) -> list[tuple[str, str]]:
     return instructions((root / request.param).read_text())
@@ -84,8 +91,7 @@ def is_ignored(path: str, patterns: list[str]) -> bool:
 def test_copied_paths_are_there_and_sent(dockerfile, root):
     """Every COPY from the checkout names something that exists and that .dockerignore lets through."""
     patterns = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
-    copies = [rest.split() for name, rest in dockerfile if name == "COPY" and not rest.startswith("--from")]
-    sources = [source for *sources, _ in copies for source in sources]
+    sources = [source for source, _ in copied(dockerfile)]
     assert len(sources) >= 8
     for source in sources:
         assert (root / source).exists(), source
@@ -148,15 +154,24 @@ def test_coordinator_runs_without_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_wheel_holds_the_weights(root, tmp_path):
-    """The wheel that the images install has the built-in model and every module, and nothing of the tests."""
-    build = f"import hatchling.build; print(hatchling.build.build_wheel({str(tmp_path)!r}))"
-    done = subprocess.run([sys.executable, "-c", build], cwd=root, capture_output=True, text=True, check=True, timeout=120)
+def test_wheel_is_built_from_what_is_copied(dockerfile, root, tmp_path):
+    """The wheel that an image installs has the built-in model, the migrations and every module, and nothing of the tests."""
+    for source, target in copied(dockerfile):
+        place = tmp_path / target / (source if target.endswith("/") else "")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (root / source).is_dir():
+            shutil.copytree(root / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(root / source, place)
+    build = "import hatchling.build; print(hatchling.build.build_wheel('.'))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
     names = set(zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist())
     packages = ("core", "inference", "storage", "pages", "streams", "cli", "devstack")
     modules = {str(path.relative_to(root)) for package in packages for path in (root / package).rglob("*.py")}
     assets = {str(path.relative_to(root)) for path in (root / "pages" / "assets").rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    assert modules | assets <= names
+    migrations = {f"storage/migration_files/{path.name}" for path in (root / "deploy" / "supabase" / "migrations").iterdir()}
+    assert modules | assets | migrations <= names
     assert "inference/models/weights/builtin.safetensors" in names
     assert not any(name.startswith(("tests/", "docs/", "deploy/", "training/", "tools/")) for name in names)
 
