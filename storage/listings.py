@@ -93,14 +93,6 @@ class Listings(Database):
     async def rejection(self, name: str) -> Row | None:
         return await self._by("rejections", ("id",), name)
 
-    async def history_of(self, video_id: UUID, version: int, model_version: str) -> list[Row]:
-        """Every finished run of one video, version and model, the newest first."""
-
-        def narrow(query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
-            return query.eq("video_id", str(video_id)).eq("cropped_frames_version", str(version)).eq("model_version", model_version)
-
-        return [row async for row in self.pages("run_history", narrow, ("completed_at", "run_id"))]
-
     async def present_runs(self, videos: list[UUID]) -> list[Row]:
         """The rows of runs of these videos, of every version and model."""
         found: list[Row] = []

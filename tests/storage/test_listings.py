@@ -63,7 +63,7 @@ async def test_every_finished_run_stays_findable(rows, listings) -> None:
     await rows.admit(forced, limits(rate_limit_seconds=0))
     new = await complete(rows, forced)
     assert [row["run_id"] async for row in listings.runs(Filter(video_id=first.video_id))] == [str(new.run_id)]
-    history = await listings.history_of(first.video_id, 1, first.model_version)
+    history = [row async for row in listings.run_history(Filter(video_id=first.video_id, model_version=first.model_version))]
     assert {row["run_id"]: row["superseded_by"] for row in history} == {str(old.run_id): str(new.run_id), str(new.run_id): None}
     assert [row["run_id"] async for row in listings.run_history(Filter(video_id=first.video_id, superseded=True))] == [str(old.run_id)]
     found = await listings.run(str(old.run_id)[:13])
