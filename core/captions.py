@@ -1,5 +1,6 @@
 """From probabilities of frame pairs to captions: where they begin and end, and which of them are doubtful."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,10 +106,10 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
 def _doubt(caption: CaptionExtent, frame_count: int) -> str | None:
     """Why a candidate is no caption to rely on; None where it is one."""
     if caption.confidence < LEAST_CONFIDENCE:
-        return f"confidence {caption.confidence:.2f}, of which a caption needs {LEAST_CONFIDENCE}"
+        return f"confidence {caption.confidence:.3f}; a caption has at least {LEAST_CONFIDENCE}"
     whole = caption.first_frame == 0 and caption.last_frame == frame_count - 1
     if whole and frame_count / FRAMES_PER_SECOND > STANDING_SECONDS:
-        return "it stands from the first frame to the last, as logos do"
+        return "it lasts from the first frame to the last, as logos do"
     return None
 
 
@@ -118,11 +119,14 @@ def extent_confidence(mean: FloatArray, first: int, last: int) -> float:
     Whether another caption follows or none does not matter here: at the end, ``different`` and ``valid_empty`` count
     alike. A film's own beginning and end are certain. Pairs inside that may as well be empty weigh doubly (squared),
     since grass taken for letters shows there first.
+
+    Correctly rounded sums and plain products give the same bits with every NumPy and C library: this decides what a run
+    database holds.
     """
-    start = mean[first - 1, [DIFFERENT, EMPTY_VALID]].sum() if first > 0 else 1.0
-    end = mean[last, [DIFFERENT, VALID_EMPTY]].sum() if last < len(mean) else 1.0
-    inside = mean[first:last, SAME].mean() if last > first else 1.0
-    return min(1.0, float(min(start, end) * inside**2))
+    start = float(mean[first - 1, DIFFERENT] + mean[first - 1, EMPTY_VALID]) if first > 0 else 1.0
+    end = float(mean[last, DIFFERENT] + mean[last, VALID_EMPTY]) if last < len(mean) else 1.0
+    inside = math.fsum(mean[first:last, SAME].tolist()) / (last - first) if last > first else 1.0
+    return min(1.0, min(start, end) * inside * inside)
 
 
 def _extents(mean: FloatArray, labels: LabelArray) -> tuple[CaptionExtent, ...]:

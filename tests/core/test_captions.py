@@ -1,5 +1,6 @@
 """From probabilities to captions: consistent, likeliest, and marked where they are doubtful."""
 
+from fractions import Fraction
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,8 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from core.captions import LEAST_CONFIDENCE, find_captions
-from core.labels import EMPTY_EMPTY, PROBABILITY_FLOOR, SAME, consistent_labels, mean_probabilities, staying_weights
+from core.captions import LEAST_CONFIDENCE, extent_confidence, find_captions
+from core.labels import (
+    DIFFERENT,
+    EMPTY_EMPTY,
+    EMPTY_VALID,
+    PROBABILITY_FLOOR,
+    SAME,
+    VALID_EMPTY,
+    consistent_labels,
+    mean_probabilities,
+    staying_weights,
+)
 from core.types import LABELS, Label
 
 BEFORE = {Label.SAME: True, Label.DIFFERENT: True, Label.EMPTY_EMPTY: False, Label.EMPTY_VALID: False, Label.VALID_EMPTY: True}
@@ -204,3 +215,17 @@ def test_what_is_visible_in_the_whole_film_is_no_caption(pairs, doubted):
     track = find_captions(certain(*[Label.SAME] * pairs, p=0.99))
     assert (len(track.captions), len(track.doubts)) == ((0, 1) if doubted else (1, 0))
     assert all("as logos do" in doubt.reason for doubt in track.doubts)
+
+
+@settings(deadline=None)
+@given(probabilities(st.integers(2, 60)), st.data())
+def test_confidence_is_the_same_number_on_every_machine(scores, data):
+    """The sum over a caption is rounded once, from its exact value, so no order of summing and no library can change it."""
+    mean = mean_probabilities(scores)
+    first = data.draw(st.integers(1, len(mean) - 1))
+    last = data.draw(st.integers(first, len(mean) - 1))
+    start = float(mean[first - 1, DIFFERENT]) + float(mean[first - 1, EMPTY_VALID])
+    end = float(mean[last, DIFFERENT]) + float(mean[last, VALID_EMPTY])
+    exact = sum((Fraction(float(value)) for value in mean[first:last, SAME]), Fraction(0))
+    inside = float(exact) / (last - first) if last > first else 1.0
+    assert extent_confidence(mean, first, last) == min(1.0, min(start, end) * inside * inside)
