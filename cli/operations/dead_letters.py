@@ -58,7 +58,7 @@ def command() -> None:
 @json_option
 def list_letters(as_json: bool, **chosen: Any) -> None:
     """List dead letters, oldest first."""
-    letters = _read(_selection(chosen))
+    letters = _read(Selection(**chosen))
     if as_json:
         print_json([_as_json(letter) for letter in letters])
         return
@@ -82,8 +82,8 @@ def list_letters(as_json: bool, **chosen: Any) -> None:
 @_selecting
 @json_option
 def show(as_json: bool, **chosen: Any) -> None:
-    """Show dead letters whole: headers, error and the original bytes. Exit status 1 when there is none such."""
-    letters = _read(_selection(chosen))
+    """Show dead letters whole: headers, error and the original bytes. Exit status 1 when there is none."""
+    letters = _read(Selection(**chosen))
     if as_json:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
     for letter in () if as_json else letters:
@@ -107,7 +107,7 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
     Of a failed run one request is sent, however many of its work records are chosen: it becomes the run's next attempt.
     Other records are sent to their topic again as they were.
     """
-    steps = plan(_read(_selection(chosen)), Topics(Settings().topics))
+    steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
         print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
     if steps and not yes:
@@ -125,17 +125,13 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(note: str, yes: bool, **chosen: Any) -> None:
     """Note that dead letters need nothing more; "list" leaves them out from then on."""
-    letters = _read(_selection(chosen))
+    letters = _read(Selection(**chosen))
     print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
     if letters and not yes:
         click.confirm(f"discard {len(letters)}?", abort=True, err=True)
     settings = Settings()
     asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, "discarded", note))
     remark(f"{len(letters)} discarded")
-
-
-def _selection(chosen: dict[str, Any]) -> Selection:
-    return Selection(**chosen)
 
 
 def _read(selection: Selection) -> list[StoredLetter]:
@@ -152,15 +148,15 @@ def _read(selection: Selection) -> list[StoredLetter]:
 async def _carry_out(steps: list[Step]) -> None:
     """Each record is confirmed before its letters are marked.
 
-    Of a command that dies in between the next may send it again. A request's name is then the same, so that it is no other; what was
-    no request can come back as a second dead letter.
+    If the command dies in between, the next one may send the record again. A request then has the same id, so it is recognised; any
+    other record can come back as a second dead letter.
     """
     settings = Settings()
-    box = DeadLetterReader(settings.kafka, Topics(settings.topics))
+    reader = DeadLetterReader(settings.kafka, Topics(settings.topics))
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:
         for step in steps:
             await producer.send_and_wait(step.topic, step.value, key=step.key, headers=list(step.headers.items()))
-            await box.acknowledge(list(step.letters), REDRIVEN, step.action)
+            await reader.acknowledge(list(step.letters), REDRIVEN, step.action)
 
 
 def _as_json(letter: StoredLetter) -> dict[str, Any]:

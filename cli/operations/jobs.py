@@ -8,8 +8,8 @@ from uuid import UUID
 import click
 
 from cli.shared.command_group import CommandGroup
-from cli.shared.filters import filter_options, split_filter, who, with_listings
-from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text, print_listing, print_rows, rows_wanted
+from cli.shared.filters import filter_options, list_rows, who, with_listings
+from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text, print_rows
 from cli.shared.output import print_facts, print_json, remark
 from cli.shared.parameters import json_option
 from core.settings import Settings
@@ -59,13 +59,7 @@ Examples:
 @listing_options
 def list_jobs(**options: Any) -> None:
     """List jobs, the newest first. Times are ages; --json has every column."""
-    chosen, printing = split_filter(options)
-
-    async def run(listings: Listings) -> None:
-        rows = listings.jobs(chosen, rows_wanted(printing["limit"], printing["every"]))
-        await print_listing(rows, _COLUMNS, "job", **printing)
-
-    with_listings(run)
+    list_rows(Listings.jobs, _COLUMNS, "job", options)
 
 
 @command.command(

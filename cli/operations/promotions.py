@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import click
@@ -78,14 +79,12 @@ Examples:
 Settings: SUPABASE_*."""
 )
 @listing_options
-def history(**printing: object) -> None:
+def history(**printing: Any) -> None:
     """Show who promoted which model and when, the newest first."""
-    limit, every = int(str(printing["limit"])), bool(printing["every"])
 
     async def run(listings: Listings) -> str:
-        rows = listings.pages("model_promotions", lambda query: query, ("id",), rows_wanted(limit, every))
-        flags = {name: bool(printing[name]) for name in ("as_json", "as_lines")}
-        await print_listing(rows, _COLUMNS, "promotion", limit=limit, every=every, **flags)
+        rows = listings.pages("model_promotions", lambda query: query, ("id",), rows_wanted(printing["limit"], printing["every"]))
+        await print_listing(rows, _COLUMNS, "promotion", **printing)
         choice = await usual_model(listings, Settings().admission)
         return f"most videos get {choice.version} ({choice.reason})"
 

@@ -8,8 +8,8 @@ from uuid import UUID
 import click
 
 from cli.shared.command_group import CommandGroup
-from cli.shared.filters import filter_options, split_filter, with_listings
-from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text, print_listing, rows_wanted
+from cli.shared.filters import filter_options, list_rows, split_filter, with_listings
+from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
 from cli.shared.output import print_facts, print_json, print_table, remark
 from cli.shared.parameters import UuidParameter, json_option
 from core.settings import AdmissionSettings, Settings, variable
@@ -69,13 +69,8 @@ Examples:
 @listing_options
 def list_rejections(rejection_type: str | None, seen: bool, **options: Any) -> None:
     """List rejections that nobody has acknowledged, the newest first."""
-    chosen, printing = split_filter(options, rejection_type=rejection_type, acknowledged=None if seen else False)
-
-    async def run(listings: Listings) -> None:
-        rows = listings.rejections(chosen, rows_wanted(printing["limit"], printing["every"]))
-        await print_listing(rows, _COLUMNS if not seen else _WITH_SEEN, "rejection", **printing)
-
-    with_listings(run)
+    fixed = {"rejection_type": rejection_type, "acknowledged": None if seen else False}
+    list_rows(Listings.rejections, _WITH_SEEN if seen else _COLUMNS, "rejection", options, **fixed)
 
 
 @command.command(

@@ -8,8 +8,8 @@ from typing import Any, Final
 import click
 
 from cli.shared.command_group import CommandGroup
-from cli.shared.filters import filter_options, split_filter, with_listings
-from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text, print_listing, rows_wanted
+from cli.shared.filters import filter_options, list_rows, with_listings
+from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
 from cli.shared.output import print_facts, print_json, remark, size
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
@@ -67,12 +67,7 @@ Examples:
 @listing_options
 def list_runs(superseded: bool | None, latest: bool, **options: Any) -> None:
     """List finished runs, the newest first: the latest of each video, and those that were superseded."""
-    chosen, printing = split_filter(options, superseded=False if latest else superseded)
-
-    async def run(listings: Listings) -> None:
-        await print_listing(listings.run_history(chosen, rows_wanted(printing["limit"], printing["every"])), _COLUMNS, "run", **printing)
-
-    with_listings(run)
+    list_rows(Listings.run_history, _COLUMNS, "run", options, superseded=False if latest else superseded)
 
 
 @command.command(

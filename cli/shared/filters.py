@@ -1,12 +1,13 @@
-"""The options by which lists of jobs, runs and rejections are narrowed, and the database they are read from."""
+"""What the lists of jobs, runs and rejections share: options that narrow them, the database they are read from, and printing."""
 
 import asyncio
 import getpass
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from cli.shared.listing import Column, print_listing, rows_wanted
 from cli.shared.parameters import ModelVersionParameter, MomentParameter, UuidParameter
 from core.settings import Settings
 from storage.connect import open_listings
@@ -44,6 +45,29 @@ def split_filter(options: dict[str, Any], **fixed: Any) -> tuple[Filter, dict[st
     return Filter(**fields, **fixed), {name: value for name, value in options.items() if name not in fields}
 
 
+def list_rows(
+    read: Callable[[Listings, Filter, int | None], AsyncIterator[dict[str, Any]]],
+    columns: Sequence[Column],
+    noun: str,
+    options: dict[str, Any],
+    **fixed: Any,
+) -> None:
+    """Print the rows that a command with ``filter_options`` and ``listing_options`` was asked for.
+
+    Args:
+        read: a method of ``Listings``.
+        noun: names one row, as "job".
+        options: the command's, of both kinds.
+        fixed: further fields of the ``Filter``.
+    """
+    chosen, printing = split_filter(options, **fixed)
+
+    async def run(listings: Listings) -> None:
+        await print_listing(read(listings, chosen, rows_wanted(printing["limit"], printing["every"])), columns, noun, **printing)
+
+    with_listings(run)
+
+
 def with_listings(action: Callable[[Listings], Coroutine[Any, Any, T]]) -> T:
     async def run() -> T:
         async with open_listings(Settings().supabase) as listings:
@@ -53,7 +77,7 @@ def with_listings(action: Callable[[Listings], Coroutine[Any, Any, T]]) -> T:
 
 
 def who() -> str:
-    """Whoever runs the command, for records that say who did something."""
+    """The user who runs the command, for records of who did what."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
