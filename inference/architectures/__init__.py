@@ -6,57 +6,82 @@ of the group ``extents.architectures``:
 
     [project.entry-points."extents.architectures"]
     my_network = "my_package.my_network:ARCHITECTURE"
+
+An entry point that cannot be used is left out and named in the log; checkpoints of all other architectures still load.
 """
 
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Final
+
+import structlog
 
 from core.errors import CheckpointError, ConfigurationError
 from inference.engine.predictor import Architecture
 
 ENTRY_POINTS: Final = "extents.architectures"
 
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The architectures by name, and why each entry point that was left out cannot be used."""
+
+    known: Mapping[str, Architecture]
+    unusable: tuple[str, ...]
+
 
 @functools.cache
-def architectures() -> Mapping[str, Architecture]:
-    """Every architecture by name: those of this package, and those that other distributions provide.
+def architectures() -> Installed:
+    """The architectures of this package, and those that other distributions provide, in the order of their entry points' names.
 
-    Raises:
-        ConfigurationError: an entry point cannot be loaded, is no architecture, or uses a name that is taken.
+    A name belongs to the first that bears it, this package before all others.
     """
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     known: dict[str, Architecture] = {module.ARCHITECTURE.name: module.ARCHITECTURE for module in modules}
-    for origin, architecture in _provided():
-        if architecture.name in known:
-            raise ConfigurationError(f"{origin}: an architecture named {architecture.name!r} exists already; remove one of the packages")
-        known[architecture.name] = architecture
-    return dict(sorted(known.items()))
+    unusable: list[str] = []
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+        try:
+            architecture = _load(point)
+            if architecture.name in known:
+                raise ConfigurationError(f"an architecture named {architecture.name!r} exists already; remove one of the packages")
+        except ConfigurationError as error:
+            origin = f"entry point {point.name} = {point.value} of {point.dist.name if point.dist else 'an unknown distribution'}"
+            unusable.append(f"{origin}: {error}")
+            log.warning("architecture.unusable", entry_point=origin, reason=str(error))
+        else:
+            known[architecture.name] = architecture
+    return Installed(dict(sorted(known.items())), tuple(unusable))
 
 
 def find_architecture(name: str) -> Architecture:
     """The architecture of that name.
 
     Raises:
-        CheckpointError: there is none; the message lists the known ones.
+        CheckpointError: there is none; the message lists the known ones, and the entry points that cannot be used.
     """
-    known = architectures()
-    if name not in known:
-        raise CheckpointError(f"architecture {name!r} is not known; there are: {', '.join(known) or 'none'}")
-    return known[name]
+    installed = architectures()
+    if name not in installed.known:
+        raise CheckpointError(
+            "; ".join([f"architecture {name!r} is not known; there are: {', '.join(installed.known)}", *installed.unusable])
+        )
+    return installed.known[name]
 
 
-def _provided() -> Iterator[tuple[str, Architecture]]:
-    """Architectures of other distributions, each with the entry point that names it."""
-    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        origin = f"entry point {point.name} = {point.value} of {point.dist.name if point.dist else 'an unknown distribution'}"
-        try:
-            architecture = point.load()
-        except Exception as error:  # importing another distribution's module may raise anything
-            raise ConfigurationError(f"{origin} cannot be loaded: {type(error).__name__}: {error}; repair or remove the package") from error
-        if not isinstance(getattr(architecture, "name", None), str) or not callable(getattr(architecture, "load", None)):
-            raise ConfigurationError(f"{origin} is a {type(architecture).__name__}; expected an object with `name` and `load`")
-        yield origin, architecture
+def _load(point: EntryPoint) -> Architecture:
+    """
+    Raises:
+        ConfigurationError: it cannot be loaded, or is no architecture.
+    """
+    try:
+        architecture: Architecture = point.load()
+    except Exception as error:  # importing another distribution's module may raise anything
+        raise ConfigurationError(f"cannot be loaded: {type(error).__name__}: {error}; repair or remove the package") from error
+    if not isinstance(getattr(architecture, "name", None), str) or not callable(getattr(architecture, "load", None)):
+        raise ConfigurationError(f"is a {type(architecture).__name__}; expected an object with `name` and `load`")
+    return architecture

@@ -1,5 +1,6 @@
 """The interface of a reader, and the readers that are installed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Final, Protocol
@@ -32,10 +33,15 @@ def open_reader(language: str | None = None, name: str = DEFAULT) -> Reader:
     """Load a reader. Takes seconds, and downloads nothing.
 
     Raises:
-        ConfigurationError: there is none of this name, or what it needs is not installed.
+        ConfigurationError: there is none of this name, it cannot be loaded, or what it needs is not installed.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
         raise ConfigurationError(f"there is no reader {name!r}; installed are: {', '.join(sorted(found)) or 'none'}")
-    reader: Reader = found[name].load()(language)
-    return reader
+    try:
+        make: Callable[[str | None], Reader] = found[name].load()
+    except Exception as error:  # importing another distribution's module may raise anything
+        raise ConfigurationError(
+            f"the reader {name!r} ({found[name].value}) cannot be loaded: {type(error).__name__}: {error}; repair or remove its package"
+        ) from error
+    return make(language)

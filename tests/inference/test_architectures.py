@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
-from core.errors import CheckpointError, ConfigurationError
+from core.errors import CheckpointError
 from inference.architectures import architectures, find_architecture
 
 NETWORK = """
@@ -43,32 +44,45 @@ def provide(entry_points: Path, value: str) -> None:
 
 def test_every_architecture_is_registered_under_its_own_name() -> None:
     """The package's architectures are found by their names."""
-    assert set(architectures()) >= {"channel_fusion_lora_spatial", "siamese_strip"}
-    assert all(find_architecture(name).name == name for name in architectures())
+    known = architectures().known
+    assert set(known) >= {"channel_fusion_lora_spatial", "siamese_strip"}
+    assert all(find_architecture(name).name == name for name in known)
 
 
 def test_another_distribution_adds_an_architecture(distribution: Path) -> None:
     """An entry point of the group makes its architecture known beside the package's own."""
     provide(distribution, "echo_network:ECHO")
     assert find_architecture("echo").load("checkpoint", "options") == ("checkpoint", "options")
-    assert {"channel_fusion_lora_spatial", "echo", "siamese_strip"} <= set(architectures())
+    assert {"channel_fusion_lora_spatial", "echo", "siamese_strip"} <= set(architectures().known)
+    assert architectures().unusable == ()
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("echo_network:IMPOSTOR", "'siamese_strip' exists already"),
+        ("echo_network:IMPOSTOR", "an architecture named 'siamese_strip' exists already"),
         ("echo_network:NUMBER", "is a int; expected an object with `name` and `load`"),
         ("echo_network:MISSING", "cannot be loaded: AttributeError"),
         ("no_such_module:ECHO", "cannot be loaded: ModuleNotFoundError"),
     ],
 )
-def test_a_wrong_entry_point_is_named(distribution: Path, value: str, message: str) -> None:
-    """A taken name, another kind of object, or a module that cannot be imported: the message names the distribution."""
-    provide(distribution, value)
-    with pytest.raises(ConfigurationError, match=message) as raised:
-        architectures()
+def test_a_wrong_entry_point_is_named_and_stops_no_other(distribution: Path, value: str, message: str) -> None:
+    """A taken name, another kind of object or a module that cannot be imported: the log names the distribution, the others are there."""
+    own = dict(architectures().known)
+    architectures.cache_clear()
+    distribution.write_text(f"[extents.architectures]\nbroken = {value}\necho = echo_network:ECHO\n")
+    with structlog.testing.capture_logs() as logs:
+        known = architectures().known
+    assert set(known) == {*own, "echo"}
+    assert all(known[name] is architecture for name, architecture in own.items())
+    (entry,) = logs
+    assert entry["event"] == "architecture.unusable"
+    assert "of echo-network" in entry["entry_point"]
+    assert message in entry["reason"]
+    with pytest.raises(CheckpointError) as raised:
+        find_architecture("some_network")
     assert "of echo-network" in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_an_unknown_architecture_is_refused() -> None:

@@ -1,4 +1,7 @@
-"""What is read from a still, where the extra `text` is installed; how its lines are put together, and what is no reading, everywhere."""
+"""How a reader is chosen, how the lines of a reading are put together, and what is no reading."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,3 +36,23 @@ def test_a_language_or_reader_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match=r"there is no reader 'nobody'; installed are: .*rapidocr"):
         open_reader(name="nobody")
     assert GROUP == "extents.readers"
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where RapidOCR is not installed, the message says which extra brings it."""
+    monkeypatch.setitem(sys.modules, "rapidocr", None)  # None there: importing it fails as if it were not installed
+    with pytest.raises(ConfigurationError, match=r"needs the extra `text` .*make setup EXTRAS=text, or pip install 'extents\[text\]'"):
+        open_reader()
+
+
+def test_a_reader_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another distribution's broken reader is an error about that package, and the others can still be chosen."""
+    info = tmp_path / "broken_reader-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-reader\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nbroken = no_such_module:Reader\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"the reader 'broken' \(no_such_module:Reader\) cannot be loaded: ModuleNotFoundError"):
+        open_reader(name="broken")
+    with pytest.raises(ConfigurationError, match="installed are: broken, rapidocr"):
+        open_reader(name="nobody")
