@@ -36,6 +36,7 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
+        raise PermanentError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:  # also when Ctrl-C comes while it is written
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise PermanentError(f"{path}: cannot be written: {error.strerror}") from error

@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from cli.film.film_run import PREVIEW_PICTURES, Wanted, look
+from cli.film.forms import zones_as_json
 from cli.film.local_run import choose_model, engine_options
-from cli.film.sheet import draw_sheet
-from cli.shared.output import print_json, print_table, remark
+from cli.film.sheet import write_sheet
+from cli.shared.output import print_json, print_table
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
-from core.files import write_whole
+from core.files import make_parent
 from core.settings import Settings
 from inference.models.loading import load_predictor
 
@@ -32,22 +33,15 @@ def command(video: Path, preview: Path | None, as_json: bool) -> None:
     """
     if video.is_fifo():
         raise CorruptInputError(f"{video}: a pipe can be read only once, from its beginning: write it to a file first")
+    if preview is not None:
+        make_parent(preview)
     settings = Settings()
     options = engine_options(settings.worker, settings.admission.precision, None)
     predictor = load_predictor(choose_model(settings).checkpoint, options)
     zones, sight = look(video, Wanted(preview_pictures=PREVIEW_PICTURES if preview else 0), predictor)
     if as_json:
-        print_json(
-            {
-                "video": str(video),
-                "zones": [
-                    {"name": zone.name, "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom], "anchor": zone.anchor.value}
-                    for zone in zones
-                ],
-            }
-        )
+        print_json({"video": str(video), "zones": zones_as_json(zones)})
     elif zones:
         print_table(("zone", "crop", "aligned"), [(zone.name, str(zone.box), zone.anchor.value) for zone in zones])
-    if preview is not None and sight is not None and sight.samples:
-        write_whole(preview, draw_sheet(sight.samples, zones))
-        remark(f"preview written to {preview}")
+    if preview is not None:
+        write_sheet(preview, sight, zones)

@@ -8,22 +8,20 @@ from typing import Final
 
 import numpy as np
 
-from cli.film.local_run import Model
 from cli.shared.output import Report, remark
 from core.errors import CorruptInputError
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.arrays import Frames
-from inference.engine.predictor import EngineOptions, Predictor
+from inference.engine.predictor import Predictor
 from inference.finding.found import FoundCaption, captions_of
 from inference.finding.search import Sight, search
 from inference.finding.stills import Still
-from inference.finding.track import follow
+from inference.finding.track import OnStill, follow
 from inference.finding.walk import about_samples
 from inference.finding.words import add_readings
 from inference.finding.zone import Crop, Zone, name_zones
 from inference.media.box import CropBox
 from inference.media.film import open_film
-from inference.models.loading import load_predictor
 from inference.reading.reader import Reader, Reading
 
 _FAR_TOO_LARGE: Final = 1.3  # times as high as the rows in which letters were seen
@@ -51,19 +49,27 @@ class FilmRun:
     frame_count: int
     seconds: float
     captions: list[FoundCaption]
-    stills: dict[str, list[Still]]
 
 
-def run_film(
-    path: Path, wanted: Wanted, model: Model, options: EngineOptions, report: Report, reader: Reader | None, *, stills: bool
-) -> FilmRun:
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What works on one film at a time, and then on the next: the network, and a reader if captions are to be read."""
+
+    predictor: Predictor
+    reader: Reader | None = None
+
+
+def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still: OnStill | None = None) -> FilmRun:
     """Find a film's captions, and read them if there is a reader.
+
+    Args:
+        on_still: called with a still of each stretch that may be a caption.
 
     Raises:
         CorruptInputError: the file cannot be read as a film, or is shorter than two samples.
         PermanentError: a crop box lies outside the picture.
     """
-    predictor = load_predictor(model.checkpoint, options)
+    predictor, reader = tools.predictor, tools.reader
     if path.is_fifo():  # it can be read only once
         if not wanted.crops:
             raise CorruptInputError(
@@ -74,20 +80,21 @@ def run_film(
     else:
         zones, sight = look(path, wanted, predictor)
         if not zones:
-            return FilmRun(path, [], sight, 0, 0.0, [], {})
-    kept: dict[str, list[Still]] = defaultdict(list)
+            return FilmRun(path, [], sight, 0, 0.0, [])
     readings: dict[str, list[tuple[Still, Reading]]] = defaultdict(list)
 
     def take(zone: Zone, still: Still) -> None:
         if reader is not None:
             readings[zone.name].append((replace(still, picture=_NO_PICTURE), reader.read(still.picture)))
-        if stills:
-            kept[zone.name].append(still)
+        if on_still is not None:
+            on_still(zone, still)
 
     with open_film(path, remark) as film:
         zones = zones or _given(wanted, film.width, film.height)
         total = about_samples(film)
-        tracks = follow(film, zones, predictor, lambda done: report(done, total), take if reader is not None or stills else None)
+        tracks = follow(
+            film, zones, predictor, lambda done: report(done, total), take if reader is not None or on_still is not None else None
+        )
     if tracks[0].frame_count < 2:
         raise CorruptInputError(f"{path}: {tracks[0].frame_count} sample at {FRAMES_PER_SECOND} Hz; comparing pictures takes at least 2")
     captions: list[FoundCaption] = []
@@ -99,7 +106,7 @@ def run_film(
             found = [replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in found]
         captions += found
     captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
-    return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions, kept)
+    return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions)
 
 
 _NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)

@@ -1,24 +1,30 @@
 """``extents find``: a film in, its subtitles out, on this machine alone."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from queue import SimpleQueue
 
 import click
 
-from cli.film.film_run import PREVIEW_PICTURES, FilmRun, Wanted, run_film
-from cli.film.forms import FORMS, Doubtful, output_path, written
+from cli.film.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
+from cli.film.find_films import Check, run_films
+from cli.film.forms import FORMS, SUBTITLES, Doubtful, output_path, written
 from cli.film.found_table import print_found
-from cli.film.local_run import Model, choose_model, engine_options
-from cli.film.sheet import draw_sheet, png
-from cli.shared.output import progress, remark
+from cli.film.local_run import choose_model, engine_options
+from cli.film.sheet import write_sheet
+from cli.film.still_file import StillFile
+from cli.shared.output import print_heading, progress, remark
 from core.errors import ExtentsError, PermanentError
 from core.files import make_parent, write_whole
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
-from inference.engine.predictor import EngineOptions
 from inference.finding.words import add_transcript, read_transcript
 from inference.finding.zone import CROP_FORMS, Crop, parse_crop
-from inference.reading.reader import DEFAULT, Reader, open_reader
+from inference.models.loading import load_predictor
+from inference.reading.reader import DEFAULT, open_reader
 
 
 class CropsParameter(click.ParamType):
@@ -105,36 +111,40 @@ def command(
         raise click.UsageError("--transcript and --preview go with one film")
     if text is not None and transcript is not None:
         raise click.UsageError("--text reads the words and --transcript brings them: give one of them")
-    is_folder = output is not None and (len(videos) > 1 or output.is_dir())
-    if output is not None:
-        make_parent(output / "any" if is_folder else output)
+    outputs = _outputs(videos, output, form, stills)
+    lines = None if transcript is None else _read_lines(transcript)
     settings = Settings()
     options = engine_options(settings.worker, settings.admission.precision, None)
     model = choose_model(settings)
     wanted = Wanted(crops, Anchor(anchor) if anchor else None, PREVIEW_PICTURES if preview else 0)
+    jobs = min(jobs, len(videos))
+    idle: SimpleQueue[Tools] = SimpleQueue()
+    for _ in range(jobs):
+        read = open_reader(text or None, reader) if text is not None else None
+        idle.put(Tools(load_predictor(model.checkpoint, options), read))
 
-    def work(video: Path) -> FilmRun:
-        opened: Reader | None = open_reader(text or None, reader) if text is not None else None
-        return _run(video, wanted, model, options, opened, transcript, stills, preview)
+    def work(video: Path, check: Check) -> FilmRun:
+        tools = idle.get()
+        try:
+            return _run(video, wanted, tools, check, stills, plain_progress=jobs > 1)
+        finally:
+            idle.put(tools)
 
     failed = 0
-    with ThreadPoolExecutor(min(jobs, len(videos)), thread_name_prefix="film") as pool:
-        for video, run in zip(videos, [pool.submit(work, video) for video in videos], strict=True):
-            try:
-                result = run.result()
-            except ExtentsError as error:
+    with closing(run_films(videos, work, jobs)) as results:
+        for video, result in results:
+            if isinstance(result, ExtentsError):
                 if len(videos) == 1:
-                    raise
+                    raise result
                 failed += 1
-                remark(f"error: {error}")
+                remark(f"error: {result}")
                 continue
-            _write(
-                result,
-                form,
-                Doubtful(doubtful),
-                model.version,
-                output_path(output, video, form or "", is_folder=is_folder) if output else None,
-            )
+            run = result if lines is None else replace(result, captions=add_transcript(result.captions, lines))
+            if preview is not None:
+                write_sheet(preview, run.sight, run.zones)
+            if form is None and len(videos) > 1:
+                print_heading(str(video))
+            _write(run, form, Doubtful(doubtful), model.version, outputs.get(video))
     if failed:
         raise PermanentError(f"{failed} of {len(videos)} films could not be read")
 
@@ -155,40 +165,53 @@ def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: 
     raise click.UsageError(f"the ending of {output} does not say in which form to write it: add --srt, --vtt or --json")
 
 
-def _run(
-    video: Path,
-    wanted: Wanted,
-    model: Model,
-    options: EngineOptions,
-    reader: Reader | None,
-    transcript: Path | None,
-    stills: Path | None,
-    preview: Path | None,
-) -> FilmRun:
-    with progress(video.name, "samples") as report:
-        run = run_film(video, wanted, model, options, report, reader, stills=stills is not None)
-    if transcript is not None:
-        lines = read_transcript(transcript.read_text(encoding="utf-8-sig"))
-        run.captions[:] = add_transcript(run.captions, lines)
+def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stills: Path | None) -> dict[Path, Path]:
+    """The file to write for each film; its folder is made. Nothing is written over a film, nor over what another film gave."""
+    is_folder = output is not None and (len(videos) > 1 or output.is_dir())
+    if output is None and form in SUBTITLES and len(videos) > 1:
+        raise click.UsageError("subtitles of several films are several files: add -o DIR")
+    outputs = {} if output is None else {video: output_path(output, video, form or "", is_folder=is_folder) for video in videos}
+    names = {video: path.resolve() for video, path in outputs.items()} or ({video: Path(video.stem) for video in videos} if stills else {})
+    for (video, path), (other, other_path) in combinations(names.items(), 2):
+        if path == other_path:
+            raise click.UsageError(f"{video} and {other} have the same name, so one would be written over the other: rename one of them")
+    for path in outputs.values():
+        if any(path.exists() and path.samefile(video) for video in videos):
+            raise click.UsageError(f"-o {path} would be written over the film")
+        make_parent(path)
     if stills is not None:
-        _write_stills(run, stills)
-    if preview is not None and run.sight is not None and run.sight.samples:
-        write_whole(preview, draw_sheet(run.sight.samples, run.zones))
-        remark(f"preview written to {preview}")
+        make_parent(stills / "any")
+    return outputs
+
+
+def _read_lines(transcript: Path) -> list[str]:
+    try:
+        return read_transcript(transcript.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise PermanentError(f"{transcript}: not a text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _run(video: Path, wanted: Wanted, tools: Tools, check: Check, stills: Path | None, *, plain_progress: bool) -> FilmRun:
+    with progress(video.name, "samples", plain=plain_progress) as report:
+
+        def report_and_check(done: int, total: int | None) -> None:
+            check()
+            report(done, total)
+
+        if stills is None:
+            return run_film(video, wanted, tools, report_and_check)
+        with StillFile() as kept:
+            run = run_film(video, wanted, tools, report_and_check, kept.add)
+            _write_stills(run, kept, stills)
     return run
 
 
-def _write_stills(run: FilmRun, folder: Path) -> None:
+def _write_stills(run: FilmRun, kept: StillFile, folder: Path) -> None:
     count = 0
     for number, caption in enumerate(run.captions, start=1):
-        inside = [
-            still
-            for still in run.stills.get(caption.zone, [])
-            if still.first_frame <= caption.extent.last_frame and still.last_frame >= caption.extent.first_frame
-        ]
-        if inside:
-            longest = max(inside, key=lambda still: still.last_frame - still.first_frame)
-            write_whole(folder / f"{run.path.stem}-{number:04}.png", png(longest.picture))
+        picture = kept.longest(caption.zone, caption.extent.first_frame, caption.extent.last_frame)
+        if picture is not None:
+            write_whole(folder / f"{run.path.stem}-{number:04}.png", picture)
             count += 1
     remark(f"{count} stills written to {folder}")
 

@@ -10,6 +10,7 @@ from cli.film.found_table import found_as_json
 from cli.film.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import json_text
 from inference.finding.found import FoundCaption
+from inference.finding.zone import Zone
 
 
 class Doubtful(StrEnum):
@@ -20,16 +21,16 @@ class Doubtful(StrEnum):
     KEEP = "keep"
 
 
-_SUBTITLES: Final[Mapping[str, Callable[[Sequence[Cue]], str]]] = {"srt": to_srt, "vtt": to_vtt}
+SUBTITLES: Final[Mapping[str, Callable[[Sequence[Cue]], str]]] = {"srt": to_srt, "vtt": to_vtt}
 
-FORMS: Final = (*_SUBTITLES, "json")
+FORMS: Final = (*SUBTITLES, "json")
 
 
 def written(run: FilmRun, form: str, doubtful: Doubtful, model_version: str) -> str:
     """The content of a file."""
     if form == "json":
         return json_text(as_json(run, model_version))
-    return _SUBTITLES[form](cues(run.captions, doubtful))
+    return SUBTITLES[form](cues(run.captions, doubtful))
 
 
 def cues(captions: Sequence[FoundCaption], doubtful: Doubtful) -> list[Cue]:
@@ -52,16 +53,16 @@ def as_json(run: FilmRun, model_version: str) -> dict[str, Any]:
         "frames": run.frame_count,
         "seconds": round(run.seconds, 3),
         "model_version": model_version,
-        "zones": [
-            {
-                "name": zone.name,
-                "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom],
-                "anchor": zone.anchor.value,
-            }
-            for zone in run.zones
-        ],
+        "zones": zones_as_json(run.zones),
         "captions": found_as_json(run.captions),
     }
+
+
+def zones_as_json(zones: Sequence[Zone]) -> list[dict[str, Any]]:
+    return [
+        {"name": zone.name, "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom], "anchor": zone.anchor.value}
+        for zone in zones
+    ]
 
 
 def output_path(output: Path, film: Path, form: str, *, is_folder: bool) -> Path:

@@ -1,20 +1,36 @@
 """Draws where captions are looked for on a contact sheet of the film: what ``--preview`` writes."""
 
-import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cli.shared.output import clock
+from cli.shared.output import clock, remark
+from cli.shared.pictures import png
+from core.files import write_whole
 from inference.arrays import Frames
+from inference.finding.search import Sight
 from inference.finding.zone import Zone
 
 _COLUMNS: Final = 3
 _CELL_WIDTH: Final = 480
 _GAP: Final = 8
 _COLOURS: Final = ((255, 70, 70), (80, 200, 255), (255, 210, 60), (120, 255, 120))
+
+
+def write_sheet(path: Path, sight: Sight | None, zones: Sequence[Zone]) -> None:
+    """Write the sheet of a film, and say so; or say why there is none.
+
+    Raises:
+        PermanentError: the file cannot be written.
+    """
+    if sight is None or not sight.samples:
+        remark("no preview: there was no picture to draw on")
+        return
+    write_whole(path, draw_sheet(sight.samples, zones))
+    remark(f"preview written to {path}")
 
 
 def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone]) -> bytes:
@@ -30,14 +46,7 @@ def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone]) 
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), (24, 24, 24))
     for number, cell in enumerate(cells):
         sheet.paste(cell, (_GAP + number % columns * (width + _GAP), _GAP + number // columns * (height + _GAP)))
-    return png(np.asarray(sheet))
-
-
-def png(picture: Frames) -> bytes:
-    """RGB as a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
-    return file.getvalue()
+    return png(sheet)
 
 
 def _cell(seconds: float, picture: Frames, zones: Sequence[Zone]) -> Image.Image:

@@ -93,11 +93,15 @@ class _Lines:
 
 
 @contextmanager
-def progress(what: str, unit: str) -> Iterator[Report]:
-    """Show progress on standard error while the block runs: a bar on a terminal, elsewhere a line every ten seconds."""
+def progress(what: str, unit: str, *, plain: bool = False) -> Iterator[Report]:
+    """Show progress on standard error while the block runs: a bar on a terminal, elsewhere a line every ten seconds.
+
+    Args:
+        plain: lines on a terminal too, for several blocks that run at once and would draw over each other's bars.
+    """
     columns = (TextColumn("{task.description:<11}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if plain or not console.is_terminal:
         yield _Lines(what, unit).report
         return
     with Progress(*columns, console=console, transient=True) as bars:

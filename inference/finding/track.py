@@ -1,6 +1,7 @@
 """Follows the captions of a film's zones in one pass: the network's probabilities, and each boundary's own time."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from core.labels import DIFFERENT, EMPTY_VALID, VALID_EMPTY, mean_probabilities
+from core.types import FRAMES_PER_SECOND
 from inference.arrays import Frames
 from inference.engine.predictor import Predictor
 from inference.finding.boundaries import REACH, Moment, refine
 from inference.finding.stills import Still, Stills
-from inference.finding.walk import Batch, Cuttings, walk
+from inference.finding.walk import Cuttings, walk
 from inference.finding.zone import Zone
 from inference.media.film import Film
 
@@ -50,7 +52,8 @@ def follow(
     on_progress: Callable[[int], None] = lambda samples: None,
     on_still: OnStill | None = None,
 ) -> list[Track]:
-    """Read the film once and predict every pair of each zone's strips. Memory grows by 40 bytes a pair and zone alone.
+    """Read the film once and predict every pair of each zone's strips. Memory grows by some hundred bytes a pair
+    and zone alone, a few MB an hour.
 
     Args:
         on_progress: called with the number of samples so far.
@@ -63,13 +66,14 @@ def follow(
         return []
     followers = [_Follower(zone, predictor, on_still) for zone in zones]
     samples, first, end = 0, 0.0, 0.0
-    for batch in walk(film, zones, predictor.strip_size, stills=on_still is not None):
-        if samples == 0 and batch.zones[0].moments:
-            first = batch.zones[0].moments[0].start
-        for follower, cuttings in zip(followers, batch.zones, strict=True):
-            follower.add(batch, cuttings)
-        samples, end = batch.first_sample + batch.samples, batch.end
-        on_progress(samples)
+    with closing(walk(film, zones, predictor.strip_size, stills=on_still is not None)) as batches:  # ends its thread before the film closes
+        for batch in batches:
+            if samples == 0 and batch.zones[0].moments:
+                first = batch.zones[0].moments[0].start
+            for follower, cuttings in zip(followers, batch.zones, strict=True):
+                follower.add(cuttings)
+            samples, end = batch.first_sample + batch.samples, batch.end
+            on_progress(samples)
     return [follower.finish(first, end) for follower in followers]
 
 
@@ -88,7 +92,7 @@ class _Follower:
         self._settled = 0  # pairs whose boundaries have been looked at
         self._times: dict[int, float] = {}
 
-    def add(self, batch: Batch, cuttings: Cuttings) -> None:
+    def add(self, cuttings: Cuttings) -> None:
         self._moments += cuttings.moments
         if self._stills is not None:
             self._stills.add(cuttings.stills)
@@ -116,7 +120,7 @@ class _Follower:
                 if time is not None:
                     self._times[pair] = time
         self._settled = max(self._settled, until)
-        oldest = (self._settled - REACH - 1) / 10
+        oldest = (self._settled - REACH - 1) / FRAMES_PER_SECOND
         kept = next((index for index, moment in enumerate(self._moments) if moment.start >= oldest), len(self._moments))
         del self._moments[: max(0, kept - 1)]
         self._give_stills(until)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -51,7 +51,7 @@ class Batch:
         return len(self.zones[0].strips) if self.zones else 0
 
 
-def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, *, stills: bool) -> Iterator[Batch]:
+def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, *, stills: bool) -> Generator[Batch, None, None]:
     """The film's batches in order. Memory does not grow with the film.
 
     Args:

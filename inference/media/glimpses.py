@@ -1,6 +1,7 @@
 """Looks into a film here and there, without decoding what lies between: single pictures, spread over all of it."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from inference.media.film import open_film
-from inference.media.opening import open_container, reason
+from inference.media.opening import open_container
 
 _SHORT_SECONDS: Final = 75.0
 """A shorter film is decoded throughout: it may have a single key picture."""
@@ -40,12 +41,10 @@ def _key_pictures(container: InputContainer, stream: VideoStream, seconds: float
     begins = container.start_time or 0
     last: int | None = None
     for number in range(count):
-        try:
+        frame = None
+        with suppress(av.FFmpegError, ValueError):
             container.seek(begins + int((number + 0.5) / count * seconds * av.time_base))
             frame = next(container.decode(stream), None)
-        except (av.FFmpegError, ValueError) as error:
-            reason(error)
-            continue
         if frame is None or frame.pts is None or frame.time_base is None or frame.pts == last:
             continue
         last = frame.pts

@@ -18,7 +18,7 @@ _SAME_LINE: Final = 0.5  # of a box's height, by which the middles of boxes in o
 
 
 class RapidReader:
-    """RapidOCR with two threads at most."""
+    """One RapidOCR, with the networks that its wheel carries."""
 
     def __init__(self, language: str | None = None) -> None:
         """

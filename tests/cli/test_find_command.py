@@ -2,12 +2,18 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from PIL import Image
 
+from tests.cli.processes import clean_environment, command
+from tests.inference.test_broken_films import spoil, write_film
 from tools.sample_film import Sample, make_sample
 
 CROP: Final = "0,190,320,240"
@@ -118,12 +124,95 @@ def test_one_form_a_call(extents, film: Path) -> None:
     assert "--srt and --json exclude each other" in done.err
 
 
-def test_a_pipe_is_read_where_a_box_is_given(extents, film: Path, tmp_path: Path) -> None:
+def test_a_table_is_for_people(extents, sample: Sample, film: Path) -> None:
+    """Without a form the captions come as a table under headings, a row each, and the count as a remark."""
+    done = extents("find", sample.path, "--crop", str(sample.crop))
+    assert done.status == 0
+    headings, *rows = done.out.splitlines()
+    assert headings.split() == ["#", "start", "end", "seconds", "confidence"]
+    assert len(rows) == len(sample.captions)
+    assert rows[0].split()[:4] == ["1", "0:00:00.800", "0:00:03.800", "3.00"]
+    assert f"16 captions in {sample.frame_count / 10:.1f} s of film" in done.err
+
+
+def test_tables_of_several_films_name_them(extents, film: Path, tmp_path: Path) -> None:
+    """Whose captions they are stands above them; subtitles of several films are never strung together."""
+    other = tmp_path / "other.mp4"
+    shutil.copy(film, other)
+    done = extents("find", film, other, "--crop", CROP)
+    assert (done.status, done.out.split()) == (0, [str(film), str(other)])
+    mixed = extents("find", film, other, "--crop", CROP, "--srt")
+    assert (mixed.status, mixed.out) == (2, "")
+    assert "add -o DIR" in mixed.err
+
+
+def test_no_film_is_written_over_and_no_result_either(extents, film: Path, tmp_path: Path) -> None:
+    """Two films of one name would share a file, and a film must not become its subtitles: both are refused before the work."""
+    same = tmp_path / "other" / film.with_suffix(".mkv").name
+    same.parent.mkdir()
+    shutil.copy(film, same)
+    for options in (["-o", tmp_path / "out"], ["--stills", tmp_path / "out"]):
+        refused = extents("find", film, same, "--crop", CROP, *options)
+        assert refused.status == 2
+        assert "have the same name" in refused.err
+    before = same.read_bytes()
+    refused = extents("find", same, "--crop", CROP, "--srt", "-o", same)
+    assert (refused.status, same.read_bytes() == before) == (2, True)
+    assert "would be written over the film" in refused.err
+
+
+def test_a_transcript_that_is_no_text_is_refused_before_the_work(extents, film: Path, tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 are named with their place."""
+    (tmp_path / "words.txt").write_bytes(b"caf\xe9\n")
+    done = extents("find", film, "--crop", CROP, "--transcript", tmp_path / "words.txt")
+    assert (done.status, done.out) == (1, "")
+    assert "words.txt: not a text in UTF-8 (invalid continuation byte at byte 3)" in done.err
+
+
+def test_warnings_never_reach_the_results(extents, tmp_path: Path) -> None:
+    """A damaged packet is a remark of ``find`` and of ``encode`` alike, and standard output is JSON and nothing else."""
+    film = tmp_path / "film.mp4"
+    write_film(film)
+    spoil(film, 33)
+    for arguments in (["find", film, "--crop", "0,0,64,48"], ["encode", film, "--crop", "0,0,64,48", "--out", tmp_path / "out"]):
+        done = extents(*arguments, "--json")
+        assert done.status == 0, done.err
+        json.loads(done.out)
+        assert "a packet near 0:00:01." in done.err
+
+
+def test_a_pipe_is_read_where_a_box_is_given(extents, tmp_path: Path) -> None:
     """A pipe can be read only once, so the zone must be known; without one the command says so and does not wait."""
-    os.mkfifo(tmp_path / "pipe")
-    done = extents("find", tmp_path / "pipe")
+    write_film(tmp_path / "film.mkv")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = extents("find", pipe)
     assert done.status == 1
     assert "a pipe can be read only once" in done.err
+    writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "film.mkv").read_bytes()))
+    writer.start()
+    done = extents("find", pipe, "--crop", "0,0,64,48", "--json")
+    writer.join()
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["frames"] == 20
+
+
+def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path) -> None:
+    """Interrupted while no program writes to the pipe, the command ends with status 130 and without a traceback."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        command("find", pipe, "--crop", "0,0,64,48"), cwd=tmp_path, env=clean_environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        assert "waiting for a program that writes a film to it" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, rest) == (130, "")
 
 
 @pytest.mark.parametrize(("crop", "status"), [("0,190,321,240", 1), ("190,240", 2), ("0,10.5,100,40", 2)])

@@ -1,0 +1,48 @@
+"""Runs ``find`` over films, one after the other or several at a time, and stops soon when it is interrupted."""
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from cli.film.film_run import FilmRun
+from core.errors import ExtentsError
+
+Check = Callable[[], None]
+"""Raises ``CancelledError`` when the work should stop. A film calls it between two batches."""
+
+
+def run_films(
+    videos: Sequence[Path], work: Callable[[Path, Check], FilmRun], jobs: int
+) -> Generator[tuple[Path, FilmRun | ExtentsError], None, None]:
+    """The films with their results, or the errors that say why there is none, in the order given.
+
+    With one job, a film is begun when the result before it has been taken, in this thread, where Ctrl-C interrupts even the wait
+    for a pipe. When the iterator is closed, films in other threads end at their next batch, and no other one is begun.
+    """
+    if jobs == 1:
+        for video in videos:
+            yield video, _attempt(partial(work, video, lambda: None))
+        return
+    stopped = Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    with ThreadPoolExecutor(jobs, thread_name_prefix="film") as pool:
+        running = [(video, pool.submit(work, video, check)) for video in videos]
+        try:
+            for video, future in running:
+                yield video, _attempt(future.result)
+        finally:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)  # leaving the block waits for the films that have begun
+
+
+def _attempt(result: Callable[[], FilmRun]) -> FilmRun | ExtentsError:
+    try:
+        return result()
+    except ExtentsError as error:
+        return error
