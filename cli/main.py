@@ -24,6 +24,7 @@ GROUPS: Final = {
         "predict": ("cli.film.predict", "Run inference on a local folder."),
         "show": ("cli.film.show", "Print the contents of a run database."),
         "report": ("cli.film.report", "Write a run as one HTML file to look at."),
+        "strips": ("cli.film.strips", "Draw the frames around both ends of a caption."),
     },
     "The service": {
         "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),
@@ -69,6 +70,7 @@ class _LazyGroup(CommandGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        _log_to_standard_error()
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
 
@@ -76,6 +78,14 @@ class _LazyGroup(CommandGroup):
         for title, group in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name, summary) for name, (_, summary) in group.items()])
+
+
+def _log_to_standard_error() -> None:
+    """Keep warnings of the code that commands call out of their results: structlog's default is standard output. Workers set their own."""
+    import structlog  # takes a while, which the listing of the commands saves
+
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

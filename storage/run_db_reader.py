@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +93,18 @@ class RunDatabase:
         """Counts the pairs that are not missing."""
         counts = np.bincount(np.delete(self.track.labels, self.missing_pairs), minlength=len(LABELS)).tolist()
         return dict(zip(LABELS, counts, strict=True))
+
+
+def read_run_file(path: Path) -> RunDatabase:
+    """Read a run database from disk.
+
+    Raises:
+        CorruptInputError: it is too large, or as ``read_run_db``.
+    """
+    size_bytes = path.stat().st_size
+    if size_bytes > MAX_RUN_DB_BYTES:
+        raise CorruptInputError(f"{path} is {size_bytes} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
+    return read_run_db(path.read_bytes(), str(path))
 
 
 def read_run_db(data: bytes, name: str) -> RunDatabase:

@@ -1,11 +1,11 @@
 """A picture of a run's timeline, for a message or a document: what the report shows of the whole film, without a browser."""
 
-import io
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from cli.shared.pictures import png
 from core.types import FRAMES_PER_SECOND
 from pages.report.attention import boundaries, read_forward
 from pages.report.page import shown_clock
@@ -38,9 +38,7 @@ def draw_timeline(run: RunDatabase) -> bytes:
     confidence = np.take_along_axis(read, run.track.labels[:, None, None], axis=2)[:, :, 0]  # (pairs, 2)
     for row in range(rows):
         _Row(draw, 46 + row * _ROW, row * frames_per_row, frames_per_row, frames).draw(run, confidence)
-    out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return png(image, optimize=True)
 
 
 class _Row:

@@ -10,8 +10,7 @@ import click
 from cli.film.caption_table import captions_as_json, print_captions
 from cli.shared.output import print_facts, print_heading, print_json, print_table
 from cli.shared.parameters import json_option
-from core.errors import CorruptInputError
-from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import RunDatabase, read_run_file
 
 _MISSING_SHOWN: Final = 20
 _ISSUES_SHOWN: Final = 10
@@ -31,9 +30,7 @@ def command(run_db: Path, as_json: bool) -> None:
 
     Also reads databases of the old service; their captions are computed from their predictions.
     """
-    if run_db.stat().st_size > MAX_RUN_DB_BYTES:
-        raise CorruptInputError(f"{run_db} is {run_db.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
-    database = read_run_db(run_db.read_bytes(), str(run_db))
+    database = read_run_file(run_db)
     if as_json:
         print_json(_as_json(database))
     else:

@@ -14,13 +14,12 @@ from cli.shared.output import clock, print_facts, print_heading, print_json, rem
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.captions import CaptionExtent
 from core.comparison import Comparison
-from core.errors import CorruptInputError
 from core.files import make_parent, write_whole
 from core.settings import Settings
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
-from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db, read_run_file
 
 PLACES_SHOWN: Final = 15
 TOO_MUCH: Final = 1
@@ -93,7 +92,7 @@ def command(
 
 
 def _read_both(names: tuple[str, ...]) -> list[RunDatabase]:
-    files = {name: _read_file(Path(name)) for name in names if Path(name).is_file()}
+    files = {name: read_run_file(Path(name)) for name in names if Path(name).is_file()}
 
     async def run() -> list[RunDatabase]:
         settings = Settings()
@@ -111,12 +110,6 @@ async def _read_stored(listings: Listings, store: ObjectStore, name: str) -> Run
     if row is None:
         raise click.ClickException(f"{name} is neither a file, nor a run, nor a key of the store; extents runs list shows the runs")
     return read_run_db(await store.get(row["wasabi_storage_key"], MAX_RUN_DB_BYTES), row["wasabi_storage_key"])
-
-
-def _read_file(path: Path) -> RunDatabase:
-    if path.stat().st_size > MAX_RUN_DB_BYTES:
-        raise CorruptInputError(f"{path} is {path.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
-    return read_run_db(path.read_bytes(), str(path))
 
 
 def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:

@@ -1,7 +1,6 @@
 """The page of ``extents compare --html``: each caption that changed, with the strips at its boundaries. One file, no network."""
 
 import base64
-import io
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
@@ -47,6 +46,7 @@ async def fetch_strips(
     Raises:
         MissingObjectError: a chunk is not in the store any more.
     """
+    from cli.shared.pictures import png  # loads Pillow
     from inference.media.decode import decode_frames  # loads PyAV
 
     by_chunk: dict[str, list[int]] = defaultdict(list)
@@ -60,7 +60,7 @@ async def fetch_strips(
             data = await store.get(keys.chunk(tenant_id, video_id, version, name), MAX_CHUNK_BYTES)
             for frame, picture in zip(held, decode_frames(name, data, len(held)), strict=True):
                 if frame in frames:
-                    found[frame] = _png(picture)
+                    found[frame] = png(picture, optimize=True)
     return found
 
 
@@ -98,11 +98,3 @@ def _strip(frame: int, strips: Mapping[int, bytes], *, inside: bool) -> str:
     return (
         f'<figure class="{"inside" if inside else "outside"}"><img src="{source}" alt="{label}"><figcaption>{label}</figcaption></figure>'
     )
-
-
-def _png(picture: object) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", optimize=True)  # type: ignore[arg-type]
-    return file.getvalue()

@@ -1,13 +1,12 @@
-"""Opens the run that a report is about: a file, or a run in the store, found by its id."""
+"""Opens the run that a command is about: a file, or a run in the store, found by its id."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import CorruptInputError, MissingObjectError
+from core.errors import MissingObjectError
 from core.settings import Settings
-from storage.connect import open_rows, open_store
-from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
+from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db, read_run_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +27,16 @@ def open_run(name: str) -> OpenedRun:
     """
     path = Path(name)
     if path.is_file():
-        if path.stat().st_size > MAX_RUN_DB_BYTES:
-            raise CorruptInputError(f"{path} is {path.stat().st_size} bytes; a run database has at most {MAX_RUN_DB_BYTES}")
-        return OpenedRun(read_run_db(path.read_bytes(), str(path)), path)
+        return OpenedRun(read_run_file(path), path)
     if path.suffix or path.name != name:  # no id of a run looks like this
         raise MissingObjectError(f"{name}: no such file")
     return OpenedRun(asyncio.run(_fetch(Settings(), name)), None)
 
 
 async def _fetch(settings: Settings, run_id: str) -> RunDatabase:
+    # Imported here, so that a file needs neither the store's client nor the database's.
+    from storage.connect import open_rows, open_store
+
     async with open_rows(settings.supabase) as rows, open_store(settings.wasabi) as store:
         row = await rows.find_run_by_id(run_id)
         if row is None:

@@ -1,0 +1,102 @@
+"""Frames of a run's video, from a folder or the store. Only the chunks that hold them are read."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+from cli.film.local_video import open_folder
+from cli.film.opened_run import OpenedRun
+from cli.shared.output import Report
+from core.errors import CorruptInputError, MissingObjectError
+from core.frames import MAX_CHUNK_BYTES, Chunk, plan_chunks
+from core.identity import LOCAL_TENANT
+from core.settings import Settings
+from inference.arrays import Frames
+from inference.media.decode import decode_frames
+
+T = TypeVar("T")
+
+_FETCHES_AT_A_TIME: Final = 8
+
+FetchChunks = Callable[[Sequence[Chunk]], dict[str, bytes]]
+
+
+def read_frames(
+    opened: OpenedRun, folder: Path | None, wanted: Collection[int], keep: Callable[[Frames], T], report: Report
+) -> dict[int, T]:
+    """What ``keep`` makes of each of these frames, by the frame's index.
+
+    Args:
+        folder: of the video; None takes the folder that the run database lies in, where it has frames, or else the store.
+        keep: called with RGB (height, width, 3) that is only valid until it returns.
+
+    Raises:
+        MissingObjectError: the frames are not there, or the run does not say whose they are.
+        CorruptInputError: a chunk cannot be decoded, or the frames are another video's.
+    """
+    folder = folder or _beside(opened.path)
+    fetch = _from_folder(opened, folder) if folder else _from_store(opened)
+    frames = frozenset(wanted)
+    chunks = [chunk for chunk in plan_chunks(opened.run.pairs + 1) if not frames.isdisjoint(chunk.frames)]
+    data = fetch(chunks)
+    kept: dict[int, T] = {}
+    for done, chunk in enumerate(chunks):
+        report(done, len(chunks))
+        places = {place: frame for place, frame in enumerate(chunk.frames) if frame in frames}
+        for place, picture in enumerate(decode_frames(chunk.name, data[chunk.name], len(chunk.frames), needed=max(places) + 1)):
+            if place in places:
+                kept[places[place]] = keep(picture)
+    return kept
+
+
+def _beside(path: Path | None) -> Path | None:
+    """``extents predict`` writes FOLDER/caption_frame_extents/….db."""
+    if path is None:
+        return None
+    places = (path.resolve().parent, path.resolve().parent.parent)
+    return next((place for place in places if any(place.glob("cropped_frames_v*"))), None)
+
+
+def _from_folder(opened: OpenedRun, folder: Path) -> FetchChunks:
+    video = open_folder(folder, opened.run.cropped_frames_version)
+    expected = opened.run.provenance.get("layout_sha256")
+    if video.frame_count != opened.run.pairs + 1 or (expected is not None and video.layout_sha256 != expected):
+        raise CorruptInputError(
+            f"{folder} holds another video than the run is of: {video.frame_count} frames, the run has {opened.run.pairs + 1}"
+        )
+    return lambda chunks: {chunk.name: video.read_chunk(chunk.name) for chunk in chunks}
+
+
+def _from_store(opened: OpenedRun) -> FetchChunks:
+    ids = [opened.run.provenance.get(name) for name in ("tenant_id", "video_id")]
+    version = opened.run.cropped_frames_version
+    if None in ids or version is None:
+        raise MissingObjectError("the run database does not say whose video it is of")
+    tenant_id, video_id = (UUID(text) for text in ids)
+    if tenant_id == LOCAL_TENANT:
+        raise MissingObjectError("the run is of a local folder that is not beside its database any more")
+    # Imported here, so that a folder does not need the store's client.
+    from storage.connect import object_keys, open_store
+
+    settings = Settings()
+    keys, slots = object_keys(settings.keys), asyncio.Semaphore(_FETCHES_AT_A_TIME)
+
+    async def fetch(chunks: Sequence[Chunk]) -> dict[str, bytes]:
+        async with open_store(settings.wasabi) as store, asyncio.TaskGroup() as group:
+
+            async def get(chunk: Chunk) -> bytes:
+                async with slots:
+                    return await store.get(keys.chunk(tenant_id, video_id, version, chunk.name), MAX_CHUNK_BYTES)
+
+            tasks = {chunk.name: group.create_task(get(chunk)) for chunk in chunks}
+        return {name: task.result() for name, task in tasks.items()}
+
+    def fetch_all(chunks: Sequence[Chunk]) -> dict[str, bytes]:
+        try:
+            return asyncio.run(fetch(chunks))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+    return fetch_all

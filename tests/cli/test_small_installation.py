@@ -1,0 +1,74 @@
+"""What ``make setup-film`` installs is enough for every command about one film."""
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from tests.cli.processes import TIMEOUT_SECONDS, clean_environment
+
+CHECKOUT = Path(__file__).parents[2]
+
+VIDEO_ID = "00000000-0000-4000-8000-000000000001"
+
+COMMANDS = """
+import sys
+from cli.main import main
+
+def run(*arguments):
+    sys.argv = ["extents", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, (arguments, ended.code)
+
+run("find", {film!r}, "--crop", "0,190,320,240", "--srt")
+run("crop", {film!r})
+run("encode", {film!r}, "--crop", "0,190,320,240", "--out", "video")
+run("predict", "video", "-o", "run.db")
+run("show", "run.db")
+run("report", "run.db", "--frames", "video", "--png", "timeline.png", "-o", "report.html")
+"""
+
+
+def absent() -> list[str]:
+    """Modules that can be imported here and belong to no package of ``requirements/film.lock``."""
+    lock = (CHECKOUT / "requirements" / "film.lock").read_text()
+    installed = {"extents", *map(canonicalize_name, re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE))}
+    owners = metadata.packages_distributions()
+    return sorted(name for name, packages in owners.items() if not installed.intersection(map(canonicalize_name, packages)))
+
+
+def run_without(blocked: list[str], program: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a program in a process in which importing these modules fails as if they were not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n{program}"],
+        cwd=folder,
+        env={**clean_environment(), "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+def test_the_commands_for_one_film_need_no_more(film: Path, tmp_path: Path) -> None:
+    """From film to report, no command imports a package that the small installation lacks."""
+    blocked = absent()
+    assert {"faust", "aiokafka", "aioboto3", "supabase", "httpx", "stamina", "psycopg"} <= set(blocked)
+    done = run_without(blocked, COMMANDS.format(film=str(film)), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "timeline.png").exists()
+
+
+def test_what_needs_more_says_how_to_get_it(film: Path, tmp_path: Path) -> None:
+    """A film for the store ends with an error that names the whole installation, and without a traceback."""
+    arguments = ["extents", "encode", str(film), "--crop", "0,190,320,240", "--tenant-id", VIDEO_ID, "--video-id", VIDEO_ID]
+    done = run_without(absent(), f"import sys\nsys.argv = {arguments!r}\nfrom cli.main import main\nmain()\n", tmp_path)
+    assert done.returncode == 1
+    assert "this is the small installation for films; run make setup for all of it" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,75 @@
+"""``extents strips``: the frames around both ends of a caption, as one picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.film.strip_sheet import INSIDE
+from cli.film.strips import frames_around
+from core.captions import CaptionExtent, find_captions
+from storage.run_db import build_run_db
+from tests.inference.conformance import load_case
+from tests.storage.finished_runs import fixed_run
+
+VIDEO = Path(__file__).parents[1] / "data" / "conformance" / "crop-right"
+PAIRS = 39
+
+
+@pytest.fixture
+def run_db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of the small video, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run.db"
+    path.write_bytes(build_run_db(fixed_run(PAIRS, cropped_frames_version=1)))
+    return path
+
+
+def test_the_frames_are_those_of_the_caption(extents, run_db: Path) -> None:
+    """Every strip is in the picture as it is in the video, and those that show the caption have the bar's colour beside them."""
+    caption = find_captions(fixed_run(PAIRS).probabilities).captions[0]
+    done = extents("strips", run_db, "--caption", "1", "--around", "2", "--frames", VIDEO, "-o", "out/strips.png", "--json")
+    assert done.status == 0, done.err
+    output = json.loads(done.out)
+    assert (output["first_frame"], output["last_frame"]) == (caption.first_frame, caption.last_frame)
+    assert {caption.first_frame, caption.last_frame} <= set(output["frames"])
+    (frames,) = load_case("crop-right").spans
+    with Image.open("out/strips.png") as picture:
+        sheet = np.asarray(picture)
+    height, width = frames.shape[1:3]
+    strips = sheet[:, -width - 4 : -4]
+    tops = [
+        top
+        for top in range(len(sheet) - height + 1)
+        if any(np.array_equal(strips[top : top + height], frames[f]) for f in output["frames"])
+    ]
+    assert len(tops) == len(output["frames"])
+    for top, frame in zip(tops, output["frames"], strict=True):
+        assert np.array_equal(strips[top : top + height], frames[frame])
+        shows = caption.first_frame <= frame <= caption.last_frame
+        assert bool((sheet[top, :10] == INSIDE).all(axis=1).any()) is shows
+
+
+def test_frames_are_named_once_and_only_where_there_are_any() -> None:
+    """Around a short caption the two ends share frames; at the video's own ends there are fewer."""
+    assert frames_around(CaptionExtent(10, 11, 0.9, 0.9), 2, 100) == [8, 9, 10, 11, 12, 13]
+    assert frames_around(CaptionExtent(0, 30, None, 0.9), 2, 32) == [0, 1, 29, 30, 31]
+
+
+def test_a_caption_that_is_not_there_is_refused(extents, run_db: Path, tmp_path: Path) -> None:
+    """The message says how many there are; nothing is written."""
+    done = extents("strips", run_db, "--caption", "99", "--frames", VIDEO)
+    assert (done.status, done.out) == (2, "")
+    assert "captions; extents show lists them" in done.err
+    assert not (tmp_path / "strips.png").exists()
+
+
+def test_another_videos_frames_are_refused(extents, tmp_path: Path) -> None:
+    """Strips of another video would mislead."""
+    path = tmp_path / "run.db"
+    path.write_bytes(build_run_db(fixed_run(60, cropped_frames_version=1)))
+    done = extents("strips", path, "--caption", "1", "--frames", VIDEO, "-o", tmp_path / "strips.png")
+    assert done.status == 1
+    assert "another video" in done.err
