@@ -18,13 +18,13 @@ from core.optional_parts import missing_part
 
 GROUPS: Final = {
     "One film": {
-        "find": ("cli.film.find", "Find a film's captions: where, when, and what they say."),
-        "crop": ("cli.film.crop", "Find where a film's captions are."),
-        "encode": ("cli.film.encode", "Cut a film into chunks of cropped frames."),
-        "predict": ("cli.film.predict", "Run inference on a local folder."),
-        "show": ("cli.film.show", "Print the contents of a run database."),
-        "report": ("cli.film.report", "Write a run as one HTML file to look at."),
-        "strips": ("cli.film.strips", "Draw the frames around both ends of a caption."),
+        "find": ("cli.film.finding.find", "Find a film's captions: where, when, and what they say."),
+        "crop": ("cli.film.finding.crop", "Find where a film's captions are."),
+        "encode": ("cli.film.encoding.encode", "Cut a film into chunks of cropped frames."),
+        "predict": ("cli.film.runs.predict", "Run inference on a local folder."),
+        "show": ("cli.film.runs.show", "Print the contents of a run database."),
+        "report": ("cli.film.runs.report", "Write a run as one HTML file to look at."),
+        "strips": ("cli.film.runs.strips", "Draw the frames around both ends of a caption."),
     },
     "The service": {
         "worker": ("cli.service.worker", "Run a coordinator or a GPU worker."),

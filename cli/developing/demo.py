@@ -13,7 +13,7 @@ import click
 
 from cli.developing.demo_check import Finding, compare, print_comparison
 from cli.developing.demo_run import DemoRun, run_demo
-from cli.film.caption_table import captions_as_json
+from cli.film.runs.caption_table import captions_as_json
 from cli.service.submit import outcome_facts
 from cli.shared.output import print_facts, print_heading, print_json, program, remark
 from cli.shared.parameters import json_option

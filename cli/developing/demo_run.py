@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 from cli.developing.demo_check import Row, read_rows
 from cli.developing.dev import create_topics
-from cli.film.encode_folder import Target
-from cli.film.encode_store import encode_to_store
+from cli.film.encoding.encode_folder import Target
+from cli.film.encoding.encode_store import encode_to_store
 from cli.service.following import follow
 from cli.shared.output import progress
 from core.errors import PermanentError, TransientError

@@ -170,7 +170,7 @@ class _FullStore(ObjectStore):
 @pytest.mark.usefixtures("store_env")
 def test_what_was_sent_is_taken_back_when_sending_fails(extents, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version is in the store whole or not at all, so that the same command can be given again."""
-    monkeypatch.setattr("cli.film.encode_store.open_store", lambda settings: _FullStore(open_store(settings)._config))
+    monkeypatch.setattr("cli.film.encoding.encode_store.open_store", lambda settings: _FullStore(open_store(settings)._config))
     target = ["--tenant-id", str(uuid4()), "--video-id", str(uuid4())]
     failed = extents("encode", film, "--crop", CROP, *target)
     assert failed.status == 1

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.film.film_run import FilmRun
-from cli.film.find_films import run_films
-from cli.film.still_file import StillFile
+from cli.film.finding.film_run import FilmRun
+from cli.film.finding.find_films import run_films
+from cli.film.finding.still_file import StillFile
 from core.errors import CorruptInputError, ExtentsError
 from inference.finding.stills import Still
 from inference.finding.zone import Zone

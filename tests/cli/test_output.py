@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.film.subtitles import Cue, to_srt, to_vtt
+from cli.film.finding.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import clock, program, progress, size
 
 CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]

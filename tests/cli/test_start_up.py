@@ -41,7 +41,7 @@ def test_no_command_loads_torch_before_it_needs_it(tmp_path: Path) -> None:
     """Importing every command but those that do nothing else than predict leaves torch alone."""
     names = [module for name, (module, _) in COMMANDS.items() if name not in LOADS_TORCH]
     modules = loaded(f"import {', '.join(names)}", tmp_path)
-    assert {"cli.film.encode", "cli.operations.models", "cli.service.doctor"} <= modules
+    assert {"cli.film.encoding.encode", "cli.operations.models", "cli.service.doctor"} <= modules
     assert "torch" not in modules
 
 
@@ -70,7 +70,7 @@ def test_every_command_says_how_it_is_used(name: str, tmp_path: Path) -> None:
 
 def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
     """The commands for one film load no client of a broker, a store or a database, so that a small installation is enough."""
-    modules = loaded("import cli.film.find, cli.film.predict, cli.film.show", tmp_path)
+    modules = loaded("import cli.film.finding.find, cli.film.runs.predict, cli.film.runs.show", tmp_path)
     assert not {name.partition(".")[0] for name in modules} & {
         "aioboto3",
         "aiohttp",

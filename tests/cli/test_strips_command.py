@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.film.strip_sheet import INSIDE
-from cli.film.strips import frames_around
+from cli.film.runs.strip_sheet import INSIDE
+from cli.film.runs.strips import frames_around
 from core.captions import CaptionExtent, find_captions
 from storage.run_db import build_run_db
 from tests.inference.conformance import load_case

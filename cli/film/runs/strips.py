@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from cli.film.caption_table import captions_as_json
-from cli.film.opened_run import open_run
-from cli.film.run_frames import read_frames
-from cli.film.strip_sheet import draw_strips
+from cli.film.runs.caption_table import captions_as_json
+from cli.film.runs.opened_run import open_run
+from cli.film.runs.run_frames import read_frames
+from cli.film.runs.strip_sheet import draw_strips
 from cli.shared.output import clock, print_facts, print_json, progress
 from cli.shared.parameters import json_option
 from core.captions import CaptionExtent

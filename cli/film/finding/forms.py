@@ -5,9 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from cli.film.film_run import FilmRun
-from cli.film.found_table import found_as_json
-from cli.film.subtitles import Cue, to_srt, to_vtt
+from cli.film.finding.film_run import FilmRun
+from cli.film.finding.found_table import found_as_json
+from cli.film.finding.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import json_text
 from inference.finding.found import FoundCaption
 from inference.finding.zone import Zone

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from cli.film.opened_run import OpenedRun, open_run
-from cli.film.report_picture import draw_timeline
-from cli.film.report_strips import read_filmstrips
+from cli.film.runs.opened_run import OpenedRun, open_run
+from cli.film.runs.report_picture import draw_timeline
+from cli.film.runs.report_strips import read_filmstrips
 from cli.shared.output import print_facts, print_json, progress, size
 from cli.shared.parameters import json_option
 from core.errors import ConfigurationError, ExtentsError

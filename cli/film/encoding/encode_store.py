@@ -9,7 +9,7 @@ from uuid import UUID
 
 import stamina
 
-from cli.film.encode_folder import FolderSink, Target, check_same_crop
+from cli.film.encoding.encode_folder import FolderSink, Target, check_same_crop
 from cli.shared.output import Report, remark
 from core.errors import MissingObjectError, PermanentError, TransientError
 from core.frames import plan_chunks

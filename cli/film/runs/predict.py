@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from cli.film.local_run import choose_model, engine_options, run_locally
+from cli.film.engine import choose_model, engine_options
 from cli.film.local_video import open_folder
+from cli.film.runs.local_run import run_locally
 from cli.shared.output import print_facts, print_json, program, progress
 from cli.shared.parameters import json_option
 from core.captions import find_captions

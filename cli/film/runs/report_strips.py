@@ -7,8 +7,8 @@ from typing import Final
 
 from PIL import Image
 
-from cli.film.opened_run import OpenedRun
-from cli.film.run_frames import read_frames
+from cli.film.runs.opened_run import OpenedRun
+from cli.film.runs.run_frames import read_frames
 from cli.shared.output import Report
 from inference.arrays import Frames
 from pages.report.payload import Filmstrip

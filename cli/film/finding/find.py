@@ -9,13 +9,13 @@ from queue import SimpleQueue
 
 import click
 
-from cli.film.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
-from cli.film.find_films import Check, run_films
-from cli.film.forms import FORMS, SUBTITLES, Doubtful, output_path, written
-from cli.film.found_table import print_found
-from cli.film.local_run import choose_model, engine_options
-from cli.film.sheet import write_sheet
-from cli.film.still_file import StillFile
+from cli.film.engine import choose_model, engine_options
+from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
+from cli.film.finding.find_films import Check, run_films
+from cli.film.finding.forms import FORMS, SUBTITLES, Doubtful, output_path, written
+from cli.film.finding.found_table import print_found
+from cli.film.finding.sheet import write_sheet
+from cli.film.finding.still_file import StillFile
 from cli.shared.output import print_heading, progress, remark
 from core.errors import ExtentsError, PermanentError
 from core.files import make_parent, write_whole

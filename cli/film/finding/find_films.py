@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from cli.film.film_run import FilmRun
+from cli.film.finding.film_run import FilmRun
 from core.errors import ExtentsError
 
 Check = Callable[[], None]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cli.film.caption_table import captions_as_json, print_captions
+from cli.film.runs.caption_table import captions_as_json, print_captions
 from cli.shared.output import print_facts, print_heading, print_json, print_table
 from cli.shared.parameters import json_option
 from storage.run_db_reader import RunDatabase, read_run_file

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from cli.film.encode_folder import Target, encode_to_folder
+from cli.film.encoding.encode_folder import Target, encode_to_folder
 from cli.shared.output import print_facts, print_json, program, progress, size
 from cli.shared.parameters import UuidParameter, anchor_option, crop_option, json_option
 from core.settings import Settings
@@ -55,7 +55,9 @@ def command(
             target = encode_to_folder(video, box, Anchor(anchor), out, version, report)
         following = f"{program()} predict {out}"
     elif out is None and tenant_id is not None and video_id is not None:
-        from cli.film.encode_store import encode_to_store  # needs the store's client, which the installation for films does not have
+        from cli.film.encoding.encode_store import (
+            encode_to_store,  # needs the store's client, which the installation for films does not have
+        )
 
         with progress("encoding", "frames") as report:
             target = encode_to_store(video, box, Anchor(anchor), Settings(), tenant_id, video_id, version, report)

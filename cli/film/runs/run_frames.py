@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from cli.film.local_video import open_folder
-from cli.film.opened_run import OpenedRun
+from cli.film.runs.opened_run import OpenedRun
 from cli.shared.output import Report
 from core.errors import CorruptInputError, MissingObjectError
 from core.frames import MAX_CHUNK_BYTES, Chunk, plan_chunks

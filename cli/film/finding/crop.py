@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from cli.film.film_run import PREVIEW_PICTURES, Wanted, look
-from cli.film.forms import zones_as_json
-from cli.film.local_run import choose_model, engine_options
-from cli.film.sheet import write_sheet
+from cli.film.engine import choose_model, engine_options
+from cli.film.finding.film_run import PREVIEW_PICTURES, Wanted, look
+from cli.film.finding.forms import zones_as_json
+from cli.film.finding.sheet import write_sheet
 from cli.shared.output import print_json, print_table
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
