@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from cli.shared.output import clock, print_table
+from cli.shared.output import print_table
 from core.captions import CaptionExtent
+from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from storage.database import TABLE_PREFIX
 from storage.rows import Rows

@@ -10,11 +10,12 @@ import click
 from cli.operations.compare_models import compare_models, compare_runs, figures
 from cli.operations.compare_page import boundary_frames, fetch_strips, page
 from cli.shared.listing import Column, Row, cell, print_rows
-from cli.shared.output import clock, print_facts, print_heading, print_json, remark
+from cli.shared.output import print_facts, print_heading, print_json, remark
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.captions import CaptionExtent
 from core.comparison import Comparison
 from core.files import make_parent, write_whole
+from core.film_time import clock
 from core.settings import Settings
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings

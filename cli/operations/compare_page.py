@@ -8,8 +8,8 @@ from typing import Final
 from uuid import UUID
 
 from cli.shared.listing import Row
-from cli.shared.output import clock
 from core.captions import CaptionExtent
+from core.film_time import clock
 from core.frames import MAX_CHUNK_BYTES, plan_chunks
 from core.types import FRAMES_PER_SECOND
 from storage.keys import Keys

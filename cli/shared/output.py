@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from core.film_time import clock
+
 _PIPED_WIDTH: Final = 200
 """Width of a table that is not printed to a terminal: wide enough that no cell is cut off."""
 
@@ -111,12 +113,6 @@ def progress(what: str, unit: str, *, plain: bool = False) -> Iterator[Report]:
             bars.update(task, completed=done, total=max(done, total) if total is not None else None)
 
         yield report
-
-
-def clock(seconds: float) -> str:
-    """``0:01:02.3``: a time in the film to a tenth of a second, the resolution of 10 Hz."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
 def exact_clock(seconds: float) -> str:

@@ -1,7 +1,9 @@
-"""Keeps count of what of a film cannot be decoded, and says it in one sentence at the end."""
+"""Counts the packets of a film that cannot be decoded, and reports them in one sentence at the end."""
 
 from dataclasses import dataclass, field
 from typing import Final
+
+from core.film_time import clock
 
 _TIMES_SHOWN: Final = 5
 LEAST_MISSING_SECONDS: Final = 1.0
@@ -10,11 +12,13 @@ LEAST_MISSING_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Damage:
-    """Attributes:
-    decoded, failed: packets.
-    seconds: when the first failed packets would have been shown.
-    why: FFmpeg's words about the first of them.
-    broke_off: FFmpeg's words where the container itself could not be read further.
+    """What is wrong with one film so far.
+
+    Attributes:
+        decoded, failed: packets.
+        seconds: when the first failed packets would have been shown.
+        why: FFmpeg's words about the first of them.
+        broke_off: FFmpeg's words where the container itself could not be read further.
     """
 
     decoded: int = 0
@@ -42,9 +46,3 @@ class Damage:
         if self.failed == 1:
             return f"a packet near {listed} cannot be decoded and was skipped"
         return f"{self.failed} packets, near {listed}, cannot be decoded and were skipped"
-
-
-def clock(seconds: float) -> str:
-    """``0:01:02.3``."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"

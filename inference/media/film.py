@@ -18,8 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from core.errors import CorruptInputError
+from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
-from inference.media.damage import LEAST_MISSING_SECONDS, Damage, clock
+from inference.media.damage import LEAST_MISSING_SECONDS, Damage
 from inference.media.opening import Warn, open_container, reason
 
 Picture = npt.NDArray[np.uint8]  # (height, width, 3) RGB

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import orjson
 from markupsafe import Markup
 
+from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from pages.assets import read_asset, templates
 from pages.report.attention import rank
@@ -38,7 +39,7 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
             attention=attention,
             issues=Counter(issue.kind.replace("_", " ") for issue in run.track.issues),
             seconds_of=lambda pair: (pair + 1) / FRAMES_PER_SECOND,
-            shown_clock=shown_clock,
+            clock=clock,
             filmstrips=len(filmstrips),
             without_strips=without_strips,
             style=Markup(style),  # noqa: S704 - our own files
@@ -47,12 +48,6 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
             policy=_policy(style, script),
         )
     )
-
-
-def shown_clock(seconds: float) -> str:
-    """``0:01:02.3``."""
-    tenths = round(seconds * 10)
-    return f"{tenths // 36_000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
 def json_in_html(value: object) -> str:

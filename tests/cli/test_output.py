@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cli.film.finding.subtitles import Cue, to_srt, to_vtt
-from cli.shared.output import clock, program, progress, size
+from cli.shared.output import program, progress, size
+from core.film_time import clock
 
 CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cli.shared.output import clock, remark
+from cli.shared.output import remark
 from cli.shared.pictures import png
 from core.files import write_whole
+from core.film_time import clock
 from inference.arrays import Frames
 from inference.finding.search import Sight
 from inference.finding.zone import Zone

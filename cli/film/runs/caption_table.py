@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cli.shared.output import clock, print_table
+from cli.shared.output import print_table
 from core.captions import CaptionExtent
+from core.film_time import clock
 
 _HEADINGS = ("#", "start", "end", "seconds", "frames", "confidence")
 

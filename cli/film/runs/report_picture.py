@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.shared.pictures import png
+from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from pages.report.attention import boundaries, read_forward
-from pages.report.page import shown_clock
 from storage.run_db_reader import RunDatabase
 
 WIDTH: Final = 1600
@@ -32,7 +32,7 @@ def draw_timeline(run: RunDatabase) -> bytes:
     frames_per_row = -(-frames // rows)
     image = Image.new("RGB", (WIDTH, 46 + rows * _ROW + _MARGIN), _GROUND)
     draw = ImageDraw.Draw(image)
-    title = f"Run {run.run_id}: {len(run.track.captions)} captions in {shown_clock(frames / FRAMES_PER_SECOND)}, model {run.model_version}"
+    title = f"Run {run.run_id}: {len(run.track.captions)} captions in {clock(frames / FRAMES_PER_SECOND)}, model {run.model_version}"
     draw.text((_MARGIN, 14), title, _TEXT, _font(16))
     read = read_forward(run)
     confidence = np.take_along_axis(read, run.track.labels[:, None, None], axis=2)[:, :, 0]  # (pairs, 2)
@@ -76,7 +76,7 @@ class _Row:
         for tick in range(-(-self._first // (step * FRAMES_PER_SECOND)), self._last // (step * FRAMES_PER_SECOND) + 1):
             at = self._x(tick * step * FRAMES_PER_SECOND)
             self._draw.line((at, self._top + 14, at, self._top + _ROW - 18), _LINE)
-            self._draw.text((at + 3, self._top), shown_clock(tick * step)[:-2], _QUIET, _font(11))
+            self._draw.text((at + 3, self._top), clock(tick * step)[:-2], _QUIET, _font(11))
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

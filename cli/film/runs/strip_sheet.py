@@ -5,9 +5,9 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cli.shared.output import clock
 from cli.shared.pictures import png
 from core.captions import CaptionExtent
+from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from inference.arrays import Frames
 

@@ -8,10 +8,11 @@ from cli.film.runs.caption_table import captions_as_json
 from cli.film.runs.opened_run import open_run
 from cli.film.runs.run_frames import read_frames
 from cli.film.runs.strip_sheet import draw_strips
-from cli.shared.output import clock, print_facts, print_json, progress
+from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import json_option
 from core.captions import CaptionExtent
 from core.files import make_parent, write_whole
+from core.film_time import clock
 
 
 @click.command(
