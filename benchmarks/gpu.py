@@ -4,6 +4,7 @@ Frames are synthetic and the weights made here. Runs on a CPU as well, to try it
 """
 
 import argparse
+import importlib.util
 import logging
 import statistics
 import sys
@@ -15,9 +16,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-try:
-    import structlog  # noqa: F401  # the engine logs with it
-except ModuleNotFoundError:  # the one thing the engine needs that such a machine may lack
+if importlib.util.find_spec("structlog") is None:  # the one thing the engine needs that such a machine may lack
 
     class _Log:
         def warning(self, event: str, **fields: object) -> None:

@@ -112,6 +112,8 @@ def command(
     if text is not None and transcript is not None:
         raise click.UsageError("--text reads the words and --transcript brings them: give one of them")
     outputs = _outputs(videos, output, form, stills)
+    for path in (*outputs.values(), *([stills / "any"] if stills else []), *([preview] if preview else [])):
+        make_parent(path)
     lines = None if transcript is None else _read_lines(transcript)
     settings = Settings()
     options = engine_options(settings.worker, settings.admission.precision, None)
@@ -166,7 +168,7 @@ def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: 
 
 
 def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stills: Path | None) -> dict[Path, Path]:
-    """The file to write for each film; its folder is made. Nothing is written over a film, nor over what another film gave."""
+    """The file to write for each film. Nothing is written over a film, nor over what another film gave."""
     is_folder = output is not None and (len(videos) > 1 or output.is_dir())
     if output is None and form in SUBTITLES and len(videos) > 1:
         raise click.UsageError("subtitles of several films are several files: add -o DIR")
@@ -178,9 +180,6 @@ def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stil
     for path in outputs.values():
         if any(path.exists() and path.samefile(video) for video in videos):
             raise click.UsageError(f"-o {path} would be written over the film")
-        make_parent(path)
-    if stills is not None:
-        make_parent(stills / "any")
     return outputs
 
 

@@ -37,8 +37,8 @@ def run_films(
             for video, future in running:
                 yield video, _attempt(future.result)
         finally:
-            stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)  # leaving the block waits for the films that have begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            stopped.set()  # leaving the block waits for the films that have begun
 
 
 def _attempt(result: Callable[[], FilmRun]) -> FilmRun | ExtentsError:
