@@ -1,7 +1,7 @@
 """When exactly a caption begins or ends: by the film's own pictures around a boundary that is known to a tenth of a second.
 
-Each picture is placed between what stood before and what stands after, by the pixels in which the two differ and are steady:
-those are the letters'. The boundary is where it passes half the way, so of a fade it is the half-visible picture.
+Each picture is compared with the pictures before and after the boundary, by the pixels that differ between the two and are steady in
+both: those are the letters. The boundary is the first picture past half the way; in a fade, the half-visible one.
 """
 
 from bisect import bisect_left
@@ -37,7 +37,7 @@ class Moment:
 
 
 def refine(moments: Sequence[Moment], pair: int, earlier: int | None, later: int | None) -> float | None:
-    """When the first picture after a boundary is shown, in seconds; None where no picture says it.
+    """When the first picture after a boundary is shown, in seconds; None if the pictures do not show it.
 
     Args:
         moments: consecutive pictures around the boundary, ascending; more of them on either side do not matter.
@@ -79,7 +79,7 @@ def _steady(around: Sequence[Moment], edge: float, gap: int) -> list[Levels]:
 
 
 def _fade(around: Sequence[Moment], before: list[Levels], after: list[Levels], pair: int) -> float | None:
-    """The half of a fade, or the cut inside the sampled pair; None where the pixels tell of neither."""
+    """The middle of a fade, or the cut inside the sampled pair; None if the pixels show neither."""
     low, high = np.mean(before, axis=0), np.mean(after, axis=0)
     spread = np.std(before, axis=0) + np.std(after, axis=0)
     weight = np.maximum(0.0, np.abs(high - low) - 2 * spread - _LEAST_LEVELS)

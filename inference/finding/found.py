@@ -16,11 +16,11 @@ class FoundCaption:
     """One caption of a film.
 
     Attributes:
-        zone: the name of the zone it stands in.
+        zone: the name of its zone.
         start_seconds, end_seconds: when its first picture appears, and the first one without it.
         extent: on the grid of 10 samples a second, with the confidences.
-        doubt: why it may be none; None: it is one.
-        text: what it says, where it was read.
+        doubt: why it may not be a caption; None if there is no doubt.
+        text: its words, if it was read.
         text_confidence: the reader's, 0..1.
     """
 

@@ -1,6 +1,6 @@
 """Where in a picture there may be letters: many thin strokes close together, in a row.
 
-Says where to look. Whether it is writing is the network's to decide, and whether it is captions what becomes of it over the film.
+This only says where to look. The network decides whether it is writing, and its changes over the film whether it is a caption.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""From lines of letters seen here and there in a film to the zones that its captions stand in, and what is no caption among them."""
+"""From lines of letters seen throughout a film to the zones of its captions, leaving out logos and texture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ _ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of l
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A line of letters in one of the pictures, in pixels of the film, and its strokes, which tell whether another line is the same."""
+    """A line of letters in one of the pictures, in pixels of the film, and its strokes, by which two lines are compared."""
 
     picture: int
     box: CropBox
     strokes: Mask
-    writing: float = 1.0  # the network's word for it, 0..1
+    writing: float = 1.0  # how sure the network is that there are letters, 0..1
 
 
 def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tuple[list[Zone], list[CropBox]]:
@@ -65,7 +65,7 @@ def _overlap(one: CropBox, other: CropBox) -> float:
 
 
 def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[Seen]]:
-    """What stands in at least half of the pictures with the same strokes in the same box, and the rest."""
+    """Boxes that show the same strokes in at least half of the pictures, and all other lines."""
     standing: list[CropBox] = []
     rest: list[Seen] = list(seen)
     for one in seen:

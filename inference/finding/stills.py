@@ -1,4 +1,4 @@
-"""Keeps the sharpest pictures of each stretch in which one text stands, and makes one still of them: to be looked at, or read."""
+"""Makes one still of the sharpest pictures of each stretch that shows one text, to be looked at or read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

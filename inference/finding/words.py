@@ -1,4 +1,4 @@
-"""Gives captions their words: from readings of their stills, or from a text that one has already."""
+"""Gives captions their words: from readings of their stills, or from a transcript."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -38,7 +38,7 @@ class Crop:
     are_shares: tuple[bool, bool, bool, bool]
 
     def box(self, width: int, height: int) -> CropBox:
-        """The box in a picture of this size; whether it lies within is ``check_within``'s to say."""
+        """The box in a picture of this size; ``CropBox.check_within`` checks that it lies within."""
         return CropBox(
             *(
                 round(side * whole) if is_share else int(side)

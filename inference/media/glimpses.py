@@ -22,7 +22,7 @@ _INTERVAL_SECONDS: Final = 0.5
 def glimpse(path: Path, count: int) -> Iterator[tuple[float, VideoFrame]]:
     """Up to ``count`` pictures in ascending time, each with its time in seconds: key pictures, or of a short film evenly spread ones.
 
-    What is broken is passed over in silence: whoever reads the film says so.
+    Broken pictures are skipped without a warning: reading the whole film gives one.
 
     Raises:
         CorruptInputError: the file cannot be opened as a film.

@@ -32,7 +32,7 @@ PREVIEW_PICTURES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a film is to be looked at. Without ``crops``, its zones are found."""
+    """Where to look in a film. Without ``crops``, its zones are found."""
 
     crops: Sequence[Crop] = ()
     anchor: Anchor | None = None
@@ -41,7 +41,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class FilmRun:
-    """What came of a film. ``captions`` of all zones, ascending in time; doubtful ones among them."""
+    """The result for one film. ``captions`` of all zones, doubtful ones included, ascend in time."""
 
     path: Path
     zones: list[Zone]
@@ -113,7 +113,7 @@ _NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)
 
 
 def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], None] = remark) -> tuple[list[Zone], Sight | None]:
-    """The zones to follow: those that were given, narrowed to where letters are if they are far too large, or those that are found.
+    """The zones to follow: the given ones, narrowed to their letters if they are far too large, or else those that are found.
 
     Raises:
         CorruptInputError: the file cannot be read as a film.
@@ -171,6 +171,6 @@ def _say_found(path: Path, zones: Sequence[Zone], sight: Sight, say: Callable[[s
 
 
 def _convincing(captions: Sequence[FoundCaption]) -> bool:
-    """Whether a zone that nobody vouched for holds captions: the surer half of what was found there."""
+    """Whether a zone that was found, not given, holds captions: decided by the surer half of its captions."""
     sure = sorted((caption.extent.confidence for caption in captions if caption.doubt is None), reverse=True)
     return bool(sure) and float(np.mean(sure[: (len(sure) + 1) // 2])) >= _LEAST_MEAN_CONFIDENCE

@@ -72,7 +72,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
     type=click.Choice([choice.value for choice in Doubtful]),
     default=Doubtful.OMIT.value,
     show_default=True,
-    help="What subtitles do with captions that may be none.",
+    help="What subtitles do with doubtful captions.",
 )
 @click.option("--text", is_flag=False, flag_value="", metavar="[LANG]", help="Read the captions, too (extra `text`).")
 @click.option("--reader", default=DEFAULT, show_default=True, metavar="NAME", help="What reads them: an entry point of extents.readers.")

@@ -1,4 +1,4 @@
-"""The forms in which ``find`` writes a film's captions, and what becomes of the doubtful ones in each."""
+"""The forms in which ``find`` writes a film's captions, with or without the doubtful ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -14,7 +14,7 @@ from inference.finding.zone import Zone
 
 
 class Doubtful(StrEnum):
-    """What subtitle files do with captions that may be none. Tables and JSON always list them, marked."""
+    """What subtitle files do with doubtful captions. Tables and JSON always list and mark them."""
 
     OMIT = "omit"
     MARK = "mark"
@@ -34,7 +34,7 @@ def written(run: FilmRun, form: str, doubtful: Doubtful, model_version: str) -> 
 
 
 def cues(captions: Sequence[FoundCaption], doubtful: Doubtful) -> list[Cue]:
-    """Of two captions at once in different zones both are kept: a note on top, and speech below."""
+    """A cue per caption. Captions of two zones may overlap in time, such as a note on top and speech below."""
     return [
         Cue(
             caption.start_seconds,

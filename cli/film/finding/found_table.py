@@ -8,7 +8,7 @@ from inference.finding.found import FoundCaption
 
 
 def print_found(captions: Sequence[FoundCaption], *, zones: bool) -> None:
-    """A row each, doubtful ones with a question mark; the zone and the words where there are any to tell."""
+    """A row per caption, doubtful ones marked; with zones and words if there are any."""
     read = any(caption.text is not None for caption in captions)
     headings = ["#", "start", "end", "seconds", *(["zone"] if zones else []), "confidence", "", *(["text"] if read else [])]
     rows = [

@@ -1,4 +1,4 @@
-"""Captions as subtitle files. Where nobody has read a caption, its cue carries its number."""
+"""Captions as subtitle files. The cue of a caption without words carries its number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Cue:
 
 
 def to_srt(cues: Sequence[Cue]) -> str:
-    """SubRip: numbered cues, comma before the milliseconds. It has no comments, so a note stands in brackets before the text."""
+    """SubRip: numbered cues, comma before the milliseconds. It has no comments, so a note precedes the text in brackets."""
     return "\n".join(
         f"{number}\n{_times(cue, ',')}\n{f'[{cue.note}] ' if cue.note else ''}{_text(cue, number)}\n"
         for number, cue in enumerate(cues, start=1)
