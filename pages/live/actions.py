@@ -14,8 +14,11 @@ async def acknowledge_rejection(listings: Listings, session: Session, rejection_
     Raises:
         MissingObjectError: there is no such rejection.
     """
-    if await listings.rejection(str(rejection_id)) is None:
+    row = await listings.rejection(str(rejection_id))
+    if row is None:
         raise MissingObjectError(f"no rejection {rejection_id}")
+    if row["acknowledged"]:
+        return
     await _audit(listings, session, "rejection.acknowledged", str(rejection_id))
     values = {"acknowledged": True, "acknowledged_at": datetime.now(UTC).isoformat()}
     await listings.update("rejections", values, {"id": str(rejection_id)})

@@ -36,6 +36,10 @@ class Session:
     def may_act(self) -> bool:
         return self.role is Role.OPERATOR
 
+    @property
+    def expired(self) -> bool:
+        return self.expires_at <= time.time()
+
 
 class Sessions:
     """Makes and checks sessions. Nothing is stored: every coordinator with the same tokens accepts the same cookie.
@@ -49,7 +53,7 @@ class Sessions:
         self._key = hashlib.sha256(b"extents-page\0" + material.encode()).digest()
 
     def log_in(self, token: str, name: str) -> Session | None:
-        """A session for whoever has a token; None for a wrong one. Takes the same time for either."""
+        """A session for a token; None for a wrong one. Takes the same time for either."""
         given = hashlib.sha256(token.encode()).digest()
         role = None
         for candidate, expected in self._tokens.items():
@@ -66,17 +70,23 @@ class Sessions:
     def from_cookie(self, cookie: str) -> Session | None:
         """The session of a cookie that we have made and that has not expired."""
         content, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature, self._sign("cookie", content)):
+        if not _equal(signature, self._sign("cookie", content)):
             return None
         session_id, role, name, expires_at = orjson.loads(base64.urlsafe_b64decode(content))
-        return Session(session_id, Role(role), name, expires_at) if expires_at > time.time() else None
+        session = Session(session_id, Role(role), name, expires_at)
+        return None if session.expired else session
 
     def form_token(self, session: Session) -> str:
         """What each form of a session carries; another site cannot know it."""
         return self._sign("form", session.id)
 
     def is_from(self, session: Session, form_token: str) -> bool:
-        return hmac.compare_digest(form_token, self.form_token(session))
+        return _equal(form_token, self.form_token(session))
 
     def _sign(self, purpose: str, content: str) -> str:
-        return hmac.new(self._key, f"{purpose}\0{content}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, f"{purpose}\0{content}".encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+
+
+def _equal(given: str, expected: str) -> bool:
+    """Compare in constant time. What a client sends may hold any characters, which ``compare_digest`` takes as bytes only."""
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode())

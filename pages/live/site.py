@@ -97,29 +97,38 @@ class Site:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """No page without a session, no action without the operator's and its form; errors as pages; headers on everything."""
-        path = request.path.removeprefix(self._root)
-        session = self._sessions.from_cookie(request.cookies.get(COOKIE, ""))
-        request["session"] = session
-        if session is None and path != "/login" and not path.startswith("/assets/"):
-            raise web.HTTPSeeOther(f"{self._root}/login")
-        if request.method == "POST" and path != "/login":
-            form = await request.post()
-            assert session is not None
-            if not self._sessions.is_from(session, str(form.get("form_token", ""))):
-                return self._error(request, 403, "This form is too old or comes from another site. Go back, reload the page and try again.")
-            if path != "/logout" and not session.may_act:
-                return self._error(request, 403, "You may look, but not act. Log in with the operator's token to do this.")
+        """Let through what the session may do; errors as pages; headers on everything."""
+        request["session"] = self._sessions.from_cookie(request.cookies.get(COOKIE, ""))
         try:
-            response = await handler(request)
+            refusal = await self._refusal(request)
+            response = await handler(request) if refusal is None else refusal
+        except web.HTTPException as answer:
+            _protect(answer)
+            raise
         except MissingObjectError as error:
             response = self._error(request, 404, str(error))
         except ExtentsError as error:
             response = self._error(request, 503, str(error))
         if not response.prepared:
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
+            _protect(response)
         return response
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """No page without a session, no action without the operator's session and a form of its own."""
+        path = request.path.removeprefix(self._root)
+        if path == "/login" or path.startswith("/assets/"):
+            return None
+        session: Session | None = request["session"]
+        if session is None:
+            raise web.HTTPSeeOther(f"{self._root}/login")
+        if request.method != "POST":
+            return None
+        form = await request.post()
+        if not self._sessions.is_from(session, str(form.get("form_token", ""))):
+            return self._error(request, 403, "This form is too old or comes from another site. Go back, reload the page and try again.")
+        if path != "/logout" and not session.may_act:
+            return self._error(request, 403, "You may look, but not act. Log in with the operator's token to do this.")
+        return None
 
     def _page(self, request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
         session: Session | None = request["session"]
@@ -178,7 +187,6 @@ class Site:
                 form_token=self._sessions.form_token(session),
                 views=views,
                 now=self._watcher.snapshot,
-                shown=SHOWN,
             )
         )
 
@@ -195,27 +203,29 @@ class Site:
         return self._page(request, "live_home.html", sections=Markup(self._sections(request)), charts=charts)  # noqa: S704 - a template's
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: the sections as they are now, after each refresh."""
+        """Server-sent events: the sections as they are now, after each refresh, until the session expires."""
+        session: Session = request["session"]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **HEADERS})
         await response.prepare(request)
         self._watcher.viewers += 1
         self._watcher.hurry()
         try:
-            while True:
+            while not session.expired:
                 data = orjson.dumps({"html": self._sections(request), "charts": self._charts()})
                 await response.write(b"data: " + data + b"\n\n")
                 await self._watcher.changed()
         except ConnectionResetError:
-            return response
+            pass  # the viewer has left
         finally:
             self._watcher.viewers -= 1
+        return response
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
-        """A run, a video or a tenant by its id; of a run the first eight characters do."""
+        """A run, a video or a tenant by its id; a run also by the first eight characters."""
         name = request.query.get("q", "").strip().lower()
-        if name and (await self._listings.job(name) or await self._listings.run(name)):
-            run = await self._listings.run(name)
-            raise web.HTTPSeeOther(f"{self._root}/runs/{run['run_id'] if run else name}")
+        row = (await self._listings.run(name) or await self._listings.job(name)) if name else None
+        if row is not None:
+            raise web.HTTPSeeOther(f"{self._root}/runs/{row['run_id'] or row['id']}")
         with contextlib.suppress(ValueError):
             raise web.HTTPSeeOther(f"{self._root}/videos/{parse_uuid(name)}")
         return self._error(request, 404, f"Nothing found for {name!r}. Search for the id of a run, a video or a tenant, as a UUID.")
@@ -235,7 +245,7 @@ class Site:
         job, row = await self._listings.job(name), await self._listings.run(name)
         if job is None and row is None:
             raise MissingObjectError(f"There is no run {name}.")
-        database = await self._database(row["wasabi_storage_key"]) if row else None
+        database = await self._database(row["wasabi_storage_key"]) if row and not row["deleted_at"] else None
         attention = rank(database) if database else []
         data = Markup(json_in_html(payload(database, attention, ()))) if database else None  # noqa: S704 - escaped by json_in_html
         return self._page(
@@ -243,7 +253,7 @@ class Site:
         )
 
     async def _report(self, request: web.Request) -> web.Response:
-        """The report as a file to keep. Its own policy is stricter than the page's, so it is sent alone."""
+        """The report as a file to keep."""
         row = await self._listings.run(str(_uuid(request, "run_id")))
         if row is None:
             raise MissingObjectError("This run has no result yet.")
@@ -260,6 +270,11 @@ class Site:
         await acknowledge_rejection(self._listings, request["session"], _uuid(request, "rejection_id"))
         await self._watcher.refresh()
         raise web.HTTPSeeOther(f"{self._root}/#rejections")
+
+
+def _protect(response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _uuid(request: web.Request, name: str) -> UUID:

@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from core.errors import ExtentsError
-from storage.listings import Filter, Listings, Row
+from core.logging import get_logger
+from storage.listings import NEWEST_FIRST, Filter, Listings, Row
+
+log = get_logger(__name__)
 
 REFRESH_SECONDS: Final = 3.0
 """While somebody looks."""
@@ -66,7 +69,11 @@ class Sample:
 
 @dataclass(slots=True)
 class Snapshot:
-    """Each part is there or its error is: one that cannot be read does not hide the others."""
+    """Each part is there or its error is: one that cannot be read does not hide the others.
+
+    Attributes:
+        letters: the newest ones; ``letter_count`` is the number of all, None while it is not known.
+    """
 
     at: datetime | None = None
     overview: Row | None = None
@@ -75,6 +82,7 @@ class Snapshot:
     rejections: list[Row] = field(default_factory=list)
     replays: list[tuple[Row, Row]] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    letter_count: int | None = None
     groups: list[WorkerGroup] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
 
@@ -89,6 +97,7 @@ class Watcher:
         self.viewers = 0
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()
+        self._refreshing = asyncio.Lock()
 
     async def run(self) -> None:
         """Refresh for ever; ends by being cancelled."""
@@ -108,12 +117,13 @@ class Watcher:
 
     async def refresh(self) -> None:
         """Read everything once."""
-        fresh = Snapshot(at=datetime.now(UTC))
-        await asyncio.gather(
-            self._part(fresh, "database", self._read_database(fresh)),
-            self._part(fresh, "brokers", self._read_brokers(fresh)),
-        )
-        self.snapshot = fresh
+        async with self._refreshing:
+            fresh = Snapshot(at=datetime.now(UTC))
+            await asyncio.gather(
+                self._part(fresh, "database", self._read_database(fresh)),
+                self._part(fresh, "brokers", self._read_brokers(fresh)),
+            )
+            self.snapshot = fresh
         if fresh.groups or fresh.overview:
             self._remember(fresh)
         async with self._changed:
@@ -124,6 +134,9 @@ class Watcher:
             await reading
         except ExtentsError as error:
             snapshot.errors[name] = str(error)
+        except Exception:  # a fault of ours must not end the refreshing, which nobody would notice
+            log.exception("page.refresh_failed", part=name)
+            snapshot.errors[name] = "an unexpected error, which the log of this process has"
 
     async def _read_database(self, fresh: Snapshot) -> None:
         now = datetime.now(UTC)
@@ -132,15 +145,18 @@ class Watcher:
         running = [row async for row in self._listings.jobs(Filter(status="running"), SHOWN)]
         queued = [row async for row in self._listings.jobs(Filter(status="queued"), SHOWN)]
         fresh.in_progress = [row for row in (*running, *queued) if row["run_id"]][:SHOWN]
-        jobs = [row async for row in self._listings.jobs(Filter(since=now - timedelta(days=7)), 4 * SHOWN)]
-        fresh.recent = [row for row in jobs if row["status"] in ("completed", "failed") and row["run_id"]][:SHOWN]
+        week = now - timedelta(days=7)
+        ended = [row for status in ("completed", "failed") async for row in self._listings.jobs(Filter(status=status, since=week), SHOWN)]
+        ended.sort(key=lambda row: [row[column] for column in NEWEST_FIRST], reverse=True)
+        fresh.recent = [row for row in ended if row["run_id"]][:SHOWN]
         fresh.rejections = [row async for row in self._listings.rejections(Filter(acknowledged=False), SHOWN)]
         for replay in fresh.overview["replays"]:
             fresh.replays.append((replay, await self._listings.replay_progress(replay["replay_id"])))
 
     async def _read_brokers(self, fresh: Snapshot) -> None:
         fresh.groups = await self._brokers.groups()
-        fresh.letters = (await self._brokers.letters())[-SHOWN:][::-1]
+        letters = await self._brokers.letters()
+        fresh.letters, fresh.letter_count = letters[-SHOWN:][::-1], len(letters)
 
     def _remember(self, fresh: Snapshot) -> None:
         lag = {topic: count for group in fresh.groups for topic, count in group.lag.items()}

@@ -4,16 +4,13 @@ from contextlib import AsyncExitStack
 from typing import Final, Self
 
 from aiohttp import web
-from aiokafka.errors import KafkaError
 
-from core.errors import TransientError
 from core.settings import Settings
 from pages.live.site import Access, Site
 from pages.live.snapshot import Letter, WorkerGroup
 from storage.connect import open_listings, open_store
-from streams.kafka.dead_letter_reader import DeadLetterReader
 from streams.kafka.group_state import look_at_groups
-from streams.policy.stored_letters import Selection
+from streams.kafka.waiting_letters import WaitingLetters
 from streams.topics import COORDINATOR, GPU_WORKER, Topics
 
 ROOT: Final = "/ui"
@@ -25,7 +22,7 @@ class LivePage:
     def __init__(self, settings: Settings, access: Access) -> None:
         self._settings, self._topics = settings, Topics(settings.topics)
         self._listings, self._store = open_listings(settings.supabase), open_store(settings.wasabi)
-        self._letters = DeadLetterReader(settings.kafka, self._topics)
+        self._letters: WaitingLetters | None = None
         self._opened = AsyncExitStack()
         self.application: Final[web.Application] = Site(access, self._listings, self._store, self, ROOT).application()
 
@@ -49,11 +46,10 @@ class LivePage:
 
     async def letters(self) -> list[Letter]:
         """Those that nobody has handled, oldest first."""
-        try:
-            letters = await self._letters.read(Selection())
-        except KafkaError as error:
-            raise TransientError(f"{self._topics.dead_letter}: {error}") from error
-        return [Letter(each.id, each.topic, each.reason, each.error, each.run_id, each.dead_lettered_at) for each in letters]
+        if self._letters is None:
+            self._letters = await self._opened.enter_async_context(WaitingLetters(self._settings.kafka, self._topics))
+        waiting = await self._letters.letters()
+        return [Letter(each.id, each.topic, each.reason, each.error, each.run_id, each.dead_lettered_at) for each in waiting]
 
 
 def access_of(settings: Settings) -> Access | None:

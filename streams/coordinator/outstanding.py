@@ -32,8 +32,8 @@ from core.settings import KafkaSettings
 from core.types import Priority, RejectionType
 from storage.listings import Listings
 from streams.coordinator.gpu_speed import GpuSpeed
-from streams.kafka.dead_letter_count import DeadLetterCount
 from streams.kafka.group_state import GroupState, look_at_groups
+from streams.kafka.waiting_letters import WaitingLetters
 from streams.processing.app import ExtentsApp
 from streams.topics import GPU_WORKER, Topics
 
@@ -60,7 +60,7 @@ class Outstanding:
     listings: Listings
     gpu_speed: GpuSpeed
     usd_per_hour: float
-    _letters: DeadLetterCount | None = None
+    _letters: WaitingLetters | None = None
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def run(self) -> None:
@@ -116,8 +116,8 @@ class Outstanding:
 
     async def _count_letters(self) -> None:
         if self._letters is None:
-            self._letters = await self._opened.enter_async_context(DeadLetterCount(self.kafka, self.topics))
-        UNHANDLED_LETTERS.replace({(reason,): count for reason, count in (await self._letters.read()).items()})
+            self._letters = await self._opened.enter_async_context(WaitingLetters(self.kafka, self.topics))
+        UNHANDLED_LETTERS.replace({(reason,): count for reason, count in (await self._letters.counts()).items()})
 
     async def _retire(self) -> None:
         _clear((*_FROM_BROKERS, *_FROM_DATABASE, UNHANDLED_LETTERS))

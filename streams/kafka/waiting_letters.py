@@ -1,4 +1,4 @@
-"""Counts the dead letters that nobody has handled, by reason. Reads each record of their topic once, and then only new ones."""
+"""The dead letters that nobody has handled yet. Reads each record of their topic once, and then only new ones."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -8,23 +8,28 @@ from aiokafka.errors import KafkaError
 
 from core.errors import TransientError
 from core.metrics import REASON
+from core.moments import utc
 from core.settings import KafkaSettings
 from streams.kafka.connection import client_options
 from streams.kafka.dead_letter_reader import header_of, mark_of
+from streams.policy.stored_letters import StoredLetter
 from streams.topics import Topics
 
 BATCH_RECORDS: Final = 200
-"""Records read at a time. A letter has up to 4 MiB, of which only the reason is kept."""
+"""Records read at a time. A letter has up to 4 MiB, of which only ``KEPT_HEADERS`` are kept."""
+
+KEPT_HEADERS: Final = ("origin", "reason", "error", "run_id")
+"""The headers of a letter that are kept."""
 
 
-class DeadLetterCount:
+class WaitingLetters:
     """An async context manager. It reads without a group, so that it takes no partition from another reader."""
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
         self._consumer = AIOKafkaConsumer(**client_options(kafka), **options)
         self._topic = topics.dead_letter
-        self._waiting: dict[str, str] = {}  # place of the letter -> its reason
+        self._waiting: dict[str, StoredLetter] = {}  # by id
 
     async def __aenter__(self) -> Self:
         try:
@@ -40,8 +45,15 @@ class DeadLetterCount:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._consumer.stop()
 
-    async def read(self) -> dict[str, int]:
-        """Letters not handled, by reason, as of now.
+    async def counts(self) -> dict[str, int]:
+        """How many letters wait now, by reason; see ``letters``."""
+        counts = dict.fromkeys(REASON.values, 0)
+        for letter in await self.letters():
+            counts[letter.reason if letter.reason in REASON.values else "poison"] += 1
+        return counts
+
+    async def letters(self) -> list[StoredLetter]:
+        """The letters that wait now, oldest first, without their keys and values, and with ``KEPT_HEADERS`` alone.
 
         Raises:
             TransientError: the brokers do not answer.
@@ -57,19 +69,17 @@ class DeadLetterCount:
         except KafkaError as error:
             raise TransientError(f"{self._topic}: {error}") from error
         oldest = {partition.partition: offset for partition, offset in begins.items()}
-        self._waiting = {place: reason for place, reason in self._waiting.items() if _is_kept(place, oldest)}
-        counts = dict.fromkeys(REASON.values, 0)
-        for reason in self._waiting.values():
-            counts[reason] = counts.get(reason, 0) + 1
-        return counts
+        self._waiting = {place: letter for place, letter in self._waiting.items() if _is_kept(place, oldest)}
+        return list(self._waiting.values())
 
     def _note(self, record: ConsumerRecord) -> None:
         handled = mark_of(record)
         if handled:
             self._waiting.pop(handled, None)
         else:
-            reason = header_of(record, "reason").decode(errors="replace")
-            self._waiting[f"{record.partition}/{record.offset}"] = reason if reason in REASON.values else "poison"
+            place = f"{record.partition}/{record.offset}"
+            headers = {name: header_of(record, name) for name in KEPT_HEADERS}
+            self._waiting[place] = StoredLetter(place, utc(record.timestamp), None, b"", headers)
 
 
 def _is_kept(place: str, oldest: dict[int, int]) -> bool:

@@ -147,6 +147,9 @@ def test_nothing_is_shown_without_a_token(page, served):
     assert refused.status == 403
     assert "set-cookie" not in refused.headers
     assert refused.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    for answer in (page.request.post(f"{served.url}/assets/base.css"), page.request.get(f"{served.url}/assets/../runs/x", max_redirects=0)):
+        assert answer.status in (303, 405)
+        assert answer.headers["content-security-policy"] == refused.headers["content-security-policy"]
 
 
 def test_the_home_page_shows_what_goes_on(page, served):
@@ -177,12 +180,14 @@ def test_a_viewer_may_not_act(page, served):
 
 
 def test_an_operator_acknowledges_a_rejection(page, served):
-    """The rejection leaves the list, its row says so, and the audit table says who did it."""
+    """The rejection leaves the list, its row says so, and the audit table says who did it; done again, it changes nothing."""
     log_in(page, served, OPERATOR, "Ada")
     button = page.locator(f"#acknowledge-{served.rejected}")
     expect(button).to_be_visible(timeout=WAIT_MS)
     button.click()
     expect(page.locator(f"#acknowledge-{served.rejected}")).to_have_count(0, timeout=WAIT_MS)
+    form = {"form_token": page.locator("input[name=form_token]").first.input_value()}
+    assert page.request.post(f"{served.url}/rejections/{served.rejected}/acknowledge", form=form).ok
     with psycopg.connect(served.dsn) as database:
         prefix = f"{served.schema}.caption_frame_extents_inference_"
         assert database.execute(f"select acknowledged from {prefix}rejections where id = %s", (served.rejected,)).fetchone() == (True,)
@@ -205,6 +210,8 @@ def test_a_run_is_found_and_shown(page, served):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the report").click()
     assert "Captions of run" in Path(download.value.path()).read_text()
+    page.goto(f"{served.url}/search?q={str(served.running)[:8]}")
+    assert page.url == f"{served.url}/runs/{served.running}"
 
 
 def test_a_video_and_what_is_unknown(page, served):

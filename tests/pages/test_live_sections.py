@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pages.assets import templates
 from pages.live import views
 from pages.live.sessions import Role, Session
-from pages.live.snapshot import SHOWN, Letter, Snapshot, WorkerGroup
+from pages.live.snapshot import Letter, Snapshot, WorkerGroup
 
 OVERVIEW = {
     "jobs": [{"priority": "high", "status": "queued", "count": 3, "oldest_at": "2026-01-02T03:04:05+00:00"}],
@@ -19,11 +19,7 @@ OVERVIEW = {
 
 def rendered(snapshot: Snapshot) -> str:
     session = Session("id", Role.OPERATOR, "Ada", 0)
-    return (
-        templates()
-        .get_template("live_sections.html")
-        .render(root="/ui", session=session, form_token="token", views=views, now=snapshot, shown=SHOWN)
-    )
+    return templates().get_template("live_sections.html").render(root="/ui", session=session, form_token="token", views=views, now=snapshot)
 
 
 def test_an_empty_installation_says_what_will_be_there():
@@ -34,11 +30,17 @@ def test_an_empty_installation_says_what_will_be_there():
 
 
 def test_what_cannot_be_read_does_not_hide_the_rest():
-    """An outage of the brokers is told at the top, and what the database knows is shown."""
+    """An outage is named at the top, what can be read is shown, and nothing is called empty that could not be read."""
     text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, errors={"brokers": "no route to host"}))
     assert "The brokers cannot be read: no route to host" in text
     assert "high, queued" in text
-    assert "No worker has joined" not in text
+    assert "<dt>dead letters</dt><dd>unknown</dd>" in text
+    for claim in ("No worker has joined", "None wait"):
+        assert claim not in text
+    text = rendered(Snapshot(at=datetime.now(UTC), letter_count=0, errors={"database": "timed out"}))
+    assert "None wait" in text
+    for claim in ("Nothing is in progress", "Refused requests appear here", "No run has ended"):
+        assert claim not in text
 
 
 def test_what_others_wrote_is_text():

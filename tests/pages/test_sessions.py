@@ -34,7 +34,16 @@ def test_only_our_own_cookies_are_accepted():
     assert elsewhere.from_cookie(cookie) == session
     assert session.name == "Ada"
     content, _, signature = cookie.rpartition(".")
-    for wrong in ("", "x", content, f"{content}.{'0' * 64}", f"x{cookie}", Sessions(VIEWER, "another-token").to_cookie(session)):
+    for wrong in (
+        "",
+        "x",
+        content,
+        f"{content}.{'0' * 64}",
+        f"x{cookie}",
+        f"{content}.é",
+        "é.\udcff",
+        Sessions(VIEWER, "another-token").to_cookie(session),
+    ):
         assert sessions.from_cookie(wrong) is None
     assert sessions.from_cookie(sessions.to_cookie(replace(session, expires_at=int(time.time()) - 1))) is None
     assert len(signature) == 64
@@ -47,3 +56,4 @@ def test_a_form_belongs_to_its_session():
     assert sessions.is_from(one, sessions.form_token(one))
     assert not sessions.is_from(one, sessions.form_token(other))
     assert not sessions.is_from(one, "")
+    assert not sessions.is_from(one, "é")

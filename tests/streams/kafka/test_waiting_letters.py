@@ -1,12 +1,12 @@
-"""Dead letters that wait for somebody are counted from the brokers, and those handled since are not."""
+"""The dead letters that wait are followed from the brokers, and those handled since are left out."""
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.kafka.connection import client_options
-from streams.kafka.dead_letter_count import DeadLetterCount
 from streams.kafka.dead_letter_reader import DeadLetterReader
 from streams.kafka.topic_admin import ensure_topics
+from streams.kafka.waiting_letters import WaitingLetters
 from streams.policy.dead_letters import dead_letter_of
 from streams.policy.record_failures import UNEXPECTED
 from streams.policy.stored_letters import Selection
@@ -30,14 +30,17 @@ async def dead_letter(topics, kafka):
 
 async def test_letters_are_counted_until_they_are_handled(dead_letter, topics, kafka):
     """Each read sees what was added since: letters by reason, and marks that take them away again."""
-    async with DeadLetterCount(kafka, topics) as letters:
-        assert set((await letters.read()).values()) == {0}
+    async with WaitingLetters(kafka, topics) as letters:
+        assert set((await letters.counts()).values()) == {0}
         for reason in ("poison", "poison", "span_failed", UNEXPECTED, "of a later version"):
             await dead_letter(reason)
-        counts = await letters.read()
+        counts = await letters.counts()
         assert (counts["poison"], counts["span_failed"], counts[UNEXPECTED]) == (3, 1, 1)
+        waiting = await letters.letters()
+        assert [letter.reason for letter in waiting] == ["poison", "poison", "span_failed", UNEXPECTED, "of a later version"]
+        assert {(letter.topic, letter.error) for letter in waiting} == {(topics.results, "it broke")}
         reader = DeadLetterReader(kafka, topics)
         await reader.acknowledge((await reader.read(Selection(reason="poison")))[:1], "discarded")
-        assert (await letters.read())["poison"] == 2
-    async with DeadLetterCount(kafka, topics) as again:
-        assert (await again.read())["poison"] == 2
+        assert (await letters.counts())["poison"] == 2
+    async with WaitingLetters(kafka, topics) as again:
+        assert (await again.counts())["poison"] == 2
