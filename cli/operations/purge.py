@@ -12,7 +12,7 @@ from cli.shared.filters import who
 from cli.shared.listing import Row
 from cli.shared.output import print_facts, progress, remark
 from cli.shared.parameters import UuidParameter
-from core.settings import Settings
+from core.settings import KeySettings, Settings, variable
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
@@ -30,7 +30,7 @@ Examples:
   extents purge --tenant UUID
   extents purge --tenant UUID --video UUID --undo
 \b
-Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_CHUNK."""
+Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 )
 @click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose.")
 @click.option("--video", "video_id", type=UuidParameter(), help="Only this video; without it, all of the tenant.")
@@ -67,20 +67,29 @@ def _equal(tenant_id: UUID, video_id: UUID | None) -> dict[str, str]:
     return {"tenant_id": str(tenant_id), **({"video_id": str(video_id)} if video_id else {})}
 
 
-def _prefix(tenant_id: UUID, video_id: UUID | None) -> str:
-    """What the keys of all objects of the video, or the tenant, begin with: the beginning of a chunk's key up to its last id."""
-    template = Settings().keys.chunk
-    field = "{video_id}" if video_id else "{tenant_id}"
-    before, found, _ = template.partition(field)
-    if not found or (video_id and "{tenant_id}" not in before):
-        raise click.ClickException(
-            f"EXTENTS_KEY_CHUNK is {template!r}: objects of one {field} do not lie below one prefix; delete them by hand"
-        )
-    return (before + field).format(tenant_id=tenant_id, video_id=video_id) + "/"
+def key_prefixes(keys: KeySettings, tenant_id: UUID, video_id: UUID | None) -> set[str]:
+    """What the keys of all objects of the video, or the tenant, begin with: each template up to the last of the ids.
+
+    An id has a fixed length, so no other one's keys begin alike.
+    """
+    ids = _equal(tenant_id, video_id)
+    prefixes = set()
+    for name in ("chunk", "layout", "run_db"):
+        template: str = getattr(keys, name)
+        end = max(template.index(field) + len(field) for field in (f"{{{id_name}}}" for id_name in ids))
+        try:
+            prefixes.add(template[:end].format(**ids))
+        except KeyError as error:
+            setting = variable(KeySettings, name)
+            raise click.ClickException(
+                f"{setting} is {template!r}: {{{error.args[0]}}} comes first, so these objects have no common prefix; delete them by hand"
+            ) from None
+    return prefixes
 
 
 async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int], list[str]]:
     settings = Settings()
+    object_keys(settings.keys)
     equal = _equal(tenant_id, video_id)
     async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
         rows = {table: await listings.count(table, lambda query: query.match(equal)) for table in TABLES}
@@ -88,8 +97,9 @@ async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int],
 
 
 async def _objects(listings: Listings, store: ObjectStore, tenant_id: UUID, video_id: UUID | None) -> list[str]:
-    """Below the prefix, and wherever a run's row says that its database lies."""
-    keys = {key async for key in store.list_keys(_prefix(tenant_id, video_id))}
+    """Those below the prefixes, and the databases that runs' rows name."""
+    prefixes = key_prefixes(Settings().keys, tenant_id, video_id)
+    keys = {key for prefix in prefixes async for key in store.list_keys(prefix)}
     async for row in listings.run_history(Filter(tenant_id=tenant_id, video_id=video_id)):
         if row["deleted_at"] is None:
             keys.add(row["wasabi_storage_key"])
