@@ -179,7 +179,7 @@ FILM_SECONDS = counter("extents_film_seconds_total", "Length of the films of fin
 # Kafka, and what else both workers depend on.
 IN_FLIGHT = gauge("extents_records_in_flight", "Records read and not yet acknowledged.", EVERY_ROLE, TOPIC)
 OLDEST_RECORD = gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", EVERY_ROLE, TOPIC)
-CONSUMER_LAG = gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker tells.", EVERY_ROLE, TOPIC)
+CONSUMER_LAG = gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker reports.", EVERY_ROLE, TOPIC)
 REBALANCES = counter("extents_rebalances_total", "Rebalances of the consumer group that this worker took part in.", EVERY_ROLE)
 DEAD_LETTERS = counter("extents_dead_letters_total", "Records set aside for good.", EVERY_ROLE, TOPIC, REASON)
 RECORD_FAILURES = counter("extents_record_failures_total", "Attempts at a record that failed unexpectedly.", EVERY_ROLE, TOPIC)
