@@ -1,7 +1,6 @@
 """The ``extents`` command. Subcommands are imported when they run, so that ``--help`` is fast and the coordinator never loads torch."""
 
 import importlib
-import importlib.util
 import logging
 import signal
 import sys
@@ -65,7 +64,7 @@ COMMANDS: Final = {name: entry for group in GROUPS.values() for name, entry in g
 
 class _LazyGroup(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(module)]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

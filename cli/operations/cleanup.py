@@ -94,7 +94,7 @@ def command(
 async def _find(
     listings: Listings, chosen: Filter, superseded: bool, keep_latest: int | None, older_than: int | None, only: bool
 ) -> list[Row]:
-    """The runs that all of the conditions are about, the newest first."""
+    """The runs that meet all of the conditions, by video and the newest first."""
     by_video: dict[str, list[Row]] = defaultdict(list)
     async for row in listings.run_history(Filter(tenant_id=chosen.tenant_id, video_id=chosen.video_id)):
         if row["deleted_at"] is None:

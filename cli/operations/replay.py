@@ -95,6 +95,10 @@ def plan(
     """
     if options["lacking_model"] and (options["rejection_type"] or options["since"] or options["until"]):
         raise click.UsageError("--lacking-model looks at all videos: it goes with neither --rejected nor --from and --to")
+    if (options["lacking_model"] or options["rejection_type"]) and (partitions or offsets):
+        raise click.UsageError(
+            "--partition and --offsets choose records of the topics: they go with neither --lacking-model nor --rejected"
+        )
     if options["lacking_model"] and options["model"] not in (None, options["lacking_model"]):
         raise click.UsageError("--lacking-model names the model already; leave --model out")
     name = name or f"replay-{datetime.now(UTC):%Y%m%d-%H%M%S}"

@@ -134,13 +134,14 @@ def _logged(logged: LoggedRecord) -> Moment:
 
 def _sentence(video: UUID, requests: list[Row], jobs: list[Row], runs: list[Row], rejections: list[Row]) -> str:
     """What it comes down to, by what happened last."""
-    if not (requests or jobs or runs):
+    if not (requests or jobs or runs or rejections):
         return f"The service has never seen video {video}: no request was decided, and there is no job or run."
     unfinished = [row for row in jobs if row["status"] in ("queued", "running") and row["run_id"]]
     if unfinished:
         row = unfinished[0]
         return f"Run {row['run_id'][:8]} is {row['status']}, with {row['pairs_done']} of {row['pairs_total']} pairs done."
-    if requests and requests[0]["decision"] == "rejected" and rejections:
+    rejected_last = requests[0]["decision"] == "rejected" if requests else not (jobs or runs)
+    if rejected_last and rejections:
         return f"The last request was rejected: {rejections[0]['rejection_message']}."
     if jobs and jobs[0]["status"] == "failed":
         return f"The last run failed: {jobs[0]['error_message']}."

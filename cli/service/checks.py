@@ -173,7 +173,7 @@ async def _database(settings: Settings) -> str:
 
 
 async def _model(settings: Settings) -> str:
-    """Find the model that new runs get, and where there is torch, load it and predict with it."""
+    """Find the model of EXTENTS_MODEL_VERSION, or the built-in one, and where there is torch, load it and predict with it."""
     async with open_store(settings.wasabi) as store:
         stored = ModelStore(store, object_keys(settings.keys))
         catalog = ModelCatalog(stored)
