@@ -161,25 +161,23 @@ $(DIST)/%.stamp: .venv/python.stamp requirements/%/package-lock.json
 	@cd $(DIST)/$* && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
 	@touch $@
 
-# What tests look with, where Debian's packages can be had: a browser, and Prometheus with promtool.
-# A test of theirs is skipped only where they cannot be had.
+# Packages of Debian that tests need: a browser, and Prometheus with promtool. Their tests are skipped on a machine without apt-get, or without
+# root; elsewhere they fail when the package is missing. After a failed attempt the next `make test` tries again.
 
 $(DIST)/chromium.stamp: .venv/python.stamp
-	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
+	@if command -v chromium >/dev/null || ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ] || { \
 	  echo "test: Chromium, by apt-get"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } \
-	  || echo "test: Chromium cannot be had here; its tests are skipped" >&2
-	@touch $@
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; }; \
+	  then touch $@; else echo "test: Chromium could not be installed, so its tests will fail" >&2; fi
 
 # Unpacked and not installed: the package would start a server on this machine.
 $(DIST)/prometheus.stamp: .venv/python.stamp
 	@mkdir -p $(DIST)/prometheus
-	@! command -v apt-get >/dev/null || { \
+	@if ! command -v apt-get >/dev/null || { \
 	  echo "test: Prometheus, by apt-get"; \
-	  [ "$$(id -u)" != 0 ] || apt-get update -qq; \
-	  cd $(DIST)/prometheus && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; } \
-	  || echo "test: Prometheus cannot be had here; its tests are skipped" >&2
-	@touch $@
+	  { [ "$$(id -u)" != 0 ] || apt-get update -qq; } && (cd $(DIST)/prometheus && \
+	    apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb); }; \
+	  then touch $@; else echo "test: Prometheus could not be fetched; its tests are skipped without root, and fail with it" >&2; fi
 
 # Contains the requested backend; its time changes only when the backend does.
 $(DIST)/torch-backend: FORCE

@@ -43,7 +43,7 @@ def command(watch: bool, as_json: bool) -> None:
         if as_json:
             print_json(found)
         else:
-            print_facts(_facts(found))
+            print_facts(status_facts(found))
         if not watch:
             raise click.exceptions.Exit(0 if all(group["members"] for group in found["groups"].values()) else 1)
         asyncio.run(asyncio.sleep(EVERY_SECONDS))
@@ -85,7 +85,7 @@ def _group(group: GroupState) -> dict[str, Any]:
     return {"group": group.group, "state": group.state, "members": members, "lag": group.lag}
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+def status_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     groups, hour, today = found["groups"], found["last_hour"], found["today"]
     lag = {topic: count for group in groups.values() for topic, count in group["lag"].items()}
     behind = [f"{topic} {count}" for topic, count in lag.items() if count]

@@ -82,7 +82,7 @@ async def test_poison_between_good_records(service: Installation, undisturbed: M
         poison=sum(case.name != "good" for case in publisher.cases) + publisher.strays,
         workers_ended={str(status): count for status, count in sorted(orchestrator.ended.items())},
         most_takes_of_a_span=max(takes.values()),
-        most_takes_in_vain=max((takes - ends).values()),
+        most_takes_without_a_result=max((takes - ends).values()),
         dead_letters=sum(len(copies) for copies in evidence.letters.values()),
         seconds_until_all_had_an_outcome=round(answered - began, 1),
     )

@@ -101,13 +101,16 @@ def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -
     done = extents("why", run.video_id)
     assert done.status == 0, done.err
     assert_looks_like("why", done.out, {"a": run.run_id, "b": run.video_id, "c": tenant, "d": run.request_id})
-    asked = replace(request(tenant), rejection=Rejection(RejectionType.COST_EXCEEDED, "too dear (EXTENTS_MAX_COST_USD)"))
+    message = "frame_count is 250000; the limit is 200000 (EXTENTS_MAX_FRAME_COUNT)"
+    asked = replace(request(tenant, frame_count=250_000), rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message))
 
     async def reject(rows: Rows, _: ObjectStore) -> None:
         await rows.admit(asked, limits())
 
     with_both(reject)
-    assert extents("why", asked.video_id).out.endswith("The last request was rejected: too dear (EXTENTS_MAX_COST_USD).\n")
+    refused = extents("why", asked.video_id).out
+    assert refused.endswith(f"The last request was rejected: {message}.\n")
+    assert_looks_like("why-rejected", refused, {"a": asked.request_id, "b": asked.video_id, "c": tenant})
     stranger = extents("why", uuid4())
     assert stranger.status == 1
     assert "never seen" in stranger.out

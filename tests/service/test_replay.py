@@ -91,7 +91,7 @@ async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Ter
 
 
 async def test_a_sample_goes_first(terminal: Terminal) -> None:
-    """Little change lets the rest follow; more than allowed pauses, names the worst, and sends nothing more."""
+    """A sample whose captions changed no more than allowed lets the rest follow, and the status says what it showed."""
     await terminal("replay", "plan", "--force", "--model", "v3", "--name", "calm")
     await terminal("replay", "start", "calm", "--shadow", "2", "--max-change", "0", "--yes")
     shown = await terminal.until("calm", "completed")
