@@ -208,8 +208,8 @@ class PageSettings(EnvironmentSettings):
 
     model_config = section_config("EXTENTS_PAGE_")
 
-    viewer_token: Secret | None = Field(None, min_length=12, description="Who has it may look at everything.")
-    operator_token: Secret | None = Field(None, min_length=12, description="Who has it may also act, such as acknowledge rejections.")
+    viewer_token: Secret | None = Field(None, min_length=12, description="Allows reading everything.")
+    operator_token: Secret | None = Field(None, min_length=12, description="Also allows actions, such as acknowledging rejections.")
 
 
 class KeySettings(EnvironmentSettings):

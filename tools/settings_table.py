@@ -18,11 +18,11 @@ _HEAD: Final = """\
 Made by `.venv/bin/python -m tools.settings_table` from [the settings](../core/settings.py); a test fails when it is not up to date.
 
 Every setting is an environment variable. A file `.env` in the working directory is read as well; the environment comes before it.
-A process reads its settings once, when it begins, and ends with a message that names each variable that is missing or wrong.
-Whitespace around a value is no part of it, and an empty variable is one that is not set. `extents doctor` tries the dependencies
-themselves, and it and the workers warn of variables that begin like a setting and are none.
+A process reads its settings once, when it starts, and ends with a message that names each variable that is missing or wrong.
+Whitespace around a value is ignored, and an empty variable counts as not set. `extents doctor` tries the dependencies
+themselves; it and the workers warn about variables that look like a setting and are none.
 
-Secrets are masked in logs, events, rows, dead letters and output. One of fewer than four characters cannot be told from other text.
+Secrets are masked in logs, events, rows, dead letters and output, unless they have fewer than four characters.
 A secret may also come from a file, as containers mount them: set the variable with `_FILE` behind its name to the file's path instead.
 """
 
