@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from cli.operations.jobs import UNFINISHED
+from cli.operations.requests.jobs import UNFINISHED
 from cli.shared.filters import who
 from cli.shared.listing import Row
 from cli.shared.output import print_facts, progress, remark

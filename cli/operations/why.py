@@ -9,8 +9,8 @@ from uuid import UUID
 
 import click
 
-from cli.operations.rejections import setting_of
-from cli.operations.runs import run_state
+from cli.operations.requests.rejections import setting_of
+from cli.operations.runs.runs import run_state
 from cli.shared.listing import moment_text
 from cli.shared.output import print_json, size
 from cli.shared.parameters import UuidParameter, json_option

@@ -187,6 +187,6 @@ def test_ctrl_c_ends_quietly(extents, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(action: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cli.operations.jobs.with_listings", interrupted)
+    monkeypatch.setattr("cli.shared.filters.with_listings", interrupted)
     done = extents("jobs", "list")
     assert (done.status, done.err.strip()) == (130, "")

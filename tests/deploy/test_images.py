@@ -144,7 +144,7 @@ def test_coordinator_runs_without_torch():
         "cli.service.worker",
         "cli.service.topics",
         "cli.service.doctor",
-        "cli.operations.dead_letters",
+        "cli.operations.requests.dead_letters",
         "streams.apps.coordinator",
         "devstack.gateway",
     ]

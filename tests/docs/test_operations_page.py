@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.operations.replay import plan_facts
+from cli.operations.replays.plan import plan_facts
 from cli.operations.status import status_facts
 from cli.shared.output import print_facts
 

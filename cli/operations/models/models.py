@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cli.operations.promotions import history, promote, rollback
+from cli.operations.models.promotions import history, promote, rollback
 from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_json, print_table, remark, size
 from cli.shared.parameters import ModelVersionParameter, json_option

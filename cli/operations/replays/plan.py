@@ -1,4 +1,4 @@
-"""``extents replay``: have videos processed again, in bulk and by plan."""
+"""``extents replay plan``: works out what a replay would send and cost, and stores it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,10 +8,7 @@ from uuid import UUID
 
 import click
 
-from cli.operations.replay_control import cancel, list_replays, pause, resume, start
-from cli.operations.replay_sources import Choice, Sources, from_topic, lacking_model, rejected
-from cli.operations.replay_status import status
-from cli.shared.command_group import CommandGroup
+from cli.operations.replays.sources import Choice, Sources, from_topic, lacking_model, rejected
 from cli.shared.default_model import usual_model
 from cli.shared.filters import who
 from cli.shared.listing import duration
@@ -26,41 +23,19 @@ from storage.replays import Replays
 from streams.kafka.request_reader import Window
 from streams.policy.replay_plan import ReplayItem, plan_items
 
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "\n\b\nSettings: SUPABASE_*, KAFKA_*, EXTENTS_TOPIC_PREFIX; EXTENTS_GPU_USD_PER_HOUR and EXTENTS_EXPECTED_PAIRS_PER_SECOND."
 )
 
 
-@click.group(
-    cls=CommandGroup,
-    epilog=f"""\b
-Examples:
-  extents replay plan --from 7d --model mrn0fkfd --name new-model
-  extents replay start new-model --rate 30 --max-cost 20 --shadow 10 --max-change 0.02
-  extents replay status new-model --watch
-{_SETTINGS}""",
-)
-def command() -> None:
-    """Have videos processed again: plan, start, watch, pause, resume, cancel.
-
-    The service carries a replay out, not this terminal: its state is in the database, and closing the laptop changes
-    nothing. Every planned item becomes at most one run. Rewinding the consumer group's offsets would not do this: each
-    record is recognised, and answered as before.
-    """
-
-
-for one in (start, status, pause, resume, cancel, list_replays):
-    command.add_command(one)
-
-
-@command.command(
+@click.command(
     epilog=f"""\b
 Examples:
   extents replay plan --from 2026-11-01 --to 2026-11-08 --model mrn0fkfd --name november
   extents replay plan --lacking-model mrn0fkfd --tenant UUID
   extents replay plan --rejected frame_count_exceeded --from 7d
   extents replay plan --ids videos.txt --force
-{_SETTINGS}"""
+{SETTINGS}"""
 )
 @click.option("--from", "since", type=MomentParameter(), help="Records from this moment or age on: 2026-11-01, 7d.")
 @click.option("--to", "until", type=MomentParameter(), help="Records before it.")

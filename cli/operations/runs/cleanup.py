@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from cli.operations.runs import run_state
+from cli.operations.runs.runs import run_state
 from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, age, print_rows
 from cli.shared.output import print_json, progress, remark, size

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import click
 
-from cli.operations.compare_models import compare_models, compare_runs, figures
-from cli.operations.compare_page import boundary_frames, fetch_strips, page
+from cli.operations.comparing.models import compare_models, compare_runs, figures
+from cli.operations.comparing.page import boundary_frames, fetch_strips, page
 from cli.shared.listing import Column, Row, cell, print_rows
 from cli.shared.output import print_facts, print_heading, print_json, remark
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option

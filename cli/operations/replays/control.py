@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cli.operations.replay_status import read_replay, replay_argument
+from cli.operations.replays.status import read_replay, replay_argument
 from cli.shared.filters import with_listings
 from cli.shared.listing import Column, Row, age, cell, listing_options, print_listing, rows_wanted
 from cli.shared.output import remark

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from cli.operations.runs import find_run
+from cli.operations.runs.runs import find_run
 from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, cell, print_rows
 from cli.shared.output import print_json, progress, remark

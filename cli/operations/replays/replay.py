@@ -1,0 +1,30 @@
+"""``extents replay``: process videos again, in bulk and by plan."""
+
+import click
+
+from cli.operations.replays.control import cancel, list_replays, pause, resume, start
+from cli.operations.replays.plan import SETTINGS, plan
+from cli.operations.replays.status import status
+from cli.shared.command_group import CommandGroup
+
+
+@click.group(
+    cls=CommandGroup,
+    epilog=f"""\b
+Examples:
+  extents replay plan --from 7d --model mrn0fkfd --name new-model
+  extents replay start new-model --rate 30 --max-cost 20 --shadow 10 --max-change 0.02
+  extents replay status new-model --watch
+{SETTINGS}""",
+)
+def command() -> None:
+    """Have videos processed again: plan, start, watch, pause, resume, cancel.
+
+    The service carries a replay out, not this terminal: its state is in the database, and closing the laptop changes
+    nothing. Every planned item becomes at most one run. Rewinding the consumer group's offsets would not do this: each
+    record is recognised, and answered as before.
+    """
+
+
+for one in (plan, start, status, pause, resume, cancel, list_replays):
+    command.add_command(one)
