@@ -143,7 +143,10 @@ SPAN_BYTES_HELD = gauge("extents_span_bytes_held", "Bytes of chunks and frames t
 MODELS_LOADED = gauge("extents_models_loaded", "Models in this worker's memory.", GPU_WORKER)
 MODELS_SUSPENDED = gauge("extents_models_suspended", "Models that did not load on this worker and are not tried again yet.", GPU_WORKER)
 MODEL_CACHE = counter(
-    "extents_model_cache_requests_total", "Weights asked of the worker's disk.", GPU_WORKER, Label("result", ("hit", "miss"))
+    "extents_model_cache_requests_total",
+    "Requests for weights, by whether the worker's disk had them.",
+    GPU_WORKER,
+    Label("result", ("hit", "miss")),
 )
 MODEL_INFO = gauge(
     "extents_model_info",
@@ -181,7 +184,7 @@ IN_FLIGHT = gauge("extents_records_in_flight", "Records read and not yet acknowl
 OLDEST_RECORD = gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", EVERY_ROLE, TOPIC)
 CONSUMER_LAG = gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker reports.", EVERY_ROLE, TOPIC)
 REBALANCES = counter("extents_rebalances_total", "Rebalances of the consumer group that this worker took part in.", EVERY_ROLE)
-DEAD_LETTERS = counter("extents_dead_letters_total", "Records set aside for good.", EVERY_ROLE, TOPIC, REASON)
+DEAD_LETTERS = counter("extents_dead_letters_total", "Records that became dead letters.", EVERY_ROLE, TOPIC, REASON)
 RECORD_FAILURES = counter("extents_record_failures_total", "Attempts at a record that failed unexpectedly.", EVERY_ROLE, TOPIC)
 RETRIES = counter("extents_retries_total", "Steps retried because of an error that may pass.", EVERY_ROLE, DEPENDENCY)
 WAITING = gauge("extents_waiting", "1 while this process waits for a dependency: its circuit breaker is open.", EVERY_ROLE, DEPENDENCY)

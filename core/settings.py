@@ -145,7 +145,7 @@ class AdmissionSettings(EnvironmentSettings):
     deadline_high_seconds: int = Field(3_600, ge=1, description="Time after its first span was taken at which a high-priority run fails.")
     deadline_low_seconds: int = Field(86_400, ge=1, description="The same for low priority.")
     untaken_seconds: int = Field(
-        1_209_600, ge=1, le=2**31 - 1, description="A run of which no span was ever taken fails so long after it was started."
+        1_209_600, ge=1, le=2**31 - 1, description="A run fails this long after its start if none of its spans was ever taken."
     )
 
 

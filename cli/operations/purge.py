@@ -32,7 +32,7 @@ Examples:
 \b
 Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 )
-@click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose.")
+@click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose data.")
 @click.option("--video", "video_id", type=UuidParameter(), help="Only this video; without it, all of the tenant.")
 @click.option("--reason", metavar="TEXT", help="Why; a rejection says so.")
 @click.option("--undo", is_flag=True, help="Allow it again. What was deleted does not come back.")
@@ -40,9 +40,9 @@ Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool) -> None:
     """Delete frames, run databases and rows of a video or a whole tenant, and refuse its requests from then on.
 
-    First the mark that admission refuses, so that no replay brings anything back; then unfinished jobs are cancelled; then
-    objects and rows go. Records in Kafka's topics hold ids and probabilities, no pictures, and go with their retention. A
-    command that is killed half-way is simply run again.
+    First a mark makes admission refuse requests, so that no replay brings anything back. Then unfinished jobs are
+    cancelled, and objects and rows are deleted. Records in Kafka's topics hold ids and probabilities, no pictures, and
+    expire with their retention. A command that was killed half-way can simply be run again.
     """
     what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
     if undo:

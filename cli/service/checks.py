@@ -34,7 +34,7 @@ CODECS: Final = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd":
 """The compressions that another client may choose for what it sends."""
 
 LIMIT_SECONDS: Final = 60.0
-"""Of one check; a dependency that does not answer by then is down for whoever waits."""
+"""Of one check; a dependency that does not answer by then counts as down."""
 
 
 class State(StrEnum):
@@ -42,7 +42,7 @@ class State(StrEnum):
     WARNING = "warning"
     FAULT = "fault"
     SKIPPED = "skipped"
-    """Not checked, because of a fault that another check tells."""
+    """Not checked, because of a fault that another check reports."""
 
 
 class Warned(Exception):

@@ -78,8 +78,8 @@ def command(
 ) -> None:
     """Publish video.encoded for a video that lies in the object store.
 
-    Without --frame-count the chunks are listed, and the last of each level is looked into, so that a video which is not
-    there whole is told at once.
+    Without --frame-count the chunks are listed, and the last of each level is looked into, so that an incomplete video is
+    reported at once.
     """
     if event_id is not None and not 1 <= len(event_id) <= 200:
         raise click.UsageError(f"--event-id has {len(event_id)} characters; expected 1 to 200")

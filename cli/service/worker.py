@@ -28,7 +28,7 @@ Settings: all of docs/configuration.md."""
 )
 @click.argument("role", type=click.Choice(tuple(ROLE_SECTIONS)))
 def command(role: str) -> None:
-    """Run one worker process until it is told to stop.
+    """Run one worker process until it is stopped.
 
     The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device
     when there is one and on the CPU otherwise. Start as many of each as the load asks for: partitions are shared among them.

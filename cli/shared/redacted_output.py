@@ -1,4 +1,4 @@
-"""Standard output and standard error with secrets masked, whoever writes to them."""
+"""Standard output and standard error with secrets masked, in everything that is written to them."""
 
 import sys
 from collections.abc import Iterator

@@ -42,7 +42,10 @@ function follow() {
     connection.dataset.state = "live";
     connection.textContent = "live";
   };
-  source.onerror = () => { connection.dataset.state = "lost"; connection.textContent = "connection lost, trying again"; };
+  source.onerror = () => { // the browser tries again by itself, unless the answer is no stream of events: the session has expired
+    connection.dataset.state = "lost";
+    connection.textContent = source.readyState === EventSource.CLOSED ? "not connected, reload the page" : "connection lost, trying again";
+  };
 }
 
 draw(JSON.parse(document.getElementById("charts").textContent));

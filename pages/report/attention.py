@@ -11,7 +11,7 @@ from core.labels import DIFFERENT, EMPTY_VALID, REVERSED, VALID_EMPTY, FloatArra
 from storage.run_db_reader import RunDatabase
 
 DOUBTFUL: Final = 0.9
-"""A boundary of which either direction is less sure than this is worth a look."""
+"""A boundary is worth a look if either direction is less sure of it than this."""
 
 MAX_ITEMS: Final = 200
 """More than a person looks at in one sitting; the timeline marks all of them."""

@@ -16,7 +16,7 @@ def assert_looks_like(name: str, text: str, ids: Mapping[str, UUID | str] | None
     """Compare with ``snapshots/NAME.txt``; with ``UPDATE_SNAPSHOTS`` set, write it instead.
 
     Args:
-        ids: ids that chance made, by the sign that stands for each in the snapshot.
+        ids: random ids, by the sign that replaces each in the snapshot.
         ages: the text has a column of ages, which the clock changes.
     """
     for sign, found in (ids or {}).items():

@@ -1,4 +1,4 @@
-"""``extents doctor`` tries every dependency, names what is wrong, and says how to mend it."""
+"""``extents doctor`` tries every dependency, names what is wrong, and says how to fix it."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ def test_a_complete_installation_is_in_order(extents) -> None:
 
 @pytest.mark.usefixtures("topics")
 def test_a_program_gets_the_same_as_json(extents) -> None:
-    """One object a check: its name, its state, what was found, and how to mend it where there is something to mend."""
+    """One object a check: its name, its state, what was found, and how to fix it if it is wrong."""
     checks = found(extents, 0)
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
     assert all(result["state"] in OK and result["found"] for result in checks.values())
@@ -114,7 +114,7 @@ def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) ->
 def test_a_wrong_setting_is_found_where_it_does_harm(
     extents, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, check: str, says: str
 ) -> None:
-    """Credentials, bucket, schema, address, model and copies: the check that needs it fails and says how to mend it; status 1."""
+    """Credentials, bucket, schema, address, model and copies: the check that needs it fails and says how to fix it; status 1."""
     monkeypatch.setenv(variable, value)
     checks = found(extents, 1)
     assert check in faults(checks)

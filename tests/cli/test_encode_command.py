@@ -180,7 +180,7 @@ def test_what_was_sent_is_taken_back_when_sending_fails(extents, film: Path, mon
 
 @pytest.mark.usefixtures("store_env")
 def test_a_store_that_refuses_is_named(extents, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong credentials end in one line that names the variables to mend."""
+    """Wrong credentials end in one line that names the variables to correct."""
     monkeypatch.setenv("WASABI_SECRET_KEY", "wrong")
     done = extents("encode", film, "--crop", CROP, "--tenant-id", str(uuid4()), "--video-id", str(uuid4()))
     assert done.status == 1

@@ -169,7 +169,7 @@ def test_rejections_are_counted(extents, tenant: UUID) -> None:
 
 
 def test_all_rejections_are_not_acknowledged_by_mistake(extents) -> None:
-    """Without a word about which ones it is a matter of usage."""
+    """Without any word about which ones, it is wrong usage."""
     assert extents("rejections", "ack", "--yes").status == 2
 
 
@@ -182,7 +182,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(extents, typed: list[st
 
 
 def test_ctrl_c_ends_quietly(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status 130 as of a shell's, and no trace of where it was."""
+    """Status 130 as in a shell, and no stack trace."""
 
     def interrupted(action: object) -> None:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from storage.migrations import read_migrations
 
 
 def test_all_are_printed_for_the_schema_that_is_named(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--schema`` goes before SUPABASE_SCHEMA, which goes before the default; all files stand in one transaction."""
+    """``--schema`` overrides SUPABASE_SCHEMA, which overrides the default; all files are in one transaction."""
     for arguments, schema in (((), "captionacc_production"), ((), "from_setting"), (("--schema", "captionacc"), "captionacc")):
         if schema == "from_setting":
             monkeypatch.setenv("SUPABASE_SCHEMA", schema)

@@ -142,7 +142,7 @@ def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> N
 
 
 def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
-    """The others are listed; the broken one is told on standard error, and verify ends with 1."""
+    """The others are listed; the broken one is reported on standard error, and verify ends with 1."""
     extents("models", "push", weights, "--version", "v2")
     asyncio.run(put("manifest.json", b'{"file": "../../elsewhere"}'))
     listed = extents("models", "list", "--json")
@@ -153,7 +153,7 @@ def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
 
 
 def test_removing_asks_first(extents, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --yes and without an answer nothing is deleted; an unknown version is told with those there are."""
+    """Without --yes and without an answer nothing is deleted; an unknown version is reported with those there are."""
     extents("models", "push", weights, "--version", "v1")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert extents("models", "rm", "v1").status == 1

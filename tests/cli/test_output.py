@@ -19,7 +19,7 @@ def test_the_clock_shows_hours_to_tenths(seconds: float, expected: str) -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(999, "999 bytes"), (1000, "1.0 kB"), (9_345_678, "9.3 MB"), (2_500_000_000, "2.5 GB")])
 def test_sizes_have_one_decimal(count: int, expected: str) -> None:
-    """A size is told in the unit that keeps it below 1000."""
+    """A size is shown in the unit that keeps it below 1000."""
     assert size(count) == expected
 
 

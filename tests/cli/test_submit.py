@@ -74,7 +74,7 @@ def published(topic: str) -> list[tuple[bytes, dict[str, object]]]:
 
 
 def test_the_frames_are_counted_in_the_store(extents, video, topics: Topics) -> None:
-    """The record holds the video's ids and the count of its frames, under its key; a person is told where it lies."""
+    """The record holds the video's ids and the count of its frames, under its key; a person reads where it lies."""
     done = extents("submit", *ids(video))
     assert (done.status, done.err) == (0, "")
     ((key, record),) = published(topics.encoded)
@@ -136,7 +136,7 @@ def test_other_objects_beside_the_chunks_do_not_count(extents, video, topics: To
 
 
 def test_a_missing_chunk_is_named(extents, video, topics: Topics) -> None:
-    """A video that is not whole is told at once."""
+    """An incomplete video is reported at once."""
 
     async def change() -> None:
         async with open_store(WasabiSettings()) as store:

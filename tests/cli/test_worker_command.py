@@ -21,7 +21,7 @@ def test_missing_settings_are_named_in_one_line(role: str, tmp_path: Path) -> No
 
 
 def test_wrong_settings_are_named_without_their_values(tmp_path: Path, stack) -> None:
-    """A value that cannot be is told by its variable's name alone, beside a missing one of another section."""
+    """A wrong value is reported by its variable's name alone, beside a missing variable of another section."""
     env = {name: value for name, value in stack.env.items() if name != "WASABI_BUCKET"}
     done = run_extents("worker", "gpu", folder=tmp_path, env={**env, "EXTENTS_BATCH_SIZE": "none-of-these", "EXTENTS_DEVICE": "tpu"})
     assert done.returncode == 1

@@ -24,7 +24,7 @@ def test_every_section_is_listed():
 
 
 def test_every_setting_has_a_meaning_and_a_name_of_its_own():
-    """Each variable stands in exactly one row, with a sentence that says what it does."""
+    """Each variable is in exactly one row, with a sentence that says what it does."""
     names = [variable(section, name) for section in Settings.SECTIONS for name in section.model_fields]
     assert len(names) == len(set(names))
     for section in Settings.SECTIONS:

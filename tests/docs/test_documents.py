@@ -21,7 +21,7 @@ def name(page: Path) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The arguments of every `extents` command in code, of a block or within a line; those with FILE, UUID and the like as they stand."""
+    """The arguments of every `extents` command in code, of a block or within a line; FILE, UUID and the like are left as they are."""
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
     lines = [line for block in code for line in block.splitlines()]
     lines += [

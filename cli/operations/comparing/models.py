@@ -1,4 +1,4 @@
-"""Compares two models over the videos of which both have a run."""
+"""Compares two models over the videos that both have a run of."""
 
 import asyncio
 from collections.abc import Mapping

@@ -79,7 +79,7 @@ def start(
     max_change: float,
     yes: bool,
 ) -> None:
-    """Start a planned replay. A coordinator carries it out, and another one goes on if that is killed.
+    """Start a planned replay. A coordinator carries it out, and another one continues if that is killed.
 
     With --shadow the first N videos are compared with their present runs; when more of their captions changed than
     --max-change allows, the replay pauses and its status names the worst.
@@ -87,7 +87,9 @@ def start(
     row, progress = with_listings(lambda listings: read_replay(listings, replay_id))
     if progress["items"] != row["source"].get("items"):
         found = f"{progress['items']} of {row['source'].get('items')} items"
-        raise click.ClickException(f"the plan of {replay_id} is not whole ({found}): it was interrupted; plan it again by another --name")
+        raise click.ClickException(
+            f"the plan of {replay_id} is incomplete ({found}): it was interrupted; plan it again with another --name"
+        )
     cost = min(progress["waiting_usd"], max_cost) if max_cost is not None else progress["waiting_usd"]
     if not yes:
         click.confirm(f"send {progress['waiting']} requests for up to ${cost:.2f}?", abort=True, err=True)
@@ -101,7 +103,7 @@ def start(
         "started_at": datetime.now(UTC).isoformat(),
     }
     _change(replay_id, ["planned"], "sampling" if sample_size else "running", **values)
-    remark(f"started; it goes on by itself. To see how far it is: extents replay status {replay_id}")
+    remark(f"started; no terminal is needed. To see how far it is: extents replay status {replay_id}")
 
 
 @click.command(epilog="\b\nExamples:\n  extents replay pause nightly\n\b\nSettings: SUPABASE_*.")
@@ -118,9 +120,9 @@ def pause(replay_id: str) -> None:
 @_max_cost
 @_until
 def resume(replay_id: str, rate: int | None, max_cost: float | None, until: datetime | None) -> None:
-    """Go on with a paused replay. A limit that is named here takes the place of the former; a time that is over is dropped.
+    """Continue a paused replay. A limit that is given here replaces the former one; a time that has passed is dropped.
 
-    One that was paused for what its sample changed goes on with all videos: you have looked at the sample.
+    A replay that was paused because of its sample continues with all videos: you have looked at the sample.
     """
     row, _ = with_listings(lambda listings: read_replay(listings, replay_id))
     expired = row["until_at"] is not None and datetime.fromisoformat(row["until_at"]) <= datetime.now(UTC)

@@ -18,7 +18,7 @@ Examples:
 {SETTINGS}""",
 )
 def command() -> None:
-    """Have videos processed again: plan, start, watch, pause, resume, cancel.
+    """Process videos again: plan, start, watch, pause, resume, cancel.
 
     The service carries a replay out, not this terminal: its state is in the database, and closing the laptop changes
     nothing. Every planned item becomes at most one run. Rewinding the consumer group's offsets would not do this: each

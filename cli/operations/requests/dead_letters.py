@@ -1,4 +1,4 @@
-"""``extents dead-letters``: what was set aside for good, and what to do about it."""
+"""``extents dead-letters``: records that could not be processed, and what to do about them."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.argument("ids", nargs=-1, metavar="[PLACE]..."),
             click.option("--topic", help="Only records of this topic, as inference.work.high."),
-            click.option("--reason", help="Only those set aside for this reason, as span_failed, poison, undecodable."),
+            click.option("--reason", help="Only those with this reason, such as span_failed, poison, undecodable."),
             click.option("--since", type=MomentParameter(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
             click.option("--until", type=MomentParameter(), help="Only those set aside before it."),
             click.option("--handled", is_flag=True, help="Also those that were redriven or discarded already."),
@@ -38,7 +38,7 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(cls=CommandGroup)
 def command() -> None:
-    """Look at records that were set aside for good, and have them handled again or discard them.
+    """Look at records that could not be processed, and have them processed again or discard them.
 
     A PLACE is the letter's own, partition/offset, as "list" prints it. Nothing is ever deleted: what was done about a
     letter is noted beside it, and the topic keeps both for 30 days.
@@ -102,10 +102,10 @@ def show(as_json: bool, **chosen: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
-    """Have dead letters handled again: shows what will be sent, asks, sends it, and notes it beside the letters.
+    """Have dead letters processed again: shows what will be sent, asks, sends it, and notes it beside the letters.
 
-    Of a failed run one request is sent, however many of its work records are chosen: it becomes the run's next attempt.
-    Other records are sent to their topic again as they were.
+    For a failed run one request is sent, however many of its work records are chosen: it becomes the run's next attempt.
+    Other records are sent to their topic again unchanged.
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:

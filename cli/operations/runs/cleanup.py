@@ -1,4 +1,4 @@
-"""``extents cleanup``: deletes runs that nobody needs any more, after a plan."""
+"""``extents cleanup``: deletes runs that nobody needs any more, after showing them."""
 
 import asyncio
 from collections import defaultdict
@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Delete finished runs: rows first, then their databases, so that the web application never points at one that is gone.
 
-    Shows what would be deleted, asks, and deletes. The only run of a video is kept unless --only is given. A command that is
-    killed half-way is simply run again.
+    Shows what would be deleted, asks, and deletes. The only run of a video is kept unless --only is given. A command that
+    was killed half-way can simply be run again.
     """
     if not (superseded or keep_latest or older_than):
         raise click.UsageError("say which runs: --superseded, --keep-latest N or --older-than DAYS")
