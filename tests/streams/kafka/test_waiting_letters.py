@@ -1,4 +1,4 @@
-"""The dead letters that wait are followed from the brokers, and those handled since are left out."""
+"""Dead letters that wait for somebody are counted from the brokers, and those handled since are not."""
 
 import pytest
 from aiokafka import AIOKafkaProducer
