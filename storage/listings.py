@@ -159,7 +159,7 @@ class Listings(Database):
         beginning = _plain(name)
         if len(beginning) < SHORTEST_NAME:
             return None
-        rows = await self.page(table, lambda query: query.like("run_id", f"{_plain(name)}%"), ("run_id",), 0, 2)
+        rows = await self.page(table, lambda query: query.like("run_id", f"{beginning}%"), ("run_id",), 0, 2)
         return rows[0] if len(rows) == 1 else None
 
 
