@@ -90,7 +90,7 @@ def main() -> None:
         command = [sys.executable, "-m", "cli", "find", str(film), "--crop", crop, "--json"]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         FOLDER.mkdir(exist_ok=True)
-        picture = draw(film, sample, found if isinstance(found, list) else found["captions"])
+        picture = draw(film, sample, found["captions"])
         picture.quantize(128).save(FOLDER / "demo.png", optimize=True)
 
 

@@ -149,7 +149,7 @@ ALERTS: Final = (
         "max by (dependency) (extents_waiting) == 1",
         "5m",
         "{{ $labels.dependency }} has not answered for 5 minutes.",
-        "Work that needs it waits; it goes on by itself when it answers again. Deadlines stand still while the object store is away.",
+        "Work that needs it waits, and continues when it answers again. Outages of the object store count toward no deadline.",
         ("Check the dependency itself and the network to it.", "`extents doctor` says what it answers."),
     ),
     Alert(
@@ -159,7 +159,10 @@ ALERTS: Final = (
         "0m",
         "{{ $value | humanize }} dollars of GPU time since midnight UTC.",
         "More is spent than planned for a day. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
-        ("The dashboard *Replays* shows whether one runs: pause it.", "`EXTENTS_MAX_HIGH_JOBS_PER_HOUR` bounds what is admitted."),
+        (
+            "The dashboard *Replays* shows whether one runs: pause it.",
+            "`EXTENTS_DAILY_BUDGET_USD` limits what a day may cost, and `EXTENTS_MAX_HIGH_JOBS_PER_HOUR` what is admitted.",
+        ),
     ),
     Alert(
         "ExtentsDrift",
