@@ -11,8 +11,9 @@ from cli.shared.parameters import json_option
 from core.errors import ExtentsError
 from core.identity import parse_uuid
 from core.settings import Settings
+from core.types import FRAMES_PER_SECOND
 from storage.listings import Filter, Listings
-from streams.policy.requests import estimated_cost_usd
+from streams.policy.requests import check_limits, estimated_cost_usd
 
 
 @click.command(
@@ -21,7 +22,8 @@ Examples:
   extents quote 36000
   extents quote 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55 --json
 \b
-Settings: EXTENTS_GPU_USD_PER_HOUR, EXTENTS_EXPECTED_PAIRS_PER_SECOND, EXTENTS_MAX_COST_USD; SUPABASE_* for a video."""
+Settings: EXTENTS_GPU_USD_PER_HOUR, EXTENTS_EXPECTED_PAIRS_PER_SECOND, EXTENTS_MAX_COST_USD, EXTENTS_MAX_FRAME_COUNT;
+SUPABASE_* for a video."""
 )
 @click.argument("what", metavar="FRAMES|VIDEO")
 @json_option
@@ -35,18 +37,28 @@ def command(what: str, as_json: bool) -> None:
     cost = estimated_cost_usd(frames, admission)
     pairs = max(0, frames - 1)
     seconds = pairs / admission.expected_pairs_per_second
-    refused = cost > admission.max_cost_usd
+    rejection = check_limits(frames, cost, admission)
     if as_json:
-        print_json(
-            {"frames": frames, "pairs": pairs, "gpu_seconds": seconds, "estimated_cost_usd": cost, "limit_usd": admission.max_cost_usd}
-        )
+        estimate = {
+            "frames": frames,
+            "pairs": pairs,
+            "gpu_seconds": seconds,
+            "estimated_cost_usd": cost,
+            "limit_usd": admission.max_cost_usd,
+        }
+        print_json({**estimate, "rejection": rejection and {"type": rejection.type, "message": rejection.message}})
         return
+    verdict = (
+        f"would be rejected: {rejection.message}"
+        if rejection
+        else f"${admission.max_cost_usd:.2f} (EXTENTS_MAX_COST_USD): would be accepted"
+    )
     print_facts(
         [
-            ("frames", f"{frames}, a film of {duration(frames / 10)}"),
+            ("frames", f"{frames}, a film of {duration(frames / FRAMES_PER_SECOND)}"),
             ("GPU", f"{duration(seconds)} at {admission.expected_pairs_per_second:g} pairs/s"),
             ("cost", f"${cost:.4f} at ${admission.gpu_usd_per_hour:g} an hour"),
-            ("limit", f"${admission.max_cost_usd:.2f} (EXTENTS_MAX_COST_USD): {'would be rejected' if refused else 'would be accepted'}"),
+            ("limit", verdict),
         ]
     )
 

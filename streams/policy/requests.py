@@ -86,7 +86,7 @@ def read_request(
         source_offset=record.offset,
         estimated_cost_usd=estimated_cost_usd(video.frame_count, settings),
     )
-    request = replace(request, rejection=_check_limits(video.frame_count, request.estimated_cost_usd or 0.0, settings))
+    request = replace(request, rejection=check_limits(video.frame_count, request.estimated_cost_usd or 0.0, settings))
     return IdentifiedRequest(request, video, _reference(record, identity, video.event_id), choice.reason)
 
 
@@ -99,7 +99,7 @@ def admission_limits(settings: AdmissionSettings) -> AdmissionLimits:
     return AdmissionLimits(**{name: getattr(settings, name) for name in AdmissionLimits.__dataclass_fields__})
 
 
-def _check_limits(frame_count: int, cost_usd: float, settings: AdmissionSettings) -> Rejection | None:
+def check_limits(frame_count: int, cost_usd: float, settings: AdmissionSettings) -> Rejection | None:
     if frame_count < 2:
         return Rejection(RejectionType.VALIDATION_FAILED, f"frame_count is {frame_count}; a pair needs at least 2 frames")
     if frame_count > settings.max_frame_count:

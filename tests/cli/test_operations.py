@@ -133,10 +133,15 @@ def test_models_are_promoted_and_rolled_back(extents) -> None:
     assert "(built in)" in extents("models", "history").err
 
 
-def test_a_quote_is_what_admission_estimates(extents, tenant: UUID) -> None:
+def test_a_quote_is_what_admission_estimates(extents, tenant: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     """By frames or by a video that was seen; what would be rejected says so."""
     assert_looks_like("quote", extents("quote", "36000").out)
-    assert "would be rejected" in extents("quote", "400000").out
+    dear = extents("quote", "400000", "--json").out
+    monkeypatch.setenv("EXTENTS_MAX_FRAME_COUNT", "500000")
+    assert "would be rejected: estimated cost is $1.22" in extents("quote", "400000").out
+    monkeypatch.delenv("EXTENTS_MAX_FRAME_COUNT")
+    assert json.loads(dear)["rejection"]["type"] == "frame_count_exceeded"
+    assert "would be rejected: frame_count is 250000" in extents("quote", "250000").out
     run = completed(tenant)
     assert json.loads(extents("quote", run.video_id, "--json").out)["frames"] == 61
     assert extents("quote", "nothing").status == 2
