@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from core.metrics import REASON
 from streams.topics import DAY_MS, TopicSpec
 from tools.contracts.channels import CHANNELS, Channel, default_specs
 
