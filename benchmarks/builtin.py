@@ -1,4 +1,4 @@
-"""The built-in model's speed, strips of two sizes."""
+"""The built-in model's speed on strips of two sizes."""
 
 import statistics
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who runs on which cores: what is compared on the same ones, whatever serves both on others."""
+"""Assigns processor cores: contenders share the same ones, and the servers that they use run on the others."""
 
 import os
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Numbers of processor cores; both sets are the same where there is one core only."""
+    """Numbers of processor cores. Both sets are the same if there is only one core."""
 
     computing: frozenset[int]
     serving: frozenset[int]
 
     @classmethod
     def halves(cls) -> Self:
-        """Half of the cores that this process may use for each."""
+        """Give each side half of the cores that this process may use."""
         cores = sorted(os.sched_getaffinity(0))
         half = len(cores) // 2
         return cls(frozenset(cores[half:]), frozenset(cores[:half] or cores))
@@ -27,7 +27,7 @@ class Cores:
 
 @contextmanager
 def held_to(cores: frozenset[int]) -> Iterator[None]:
-    """Have this process, and those it starts in this block, run on these cores, with a thread of PyTorch for each."""
+    """Run this process, and those that it starts in this block, on these cores, with one PyTorch thread per core."""
     allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
     pin(os.getpid(), cores)
     torch.set_num_threads(len(cores))
@@ -39,6 +39,6 @@ def held_to(cores: frozenset[int]) -> Iterator[None]:
 
 
 def pin(pid: int, cores: frozenset[int] | set[int]) -> None:
-    """Move all threads of a running process to these cores; those they start later stay there."""
+    """Move all threads of a running process to these cores. Threads that they start later stay there."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), cores)

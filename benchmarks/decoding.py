@@ -1,4 +1,4 @@
-"""Decoding a chunk from memory front to back, as the service does, against seeking to each of its frames."""
+"""Compares decoding a chunk from memory front to back, as the service does, with seeking to each of its frames."""
 
 import io
 import statistics
@@ -21,7 +21,7 @@ _CHUNKS: Final = 10  # a contender's turn
 
 
 def measure_decoding() -> Result:
-    """RGB frames per second on one core, by both ways and strip size."""
+    """RGB frames per second on one core, for both ways and each strip size."""
     rows: list[list[Value]] = []
     for height, width in _STRIPS:
         chunk = encode_chunk(synthetic_strips(height, width, FRAMES_PER_CHUNK))
@@ -43,7 +43,7 @@ def _front_to_back(chunk: bytes, whole: Frames) -> int:
 
 
 def _seek_to_each(chunk: bytes) -> int:
-    """What reading frames by index costs: one chunk's frames, each found from the key frame on."""
+    """Read one chunk's frames by index: each is decoded from the key frame onward."""
     with av.open(io.BytesIO(chunk), "r", format="matroska") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1

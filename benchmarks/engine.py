@@ -1,4 +1,4 @@
-"""The engine against the plain reference on the same frames and weights, and against what the processor can do at best."""
+"""Compares the engine with the plain reference on the same frames and weights, and with the processor's peak."""
 
 import statistics
 from collections.abc import Callable
@@ -54,6 +54,6 @@ def measure_engine() -> Result:
 
 
 def predict(predictor: Predictor, layout: Layout, frames: Frames) -> Callable[[], int]:
-    """A contender that counts pairs."""
+    """Return a contender that predicts all pairs and returns their number."""
     video = predictor.open_video(layout)
     return lambda: len(predictor.predict(video, frames))

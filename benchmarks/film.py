@@ -1,7 +1,7 @@
-"""``python -m benchmarks.film [CLIPS]``: ``extents find`` beside decoding the film once, and beside OCR of every sample.
+"""``python -m benchmarks.film [CLIPS]``: compares ``extents find`` with decoding the film once, and with OCR of every sample.
 
-The film of ten minutes is the demo's, enlarged to 1080p and repeated. CLIPS is a folder of clips of one's own, each in a folder with
-its ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions`` as [start, end] in seconds.
+The film of ten minutes is the demo's, enlarged to 1080p and repeated. CLIPS is a folder with one folder per clip of your own, each with
+a ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions`` as [start, end] in seconds.
 """
 
 import json
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure_speed() -> Result:
-    """Seconds for ten minutes of 1080p, start-up included."""
+    """Measure the seconds for ten minutes of 1080p, start-up included."""
     film = _long_film(_sample())
     decoding = _seconds(lambda: _decode(film))
     finding = _seconds(lambda: _find(film))
@@ -62,7 +62,7 @@ def measure_speed() -> Result:
 
 
 def measure_readers() -> Result:
-    """The demo's film: captions and characters right, by find and by OCR of every sample, joined by equal text."""
+    """Count correct captions and characters in the demo's film: by find, and by OCR of every sample joined by equal text."""
     sample = _sample()
     truth = [(caption.first_frame / 10, (caption.last_frame + 1) / 10) for caption in sample.captions]
     words = [caption.text for caption in sample.captions]
@@ -83,7 +83,7 @@ def measure_readers() -> Result:
 
 
 def measure_clips(folder: Path) -> Result:
-    """Captions right and spurious, of clips with their truth, by how much of the picture find is given."""
+    """Count correct and spurious captions in clips with known truth, for each way to choose the crop."""
     rows: list[list[Value]] = []
     totals = {way: [0, 0] for way in _WAYS}
     expected = 0
@@ -133,7 +133,7 @@ def _sample() -> Sample:
 
 
 def _long_film(sample: Sample) -> Path:
-    """The sample enlarged, then its packets over and over: encoding ten minutes would take several."""
+    """Enlarge the sample, and repeat its packets: encoding ten minutes of film would take several minutes."""
     path = _FOLDER / "ten-minutes.mp4"
     large = _FOLDER / "large.mp4"
     if path.exists():
@@ -170,7 +170,7 @@ class _Sampled:
 
 
 def _read_every_sample(sample: Sample, reader: Reader) -> list[tuple[Extent, str]]:
-    """What one would do without this project: OCR of the strip ten times a second, equal neighbours joined."""
+    """Do what a user would do without this project: OCR of the strip ten times a second, with equal neighbours joined."""
     box, texts = sample.crop, list[_Sampled]()
     with open_film(sample.path) as film:
         for number, picture in enumerate(film.pictures()):
@@ -200,7 +200,7 @@ def _reader_row(
 
 
 def _distance(one: str, other: str) -> int:
-    """Characters to replace, insert or delete, as difflib aligns them."""
+    """Count the characters to replace, insert or delete, as difflib aligns them."""
     blocks = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
 
@@ -210,7 +210,7 @@ def _right(found: Sequence[Extent], truth: Sequence[Extent]) -> int:
 
 
 def _spurious(found: Sequence[Extent], truth: Sequence[Extent]) -> int:
-    """Those of which true captions cover less than half."""
+    """Count captions that true captions cover by less than half."""
     return sum(sum(max(0.0, min(end, e) - max(start, s)) for s, e in truth) < (end - start) / 2 for start, end in found)
 
 

@@ -1,6 +1,6 @@
-"""``python benchmarks/gpu.py``: the production network on a GPU, in a checkout with PyTorch, NumPy and Pillow and nothing else.
+"""``python benchmarks/gpu.py``: measures the production network on a GPU. Needs only this checkout, PyTorch, NumPy and Pillow.
 
-Frames are synthetic and the weights made here. Runs on a CPU as well, to try it out.
+Frames and weights are synthetic. It also runs on a CPU, to try it out.
 """
 
 import argparse
@@ -40,7 +40,7 @@ STRIP: Final = (100, 1440)  # larger than most, so that resizing is not flattere
 PARITY_PAIRS: Final = 16
 
 A10_FLOPS: Final = {Precision.FLOAT32: 31.2e12, Precision.BFLOAT16: 125e12, Precision.FLOAT16: 125e12}
-"""Peak by NVIDIA's data sheet of the A10, dense. AWS's variant of it, the A10G, has less of it in half precision."""
+"""Dense peak from NVIDIA's data sheet of the A10. AWS's variant, the A10G, has less in half precision."""
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> Result:
-    """Every precision and batch size, uncompiled and compiled, one after the other: each has the device for itself."""
+    """Measure every precision and batch size, uncompiled and compiled, one after the other, so that each has the device alone."""
     checkpoint = build_checkpoint()
     frames, layout = synthetic_strips(*STRIP, options.frames), synthetic_layout(*STRIP)
     exact = _predict(_load(checkpoint, EngineOptions(batch_size=PARITY_PAIRS)), layout, frames[: PARITY_PAIRS + 1])
@@ -120,7 +120,7 @@ def _measure_one(
 
 
 def estimate_on_a10(precision: Precision, share: float) -> float:
-    """Pairs per second if the network reached the same share of an A10's peak."""
+    """Estimate pairs per second on an A10, assuming that the network reaches the same share of its peak."""
     return share * A10_FLOPS[precision] / (2 * MACS_PER_PAIR)
 
 

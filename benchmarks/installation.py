@@ -1,4 +1,4 @@
-"""The service as it is run, for measuring: an embedded stack with a coordinator and one GPU worker at a time."""
+"""Runs the service for measuring: an embedded stack with a coordinator and one GPU worker at a time."""
 
 import asyncio
 import os
@@ -33,12 +33,12 @@ from streams.records import LogRecord, SpanDone, SpanTaken, VideoEncoded, decode
 from streams.topics import Topics
 
 RUN_SECONDS: Final = 180.0
-"""A run takes some ten seconds; one that hangs must not hold up the others' benchmarks."""
+"""A run takes about ten seconds. A run that hangs must not block the other benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """What is put into the store for each run: chunks by their names."""
+    """Chunks by name, as stored for each run."""
 
     frame_count: int
     chunks: Mapping[str, bytes]
@@ -47,7 +47,7 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """What a run took, in seconds.
+    """Duration of a run, in seconds.
 
     Attributes:
         working: from its first ``span_taken`` to its last ``span_done``, by the brokers' timestamps of the records.
@@ -60,7 +60,7 @@ class RunTimes:
 
 @contextmanager
 def throwaway_stack() -> Iterator[OwnedStack]:
-    """A stack for this block, as the working directory; the settings of this process become its own and the defaults."""
+    """Start a stack for this block, in the working directory. The settings of this process become the stack's and the defaults."""
     make_folder(STACKS)
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=STACKS))
     with owned(folder, throwaway=True, progress=_say) as stack, chdir(stack.folder):
@@ -84,7 +84,7 @@ def throwaway_stack() -> Iterator[OwnedStack]:
 
 
 class Service:
-    """The running service, from outside. Enter ``process`` for a coordinator and a worker before ``run``."""
+    """The running service, seen from outside. Enter ``process`` for a coordinator and a worker before ``run``."""
 
     def __init__(self, folder: Path, settings: Settings, store: ObjectStore, keys: Keys, outcomes: OutcomeReader) -> None:
         self._folder, self._settings = folder, settings
@@ -97,7 +97,7 @@ class Service:
 
     @asynccontextmanager
     async def process(self, role: Role, name: str, cores: frozenset[int]) -> AsyncIterator[int]:
-        """A process of its own, ready, on these cores; gives its id."""
+        """Start a process on these cores, wait until it is ready, and yield its process id."""
         part = worker(role, name, self._folder, {"OMP_NUM_THREADS": str(len(cores))})
         try:
             _say(f"{name} ready after {await part.start():.0f} s")
@@ -108,11 +108,11 @@ class Service:
             await part.stop()
 
     async def run(self, video: StoredVideo, model_version: str) -> RunTimes:
-        """Store the video as a new one, and have it run.
+        """Store the video as a new one, and request a run of it.
 
         Raises:
-            RuntimeError: the outcome is another than ``inference.completed``.
-            TimeoutError: there is none within ``RUN_SECONDS``.
+            RuntimeError: the outcome is not ``inference.completed``.
+            TimeoutError: there is no outcome within ``RUN_SECONDS``.
         """
         tenant, video_id = uuid4(), uuid4()
         await self._store.put(self._keys.layout(tenant, video_id), pack_layout(video.layout))
@@ -137,7 +137,7 @@ class Service:
         return max(done) - min(taken)
 
     async def _log(self) -> list[tuple[ConsumerRecord, LogRecord]]:
-        """The results topic up to its present end."""
+        """Read the results topic up to its current end."""
         consumer = AIOKafkaConsumer(
             self._topics.results, **client_options(self._settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False
         )
@@ -152,14 +152,14 @@ class Service:
 
 @asynccontextmanager
 async def open_service(stack: OwnedStack) -> AsyncIterator[Service]:
-    """The service's outside on a ``throwaway_stack``; no process of it is running yet."""
+    """Yield a service on a ``throwaway_stack``, without any process yet."""
     settings = Settings()
     async with open_store(settings.wasabi) as store, OutcomeReader(settings.kafka, Topics(settings.topics)) as outcomes:
         yield Service(stack.folder, settings, store, object_keys(settings.keys), outcomes)
 
 
 def peak_memory_mib(pid: int) -> int:
-    """The most resident memory that a running process has had, as Linux keeps count of it."""
+    """Peak resident memory of a running process, from Linux's own count."""
     match = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     if match is None:
         raise RuntimeError(f"process {pid}: no VmHWM in its status")

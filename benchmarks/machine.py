@@ -1,4 +1,4 @@
-"""What a result was measured on: without it a number means nothing."""
+"""Describes the machine that a result was measured on. Without it a number means nothing."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from inference.engine.device import cpu_has_bfloat16, describe_device, software_
 
 
 def describe_machine(device: str = "cpu") -> dict[str, object]:
-    """Hardware, versions, time, and how busy the machine was with other things."""
+    """Return hardware, versions, time, and the load from other processes."""
     one_minute, five_minutes, fifteen_minutes = os.getloadavg()
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

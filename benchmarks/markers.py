@@ -1,4 +1,4 @@
-"""How long a rebalance blocks the coordinator's event loop when its log remembers many finished runs: ``python -m benchmarks.markers``.
+"""``python -m benchmarks.markers``: how long a rebalance blocks the coordinator's event loop if its log holds many finished runs.
 
 The table is filled as a recovery fills it. Then half of the partitions are lost, and what is left is taken stock of.
 """

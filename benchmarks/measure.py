@@ -1,6 +1,6 @@
-"""Rates measured side by side: contenders take turns, so that what else the machine does meets all of them alike.
+"""Measures rates side by side: contenders take turns, so that other load on the machine affects all of them alike.
 
-Needs PyTorch alone.
+Needs only PyTorch.
 """
 
 import statistics
@@ -19,9 +19,9 @@ MACS_PER_PAIR: Final = 3.98e9
 
 
 def take_turns(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Each round runs every contender once; a contender returns how many it has done. Gives the rates by name and round.
+    """Run every contender once a round; a contender returns how many items it processed. Return the rates by name and round.
 
-    What it is doing goes to standard error.
+    Progress goes to standard error.
     """
     for name, run in contenders.items():
         print(f"  warming up {name}", file=sys.stderr, flush=True)
@@ -40,12 +40,12 @@ def take_turns(contenders: Mapping[str, Callable[[], int]], rounds: int = ROUNDS
 
 
 def median_ratio(rates: list[float], others: list[float]) -> float:
-    """Median of the rounds' own ratios: a disturbed round disturbs both its rates."""
+    """Return the median of each round's own ratio, since a disturbance in a round affects both of its rates."""
     return statistics.median(rate / other for rate, other in zip(rates, others, strict=True))
 
 
 def matrix_product(device: str, dtype: torch.dtype, side: int, seconds: float = 0.3) -> Callable[[], int]:
-    """A contender whose rate is multiply-adds per second of square matrix products: what the hardware can do at best.
+    """Return a contender whose rate is multiply-adds per second of square matrix products: the hardware's practical peak.
 
     On a CPU PyTorch computes such a product by MKL, and as a 1×1 convolution by oneDNN; which is faster depends on the
     processor, and the faster one is the limit.
@@ -71,7 +71,7 @@ def matrix_product(device: str, dtype: torch.dtype, side: int, seconds: float = 
 
 @torch.inference_mode()
 def _seconds(product: Callable[[], torch.Tensor]) -> float:
-    """What a product takes, at best of a few times."""
+    """Return the seconds of one product: the best of a few tries."""
     taken = []
     for _ in range(5):
         started = time.perf_counter()

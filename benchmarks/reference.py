@@ -1,6 +1,6 @@
-"""The production network in the plainest way: pair by pair, as trained, strips made by Pillow. What the engine is held against.
+"""The production network in its plainest form: pair by pair, as trained, with strips made by Pillow. The engine is compared with it.
 
-Nothing is shared with ``inference``'s own: not the network, not the strips.
+It shares no code with ``inference``: neither the network nor the strips.
 """
 
 import io
@@ -23,7 +23,7 @@ _BLOCKS: Final = {4: 3, 5: 4, 6: 6, 7: 3}  # child of the backbone: its bottlene
 
 
 def make_strip(image: Image.Image, anchor: Anchor) -> Image.Image:
-    """Resize to 48 high; crop at the anchor's side, or paste there and fill up with mirrored copies."""
+    """Resize to a height of 48. Crop at the anchor's side, or paste there and fill the rest with mirrored copies."""
     wide, high = _SIZE
     image = image.convert("RGB").resize((max(1, int(high * image.width / image.height)), high), Image.Resampling.LANCZOS)
     spare = wide - image.width
@@ -50,7 +50,7 @@ class Reference:
 
     @torch.inference_mode()
     def predict(self, layout: Layout, frames: Frames, pairs: Sequence[int] | None = None) -> Probabilities:
-        """The pairs that start at the given frames (all by default): (pairs, 2, 5)."""
+        """Predict the pairs that start at the given frames (default: all): (pairs, 2, 5)."""
         ocr = self._normalise(Image.open(io.BytesIO(layout.ocr_image)), layout.anchor)
         spatial = _spatial(layout)
         result = []

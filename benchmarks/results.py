@@ -1,4 +1,4 @@
-"""What a benchmark gives, and how it is written down: JSON for programs, a table for people."""
+"""Results of a benchmark, written as JSON for programs and as a table for people."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Value = str | float | int
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One benchmark's table. ``notes`` say what a reader must know to judge it."""
+    """One benchmark's table. ``notes`` hold what a reader must know to judge it."""
 
     name: str
     title: str
@@ -22,7 +22,7 @@ class Result:
     notes: Sequence[str] = ()
 
     def table(self) -> str:
-        """As a Markdown table, under its title."""
+        """Return a Markdown table under its title."""
         cells = [list(self.columns), *([_show(value) for value in row] for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells]
@@ -30,7 +30,7 @@ class Result:
         return "\n".join([f"## {self.title}", "", *lines, *([""] if self.notes else []), *self.notes, ""])
 
     def write(self, machine: Mapping[str, object], folder: Path = FOLDER) -> None:
-        """Into ``NAME.json`` and ``NAME.md``, each with the machine's description."""
+        """Write ``NAME.json`` and ``NAME.md``, each with the machine's description."""
         folder.mkdir(parents=True, exist_ok=True)
         content = {**asdict(self), "machine": machine}
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""The engine against ONNX Runtime and OpenVINO, which a user would pick instead: the same merged network, strips and batches."""
+"""Compares the engine with ONNX Runtime and OpenVINO, a user's alternatives, on the same merged network, strips and batches."""
 
 import statistics
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _PRECISIONS: Final = (Precision.FLOAT32, Precision.BFLOAT16)
 
 
 def measure_runtimes() -> Result:
-    """Pairs per second of each, and ours over each in the same precision."""
+    """Measure pairs per second of each, and the ratio of ours to each in the same precision."""
     checkpoint = build_checkpoint()
     frames, layout = synthetic_strips(*STRIP, BATCH + 1), synthetic_layout(*STRIP)
     plain = EngineOptions(batch_size=BATCH, channels_last=False)  # theirs choose their own layout
@@ -71,7 +71,7 @@ def measure_runtimes() -> Result:
 
 
 class _Foreign:
-    """A classifier whose network runs elsewhere; a video's OCR part is computed by our own."""
+    """A classifier whose network runs in another runtime. The part that depends only on the video is computed by our own."""
 
     def __init__(self, classifier: Classifier, run: Run) -> None:
         self._classifier, self._run = classifier, run
@@ -84,7 +84,7 @@ class _Foreign:
 
 
 def _export(classifier: Any) -> bytes:
-    """The network as ONNX, for one batch of strips."""
+    """Export the network as ONNX, for one batch of strips."""
     strips = torch.zeros((BATCH + 1, 3, HEIGHT, WIDTH), dtype=torch.uint8)
     with torch.no_grad():
         inputs = strips, classifier.ocr_part(strips[:1]), torch.zeros((1, 6))
@@ -119,7 +119,7 @@ def _openvino(model: bytes, precision: str) -> Run:
 
 
 def _checked(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """A copy, since a runtime may use its output's memory again."""
+    """Return a copy, since a runtime may reuse its output's memory."""
     if probabilities.shape != (BATCH, 2, len(LABELS)):
         raise ValueError(f"probabilities of shape {probabilities.shape}, expected {(BATCH, 2, len(LABELS))}")
     return probabilities.copy()

@@ -1,4 +1,4 @@
-"""The whole worker, from store to result, against decoding and predicting the same frames in this process on the same cores."""
+"""Compares the whole worker, from store to result, with decoding and predicting the same frames in this process on the same cores."""
 
 import asyncio
 import io
@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """By round: pairs per second in this process and in the worker, and what the whole run took."""
+    """By round: pairs per second in this process and in the worker, and the duration of the whole run."""
 
     alone: list[float]
     worker: list[float]
@@ -56,7 +56,7 @@ class Measured:
 
 
 def measure_service() -> Result:
-    """Both models: pairs per second of the worker and of decoding and predicting alone, and their ratio."""
+    """Measure both models: pairs per second of the worker, of decoding and predicting alone, and their ratio."""
     production = _production_file()
     rows: list[list[Value]] = []
     cores = Cores.halves()
@@ -104,7 +104,7 @@ async def _measure(stack: OwnedStack, cores: Cores, jobs: list[Job], checkpoint:
 
 
 async def _measure_job(service: Service, cores: Cores, job: Job, number: int) -> Measured:
-    """Both ways in turn, with a worker of its own, so that its peak memory is this model's."""
+    """Measure both ways in turn with a new worker, so that its peak memory belongs to this model."""
     measured = Measured([], [], [], 0)
     pairs = job.video.frame_count - 1
     async with service.process("gpu", f"worker-{number}", cores.computing) as pid:
@@ -121,7 +121,7 @@ async def _measure_job(service: Service, cores: Cores, job: Job, number: int) ->
 
 
 def _decode_and_predict(job: Job) -> float:
-    """Seconds from chunks in memory to probabilities."""
+    """Return the seconds from chunks in memory to probabilities."""
     threads = Settings().worker.decode_threads
     began = time.perf_counter()
     video = job.predictor.open_video(job.video.layout)
@@ -144,7 +144,7 @@ def _video(frame_count: int) -> StoredVideo:
 
 
 def _production_file() -> bytes:
-    """A checkpoint as training leaves it."""
+    """Write a checkpoint in the form that training gives it."""
     file = io.BytesIO()
     torch.save(build_content(), file)
     return file.getvalue()

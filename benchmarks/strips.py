@@ -1,4 +1,4 @@
-"""Strips to measure with: a slowly moving picture with a caption that changes twice a second. Needs NumPy and Pillow alone."""
+"""Strips for measuring: a slowly moving picture with a caption that changes twice a second. Needs only NumPy and Pillow."""
 
 import io
 from functools import cache
@@ -27,7 +27,7 @@ def synthetic_strips(height: int, width: int, count: int) -> Frames:
 
 
 def synthetic_layout(height: int, width: int) -> Layout:
-    """A centred strip at the bottom of a film 16:9, with one of its strips as OCR visualisation."""
+    """Return a layout with a centred strip at the bottom of a 16:9 film. One of its strips serves as OCR visualisation."""
     image = io.BytesIO()
     Image.fromarray(synthetic_strips(height, width, 1)[0]).save(image, "PNG")
     frame_height = width * 9 // 16

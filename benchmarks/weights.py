@@ -1,7 +1,7 @@
-"""Production-shaped weights that anybody can build: every tensor is a function of its name, its shape and a seed.
+"""Weights in the shape of production that anybody can build: each tensor is a function of its name, its shape and a seed.
 
-They mean nothing, but no path through the network is idle with them, so two implementations can be compared number for
-number. Needs NumPy and PyTorch alone.
+They mean nothing, but they use every path through the network, so that two implementations can be compared number for
+number. Needs only NumPy and PyTorch.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MANIFEST: Final = Path(__file__).parents[1] / "tests" / "data" / "conformance" /
 
 
 def build_content(seed: int | None = None) -> dict[str, Any]:
-    """What a production checkpoint holds: ``config`` and ``model_state_dict``. The manifest's seed gives the expected numbers."""
+    """Build the content of a production checkpoint: ``config`` and ``model_state_dict``. The manifest's seed gives the expected numbers."""
     manifest = json.loads(MANIFEST.read_text())
     seed = manifest["seed"] if seed is None else seed
     gains, fixed = manifest["gains"], manifest["fixed"]
@@ -32,14 +32,14 @@ def build_content(seed: int | None = None) -> dict[str, Any]:
 
 
 def build_checkpoint() -> Checkpoint:
-    """The same as if it had been read from a file."""
+    """Build the same as if read from a file."""
     content = build_content()
     config = content["config"]
     return Checkpoint(config["architecture_name"], config, content["model_state_dict"], "", "benchmarks/weights.py")
 
 
 def _build(name: str, shape: list[int], dtype: str, seed: int, gain: float) -> torch.Tensor:
-    """Standard normals drawn by the entry's name, then given the mean and spread that such an entry has in a trained network."""
+    """Draw standard normals seeded by the entry's name, and scale them to the mean and spread of such an entry in a trained network."""
     if dtype == "int64":  # a batch norm's count of batches; inference does not read it
         return torch.tensor(1000)
     state = int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "little")

@@ -26,10 +26,10 @@ def merge_batch_norms(network: SiameseStrip) -> SiameseStrip:
 def restore_batch_norms(merged: SiameseStrip, runs: torch.Tensor) -> SiameseStrip:
     """Return a network with batch norms that computes the same, to continue training from stored weights.
 
-    Each norm is set up with the mean and deviation of its convolution's outputs on ``runs``, and restores them.
+    Each norm takes the mean and deviation of its convolution's outputs on ``runs``, and restores them.
 
     Args:
-        runs: canvases like those of training, (runs, frames, 3, 32, 512).
+        runs: canvases like those in training, (runs, frames, 3, 32, 512).
     """
     network = SiameseStrip(norm=True)
     network.load_state_dict(merged.state_dict(), strict=False)  # all but the norms

@@ -1,4 +1,4 @@
-"""Batches for training: short runs of frames from many clips, with the truth of pairs near and farther apart."""
+"""Batches for training: short runs of frames from many clips, with the true labels of near and distant pairs."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +26,7 @@ _AHEAD: Final = 3  # batches
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Runs of frames; labels and weights of their pairs stride by stride, in each forward first, as ``contrast`` orders them."""
+    """Runs of frames. Labels and weights of their pairs are ordered as in ``contrast``: by stride, and forward before backward."""
 
     clips: npt.NDArray[np.int_]  # (runs,) their numbers
     canvases: torch.Tensor  # (runs, frames, 3, 32, 512) in about -1..1
@@ -45,12 +45,12 @@ def label_pairs(before: npt.NDArray[np.int_], after: npt.NDArray[np.int_]) -> np
 
 
 def to_canvases(strips: npt.NDArray[np.uint8]) -> torch.Tensor:
-    """Runs of stored strips (runs, frames, 32, 512, 3) to canvases (runs, frames, 3, 32, 512) in -1..1, channels last in memory."""
+    """Convert stored strips (runs, frames, 32, 512, 3) to canvases (runs, frames, 3, 32, 512) in -1..1, channels last in memory."""
     return (torch.from_numpy(strips).float() / 127.5 - 1).permute(0, 1, 4, 2, 3)
 
 
 class HardExampleSampler:
-    """Draws numbers of clips: at first each once, then most by chance and the others by how wrong the network last was."""
+    """Draws clip numbers: each once at first; then most at random, and the rest weighted by the network's last loss on them."""
 
     def __init__(self, clips: npt.NDArray[np.int_], rng: np.random.Generator) -> None:
         self._clips, self._rng = clips, rng
@@ -67,16 +67,16 @@ class HardExampleSampler:
         return np.sort(self._clips[drawn])
 
     def record_losses(self, clips: npt.NDArray[np.int_], losses: npt.NDArray[np.float64]) -> None:
-        """How wrong the network was about runs of these clips."""
+        """Record the network's losses on runs of these clips."""
         self._wrongness[clips] = np.minimum(losses, _WORST) + 1e-3
 
 
 class Batches:
-    """One process's share of every batch, made ahead in a thread while the network works on those before.
+    """One process's share of every batch, prepared in a thread while the network works on earlier ones.
 
     Args:
-        share: clips of each batch, of each of which one run is taken.
-        part: which of ``parts`` equal shares of the clips these are.
+        share: clips per batch; one run of each is taken.
+        part: index of this share among ``parts`` equal shares of the clips.
     """
 
     def __init__(self, data: TrainingSet, share: int, seed: int, part: int, parts: int) -> None:
@@ -93,7 +93,7 @@ class Batches:
         return self._coming.popleft().result()
 
     def record_losses(self, batch: Batch, losses: torch.Tensor) -> None:
-        """How wrong the network was about each run of a batch that was taken, so that what is hard comes more often."""
+        """Record the network's loss on each run of a batch, so that hard clips are drawn more often."""
         self._sampler.record_losses(batch.clips, losses.double().numpy())
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
 
 
 def _begin(caption: npt.NDArray[np.uint8], rng: np.random.Generator) -> int:
-    """The first frame of a run."""
+    """Choose the first frame of a run."""
     boundaries = np.flatnonzero(np.diff(caption.astype(np.int_)))
     if len(boundaries) and rng.random() < _BOUNDARY_SHARE:
         begin = int(rng.choice(boundaries)) - int(rng.integers(RUN_FRAMES - 1))
@@ -141,7 +141,7 @@ def _begin(caption: npt.NDArray[np.uint8], rng: np.random.Generator) -> int:
 
 
 def _augment(canvases: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Other colours, brightness and contrast for each run, in place."""
+    """Vary colours, brightness and contrast of each run, in place."""
     runs = len(canvases)
     gain = rng.uniform(0.75, 1.15, (runs, 1, 1, 1, 1)) * rng.uniform(0.93, 1.07, (runs, 1, 3, 1, 1))
     negative = rng.random((runs, 1, 1, 1, 1)) < 0.08

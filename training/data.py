@@ -59,7 +59,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """All arrays have a clip's number first, then its frame's."""
+    """The first axis of all arrays is the clip, the second its frame."""
 
     strips: npt.NDArray[np.uint8]  # (clips, frames, 32, 512, 3)
     cover: npt.NDArray[np.uint8]  # (clips, frames, 8, 128), 255 where captions cover all
@@ -90,7 +90,7 @@ def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers:
 
 
 def open_training_set(folder: Path) -> TrainingSet:
-    """The training set in ``folder``, mapped into memory."""
+    """Map the training set in ``folder`` into memory."""
     return TrainingSet(**_open(folder, json.loads((folder / "set.json").read_text())["clips"], "r"))
 
 

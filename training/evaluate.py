@@ -1,9 +1,9 @@
-"""Measures a checkpoint on clips it was not trained on: other fonts, other footage, the whole way through VP9 chunks.
+"""Measures a checkpoint on clips that it was not trained on: other fonts, other footage, encoded as VP9 chunks and decoded again.
 
-Pairs are counted by their own likeliest label (both directions' mean), before they are made consistent with each other;
-captions and boundaries after, as the run database has them. A pair with a frame in which a caption is between 20 and
-80 % visible has no label that is right beyond doubt and is left out of ``pairs``; ``pairs_strict`` counts it too. A caption that the
-clip's first or last frame cuts off before it is ever more than 80 % visible is not counted as one that must be found.
+Pairs are counted by their own most likely label (mean of both directions), before they are made consistent with each other.
+Captions and boundaries are counted afterwards, as the run database has them. If a caption is 20 to 80 % visible in a frame,
+no label of its pairs is right beyond doubt: ``pairs`` leaves them out, ``pairs_strict`` counts them. A caption need not be
+found if the clip begins or ends before it is more than 80 % visible.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ _DOUBTFUL: Final = (0.2, 0.8)
 
 @dataclass(frozen=True, slots=True)
 class KnownClip:
-    """Strips as a worker decodes them, and the truth."""
+    """Strips as a worker decodes them, and their true captions."""
 
     kind: Kind
     strips: Frames
@@ -64,7 +64,7 @@ class Tally:
         return Tally(*(mine + its for mine, its in zip(asdict(self).values(), asdict(other).values(), strict=True)))
 
     def shares(self) -> dict[str, float]:
-        """The table's figures, 0..1."""
+        """Return the table's figures, 0..1."""
         return {
             "pairs": self.pairs_right / max(1, self.pairs),
             "pairs_strict": self.pairs_strict_right / max(1, self.pairs_strict),
@@ -84,7 +84,7 @@ def evaluate(predictor: Predictor, clips: Iterable[KnownClip]) -> dict[Kind, Tal
 
 
 def make_test_clips(fonts: Path, clips_per_kind: int, workers: int, seed: int = SEED) -> Iterator[KnownClip]:
-    """The test clips, kind by kind, made by other processes while those before are measured."""
+    """Yield the test clips, kind by kind. Other processes make them while earlier ones are measured."""
     jobs = [(fonts, kind, number, seed) for kind in Kind for number in range(clips_per_kind)]
     with ProcessPoolExecutor(workers) as pool:
         yield from pool.map(_make, jobs, chunksize=4)
@@ -99,7 +99,7 @@ def _make(job: tuple[Path, Kind, int, int]) -> KnownClip:
 
 
 def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
-    """Compare what was predicted for one clip with the truth."""
+    """Compare the predictions for one clip with the truth."""
     truth = label_pairs(clip.caption[:-1], clip.caption[1:])
     right = mean_probabilities(probabilities).argmax(1) == truth
     doubtful = (clip.visibility > _DOUBTFUL[0]) & (clip.visibility < _DOUBTFUL[1])
@@ -124,7 +124,7 @@ def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
 
 
 def extents(caption: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First and last frame of each caption, from the captions' numbers in each frame."""
+    """Return the first and last frame of each caption, from the number of the caption in each frame."""
     edges = np.flatnonzero(np.diff(caption, prepend=-1, append=-1))
     return [(a, b - 1) for a, b in pairwise(edges.tolist()) if caption[a]]
 
@@ -134,12 +134,12 @@ def _near(first: tuple[int, int], second: tuple[int, int]) -> bool:
 
 
 def _boundaries(captions: list[tuple[int, int]], last: int) -> set[int]:
-    """First frames after a boundary; where the video itself begins or ends there is none."""
+    """Return the first frames after boundaries. The video's own begin and end are no boundaries."""
     return {first for first, _ in captions if first > 0} | {end + 1 for _, end in captions if end < last}
 
 
 def _matches(real: set[int], predicted: set[int]) -> int:
-    """Boundaries that can be matched one to one within the tolerance, taken in order."""
+    """Count the boundaries that match one to one within the tolerance, in order."""
     count, free = 0, sorted(predicted)
     for boundary in sorted(real):
         near = next((other for other in free if abs(other - boundary) <= TOLERANCE_FRAMES), None)

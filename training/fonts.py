@@ -1,4 +1,4 @@
-"""Installs the fonts of the synthetic captions: npm packages, pinned with hashes in the folder beside this file."""
+"""Installs the fonts of the synthetic captions: npm packages, pinned with hashes in ``fonts/``."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ def install_fonts(folder: Path) -> Path:
     """Install the pinned font packages in ``folder`` (770 MB), unless they are installed, and return it.
 
     Raises:
-        RuntimeError: there is no npm, or it failed.
+        RuntimeError: npm is missing, or it failed.
     """
     if all(_same(PINS / name, folder / name) for name in _FILES) and (folder / "node_modules" / "@fontsource").is_dir():
         return folder

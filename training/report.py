@@ -32,7 +32,7 @@ _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def summarise(tallies: Mapping[Kind, Tally], checkpoint: Path, clips_per_kind: int, seed: int) -> dict[str, Any]:
-    """All results of an evaluation that the model card shows."""
+    """Summarise the results of an evaluation that the model card shows."""
     return {
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "size_bytes": checkpoint.stat().st_size,
@@ -42,14 +42,14 @@ def summarise(tallies: Mapping[Kind, Tally], checkpoint: Path, clips_per_kind: i
 
 
 def format_table(tallies: Mapping[Kind, Tally]) -> str:
-    """A Markdown table, a row for each kind."""
+    """Return a Markdown table with a row per kind."""
     return _table(_rows(tallies))
 
 
 def measure_speed(checkpoint: Path) -> dict[str, int | str]:
-    """Pairs (both directions counted once) per second of processor time on one core, for strips of 402 × 28; the best of five spans.
+    """Measure pairs (both directions count once) per second of processor time on one core, for strips of 402 × 28: the best of five spans.
 
-    Processor time, not wall time; other load still matters through shared caches and memory bandwidth.
+    It is processor time, not wall time. Other load still matters through shared caches and memory bandwidth.
     """
     strips = np.random.default_rng(0).integers(0, 256, (_SPEED_FRAMES, *_SPEED_STRIP, 3), np.uint8)
     speeds: dict[str, int | str] = {}
@@ -68,10 +68,10 @@ def measure_speed(checkpoint: Path) -> dict[str, int | str]:
 
 
 def write_model_card(card: Path, figures: Mapping[str, Any]) -> None:
-    """Replace the figures between the card's two marks.
+    """Replace the figures between the card's two markers.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: a marker is missing.
     """
     text = card.read_text()
     if _BEGIN not in text or _END not in text:
@@ -98,7 +98,7 @@ def _figures(figures: Mapping[str, Any]) -> str:
 
 
 def _rows(tallies: Mapping[Kind, Tally]) -> dict[str, dict[str, Mapping[str, float]]]:
-    """The counts and shares of each kind, and of all together."""
+    """Return the counts and shares of each kind, and of all together."""
     named = {kind.value: tally for kind, tally in tallies.items()} | {"all": sum(tallies.values(), Tally())}
     rows: dict[str, dict[str, Mapping[str, float]]] = {}
     for name, tally in named.items():

@@ -39,7 +39,7 @@ class TrainingOptions:
     """Attributes:
     steps: number of batches.
     clips_per_batch: clips per batch; five frames of each are used.
-    processes: processes that share every batch.
+    processes: number of processes that share every batch.
     """
 
     steps: int = 9000
@@ -60,7 +60,7 @@ class Trainee(nn.Module):
         self.change_head = nn.Conv2d(80, 1, 1)
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss to minimise, and the label loss of each run, (runs,)."""
+        """Return the loss to minimise, and the label loss of each run, (runs,)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             features = self.network.encode(batch.canvases.flatten(0, 1))
             contrasts = self.network.contrast(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
@@ -95,7 +95,7 @@ def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path |
 
     Args:
         clips: folder of the training set.
-        state: file to which the training state is written after every eighth of the steps.
+        state: file for the training state, written after every eighth of the steps.
         start_from: such a state, or stored weights, which contain neither norms nor auxiliary heads.
     """
     with TemporaryDirectory() as meeting:
@@ -105,7 +105,7 @@ def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path |
 
 
 def load_state(state: Path) -> SiameseStrip:
-    """The network of a training state, with merged batch norms."""
+    """Load the network of a training state, with merged batch norms."""
     trainee = Trainee()
     trainee.load_state_dict(torch.load(state, weights_only=True))
     return merge_batch_norms(trainee.network)
@@ -184,7 +184,7 @@ class _Progress:
 
 @torch.no_grad()
 def _approach(mean: Trainee, trainee: Trainee, share: float) -> None:
-    """Move the average a share of the way to the current weights: it generalises better than any single step's weights."""
+    """Move the average towards the current weights: it generalises better than the weights of any single step."""
     for kept, new in zip(mean.state_dict().values(), trainee.state_dict().values(), strict=True):
         if kept.is_floating_point():
             kept.lerp_(new, share)

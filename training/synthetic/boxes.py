@@ -1,4 +1,4 @@
-"""The boxes that captions stand on: each one's own, or one that stays and may come and go by itself."""
+"""Boxes behind captions: one per caption, or one that stays while captions change and may come and go independently."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,9 +18,9 @@ _COLOURED_SHARE: Final = 0.15
 @dataclass(frozen=True, slots=True)
 class Boxes:
     """Attributes:
-    bar: the box that stays, from frame ``comes`` to ``goes`` - 1; None for none.
-    pad: how far a caption's own box reaches beyond its letters to both sides, in pixels; None for no boxes of their own.
-    pad_rows: the same above and below; None for boxes as high as the strip, which those of high lines nearly are.
+    bar: the box that stays, from frame ``comes`` to ``goes`` - 1; None if there is none.
+    pad: how far a caption's own box extends beyond its letters to both sides, in pixels; None if captions have no box.
+    pad_rows: the same above and below; None for boxes as high as the strip.
     """
 
     colour: Colour
@@ -32,7 +32,7 @@ class Boxes:
     pad_rows: int | None
 
     def put(self, pictures: npt.NDArray[np.float32], captions: list[Caption], letterings: list[Lettering]) -> None:
-        """Paint them into the pictures (n, height, width, 3), in place."""
+        """Paint the boxes into the pictures (n, height, width, 3), in place."""
         n, height, width = pictures.shape[:3]
         if self.bar is not None:
             for t in range(self.comes, self.goes):

@@ -1,7 +1,7 @@
-"""One clip: captions written over a moving ground, with the truth of every frame.
+"""One clip: captions over a moving background, with the true caption of every frame.
 
-A caption that fades is there from the first frame in which it is at least half visible to the last one: so a fade is
-one ``empty_valid``, however many frames it takes. A caption whose words change colour stays the same caption.
+A fading caption counts as present from the first to the last frame in which it is at least half visible. So a fade is a single
+``empty_valid``, however many frames it takes. A caption whose words change colour stays the same caption.
 """
 
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What clips are made from: the fonts, footage and photographs of one side of the split.
+    """Material of the clips: fonts, footage and photographs of one side of the split into training and testing.
 
     Attributes:
-        footage_share, photo_share: of the grounds; the rest are made textures.
+        footage_share, photo_share: shares of the backgrounds; the rest are generated textures.
     """
 
     shelf: FontShelf
@@ -49,14 +49,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Strips before compression, and the truth.
+    """Strips before compression, and their true captions.
 
     Attributes:
         caption: (n,) number of the caption in each frame from 1, 0 for none.
         visibility: (n,) of the most visible caption, 0..1.
-        bare: the strips without letters.
+        bare: the strips without captions.
         cover: (n, height, width) share of each pixel that captions cover, as 0..1.
-        quality: libvpx's constant rate factor this clip is to be stored with.
+        quality: libvpx's constant rate factor for storing this clip.
     """
 
     strips: Strips
@@ -69,7 +69,7 @@ class Clip:
 
 
 def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) -> Clip:
-    """Draw a clip of ``n`` frames whose captions a person could read."""
+    """Draw a clip of ``n`` frames with captions that a person can read."""
     height = int(rng.integers(recipe.height[0], recipe.height[1] + 1)) // 2 * 2
     width = min(1440, int(height * rng.uniform(*recipe.aspect))) // 2 * 2
     script = recipe.scripts[int(rng.integers(len(recipe.scripts)))]
@@ -115,7 +115,7 @@ def _compose(
     style: Style,
     least_contrast: float,
 ) -> _Scene:
-    """Lay boxes and captions over the grounds, in place."""
+    """Lay boxes and captions over the backgrounds, in place."""
     n, height, width = pictures.shape[:3]
     letterings = [draw(caption.lines, style, width, height) for caption in captions]
     boxes.put(pictures, captions, letterings)
@@ -139,7 +139,7 @@ def _compose(
 
 
 def legible(before: Picture, after: Picture, lettering: Lettering, least_contrast: float) -> bool:
-    """Whether each quarter of a caption stands out from what it covers: by so many levels of luma, and from the ground's own detail."""
+    """Whether each quarter of a caption differs enough from its background: in luma, and compared with the background's own detail."""
     written = np.flatnonzero(lettering.cover.any(1))
     if not len(written):
         return False
@@ -157,7 +157,7 @@ def legible(before: Picture, after: Picture, lettering: Lettering, least_contras
 
 
 def _detail(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """What of a ground is as fine as strokes are: its difference from its mean over a square of a quarter of its height."""
+    """Return the background's detail at the scale of strokes: its difference from its mean over a square of a quarter of its height."""
     coarse = Image.fromarray(np.clip(luma, 0, 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(len(luma) / 8))
     return luma - np.asarray(coarse, np.float32)
 
@@ -165,7 +165,7 @@ def _detail(luma: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _ground(
     rng: np.random.Generator, recipe: Recipe, stage: Stage, script: Script, n: int, height: int, width: int, *, faint: bool
 ) -> Strips:
-    """The ground with the signs in it, cut where the recipe says so; a faint caption gets a ground calm enough to be read on."""
+    """Make the background with its signs, and cuts if the recipe has them. A faint caption gets a background calm enough to read it."""
     cuts = sorted({int(c) for c in rng.integers(1, n, max(1, n // 12))}) if rng.random() < recipe.cut else []
     parts = []
     for start, stop in zip([0, *cuts], [*cuts, n], strict=True):

@@ -1,4 +1,4 @@
-"""A clip's way through storage: VP9 chunks by level, so that neighbouring frames carry different compression noise."""
+"""Passes a clip through storage: VP9 chunks by level, so that neighbouring frames carry different compression noise."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -21,7 +21,7 @@ _BEST: Final = 24  # factor at which nothing is wiped out
 
 
 def store(clip: Clip, first_frame: int) -> Strips:
-    """A clip as it comes out of storage: at its quality, or at the next better one that leaves its captions readable."""
+    """Store a clip and read it again, at its quality or the next better one that leaves its captions readable."""
     for quality in range(clip.quality, min(clip.quality, _BEST) - 1, -_STEP):
         stored = through_chunks(clip.strips, first_frame, quality)
         if readable(clip, stored):
@@ -30,7 +30,7 @@ def store(clip: Clip, first_frame: int) -> Strips:
 
 
 def readable(clip: Clip, stored: Strips) -> bool:
-    """Whether each part of a caption keeps half its contrast in every frame it is in, and less than half where it is not."""
+    """Whether each part of a caption keeps half its contrast in every frame that shows it, and has less than half in all others."""
     drawn, seen = ((strips.astype(np.float32) - clip.bare) @ LUMA for strips in (clip.strips, stored))
     shown = np.flatnonzero(clip.caption)
     for t, number in enumerate(clip.caption):
@@ -45,7 +45,7 @@ def readable(clip: Clip, stored: Strips) -> bool:
 
 
 def _shares(drawn: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]) -> Iterator[float]:
-    """Part by part, how much of what was drawn (height, width) is in what is seen: 1 for all, 0 for nothing of it."""
+    """Return for each part how much of the drawn caption (height, width) is visible: 0..1."""
     columns = np.flatnonzero(np.abs(drawn).max(0) > 1)
     if not len(columns):
         return

@@ -1,6 +1,6 @@
-"""The font families captions are written in, by script, with some kept for measuring only.
+"""Font families of the captions, by script. Some are kept for testing only.
 
-Files come from the npm packages pinned in ``training/fonts``; FreeType reads their WOFF2 as it is.
+Files come from the npm packages pinned in ``training/fonts``; FreeType reads their WOFF2 files directly.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Face:
 
 
 class FontShelf:
-    """The faces of some families, by script.
+    """Typefaces of some families, by script.
 
     Raises:
         FileNotFoundError: a family is not installed under ``root``.
@@ -60,7 +60,7 @@ class FontShelf:
         self._faces = {script: _faces(root, script, names.split()) for script, names in families.items()}
 
     def pick(self, rng: np.random.Generator, script: Script, *, thin: bool = False) -> Face:
-        """A family at random, then one of its weights; ``thin`` takes one of 300 or lighter where the family has it."""
+        """Pick a family at random, then one of its weights; ``thin`` takes 300 or lighter if the family has it."""
         family = self._faces[script][int(rng.integers(len(self._faces[script])))]
         chosen = [face for face in family if face.weight <= 300] if thin else [face for face in family if face.weight >= 300]
         chosen = chosen or list(family)
@@ -74,7 +74,7 @@ def load_font(path: str, size: int) -> Font:
 
 @lru_cache(maxsize=1024)
 def vocabulary_of(path: str, script: Script) -> Vocabulary:
-    """What a face can write of a script: the rest it would draw as its box for the unknown."""
+    """Return the part of a script's vocabulary that a typeface has glyphs for."""
     font = load_font(path, 16)
     unknown = bytes(font.getmask("\U0010ffff"))
     alphabet = {char for word in WORDS[script] for char in word + word.upper()} | set(MARKS)

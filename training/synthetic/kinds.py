@@ -1,7 +1,7 @@
-"""The kinds of material that films show: how likely each trait is in a clip of each kind.
+"""Kinds of material in films: how likely each trait is in a clip of each kind.
 
-Training and measuring draw from the same recipes, with other fonts and other footage; training draws the hard ones more often,
-and has two of its own.
+Training and testing use the same recipes with different fonts and footage. Training draws hard ones more often, and has two kinds
+of its own.
 """
 
 from dataclasses import dataclass, field, replace
@@ -36,13 +36,13 @@ class Recipe:
     """Chances (0..1) of the traits of one clip, and ranges of its measures.
 
     Attributes:
-        words: of a line, the fewest and the most.
-        captionless: the clip has none at all, as most of a film.
+        words: fewest and most words of a line.
+        captionless: the clip has no captions, like most of a film.
         follow: one caption follows the other without a gap.
-        one_word, one_line: of followers, how the text changes; otherwise it is all new.
-        ending: of the words that change so, only the ending does.
-        extend: of followers, words are added to those that stand; so they are where one line would change and there is only one.
-        busy: the ground is footage in motion or a rough texture, never flat.
+        one_word, one_line: if a caption follows another, how the text changes; otherwise all of it is new.
+        ending: if one word changes, only its ending does.
+        extend: if a caption follows another, words are added to the visible ones; also if one line would change and there is only one.
+        busy: the background is footage in motion or a rough texture, never flat.
         standing_bar: a box stays while captions come and go.
         quality: libvpx's constant rate factor.
         aspect: width over height.

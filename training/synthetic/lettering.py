@@ -1,4 +1,4 @@
-"""A caption drawn as layers: the masks of its glyphs and outline, and the colours they are laid on a picture in."""
+"""A caption as layers: masks of its glyphs and outline, and the colours to draw them in."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,16 +22,16 @@ _SMALLEST_FONT: Final = 7  # pixels; below it strokes of most scripts run togeth
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the captions of one clip look; lengths are shares of the strip's height.
+    """Look of the captions of one clip. Lengths are shares of the strip's height.
 
     Attributes:
-        rows: lines the strip has room for; with fewer, ``gravity`` says where they stand, 0 (top) to 1 (bottom).
-        line_share: height of the font over that of a row.
+        rows: lines that fit into the strip; ``gravity`` places fewer lines, 0 (top) to 1 (bottom).
+        line_share: height of the font relative to that of a row.
         baseline_shift: how far the text sits below the middle.
         margin: distance from the strip's side when anchored there.
-        outline: width of the outline; 0 for none.
-        shadow: offset of a soft shadow; 0 for none.
-        softness: standard deviation of a blur over the letters, in pixels.
+        outline: width of the outline; 0 means none.
+        shadow: offset of a soft shadow; 0 means none.
+        softness: standard deviation of the blur of the letters, in pixels.
     """
 
     face: Face
@@ -51,7 +51,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Lettering:
-    """A caption's masks over the whole strip. ``left`` and ``right`` bound its glyphs in pixels."""
+    """Masks of a caption over the whole strip. ``left`` and ``right`` bound its glyphs, in pixels."""
 
     fill: Mask
     edge: Mask
@@ -60,12 +60,12 @@ class Lettering:
 
     @property
     def cover(self) -> Mask:
-        """Where the picture is no longer the ground's."""
+        """Where the caption hides the background."""
         return np.maximum(self.fill, self.edge)
 
 
 def draw(lines: tuple[Line, ...], style: Style, width: int, height: int) -> Lettering:
-    """Write the lines into a strip, made smaller until they fit its width."""
+    """Draw the lines into a strip, scaled down until they fit its width."""
     texts = [line.text for line in lines]
     slot = height / style.rows
     above = style.gravity * (style.rows - len(texts))  # rows left free
@@ -95,7 +95,7 @@ def draw(lines: tuple[Line, ...], style: Style, width: int, height: int) -> Lett
 
 
 def lay(picture: Picture, mask: Mask, colour: Colour | Picture, opacity: float) -> None:
-    """Blend ``colour`` into the picture, in place, where the mask is."""
+    """Blend ``colour`` into the picture through the mask, in place."""
     picture += (np.asarray(colour, np.float32) - picture) * (mask * np.float32(opacity))[..., None]
 
 

@@ -1,4 +1,4 @@
-"""Writing that belongs to the picture and is no caption: signs that move with the scene, logos that stay."""
+"""Writing in the picture that is not a caption: signs that move with the scene, and logos that stay."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ _DRIVEN_SHARE: Final = 0.4  # of the signs: on cars, or the film's own camera mo
 
 
 def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:
-    """Paint a sign into a take's strips, in place: writing on a board, tilted, blurred or cut off, where the scene goes or by itself.
+    """Paint a sign into a take's strips, in place: writing on a board, tilted, blurred or cut off, moving with the scene or on its own.
 
-    One that stands still is no taller than the strips: its board shows that it is no caption.
+    A sign that does not move is no taller than the strips, so that its board shows that it is not a caption.
     """
     n, height, width = take.strips.shape[:3]
     speed = rng.uniform(-7, 7) * np.array([1, rng.uniform(-0.15, 0.15)]) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
@@ -44,7 +44,7 @@ def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Scr
 
 
 def put_logo(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None:
-    """Paint a broadcaster's mark near a side of the strips, in place: a shape with a letter or three, half transparent."""
+    """Paint a broadcaster's logo near a side of the strips, in place: a shape with one to three letters, half transparent."""
     n, height, width = strips.shape[:3]
     size = round(height * rng.uniform(0.5, 0.95))
     side = Image.new("RGBA", (round(size * rng.uniform(1, 2.2)), size))
@@ -77,7 +77,7 @@ def _colour(rng: np.random.Generator, strength: int) -> tuple[int, int, int, int
 
 
 def _tilt(rng: np.random.Generator, board: Image.Image) -> Image.Image:
-    """Turn by 7 to 25 degrees, or lean and grow to one side as things seen aslant do: no slanted letters do either."""
+    """Rotate by 7 to 25 degrees, or apply a perspective seen from the side. Slanted letters do neither."""
     if rng.random() < 0.5:
         angle = rng.uniform(7, 25) * rng.choice([-1, 1])
         return board.rotate(float(angle), Image.Resampling.BILINEAR, expand=True)

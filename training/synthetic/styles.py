@@ -1,4 +1,4 @@
-"""How captions look: colours, outlines, shadows, and words that change colour while the caption stays."""
+"""Look of captions: colours, outlines, shadows, and words that change colour while the caption stays."""
 
 from typing import Final
 
@@ -17,12 +17,12 @@ _DARK: Final = (15, 15, 15)
 
 
 def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, *, thin: bool, faint: bool, plain: bool) -> Style:
-    """A style at random.
+    """Pick a style at random.
 
     Args:
         thin: light letters with little or no outline.
-        faint: a colour near the ground's.
-        plain: white with a black outline, to be read on anything.
+        faint: a colour close to the background's.
+        plain: white with a black outline, which is readable on anything.
     """
     fill = WHITE if rng.random() < 0.55 else _any(rng, (*_BRIGHT, _DARK, _DARK))
     outline, shadow = rng.uniform(0.03, 0.09), 0.0
@@ -55,7 +55,7 @@ def pick_style(rng: np.random.Generator, face: Face, ground: Strips, rows: int, 
 
 
 def _any(rng: np.random.Generator, common: tuple[tuple[int, int, int], ...]) -> Colour:
-    """Mostly one of those that captions often have."""
+    """Pick a colour, mostly one that is common for captions."""
     if rng.random() < 0.7:
         red, green, blue = common[int(rng.integers(len(common)))]
         return float(red), float(green), float(blue)
@@ -64,7 +64,7 @@ def _any(rng: np.random.Generator, common: tuple[tuple[int, int, int], ...]) -> 
 
 
 def _apart(rng: np.random.Generator, grey: float, distance: float) -> Colour:
-    """A grey, hardly tinted, at some distance from the ground's."""
+    """Pick a slightly tinted grey at some distance from the background's."""
     up = grey + distance <= 252 and (grey - distance < 3 or rng.random() < 0.7)
     level = grey + distance if up else grey - distance
     red, green, blue = np.clip(level + rng.normal(0, 3, 3), 0, 255)
@@ -72,7 +72,7 @@ def _apart(rng: np.random.Generator, grey: float, distance: float) -> Colour:
 
 
 class Colours:
-    """The fill of one caption in each frame: one colour, or words that are lit or recoloured at some frames."""
+    """Fill colours of one caption in each frame: one colour, or words that are highlighted or recoloured in some frames."""
 
     def __init__(self, rng: np.random.Generator, fill: Colour, lettering: Lettering, caption: Caption, *, recolour: bool) -> None:
         self._fill: npt.NDArray[np.float32] = np.asarray(fill, np.float32)
@@ -96,7 +96,7 @@ class Colours:
 
 
 def _lit(rng: np.random.Generator, fill: Colour) -> Colour:
-    """Another colour on the same side of the middle, so that what was readable stays so."""
+    """Return another colour on the same side of mid-grey, so that readable words stay readable."""
     if sum(fill) > 300:
         return _any(rng, _BRIGHT) if rng.random() < 0.5 else (255.0, float(rng.integers(60, 255)), float(rng.integers(0, 255)))
     red, green, blue = rng.uniform(0, 90, 3)

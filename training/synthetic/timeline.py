@@ -1,4 +1,4 @@
-"""When captions come and go, and what each says after the one before."""
+"""When captions appear and disappear, and how each text follows from the one before."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from training.synthetic.words import Line, Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption shown in frames ``start`` to ``stop`` - 1, of which the first and last few may be a fade."""
+    """A caption in frames ``start`` to ``stop`` - 1. The first and last few may be a fade."""
 
     lines: tuple[Line, ...]
     start: int
@@ -29,9 +29,9 @@ class Caption:
 
 
 def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, n: int) -> list[Caption]:
-    """Captions from somewhere before frame 0 to somewhere after the last; those wholly outside are left out.
+    """Write captions from before frame 0 until after the last frame. Captions entirely outside the clip are left out.
 
-    Where the strip has room for two rows, a little more than half of the captions have two lines.
+    If the strip has room for two rows, a little more than half of the captions have two lines.
     """
     fades = rng.random() < recipe.fade
     captions: list[Caption] = []
@@ -50,7 +50,7 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, 
 
 
 def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, rows: int, previous: Caption | None) -> tuple[Line, ...]:
-    """What follows a caption without a gap: the same with a word, a line or its end changed, or something new."""
+    """Return the lines of a caption that follows another without a gap: a word, a line or its end changed, or all new."""
     if previous is None:
         return _new_lines(rng, recipe, words, rows)
     choice = rng.random()

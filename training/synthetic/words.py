@@ -1,4 +1,4 @@
-"""Nonsense captions in six scripts: words drawn at random, for a network that looks at strokes and never reads."""
+"""Nonsense captions in six scripts. Random words suffice for a network that compares strokes and does not read."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,7 +80,7 @@ MARKS: Final = "".join({mark for marks in _TERMINATORS.values() for mark in mark
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a caption as words, so that one of them can be exchanged."""
+    """One line of a caption as words, so that single words can be replaced."""
 
     script: Script
     words: tuple[str, ...]
@@ -93,7 +93,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The words and punctuation captions are made of: those of a script that a typeface has all characters for."""
+    """Words and punctuation of captions: those of a script for which a typeface has all characters."""
 
     script: Script
     words: tuple[str, ...]
@@ -101,7 +101,7 @@ class Vocabulary:
     dash: bool
 
     def line(self, rng: np.random.Generator, count: tuple[int, int] = WORDS_OF_A_LINE) -> Line:
-        """A line of so many words, the fewest and the most."""
+        """Make a line with a number of words in this range."""
         words = [str(word) for word in rng.choice(self.words, int(rng.integers(count[0], count[1] + 1)))]
         if self.script in (Script.LATIN, Script.CYRILLIC):
             style = rng.random()
@@ -114,10 +114,10 @@ class Vocabulary:
         return Line(self.script, tuple(words), str(rng.choice(self.terminators)))
 
     def with_one_word_changed(self, rng: np.random.Generator, line: Line, *, ending_only: bool = False) -> Line:
-        """The same line with one other word at one place, in the same case.
+        """Return the line with one word replaced, in the same case.
 
         Args:
-            ending_only: the first half of the word stays, and it ends as another word does.
+            ending_only: keep the first half of the word, and take the ending of another.
         """
         place = int(rng.integers(len(line.words)))
         old = line.words[place]
@@ -131,7 +131,7 @@ class Vocabulary:
 
 
 def vocabulary(script: Script, missing: frozenset[str]) -> Vocabulary:
-    """What can be written in a script without the characters that are ``missing``."""
+    """Return the vocabulary of a script that needs none of the ``missing`` characters."""
     words = tuple(word for word in WORDS[script] if not missing & set(word + word.upper()))
     terminators = tuple(mark for mark in _TERMINATORS[script] if not missing & set(mark))
     return Vocabulary(script, words, terminators, dash="-" not in missing)
