@@ -1,4 +1,4 @@
-"""Whether this machine has what compiling takes: a machine need not have it."""
+"""Detects a C++ compiler, which compiling needs and a machine may lack."""
 
 import pytest
 from torch._inductor.cpp_builder import get_cpp_compiler

@@ -1,4 +1,4 @@
-"""The conformance cases: stored videos and the probabilities the old service's own predictor computed for them."""
+"""The conformance cases: stored videos, and the probabilities that the old service's own predictor computed for them."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ from inference.media.span import decode_span
 DATA: Final = Path(__file__).parents[1] / "data" / "conformance"
 CASES: Final = ("crop-right", "spans-center", "tile-left", "tile-right")
 TOLERANCE: Final = 1e-4
-"""Of every probability in float32, against the old service's own."""
+"""Largest difference of any float32 probability from the old service's."""
 
 
 @dataclass(frozen=True, slots=True)

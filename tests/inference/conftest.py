@@ -1,4 +1,4 @@
-"""The production-shaped checkpoint, 109 MB that the recipe makes in a second, and its predictor: each made once a session."""
+"""The production-shaped checkpoint (109 MB, built by its recipe in a second) and its predictor: each is made once a session."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def conformance_checkpoint(conformance_file: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def production_predictor(conformance_checkpoint: Checkpoint) -> ChannelFusionPredictor:
-    """With the default options; a test that changes its options builds another predictor from its classifier."""
+    """Has the default options. A test that changes options builds another predictor from its classifier."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions())
     assert isinstance(predictor, ChannelFusionPredictor)
     return predictor

@@ -1,4 +1,4 @@
-"""What is freed stays with the process."""
+"""Freed memory stays with the process."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ print(faults_of_a_large_block(), faults_of_a_large_block())
 
 
 def test_a_large_block_is_taken_again():
-    """Where its pages are the same as before, hardly one is touched for the first time."""
+    """A second allocation of a large block reuses its pages and so causes hardly any page faults."""
     done = subprocess.run([sys.executable, "-c", TOUCH_TWICE], capture_output=True, text=True, check=True)
     first, second = map(int, done.stdout.split())
     assert second < first / 10, f"{first} faults, then {second}"

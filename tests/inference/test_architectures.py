@@ -1,4 +1,4 @@
-"""Architectures are found in the package and in other distributions."""
+"""Architectures are found in the package and in other installed distributions."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ ECHO, IMPOSTOR, NUMBER = Echo(), Impostor(), 7
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Installs a distribution ``echo-network`` with a module; returns its entry points' file, which is still empty."""
+    """Install a distribution ``echo-network`` with a module, and yield the path of its entry points' file, not written yet."""
     (tmp_path / "echo_network.py").write_text(NETWORK)
     info = tmp_path / "echo_network-1.0.dist-info"
     info.mkdir()
@@ -43,14 +43,14 @@ def provide(entry_points: Path, value: str) -> None:
 
 
 def test_every_architecture_is_registered_under_its_own_name() -> None:
-    """The package's architectures are found by their names."""
+    """The package's architectures are found under their own names."""
     known = architectures().known
     assert set(known) >= {"channel_fusion_lora_spatial", "siamese_strip"}
     assert all(find_architecture(name).name == name for name in known)
 
 
 def test_another_distribution_adds_an_architecture(distribution: Path) -> None:
-    """An entry point of the group makes its architecture known beside the package's own."""
+    """An entry point of the group adds its architecture to the package's own."""
     provide(distribution, "echo_network:ECHO")
     assert find_architecture("echo").load("checkpoint", "options") == ("checkpoint", "options")
     assert {"channel_fusion_lora_spatial", "echo", "siamese_strip"} <= set(architectures().known)
@@ -67,7 +67,7 @@ def test_another_distribution_adds_an_architecture(distribution: Path) -> None:
     ],
 )
 def test_a_wrong_entry_point_is_named_and_stops_no_other(distribution: Path, value: str, message: str) -> None:
-    """A taken name, another kind of object or a module that cannot be imported: the log names the distribution, the others are there."""
+    """A broken entry point is logged with its distribution and the reason, and all other architectures stay available."""
     own = dict(architectures().known)
     architectures.cache_clear()
     distribution.write_text(f"[extents.architectures]\nbroken = {value}\necho = echo_network:ECHO\n")
@@ -86,6 +86,6 @@ def test_a_wrong_entry_point_is_named_and_stops_no_other(distribution: Path, val
 
 
 def test_an_unknown_architecture_is_refused() -> None:
-    """The message lists the known architectures."""
+    """The error for an unknown architecture lists the known ones."""
     with pytest.raises(CheckpointError, match=r"'some_network' is not known; there are: .*channel_fusion_lora_spatial"):
         find_architecture("some_network")

@@ -1,4 +1,4 @@
-"""A boundary that is known to a tenth of a second is placed on the film's own picture, and a fade at its half."""
+"""A boundary that is known to a tenth of a second is placed on the film's own picture; a fade's boundary, at its half."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ PAIR = 20  # the boundary lies between 2.0 s and 2.1 s
 
 
 def film(visibility: Callable[[float], float], ground: Callable[[float], np.ndarray] | None = None, rate: float = RATE) -> list[Moment]:
-    """Four seconds of a strip with letters in a corner of it, as visible as ``visibility`` says at each picture's time."""
+    """Four seconds of a strip with letters in one corner. ``visibility`` gives how visible they are at each picture's time."""
     letters = np.zeros((48, 400), np.float32)
     letters[10:30:4, 100:200:3] = 200
     moments = []
@@ -26,41 +26,41 @@ def film(visibility: Callable[[float], float], ground: Callable[[float], np.ndar
 
 @pytest.mark.parametrize("first", [51, 52])
 def test_a_cut_is_placed_on_its_picture(first: int) -> None:
-    """Of the pictures between two samples, the one that first shows the letters is the caption's start."""
+    """A caption starts at the first picture between two samples that shows its letters."""
     assert refine(film(lambda seconds: float(seconds >= first / RATE - 1e-9)), PAIR, None, None) == first / RATE
 
 
 def test_an_end_is_placed_on_the_first_picture_without_letters() -> None:
-    """A caption that goes is measured as one that comes."""
+    """A caption's end is placed like its start, on the first picture without letters."""
     assert refine(film(lambda seconds: float(seconds < 2.04 - 1e-9)), PAIR, None, None) == 2.04
 
 
 @pytest.mark.parametrize("middle", [1.8, 2.0, 2.3])
 def test_a_fade_of_a_second_is_placed_at_its_half(middle: float) -> None:
-    """The network may put the boundary anywhere in a fade; the pictures say when half of it is over."""
+    """The network may put the boundary anywhere in a fade; the pictures show when half of it is over."""
     moments = film(lambda seconds: float(np.clip(seconds - middle + 0.5, 0, 1)))
     assert refine(moments, PAIR, None, None) == pytest.approx(middle, abs=1.01 / RATE)
 
 
 def test_a_cut_of_the_scene_nearby_does_not_draw_the_boundary_to_it() -> None:
-    """The ground changes at once, 0.4 s before the caption comes; the caption's own picture is found."""
+    """A cut in the background 0.4 s before a caption does not move the caption's start."""
     shades = np.random.default_rng(1).integers(0, 120, (2, 48, 400)).astype(np.float32)
     moments = film(lambda seconds: float(seconds >= 2.08 - 1e-9), lambda seconds: shades[int(seconds >= 1.64)])
     assert refine(moments, PAIR, None, None) == 2.08
 
 
 def test_pictures_of_another_caption_do_not_count() -> None:
-    """Three tenths after the boundary the caption goes again; the boundary keeps its picture."""
+    """A caption that ends three tenths of a second after its start keeps its start."""
     moments = film(lambda seconds: float(2.04 - 1e-9 <= seconds < 2.4))
     assert refine(moments, PAIR, None, 23) == 2.04
 
 
 def test_a_variable_rate_keeps_the_pictures_own_times() -> None:
-    """Where pictures come irregularly, the boundary is one of their times."""
+    """If pictures come at irregular times, the boundary is one of those times."""
     moments = [moment for number, moment in enumerate(film(lambda seconds: float(seconds >= 2.05))) if number % 7 not in (1, 2)]
     assert refine(moments, PAIR, None, None) in {moment.start for moment in moments if 2.0 < moment.start <= 2.1}
 
 
 def test_no_pictures_give_no_time() -> None:
-    """Where nothing is known, the grid's time is kept by the caller."""
+    """Without pictures there is no refined time, so the caller keeps the grid's."""
     assert refine([], PAIR, None, None) is None

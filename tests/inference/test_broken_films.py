@@ -1,4 +1,4 @@
-"""A broken film gives what is whole of it, with a warning that says what is missing; a file that is no film says why."""
+"""A broken film gives all that can be read, with a warning about the rest; a file that is not a film gives the reason."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from inference.media.film import open_film
 
 
 def write_film(path: Path, pictures: int = 60, rate: int = 30, **options: str) -> None:
-    """A film of grey pictures, each 4 levels brighter than the one before, in groups of ten."""
+    """Write a film of grey pictures, each 4 levels brighter than the one before, in groups of ten."""
     with av.open(path, "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=rate, options={"bf": "0", "g": "10"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -36,20 +36,20 @@ def spoil(path: Path, *numbers: int) -> None:
 
 
 def read(path: Path) -> tuple[int, list[str]]:
-    """How many samples there are at 10 Hz, and the warnings."""
+    """Return the number of samples at 10 Hz, and the warnings."""
     warnings: list[str] = []
     with open_film(path, warnings.append) as film:
         return sum(1 for _ in film.pictures()), warnings
 
 
 def test_a_whole_film_warns_of_nothing(tmp_path: Path) -> None:
-    """Two seconds are twenty samples."""
+    """Two seconds give twenty samples and no warning."""
     write_film(tmp_path / "film.mp4")
     assert read(tmp_path / "film.mp4") == (20, [])
 
 
 def test_a_packet_that_cannot_be_decoded_costs_no_more_than_itself(tmp_path: Path) -> None:
-    """The film keeps its length, and the warning says when something is missing."""
+    """A packet that cannot be decoded leaves the film's length as it is, and the warning gives its time."""
     write_film(tmp_path / "film.mp4")
     spoil(tmp_path / "film.mp4", 33)
     samples, warnings = read(tmp_path / "film.mp4")
@@ -59,7 +59,7 @@ def test_a_packet_that_cannot_be_decoded_costs_no_more_than_itself(tmp_path: Pat
 
 
 def test_many_bad_packets_are_counted_and_the_first_named(tmp_path: Path) -> None:
-    """However many there are, the warning is one sentence."""
+    """Many bad packets give one sentence of warning, with their number and the times of the first."""
     write_film(tmp_path / "film.mp4")
     spoil(tmp_path / "film.mp4", *range(20, 27))
     samples, warnings = read(tmp_path / "film.mp4")
@@ -69,7 +69,7 @@ def test_many_bad_packets_are_counted_and_the_first_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_a_film_that_is_cut_short_is_warned_of_with_both_times(tmp_path: Path, ending: str) -> None:
-    """A download that stopped half-way is read as far as it goes."""
+    """A download that stopped half-way is read up to its end, with a warning that gives both times."""
     path = tmp_path / f"film.{ending}"
     options = {"movflags": "faststart"} if ending == "mp4" else {}
     write_film(path, pictures=120, **options)
@@ -83,7 +83,7 @@ def test_a_film_that_is_cut_short_is_warned_of_with_both_times(tmp_path: Path, e
 
 
 def test_sound_that_outlasts_the_picture_is_no_damage(tmp_path: Path) -> None:
-    """Only the picture's own length is missed."""
+    """Sound that is longer than the picture gives no warning."""
     with av.open(tmp_path / "film.mp4", "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -98,7 +98,7 @@ def test_sound_that_outlasts_the_picture_is_no_damage(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_films_say_what_they_are(tmp_path: Path) -> None:
-    """Empty, text, and an MP4 whose index was never written, each in its own words."""
+    """The error distinguishes an empty file, a text, an MP4 without its index, and noise."""
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "notes.mp4").write_text("These are notes – and no film.\n" * 400)
     write_film(tmp_path / "film.mp4")
@@ -116,7 +116,7 @@ def test_files_that_are_no_films_say_what_they_are(tmp_path: Path) -> None:
 
 
 def test_a_pipe_says_what_it_waits_for(tmp_path: Path) -> None:
-    """A pipe without a writer is announced before the wait, and read once there is one."""
+    """A pipe without a writer gives a message, and is read once a writer comes."""
     write_film(tmp_path / "film.mkv")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -1,4 +1,4 @@
-"""The built-in model: its file, what it finds in stored videos, and the promises every predictor makes."""
+"""The built-in model: its file, what it finds in stored videos, and the promises that every predictor makes."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def strips() -> Frames:
 
 
 def test_the_weights_are_small_and_name_their_version() -> None:
-    """The file fits the package, and another file would be another version."""
+    """The weights stay under 2 MB, and the model's version comes from their digest."""
     path = builtin_checkpoint_path()
     digest = read_checkpoint(path).sha256
     assert path.stat().st_size < 2_000_000
@@ -42,7 +42,7 @@ def test_the_weights_are_small_and_name_their_version() -> None:
 
 
 def test_the_figures_are_those_of_the_weights() -> None:
-    """The measurement kept beside the weights, from which the model card is written, was made with this very file."""
+    """The measurement beside the weights, and the model card made from it, belong to this very file."""
     figures = json.loads(builtin_checkpoint_path().with_suffix(".json").read_text())
     card = (Path(__file__).parents[2] / "docs" / "model-card.md").read_text()
     assert figures["sha256"] == read_checkpoint(builtin_checkpoint_path()).sha256
@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_the_weights() -> None:
 
 @pytest.mark.parametrize("case", ["spans-center", "tile-left", "tile-right", "crop-right"])
 def test_captions_of_stored_videos_are_exact(predictor: Predictor, case: str) -> None:
-    """Every caption of the conformance videos is found, with its first and last frame, and nothing else is."""
+    """All captions of the conformance videos are found with their first and last frame, and no others."""
     captions = json.loads((DATA / case / "video.json").read_text())["caption_by_frame"]
     numbers = np.cumsum([True, *(a != b for a, b in pairwise(captions))])
     truth = extents(np.where(np.array(captions) == "", 0, numbers))
@@ -61,7 +61,7 @@ def test_captions_of_stored_videos_are_exact(predictor: Predictor, case: str) ->
 
 @pytest.mark.parametrize("size", [(20, 300), (28, 402), (60, 300), (100, 1440), (1, 1), (37, 2001)])
 def test_strips_of_any_size_give_probabilities(predictor: Predictor, size: tuple[int, int]) -> None:
-    """Whatever the strip's shape, each pair and direction gets five probabilities that sum to 1."""
+    """Strips of any shape give five probabilities that sum to 1 for each pair and direction."""
     frames = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
     result = predictor.predict(None, frames)
     assert result.shape == (2, 2, len(LABELS))
@@ -70,7 +70,7 @@ def test_strips_of_any_size_give_probabilities(predictor: Predictor, size: tuple
 
 
 def test_a_pair_does_not_depend_on_its_batch(predictor: Predictor, strips: Frames) -> None:
-    """A pair alone, in a span, and in batches of another size has the same probabilities."""
+    """A pair has the same probabilities alone, in a span, and in batches of another size."""
     whole = predictor.predict(None, strips)
     other = load_predictor(builtin_checkpoint_path(), EngineOptions(batch_size=5)).predict(None, strips)
     alone = np.concatenate([predictor.predict(None, strips[i : i + 2]) for i in range(len(strips) - 1)])
@@ -79,7 +79,7 @@ def test_a_pair_does_not_depend_on_its_batch(predictor: Predictor, strips: Frame
 
 
 def test_out_of_memory_halves_the_batch(predictor: Predictor, strips: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every pair is there all the same, and the options tell the batch size that fits."""
+    """After running out of memory, every pair has its result, and the options show the batch size that fits."""
     whole = predictor.predict(None, strips)
     short = load_predictor(builtin_checkpoint_path(), EngineOptions(batch_size=8))
     encode = SiameseStrip.encode
@@ -95,7 +95,7 @@ def test_out_of_memory_halves_the_batch(predictor: Predictor, strips: Frames, mo
 
 
 def test_what_is_not_finite_is_no_result(strips: Frames) -> None:
-    """Weights that overflow end in an error that names the precision."""
+    """Weights that overflow raise an error that names the precision."""
     good = read_checkpoint(builtin_checkpoint_path())
     state = {**good.state, "classify.weight": torch.full_like(good.state["classify.weight"].float(), 3e38)}
     predictor = find_architecture(NAME).load(Checkpoint(NAME, good.config, state, good.sha256, "some.safetensors"), EngineOptions())
@@ -104,14 +104,14 @@ def test_what_is_not_finite_is_no_result(strips: Frames) -> None:
 
 
 def test_backward_is_forward_of_the_turned_pair(predictor: Predictor, strips: Frames) -> None:
-    """Showing the frames in the other order exchanges the two directions."""
+    """Reversing the order of frames exchanges the two directions."""
     there, back = predictor.predict(None, strips), predictor.predict(None, strips[::-1])
     np.testing.assert_allclose(back[::-1, 0], there[:, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
 def test_half_precision_says_the_same(predictor: Predictor, precision: Precision) -> None:
-    """On a stored video, half precision and float32 agree in the label of at least 99.5 % of the pairs."""
+    """On a stored video, half precision and float32 give the same label for at least 99.5 % of the pairs."""
     case = load_case("spans-center")
     half = load_predictor(builtin_checkpoint_path(), EngineOptions(precision=precision))
     agreed = case.predict(predictor).argmax(2) == case.predict(half).argmax(2)
@@ -119,7 +119,7 @@ def test_half_precision_says_the_same(predictor: Predictor, precision: Precision
 
 
 def test_a_wrong_checkpoint_is_refused_by_name() -> None:
-    """A missing, unknown, misshapen or broken entry is named in the error."""
+    """The error names a missing, unknown, misshapen or broken entry."""
     good = read_checkpoint(builtin_checkpoint_path())
     name = "classify.bias"
     broken = {
@@ -135,7 +135,7 @@ def test_a_wrong_checkpoint_is_refused_by_name() -> None:
 
 
 def test_canvases_are_scaled_to_one() -> None:
-    """Black is -1 and white is 1 wherever the strip is stretched to."""
+    """Black is -1 and white is 1 everywhere on the stretched strip."""
     strips = np.stack([np.zeros((20, 90, 3), np.uint8), np.full((20, 90, 3), 255, np.uint8)])
     canvases = to_canvas(torch.from_numpy(strips))
     assert canvases.shape == (2, 3, 32, 512)

@@ -1,4 +1,4 @@
-"""How the built-in model is measured, and what its training takes and gives back."""
+"""How the built-in model is measured, and how its training draws clips, labels pairs and stores weights."""
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ from training.synthetic.kinds import Kind
 
 
 def test_labels_follow_from_the_captions_of_two_frames() -> None:
-    """All five cases of two frames' captions."""
+    """Each of the five relations between two frames' captions has its own label."""
     before, after = np.array([0, 0, 2, 2, 2]), np.array([0, 1, 0, 2, 3])
     assert label_pairs(before, after).tolist() == [EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY, SAME, DIFFERENT]
 
 
 def test_counting_tolerates_one_frame() -> None:
-    """A caption found exactly, one a frame late and one two frames late are told apart."""
+    """Scoring distinguishes a caption found exactly, one frame late and two frames late."""
     caption = np.zeros(40, np.int64)
     caption[4:10], caption[14:20], caption[24:30] = 1, 2, 3
     predicted = np.zeros(40, np.int64)
@@ -35,12 +35,12 @@ def test_counting_tolerates_one_frame() -> None:
     assert (tally.captions, tally.captions_found, tally.captions_exact) == (3, 2, 1)
     assert (tally.boundaries_true, tally.boundaries_said, tally.boundaries_matched) == (6, 6, 5)
     assert tally.pairs == 39
-    assert tally.pairs_right == 39 - 2 - 3  # those of which a frame's caption was missed
+    assert tally.pairs_right == 39 - 2 - 3  # pairs in which a frame's caption was missed
     assert judge(clip, _certain(caption)).captions_exact == 3
 
 
 def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
-    """A half visible caption's pairs count among the strict ones alone."""
+    """Pairs with a half visible caption count only as strict pairs."""
     caption = np.repeat([0, 1], 5)
     visibility = np.array([0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1], np.float32)
     tally = judge(KnownClip(Kind.FADES, np.zeros((10, 20, 20, 3), np.uint8), caption, visibility), _certain(caption))
@@ -48,7 +48,7 @@ def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
 
 
 def test_a_caption_of_which_only_a_fade_is_seen_need_not_be_found() -> None:
-    """The clip ends while it is half visible: nobody can say whether it would have come."""
+    """A caption that is still fading in when the clip ends is not counted as missed, since nobody can tell whether it would have come."""
     caption = np.array([1] * 10 + [0] * 10 + [2] * 2)
     visibility = np.array([1] * 10 + [0] * 10 + [0.5, 0.75], np.float32)
     clip = KnownClip(Kind.FADES, np.zeros((22, 20, 20, 3), np.uint8), caption, visibility)
@@ -59,7 +59,7 @@ def test_a_caption_of_which_only_a_fade_is_seen_need_not_be_found() -> None:
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
-    """Putting the extents back gives the frames that have a caption, each extent of one caption."""
+    """Extents cover exactly the frames that have a caption, and each covers one caption."""
     caption = np.array(numbers)
     ranges = extents(caption)
     covered = np.zeros(len(caption), bool)
@@ -70,7 +70,7 @@ def test_extents_cover_the_frames_with_captions(numbers: list[int]) -> None:
 
 
 def test_contrast_orders_pairs_as_batches_label_them() -> None:
-    """Stride by stride, runs one after the other, all forward and then all backward."""
+    """Pairs are ordered by stride and then by run, all forward before all backward."""
     torch.manual_seed(0)
     network = SiameseStrip().eval()
     runs = torch.randn(2, 5, 64, 4, 64)
@@ -86,7 +86,7 @@ def test_contrast_orders_pairs_as_batches_label_them() -> None:
 
 
 def test_merging_batch_norms_changes_nothing() -> None:
-    """The stored network computes what the trained one did."""
+    """The stored network, with batch norms merged, computes the same as the trained one."""
     torch.manual_seed(0)
     trained = SiameseStrip(norm=True).eval()
     for module in trained.modules():
@@ -99,7 +99,7 @@ def test_merging_batch_norms_changes_nothing() -> None:
 
 
 def test_stored_weights_can_be_trained_on() -> None:
-    """With batch norms taken out of them they compute what they did, on other frames too, and merge back to it."""
+    """Stored weights with batch norms restored compute the same as before, on other frames too, and merge back to the same."""
     stored = SiameseStrip().eval()
     stored.load_state_dict(dict(read_checkpoint(builtin_checkpoint_path()).state))
     torch.manual_seed(0)
@@ -113,7 +113,7 @@ def test_stored_weights_can_be_trained_on() -> None:
 
 
 def test_restored_norms_are_those_of_the_frames_given() -> None:
-    """While training, a batch's own mean and deviation take the place of the kept ones: on those very frames they are the same."""
+    """Restored norms hold the mean and deviation of the given frames, so that training mode computes the same on them."""
     torch.manual_seed(0)
     runs = torch.rand(3, 5, 3, 32, 512) * 2 - 1
     network = restore_batch_norms(SiameseStrip().eval(), runs)
@@ -123,7 +123,7 @@ def test_restored_norms_are_those_of_the_frames_given() -> None:
 
 
 def test_clips_are_drawn_once_each_and_then_by_how_wrong_the_network_was() -> None:
-    """No clip is left out at first; later a clip the network is wrong about comes more often than the others, which still come."""
+    """Each clip is drawn once at first; later a clip with a high loss is drawn more often, and the others still are."""
     clips = np.arange(5, 405, 5)
     sampler = HardExampleSampler(clips, np.random.default_rng(0))
     first = np.concatenate([sampler.draw(8) for _ in range(10)])
@@ -136,6 +136,6 @@ def test_clips_are_drawn_once_each_and_then_by_how_wrong_the_network_was() -> No
 
 
 def _certain(caption: np.ndarray) -> Probabilities:
-    """Probabilities of 1 for what these captions' numbers mean."""
+    """Give probability 1 to the labels of these captions."""
     before, after = caption[:-1], caption[1:]
     return np.eye(len(LABELS), dtype=np.float32)[np.stack([label_pairs(before, after), label_pairs(after, before)], 1)]

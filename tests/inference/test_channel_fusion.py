@@ -1,4 +1,4 @@
-"""The production predictor: the same answer however pairs are batched, smaller batches when memory is short, wrong checkpoints named."""
+"""The production predictor: equal results in every batching, smaller batches if memory is short, and errors that name a bad entry."""
 
 import gc
 import io
@@ -36,7 +36,7 @@ def base(production_predictor: ChannelFusionPredictor) -> ChannelFusionPredictor
 @settings(max_examples=5, deadline=None)
 @given(batch_size=st.integers(1, 12), first=st.integers(0, 7), count=st.integers(2, 9))
 def test_a_pair_has_one_result_in_every_batching(base: ChannelFusionPredictor, batch_size: int, first: int, count: int) -> None:
-    """Whatever the batch size and the neighbours a pair is computed with, its probabilities agree within 1e-5."""
+    """A pair's probabilities agree within 1e-5 whatever the batch size and the other pairs of the batch."""
     other = ChannelFusionPredictor(base.classifier, replace(base.options, batch_size=batch_size))
     part = FRAMES[first : first + count]
     probabilities = other.predict(other.open_video(STRIPS.layout), part)
@@ -45,7 +45,7 @@ def test_a_pair_has_one_result_in_every_batching(base: ChannelFusionPredictor, b
 
 
 def test_a_pair_has_one_result_in_either_span(base: ChannelFusionPredictor) -> None:
-    """Whether the frames around the border of two spans are in one, in the other, or in one batch with both."""
+    """Frames around the border of two spans give the same result in one span, in the other, and in one batch with both."""
     strips = load_case("spans-center")
     video, (before, after) = base.open_video(strips.layout), strips.spans
     whole = base.predict(video, np.concatenate([before[-3:], after[1:3]]))
@@ -55,21 +55,21 @@ def test_a_pair_has_one_result_in_either_span(base: ChannelFusionPredictor) -> N
 
 
 def test_the_same_span_gives_the_same_bytes(base: ChannelFusionPredictor) -> None:
-    """Twice the same frames, the second time after others of another size, give the same bytes."""
+    """Predicting the same frames twice, with frames of another size in between, gives the same bytes."""
     once = base.predict(base.open_video(STRIPS.layout), FRAMES)
     base.predict(base.open_video(STRIPS.layout), random_frames(3, 20, 90))
     assert base.predict(base.open_video(STRIPS.layout), FRAMES).tobytes() == once.tobytes()
 
 
 def test_probabilities_sum_to_one_and_a_single_frame_has_none(base: ChannelFusionPredictor) -> None:
-    """Five probabilities a direction; of one frame there is no pair."""
+    """Each direction has five probabilities that sum to one; a single frame gives no pair."""
     video = base.open_video(STRIPS.layout)
     assert base.predict(video, FRAMES[:3]).sum(-1) == pytest.approx(np.ones((2, 2)))
     assert base.predict(video, FRAMES[:1]).shape == (0, 2, 5)
 
 
 class ShortOfMemory:
-    """A classifier on a device that has room for so many pairs."""
+    """A classifier on a device with room for only so many pairs."""
 
     def __init__(self, classifier: Any, room: int) -> None:
         self.classifier, self.room, self.batches = classifier, room, list[int]()
@@ -84,7 +84,7 @@ class ShortOfMemory:
 
 
 def test_out_of_memory_halves_the_batch(base: ChannelFusionPredictor) -> None:
-    """The batch is halved until it fits, stays so, is logged, and every pair is there, in its place."""
+    """The batch is halved until it fits and stays so, each halving is logged, and every pair is in its place."""
     short = ShortOfMemory(base.classifier, room=3)
     predictor = ChannelFusionPredictor(short, base.options)
     with structlog.testing.capture_logs() as logs:
@@ -96,7 +96,7 @@ def test_out_of_memory_halves_the_batch(base: ChannelFusionPredictor) -> None:
 
 
 def test_a_frame_too_many_for_upload_halves_the_batch(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory that runs short before the network is reached, while frames are uploaded and resized, is met in the same way."""
+    """If memory runs short while frames are uploaded and resized, the batch is halved too."""
     predictor = ChannelFusionPredictor(base.classifier, base.options)
     video, upload = predictor.open_video(STRIPS.layout), predictor._upload
 
@@ -115,7 +115,7 @@ def test_a_frame_too_many_for_upload_halves_the_batch(base: ChannelFusionPredict
 
 @pytest.mark.parametrize("architecture", ["production", "built in"])
 def test_another_batch_is_not_compiled_anew(base: ChannelFusionPredictor, architecture: str) -> None:
-    """A network is compiled for one shape: when that does not fit into memory, smaller batches run uncompiled, and it says so."""
+    """If the compiled batch does not fit into memory, smaller batches run uncompiled, and the options show it."""
     predictor: Any = ChannelFusionPredictor(base.classifier, base.options)
     if architecture == "built in":
         predictor = load_predictor(builtin_checkpoint_path(), base.options)
@@ -132,7 +132,7 @@ def test_another_batch_is_not_compiled_anew(base: ChannelFusionPredictor, archit
 
 
 def test_each_frame_goes_up_once(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one between two batches, too."""
+    """Each frame is uploaded once, including the frame that two batches share."""
     predictor = ChannelFusionPredictor(base.classifier, replace(base.options, batch_size=3))
     video, upload, uploaded = predictor.open_video(STRIPS.layout), predictor._upload, []
     monkeypatch.setattr(predictor, "_upload", lambda images: uploaded.append(len(images)) or upload(images))
@@ -142,7 +142,7 @@ def test_each_frame_goes_up_once(base: ChannelFusionPredictor, monkeypatch: pyte
 
 
 def test_a_predictor_goes_with_its_last_user(base: ChannelFusionPredictor) -> None:
-    """Its weights must not wait on a device for the garbage collector, which knows nothing of the memory there."""
+    """A predictor is freed with its last reference, because the garbage collector does not see memory on a device."""
     predictor = ChannelFusionPredictor(base.classifier, base.options)
     predictor.predict(predictor.open_video(STRIPS.layout), FRAMES[:2])
     gone = weakref.ref(predictor)
@@ -155,7 +155,7 @@ def test_a_predictor_goes_with_its_last_user(base: ChannelFusionPredictor) -> No
 
 
 def test_no_memory_for_the_ocr_visualisation_is_transient(base: ChannelFusionPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one image, so there is nothing to halve; the span is worth another try."""
+    """Running out of memory for the OCR visualisation is transient: it is one image, so nothing can be halved."""
     predictor = ChannelFusionPredictor(base.classifier, base.options)
 
     def short(images: np.ndarray) -> torch.Tensor:
@@ -167,7 +167,7 @@ def test_no_memory_for_the_ocr_visualisation_is_transient(base: ChannelFusionPre
 
 
 def test_no_memory_for_one_pair_is_transient(base: ChannelFusionPredictor) -> None:
-    """A device that is full for now is worth another try elsewhere or later."""
+    """Running out of memory for a single pair is transient."""
     predictor = ChannelFusionPredictor(ShortOfMemory(base.classifier, room=0), base.options)
     with pytest.raises(TransientError, match="out of memory with one pair a batch"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
@@ -181,7 +181,7 @@ class Overflowing(ShortOfMemory):
 
 
 def test_an_output_that_is_not_finite_is_an_error(base: ChannelFusionPredictor) -> None:
-    """NaN never leaves the predictor as a probability."""
+    """The predictor never returns NaN as a probability."""
     predictor = ChannelFusionPredictor(Overflowing(base.classifier, room=9), base.options)
     with pytest.raises(PermanentError, match="not finite in float32"):
         predictor.predict(predictor.open_video(STRIPS.layout), FRAMES)
@@ -189,14 +189,14 @@ def test_an_output_that_is_not_finite_is_an_error(base: ChannelFusionPredictor) 
 
 @pytest.mark.parametrize("image", [b"", b"\x89PNG\r\n\x1a\n broken", STRIPS.layout.ocr_image[:200]], ids=["empty", "junk", "truncated"])
 def test_a_broken_ocr_visualisation_is_refused(base: ChannelFusionPredictor, image: bytes) -> None:
-    """The message says that it is the layout's image, and how large it is."""
+    """The error says that the layout's image is broken, and gives its size."""
     with pytest.raises(CorruptInputError, match=rf"OCR visualisation \({len(image)} bytes\) is not a readable image"):
         base.open_video(replace(STRIPS.layout, ocr_image=image))
 
 
 @pytest.mark.parametrize(("size", "form", "says"), [((1, 20_000), "PNG", "1×20000 pixels"), ((30, 20), "GIF", "not a readable image")])
 def test_an_ocr_visualisation_of_another_kind_is_refused(base: ChannelFusionPredictor, size: tuple[int, int], form: str, says: str) -> None:
-    """One so long that resizing it would take gigabytes, and one for which another of Pillow's readers would be needed."""
+    """An image so long that resizing it would take gigabytes, or in an unsupported format, is rejected."""
     file = io.BytesIO()
     Image.new("RGB", size).save(file, form)
     with pytest.raises(CorruptInputError, match=says):
@@ -205,7 +205,7 @@ def test_an_ocr_visualisation_of_another_kind_is_refused(base: ChannelFusionPred
 
 @pytest.mark.parametrize(("rank", "alpha"), [(4, 16), (16, 8), (32, 24.5)])
 def test_any_lora_rank_and_alpha(conformance_checkpoint: Checkpoint, rank: int, alpha: float) -> None:
-    """Side paths of other ranks and scales merge into what the plain reference computes with them."""
+    """LoRA weights of any rank and scale merge into what the plain reference computes with them."""
     config = {**conformance_checkpoint.config, "model_config": {"lora_rank": rank, "lora_alpha": alpha}, "transform_strategy": "adaptive"}
     random = torch.Generator().manual_seed(rank)
     state = dict(conformance_checkpoint.state)
@@ -247,7 +247,7 @@ def _with_nan(state: dict[str, torch.Tensor]) -> None:
 def test_a_wrong_checkpoint_is_refused_by_name(
     conformance_checkpoint: Checkpoint, spoil: Callable[[dict[str, torch.Tensor]], None], message: str
 ) -> None:
-    """The file and the entry stand in the message, with what was expected."""
+    """The error names the file and the entry, and what was expected."""
     state = dict(conformance_checkpoint.state)
     spoil(state)
     with pytest.raises(CheckpointError, match=rf"^{conformance_checkpoint.path}: .*{message}"):
@@ -265,6 +265,6 @@ def test_a_wrong_checkpoint_is_refused_by_name(
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(conformance_checkpoint: Checkpoint, change: dict[str, Any], message: str) -> None:
-    """So is a config whose network is not this architecture's, or not the one whose weights are there."""
+    """A config that describes another network, or does not fit the weights, is rejected."""
     with pytest.raises(CheckpointError, match=message):
         load_predictor(replace(conformance_checkpoint, config={**conformance_checkpoint.config, **change}), EngineOptions())

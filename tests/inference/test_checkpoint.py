@@ -1,4 +1,4 @@
-"""Weights files: both formats read, everything else refused, and no code of theirs ever run."""
+"""Weights files: both formats are read, everything else is rejected, and no code in them is ever run."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.count": torch.t
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before PyTorch 1.6"])
 def test_a_torch_file_is_read(tmp_path: Path, zipped: bool) -> None:
-    """Config, tensors, path and the digest of the file's bytes are as stored."""
+    """A PyTorch file is read with its config, tensors, path and the digest of its bytes."""
     path = tmp_path / "weights.any-name"
     torch.save({"config": CONFIG, "model_state_dict": STATE}, path, _use_new_zipfile_serialization=zipped)
     checkpoint = read_checkpoint(path)
@@ -32,7 +32,7 @@ def test_a_torch_file_is_read(tmp_path: Path, zipped: bool) -> None:
 
 
 def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
-    """The same holds when the architecture and the config stand in the header's metadata."""
+    """A safetensors file is read with the architecture and config from its header's metadata."""
     path = tmp_path / "weights"
     safetensors.torch.save_file(STATE, path, metadata={"architecture_name": "some_network", "config": json.dumps({"rank": 4})})
     checkpoint = read_checkpoint(str(path))
@@ -43,7 +43,7 @@ def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("begins", [b"PK", b"\x80\x02"])
 def test_a_safetensors_file_may_begin_like_another(tmp_path: Path, begins: bytes) -> None:
-    """It begins with the length of its header, whose bytes may be those that a zip archive or a pickle begins with."""
+    """A safetensors file is recognised even if the length of its header begins like a zip archive or a pickle."""
     path, length = tmp_path / "weights", int.from_bytes(begins, "little")
     metadata = {"architecture_name": "some_network", "config": "{}", "note": ""}
     safetensors.torch.save_file(STATE, path, metadata=metadata)
@@ -54,7 +54,7 @@ def test_a_safetensors_file_may_begin_like_another(tmp_path: Path, begins: bytes
 
 
 class Trap:
-    """Unpickled, it would leave a file behind."""
+    """Leaves a file behind if it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,7 +65,7 @@ class Trap:
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "bare pickle"])
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, zipped: bool) -> None:
-    """A checkpoint that carries code is refused with the command that converts it, and the code has not run."""
+    """A checkpoint with code in it is rejected with the command that converts it, and the code does not run."""
     path, trace = tmp_path / "trap.pt", tmp_path / "trace"
     content = {"config": CONFIG, "model_state_dict": STATE, "trap": Trap(trace)}
     if zipped:
@@ -88,7 +88,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path, zipped: bool) -> None
     ids=["list", "no state", "no tensor", "no architecture"],
 )
 def test_a_torch_file_of_another_shape_is_refused(tmp_path: Path, content: object, message: str) -> None:
-    """The message says what was found instead."""
+    """The error says what the file holds instead."""
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(tmp_path / "other.pt")
@@ -97,7 +97,7 @@ def test_a_torch_file_of_another_shape_is_refused(tmp_path: Path, content: objec
 @pytest.mark.parametrize("length", [0, 1, 9, 300, 700])
 @pytest.mark.parametrize("kind", ["torch", "safetensors"])
 def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, length: int) -> None:
-    """A file cut off anywhere is an error that names it."""
+    """A file that is cut off at any length gives an error that names it."""
     path = tmp_path / "cut"
     if kind == "torch":
         torch.save({"config": CONFIG, "model_state_dict": STATE}, path)
@@ -117,13 +117,13 @@ def test_a_safetensors_config_that_is_no_object_is_refused(tmp_path: Path, confi
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A missing file is a checkpoint error like the others, not an OSError."""
+    """A missing file raises a checkpoint error like the others, not an OSError."""
     with pytest.raises(CheckpointError, match="nothing-here: cannot be read: No such file"):
         read_checkpoint(tmp_path / "nothing-here")
 
 
 def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
-    """The message lists the architectures there are."""
+    """The error for an unknown architecture lists the known ones."""
     torch.save({"config": CONFIG, "model_state_dict": STATE}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"'some_network' is not known; there are: .*channel_fusion_lora_spatial"):
         load_predictor(tmp_path / "w.pt", EngineOptions())

@@ -1,6 +1,6 @@
-"""Compilation: one shape for everything, the same numbers, and a way on where there is no compiler.
+"""Compilation: one shape for everything, the same numbers, and a fallback without a compiler.
 
-The first of these need a C++ compiler, which a machine need not have.
+The first of these tests need a C++ compiler, which a machine may lack.
 """
 
 import gc
@@ -32,7 +32,7 @@ Counted = tuple[Predictor, dict[str, Counter[str]]]
 
 @pytest.fixture(scope="module")
 def counted(conformance_checkpoint: Checkpoint) -> Counted:
-    """The production architecture, compiled, and what the compiler counted on the way."""
+    """The production architecture, compiled, and what the compiler counted while loading it."""
     torch._dynamo.reset()
     counters.clear()
     predictor = load_predictor(conformance_checkpoint, OPTIONS)
@@ -42,7 +42,7 @@ def counted(conformance_checkpoint: Checkpoint) -> Counted:
 
 @needs_compiler
 def test_nothing_compiles_anew_between_spans_and_strips(counted: Counted) -> None:
-    """One graph serves every number of pairs and every strip size, and gives the old service's probabilities."""
+    """One graph serves every number of pairs and every strip size, with the old service's probabilities."""
     predictor, of_loading = counted
     assert of_loading["stats"]["unique_graphs"] == 1
     for case, frames in (("tile-right", 2), ("crop-right", 6), ("tile-left", 4)):
@@ -54,7 +54,7 @@ def test_nothing_compiles_anew_between_spans_and_strips(counted: Counted) -> Non
 
 @needs_compiler
 def test_sums_and_relus_are_computed_within_the_convolutions(counted: Counted) -> None:
-    """On a CPU all 53 convolutions get their weights packed, 32 their ReLU and 16 the residual sum too: a tenth of the time."""
+    """On a CPU all 53 convolutions have packed weights, 32 include their ReLU and 16 also the residual sum, which saves a tenth."""
     fused = counted[1]["inductor"]
     assert fused["mkldnn_conv_weight_pack_matcher_count"] == 53
     assert fused["mkldnn_unary_fusion_matcher_count"] == 32
@@ -63,7 +63,7 @@ def test_sums_and_relus_are_computed_within_the_convolutions(counted: Counted) -
 
 @needs_compiler
 def test_the_ninth_network_is_compiled_like_the_first() -> None:
-    """A worker may load any number of models, one after the other, and keeps nothing of those that it has given up."""
+    """A process compiles any number of networks, one after the other, and keeps none that has been released."""
     torch._dynamo.reset()
     networks = []
     for _ in range(10):
@@ -77,7 +77,7 @@ def test_the_ninth_network_is_compiled_like_the_first() -> None:
 
 @needs_compiler
 def test_the_built_in_model_says_the_same_compiled() -> None:
-    """Its one graph serves a span's last batch, too."""
+    """The compiled built-in model gives the same result with one graph, which serves a span's last batch too."""
     torch._dynamo.reset()
     counters.clear()
     case = load_case("tile-left")
@@ -91,7 +91,7 @@ def test_the_built_in_model_says_the_same_compiled() -> None:
 def test_without_a_compiler_it_runs_uncompiled_and_says_so(
     conformance_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builtin: bool
 ) -> None:
-    """A machine without a compiler is slower, and the log and the options tell why."""
+    """Without a compiler the network runs uncompiled, and the log and the options show it."""
     torch._dynamo.reset()
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     no_compiler = torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "no-compiler"))})
@@ -107,7 +107,7 @@ def test_without_a_compiler_it_runs_uncompiled_and_says_so(
 
 
 def test_who_compiles_nothing_does_without_the_compiler() -> None:
-    """Importing it takes longer than all else that a worker does before it is at work."""
+    """Loading a model uncompiled does not import the compiler, which takes longer than the rest of a worker's start."""
     program = f"""
 import sys
 from inference.models.loading import load_predictor

@@ -1,4 +1,4 @@
-"""Where compiled networks are kept."""
+"""Compiled networks are kept in a folder."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def test_the_folder_is_handed_to_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` stands for the home folder."""
+    """The compiler gets the folder, with ``~`` as the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(VARIABLE, "")  # restored at the end, whatever it was
     monkeypatch.delenv(VARIABLE)
@@ -24,7 +24,7 @@ def test_the_folder_is_handed_to_the_compiler(tmp_path: Path, monkeypatch: pytes
 
 @needs_compiler
 def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
-    """Another process finds every kernel of the first."""
+    """A second process reuses every kernel that the first compiled."""
     program = (
         "from pathlib import Path\n"
         "from inference.models.builtin import builtin_checkpoint_path\n"
@@ -46,7 +46,7 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_the_compilers_own_variable_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has set PyTorch's variable keeps that folder."""
+    """If PyTorch's own variable is set, its folder is kept."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "own"))
     keep_compiled(tmp_path / "kept")
     assert os.environ[VARIABLE] == str(tmp_path / "own")

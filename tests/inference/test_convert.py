@@ -1,4 +1,4 @@
-"""A checkpoint that needs code to load becomes one that needs none, if its owner says so."""
+"""A checkpoint that needs code to load is converted to one that needs none, if its owner trusts it."""
 
 import pathlib
 import pickle
@@ -19,7 +19,7 @@ from inference.models.loading import load_predictor
 
 @pytest.fixture
 def pickled(tmp_path: Path) -> Path:
-    """The built-in model as training might save it: with a path, NumPy's numbers and tensors that were being trained."""
+    """The built-in model as training might save it: with a path, NumPy's numbers and trainable tensors."""
     built_in = read_checkpoint(builtin_checkpoint_path())
     config = {
         **built_in.config,
@@ -44,7 +44,7 @@ def predictions(path: Path) -> Probabilities:
 
 
 def test_what_needs_code_is_converted_only_when_trusted(pickled: Path, tmp_path: Path) -> None:
-    """Without trust the command is named; with it the result loads by itself, keeps the config and predicts the same."""
+    """Without trust the error names the command; with trust the result loads without code, keeps the config and predicts the same."""
     with pytest.raises(CheckpointError, match=rf"extents models convert {pickled} --trust"):
         convert_checkpoint(pickled, trust=False)
     converted = tmp_path / "new.safetensors"
@@ -56,7 +56,7 @@ def test_what_needs_code_is_converted_only_when_trusted(pickled: Path, tmp_path:
 
 
 def test_what_loads_by_itself_needs_no_trust(tmp_path: Path) -> None:
-    """An ordinary checkpoint is converted as it is, and converting the result again gives the same bytes."""
+    """An ordinary checkpoint is converted without trust, and converting the result again gives the same bytes."""
     built_in = read_checkpoint(builtin_checkpoint_path())
     state = dict(built_in.state)
     name = next(iter(state))
@@ -71,7 +71,7 @@ def test_what_loads_by_itself_needs_no_trust(tmp_path: Path) -> None:
 
 
 class Trap:
-    """Loading it raises what no checkpoint reader expects."""
+    """Raises an error on loading that no checkpoint reader expects."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return int, ("no number",)
@@ -91,7 +91,7 @@ class Trap:
     ],
 )
 def test_what_is_no_checkpoint_is_refused_even_when_trusted(tmp_path: Path, content: object, says: str) -> None:
-    """Other content, no architecture, entries that are no tensors, code that fails: an error that names the file."""
+    """Other content, a missing architecture, entries that are not tensors or failing code give an error that names the file."""
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=says) as raised:
         convert_checkpoint(tmp_path / "other.pt", trust=True)
@@ -99,14 +99,14 @@ def test_what_is_no_checkpoint_is_refused_even_when_trusted(tmp_path: Path, cont
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """A missing file is a checkpoint error too, trusted or not."""
+    """A missing file raises a checkpoint error, with trust or without."""
     for trust in (False, True):
         with pytest.raises(CheckpointError, match="none\\.pt"):
             convert_checkpoint(tmp_path / "none.pt", trust=trust)
 
 
 def test_a_bare_pickle_is_converted_too(tmp_path: Path) -> None:
-    """Files as PyTorch wrote them before 1.6 are no exception."""
+    """Files that PyTorch wrote before 1.6 are converted too."""
     content = {"config": {"architecture_name": "x", "at": pathlib.PurePosixPath("a")}, "model_state_dict": {"layer": torch.ones(2)}}
     torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert (tmp_path / "old.pt").read_bytes()[:2] == pickle.PROTO + b"\x02"

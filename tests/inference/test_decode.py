@@ -1,4 +1,4 @@
-"""Chunks to frames: right ones exactly, and everything else refused by name within bounded memory."""
+"""Chunks are decoded to frames exactly; everything else is rejected by name, within bounded memory."""
 
 import itertools
 import subprocess
@@ -24,7 +24,7 @@ def stored() -> bytes:
 
 @pytest.mark.parametrize("size", [(28, 402), (27, 401), (27, 402), (1, 2), (100, 1440)], ids=str)
 def test_frames_come_back_in_order(size: tuple[int, int]) -> None:
-    """Every frame is there, in its place, in RGB, within what lossy coding of coarse noise leaves."""
+    """Every frame is decoded in its place, as RGB, within the error of lossy coding."""
     frames = random_frames(6, *size)
     decoded = decode_chunk(NAME, encode(frames), 6)
     assert decoded.shape == frames.shape
@@ -36,7 +36,7 @@ def test_frames_come_back_in_order(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("tags", [(1, 1), (5, 2)], ids=["BT.709", "full range"])
 @pytest.mark.parametrize("size", [(28, 64), (27, 64), (27, 63)], ids=str)
 def test_colour_tags_change_nothing(size: tuple[int, int], tags: tuple[int, int]) -> None:
-    """All files are converted as BT.601 of limited range, as the models learned them, whatever their tags say."""
+    """All files are converted as limited-range BT.601, which the models were trained with, whatever their tags say."""
     packets = encoded_packets(random_frames(2, *size))
     plain, tagged = (mux(packets, size[1], size[0], colour=colour) for colour in (None, tags))
     assert tagged != plain
@@ -44,20 +44,20 @@ def test_colour_tags_change_nothing(size: tuple[int, int], tags: tuple[int, int]
 
 
 def test_chroma_is_interpolated_as_the_models_learned_it() -> None:
-    """A strip of odd height is converted as OpenCV 4.10 converted this very file, to the bit."""
+    """A strip of odd height is converted to the same bytes as OpenCV 4.10 gave for this file."""
     expected = np.load(DATA / "odd-height" / "opencv-4.10.npy")
     assert (decode_chunk(NAME, (DATA / "odd-height" / "chunk.webm").read_bytes(), len(expected)) == expected).all()
 
 
 def test_only_the_frames_needed_are_decoded(stored: bytes) -> None:
-    """A chunk that lends one frame is read no further, and that frame is the same as in a whole decode."""
+    """A chunk of which one frame is needed is read no further, and that frame is the same as in a whole decode."""
     assert (decode_chunk(NAME, stored, 32, needed=1) == decode_chunk(NAME, stored, 32)[:1]).all()
     assert decode_chunk(NAME, stored[: len(stored) // 2], 32, needed=1).shape[0] == 1
 
 
 @pytest.mark.parametrize(("expected", "message"), [(31, "more than the 31 frames"), (33, "32 frames, 33 expected")])
 def test_a_wrong_number_of_frames_is_refused(stored: bytes, expected: int, message: str) -> None:
-    """Too many and too few are told apart, and both name the chunk."""
+    """The error distinguishes too many frames from too few, and names the chunk."""
     with pytest.raises(CorruptInputError, match=f"^{NAME}: .*{message}"):
         decode_chunk(NAME, stored, expected)
 
@@ -74,13 +74,13 @@ def test_a_wrong_number_of_frames_is_refused(stored: bytes, expected: int, messa
     ids=["empty", "magic alone", "text", "VP8", "MP4"],
 )
 def test_what_is_no_webm_with_vp9_is_refused(data: bytes, message: str) -> None:
-    """Other contents, containers and codecs end in an error that names the chunk."""
+    """Other contents, containers and codecs give an error that names the chunk."""
     with pytest.raises(CorruptInputError, match=f"^{NAME}: {message}"):
         decode_chunk(NAME, data, 2)
 
 
 def decode_or_refuse(data: bytes) -> Frames | str:
-    """The frames of a chunk of 32, or the message with which it is refused."""
+    """Return the frames of a chunk of 32, or the message of its rejection."""
     try:
         return decode_chunk(NAME, data, 32)
     except CorruptInputError as error:
@@ -88,7 +88,7 @@ def decode_or_refuse(data: bytes) -> Frames | str:
 
 
 def test_a_truncated_chunk_never_decodes_to_something_else(stored: bytes) -> None:
-    """Cut off anywhere, a chunk is refused, unless only the index after the frames is gone."""
+    """A chunk that is cut off anywhere is rejected, unless only the index after the frames is missing."""
     whole = decode_chunk(NAME, stored, 32)
     for length in itertools.chain(range(0, len(stored), 997), range(len(stored) - 60, len(stored))):
         outcome = decode_or_refuse(stored[:length])
@@ -96,12 +96,12 @@ def test_a_truncated_chunk_never_decodes_to_something_else(stored: bytes) -> Non
 
 
 def test_a_damaged_chunk_raises_nothing_else(stored: bytes) -> None:
-    """Whatever bytes are changed, the outcome is 32 frames or an error that names the chunk."""
+    """A chunk with any changed bytes gives 32 frames or an error that names the chunk."""
     random = np.random.default_rng(1)
     outcomes = []
     for _ in range(150):
         damaged = bytearray(stored)
-        for place in random.integers(0, 600, 3):  # headers, where a byte has the largest effect
+        for place in random.integers(0, 600, 3):  # in headers, where a byte has the largest effect
             damaged[place] = random.integers(256)
         outcomes.append(decode_or_refuse(bytes(damaged)))
     refusals = [outcome for outcome in outcomes if isinstance(outcome, str)]
@@ -110,14 +110,14 @@ def test_a_damaged_chunk_raises_nothing_else(stored: bytes) -> None:
 
 
 def test_a_size_that_changes_is_refused() -> None:
-    """A chunk whose frames are of two sizes is refused with both."""
+    """A chunk with frames of two sizes is rejected with both sizes."""
     data = encode(random_frames(2, 28, 64), random_frames(2, 40, 96))
     with pytest.raises(CorruptInputError, match=r"frame 2 is 96×40, the ones before it 64×28"):
         decode_chunk(NAME, data, 4)
 
 
 def test_a_frame_larger_than_the_limit_is_refused() -> None:
-    """A frame wider than the limit is refused with its size and the limit, though it has no more pixels than allowed."""
+    """A frame wider than the limit is rejected with its size and the limit, even if it has no more pixels than allowed."""
     wide = claim_size(encoded_packets(random_frames(1, 64, 64))[0], MAX_WIDTH + 8, 64)
     with pytest.raises(CorruptInputError, match=rf"frames of {MAX_WIDTH + 8}×64; .* {MAX_WIDTH}×{MAX_HEIGHT}"):
         decode_chunk(NAME, mux([wide], MAX_WIDTH + 8, 64), 1)
@@ -125,7 +125,7 @@ def test_a_frame_larger_than_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("side", [14_000, 65_536])
 def test_memory_is_bounded_whatever_a_frame_claims(side: int) -> None:
-    """A VP9 frame that claims a huge size in a file that claims 64×64 is refused for that, before memory is taken for it."""
+    """A VP9 frame that claims a huge size in a file that claims 64×64 is rejected before memory is allocated for it."""
     huge = claim_size(encoded_packets(random_frames(1, 64, 64))[0], side, side)
     program = (
         "import sys\n"

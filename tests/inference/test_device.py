@@ -1,4 +1,4 @@
-"""Where it runs, in words for the run database."""
+"""Device and versions are described in words for the run database."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ from inference.engine.device import choose_device, cpu_has_bfloat16, describe_de
 
 
 def test_the_cpu_is_described_by_its_model_and_threads() -> None:
-    """The description ends with the threads that compute, and the versions name PyTorch's build."""
+    """The CPU's description ends with the number of compute threads, and the versions name PyTorch's build."""
     assert describe_device("cpu").endswith(f", {torch.get_num_threads()} threads")
     assert software_versions("cpu")["torch"] == torch.__version__
 
 
 def test_cuda_is_picked_where_there_is_one() -> None:
-    """The choice follows what PyTorch can use."""
+    """CUDA is picked if PyTorch can use it."""
     assert pick_device() == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever sets cuda is not served by a CPU without a word; auto takes what there is."""
+    """``cuda`` without a CUDA device is an error, never a silent fallback to the CPU; ``auto`` takes what is available."""
     monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cpu")
     assert (choose_device("auto"), choose_device("cpu")) == ("cpu", "cpu")
     with pytest.raises(ConfigurationError, match=r"EXTENTS_DEVICE is cuda, and torch .* finds no CUDA device"):
@@ -41,7 +41,7 @@ def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.Monke
     ],
 )
 def test_bfloat16_is_told_by_the_processors_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, has: bool) -> None:
-    """Whole flags count, and no other lines; where there is no list of them it is as if there were none."""
+    """Only whole flags on the flags line count, and a missing list counts as none."""
     monkeypatch.setattr("inference.engine.device._CPUINFO", tmp_path / "cpuinfo")
     assert not cpu_has_bfloat16.__wrapped__()
     (tmp_path / "cpuinfo").write_text(cpuinfo)
@@ -50,13 +50,13 @@ def test_bfloat16_is_told_by_the_processors_flags(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.gpu
 def test_a_gpu_is_described_by_its_name_and_memory() -> None:
-    """With a GPU, CUDA, cuDNN and the driver are among the versions."""
+    """A GPU is described by its name, and the versions name CUDA, cuDNN and the driver."""
     assert describe_device("cuda").startswith(torch.cuda.get_device_name())
     assert {"cuda", "cudnn", "driver"} <= software_versions("cuda").keys()
 
 
 def test_the_driver_that_is_needed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A driver too old for torch is found beside the one that is needed; a build for the CPU alone says so."""
+    """The error gives the driver found and the one that torch needs; a CPU-only build gets the advice to install a CUDA build."""
     version = tmp_path / "version"
     version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n")
     monkeypatch.setattr(device, "_NVIDIA_DRIVER", version)

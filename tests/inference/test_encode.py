@@ -25,7 +25,7 @@ class Memory(dict[str, bytes]):
 
 
 def still(index: int) -> npt.NDArray[np.uint8]:
-    """A picture that says its number in the columns of its lower part: a bar as wide as the number."""
+    """Draw a picture that shows its number in its lower part: a bar as wide as the number."""
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, :] = 40, 80, 160
     picture[200:, : index + 1] = 230, 120, 40
@@ -44,7 +44,7 @@ def write_film(path: Path, count: int) -> Path:
 
 
 def test_every_frame_is_in_its_place(tmp_path: Path) -> None:
-    """The chunks are those of the layout, and frame i of the film is found where the layout says, as it looked."""
+    """The chunks are those of the layout, and each frame of the film is at its documented place with its colours."""
     film, sink, crop = (
         write_film(tmp_path / "film.mp4", 150),
         Memory(),
@@ -64,7 +64,7 @@ def test_every_frame_is_in_its_place(tmp_path: Path) -> None:
 
 
 def test_the_layout_says_what_was_cut_out(tmp_path: Path) -> None:
-    """Crop, anchor and frame size are those of the call and the film; the visualisation is an image of the strip's size."""
+    """Crop, anchor and frame size are those of the call and the film; the visualisation has the strip's size."""
     film = write_film(tmp_path / "film.mp4", 20)
     layout = encode_film(film, CropBox(10, 200, 111, 231), Anchor.RIGHT, Memory()).layout
     assert (
@@ -83,7 +83,7 @@ def test_the_layout_says_what_was_cut_out(tmp_path: Path) -> None:
 
 
 def test_the_visualisation_is_bright_where_edges_recur(tmp_path: Path) -> None:
-    """The bar's ends, the only edges of the film, are where the image has light."""
+    """The visualisation is bright where the film has edges, and dark elsewhere."""
     film = write_film(tmp_path / "film.mp4", 33)
     layout = encode_film(film, CropBox(0, 205, 300, 240), Anchor.LEFT, Memory()).layout
     columns = np.asarray(Image.open(io.BytesIO(layout.ocr_image)).convert("L")).mean(axis=0)
@@ -92,7 +92,7 @@ def test_the_visualisation_is_bright_where_edges_recur(tmp_path: Path) -> None:
 
 
 def test_the_same_film_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Nothing of the time or of chance is in a chunk or in the layout."""
+    """Chunks and layout depend only on the film, not on time or chance."""
     film, first, second = write_film(tmp_path / "film.mp4", 60), Memory(), Memory()
     crop = CropBox(0, 180, 320, 240)
     assert encode_film(film, crop, Anchor.CENTER, first) == encode_film(film, crop, Anchor.CENTER, second)
@@ -100,7 +100,7 @@ def test_the_same_film_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_chunks_are_handed_on_as_they_fill(tmp_path: Path) -> None:
-    """What is held in memory does not grow with the film: a level's chunk leaves when its 32nd frame is in."""
+    """Each level's chunk is written when its 32nd frame arrives, so memory does not grow with the film."""
     held: list[int] = []
     sink = Memory()
 
@@ -126,26 +126,26 @@ def test_chunks_are_handed_on_as_they_fill(tmp_path: Path) -> None:
     ],
 )
 def test_a_box_outside_the_frame_is_refused_with_the_frames_size(tmp_path: Path, crop: CropBox) -> None:
-    """The message gives the size that the box has to fit in."""
+    """The error gives the frame size that the box must fit in."""
     with pytest.raises(PermanentError, match="320x240"):
         encode_film(write_film(tmp_path / "film.mp4", 3), crop, Anchor.CENTER, Memory())
 
 
 @pytest.mark.parametrize("crop", [CropBox(5, 0, 5, 10), CropBox(0, 10, 20, 9)])
 def test_an_empty_box_is_refused(crop: CropBox) -> None:
-    """A box whose edges meet or cross is told in which order they go."""
+    """The error for a box whose edges meet or cross gives their required order."""
     with pytest.raises(PermanentError, match="left < right and top < bottom"):
         crop.check_within(WIDTH, HEIGHT)
 
 
 def test_a_box_that_could_not_be_read_back_is_refused() -> None:
-    """A strip larger than decoding allows is refused before anything is written, naming the largest."""
+    """A strip larger than decoding allows is rejected before anything is written, with the largest allowed size."""
     with pytest.raises(PermanentError, match="4096x1024"):
         CropBox(0, 0, 100, 1025).check_within(2000, 2000)
 
 
 def test_one_strip_is_too_few(tmp_path: Path) -> None:
-    """A film of one picture has no pair to compare."""
+    """A film of one picture is rejected, since it has no pair to compare."""
     with pytest.raises(CorruptInputError, match="1 frame at 10 Hz"):
         encode_film(
             write_film(tmp_path / "film.mp4", 1),

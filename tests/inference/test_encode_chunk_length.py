@@ -12,14 +12,14 @@ CHUNKS = Path(__file__).parents[1] / "data" / "conformance" / "spans-center" / "
 
 
 def test_every_chunk_of_a_stored_video_is_counted() -> None:
-    """Full chunks hold 32 frames, and the last ones of each level as many as the layout says."""
+    """Full chunks count 32 frames, and the last chunks of each level as many as the layout says."""
     for chunk in plan_chunks(530):
         assert count_frames(chunk.name, (CHUNKS / chunk.name).read_bytes()) == len(chunk.frames)
 
 
 @pytest.mark.parametrize("size", [0, 20, 400])
 def test_what_holds_no_frames_is_named(size: int) -> None:
-    """Nothing, a header cut off and a header alone end in an error with the chunk's name."""
+    """An empty file, a truncated header and a header without frames give an error that names the chunk."""
     content = (CHUNKS / "modulo_1" / "chunk_0000000001.webm").read_bytes()[:size]
     with pytest.raises(CorruptInputError, match=r"^modulo_1/chunk_0000000001\.webm: "):
         count_frames("modulo_1/chunk_0000000001.webm", content)

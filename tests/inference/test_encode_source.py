@@ -15,11 +15,11 @@ from core.errors import CorruptInputError
 from inference.media.film import Timed, open_film, sample
 
 MS = Fraction(1, 1000)
-GREY_STEP = 8  # codecs move a grey by less than half of this
+GREY_STEP = 8  # codecs change a grey by less than half of this
 
 
 def write_film(path: Path, starts_ms: Sequence[int], sound_ms: int = 0, clock_offset: str = "0") -> None:
-    """A film of 64x48 whose k-th picture is grey of level 8 k, shown from ``starts_ms[k]``; silent when sound_ms is 0."""
+    """Write a film of 64x48 whose k-th picture is grey of level 8 k, shown from ``starts_ms[k]``; silent if sound_ms is 0."""
     with av.open(path, "w", options={"output_ts_offset": clock_offset}) as container:
         stream = container.add_stream("mpeg4", rate=25, options={"bf": "0"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -37,7 +37,7 @@ def write_film(path: Path, starts_ms: Sequence[int], sound_ms: int = 0, clock_of
 
 
 def shown(path: Path) -> list[int]:
-    """Which picture of ``write_film`` stands at each tenth of a second."""
+    """Return the number of the ``write_film`` picture at each tenth of a second."""
     with open_film(path) as film:
         return [round(float(picture.mean()) / GREY_STEP) for picture in film.pictures()]
 
@@ -45,7 +45,7 @@ def shown(path: Path) -> list[int]:
 def test_a_film_of_constant_rate_shows_the_picture_that_has_last_started(
     tmp_path: Path,
 ) -> None:
-    """At 25 pictures a second, 0.1 s falls into picture 2 and 0.2 s on the start of picture 5."""
+    """At 25 pictures a second, the sample at 0.1 s is picture 2, and the one at 0.2 s is picture 5, which starts just then."""
     write_film(tmp_path / "film.mkv", range(0, 1000, 40))
     assert shown(tmp_path / "film.mkv") == [0, 2, 5, 7, 10, 12, 15, 17, 20, 22]
 
@@ -53,7 +53,7 @@ def test_a_film_of_constant_rate_shows_the_picture_that_has_last_started(
 def test_a_film_of_variable_rate_is_sampled_by_time_not_by_count(
     tmp_path: Path,
 ) -> None:
-    """A picture that stands long is taken often, and one that comes and goes between two samples never."""
+    """A picture that stays long is sampled several times, and one that comes and goes between two samples is not sampled."""
     write_film(tmp_path / "film.mkv", [0, 30, 60, 500, 900, 1000])
     assert shown(tmp_path / "film.mkv")[:11] == [0, 2, 2, 2, 2, 3, 3, 3, 3, 4, 5]
 
@@ -67,13 +67,13 @@ def test_the_clock_starts_where_the_container_starts(tmp_path: Path) -> None:
 
 
 def test_pictures_that_begin_after_the_sound_keep_their_time(tmp_path: Path) -> None:
-    """A first picture at 0.5 s also stands for the half second before it, so captions keep the times a player shows."""
+    """A first picture at 0.5 s is repeated for the half second before it, so that captions keep the times that a player shows."""
     write_film(tmp_path / "film.mkv", [500, 700, 800], sound_ms=500)
     assert shown(tmp_path / "film.mkv")[:9] == [0, 0, 0, 0, 0, 0, 0, 1, 2]
 
 
 def test_a_rotated_film_is_turned_as_players_turn_it(tmp_path: Path) -> None:
-    """A phone's upright film, stored on its side, is 48 wide and 64 high, and its left edge is the stored bottom."""
+    """A phone's upright film, stored on its side, is read as 48 wide and 64 high, with the stored bottom as its left edge."""
     path = tmp_path / "film.mp4"
     with av.open(path, "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
@@ -96,7 +96,7 @@ def test_a_rotated_film_is_turned_as_players_turn_it(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_film_is_named(tmp_path: Path) -> None:
-    """Text is refused by name."""
+    """A text file is rejected by name."""
     (tmp_path / "notes.mp4").write_text("no film at all")
     with (
         pytest.raises(CorruptInputError, match=r"notes\.mp4: this is text, not a video"),
@@ -106,14 +106,14 @@ def test_a_file_that_is_no_film_is_named(tmp_path: Path) -> None:
 
 
 def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A film is opened by whatever name its file has."""
+    """A film is opened even if its name contains a colon or a percent sign."""
     write_film(tmp_path / "Return: part 2 100%d.mkv", range(0, 400, 40))
     monkeypatch.chdir(tmp_path)
     assert len(shown(Path("Return: part 2 100%d.mkv"))) == 4
 
 
 def test_a_film_that_breaks_off_in_noise_says_where(tmp_path: Path) -> None:
-    """Undecodable data in the middle ends in an error with the time it was reached, not in a film cut short."""
+    """Undecodable data up to the end gives an error with the last time reached, not a short film."""
     path = tmp_path / "film.mp4"
     write_film(path, range(0, 1200, 40))
     with av.open(path) as container:
@@ -128,7 +128,7 @@ def test_a_film_that_breaks_off_in_noise_says_where(tmp_path: Path) -> None:
 
 
 def test_a_file_of_sound_alone_is_refused(tmp_path: Path) -> None:
-    """A file without a video stream says that it has none."""
+    """A file without a video stream is rejected for that reason."""
     with av.open(tmp_path / "song.mkv", "w") as container:
         sound = container.add_stream("mp2", rate=16000, layout="mono")
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
@@ -142,7 +142,7 @@ def test_a_file_of_sound_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_jumps_is_refused(tmp_path: Path) -> None:
-    """A timestamp two hours on ends in an error rather than in 72,000 copies of one picture."""
+    """A timestamp two hours later gives an error, not 72,000 copies of one picture."""
     write_film(tmp_path / "film.mkv", [0, 40, 7_200_000])
     with pytest.raises(CorruptInputError, match=r"clock jumps from 0\.0 s to 7200\.0 s"):
         shown(tmp_path / "film.mkv")
@@ -156,7 +156,7 @@ def test_a_clock_that_jumps_is_refused(tmp_path: Path) -> None:
     )
 )
 def test_every_sample_is_the_picture_on_show(durations: list[Fraction]) -> None:
-    """Sample i is the picture whose time holds i / 10 s, and samples run to the end of the last picture."""
+    """Sample i is the picture shown at i / 10 s, and samples run to the end of the last picture."""
     starts = [sum(durations[:index], Fraction(0)) for index in range(len(durations) + 1)]
     pictures = [Timed(start, stop - start, index) for index, (start, stop) in enumerate(pairwise(starts))]
     taken = list(sample(pictures))

@@ -1,4 +1,4 @@
-"""Where captions are is found from the film alone, and each is told by its zone and by its own times."""
+"""Captions are found from the film alone, with their zone and their own times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ SPEECH = [
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words that stand in the picture from ``start`` to ``end``, in seconds, centred at a place, or from its left edge on."""
+    """Words in the picture from ``start`` to ``end``, in seconds, centred at a place or starting at it."""
 
     start: float
     end: float
@@ -43,7 +43,7 @@ class Text:
 
 
 def write_film(path: Path, seconds: float, texts: Sequence[Text], first_picture: float = 0.0) -> Path:
-    """A film of a slowly moving ground with texts; its pictures begin at ``first_picture`` where there is sound before them."""
+    """Write a film of texts on a slowly moving background. If ``first_picture`` is not zero, sound precedes the pictures."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "20", "preset": "ultrafast", "g": "20"})
@@ -86,7 +86,7 @@ def find(path: Path, predictor: Predictor) -> list[FoundCaption]:
 
 
 def test_the_strip_the_times_and_a_logo_are_told_apart(tmp_path: Path, predictor: Predictor) -> None:
-    """The zone holds the captions' rows and not much more; times are those of the film's pictures; a logo that stands makes no zone."""
+    """The zone holds little more than the captions' rows, times are those of the film's pictures, and a constant logo makes no zone."""
     path = write_film(tmp_path / "film.mp4", 17, [*speech(), Text(0, 99, "CHANNEL 5", (560, 40), 22)])
     sight = search(path, predictor)
     (zone,) = sight.zones
@@ -100,7 +100,7 @@ def test_the_strip_the_times_and_a_logo_are_told_apart(tmp_path: Path, predictor
 
 
 def test_two_zones_that_overlap_in_time_are_both_kept(tmp_path: Path, predictor: Predictor) -> None:
-    """A note on top and speech below are found each in its own zone, by whose name a caption is told."""
+    """Notes at the top and speech at the bottom are each found in a zone of their own, by name."""
     notes = [
         Text(2.0 + 5 * number, 5.0 + 5 * number, words, (320, 40), 24)
         for number, words in enumerate(("THREE YEARS LATER", "NEAR THE BORDER", "THE END"))
@@ -113,7 +113,7 @@ def test_two_zones_that_overlap_in_time_are_both_kept(tmp_path: Path, predictor:
 
 
 def test_captions_aligned_at_the_left_are_told_so(tmp_path: Path, predictor: Predictor) -> None:
-    """The side at which lines begin alike is their anchor."""
+    """If all lines begin at the same side, that side is the anchor."""
     path = write_film(tmp_path / "film.mp4", 17, speech((60, 320), "lm"))
     (zone,) = search(path, predictor).zones
     assert zone.anchor is Anchor.LEFT
@@ -121,13 +121,13 @@ def test_captions_aligned_at_the_left_are_told_so(tmp_path: Path, predictor: Pre
 
 
 def test_a_film_without_captions_has_no_zone(tmp_path: Path, predictor: Predictor) -> None:
-    """A moving ground and a logo are no captions."""
+    """A moving background and a logo are not captions."""
     path = write_film(tmp_path / "film.mp4", 6, [Text(0, 99, "CHANNEL 5", (560, 40), 22)])
     assert search(path, predictor).zones == []
 
 
 def test_a_caption_on_the_first_picture_begins_with_it(tmp_path: Path, predictor: Predictor) -> None:
-    """Where the picture begins two seconds after the sound, a caption that is there from the start has that time, not zero."""
+    """A caption on the first picture starts with it, even if the pictures begin two seconds after the sound."""
     path = write_film(tmp_path / "film.mp4", 6, [Text(0, 2.5, SPEECH[0], (320, 320)), Text(3, 5, SPEECH[1], (320, 320))], first_picture=2.0)
     first, second = find(path, predictor)
     assert (first.start_seconds, first.end_seconds) == pytest.approx((2.0, 4.5), abs=1.01 / RATE)
@@ -135,7 +135,7 @@ def test_a_caption_on_the_first_picture_begins_with_it(tmp_path: Path, predictor
 
 
 def test_crops_are_read_in_every_form() -> None:
-    """Pixels, percent and names; sides that mix both are taken as they are."""
+    """A crop is given in pixels, in percent, by name, or with both units mixed."""
     assert str(parse_crop("0,600,1280,700").box(1280, 720)) == "0,600,1280,700"
     assert str(parse_crop("0%,85%,100%,95%").box(1280, 720)) == "0,612,1280,684"
     assert str(parse_crop("bottom-third").box(1920, 1080)) == "0,720,1920,1080"

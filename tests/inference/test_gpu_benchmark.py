@@ -1,4 +1,4 @@
-"""The GPU benchmark stands alone, so it can be taken to any machine with PyTorch."""
+"""The GPU benchmark needs nothing else of the project, so it can be taken to any machine with PyTorch."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ OURS = "extents"
 
 
 def needless() -> list[str]:
-    """What can be imported here and is neither the benchmark's own nor of what its packages need themselves."""
+    """List importable packages that are neither the benchmark's own nor required by the packages that it needs."""
     allowed, ahead = {OURS}, list(NEEDED)
     while ahead:
         name = canonicalize_name(ahead.pop())
@@ -30,13 +30,13 @@ def needless() -> list[str]:
 
 
 def test_it_runs_with_pytorch_numpy_and_pillow_alone(tmp_path: Path) -> None:
-    """On a CPU, without any package that those three do not need, it measures a few pairs, compares them and writes its results."""
+    """The benchmark runs on a CPU with only those three packages: it measures a few pairs, compares them and writes its results."""
     blocked = needless()
     assert {"structlog", "safetensors", "av", "pydantic", "faust", "aioboto3", "orjson"} <= set(blocked)
     arguments = ["--device=cpu", "--precisions", "float32", "--batch-sizes", "2", "--frames=4", "--rounds=1", "--no-compile", "--out"]
     program = (
         "import runpy, sys\n"
-        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # None there: importing it fails as if it were not installed
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"  # with None there, importing fails as if it were not installed
         f"sys.argv = {['gpu.py', *arguments, str(tmp_path)]!r}\n"
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
     )
@@ -46,5 +46,5 @@ def test_it_runs_with_pytorch_numpy_and_pillow_alone(tmp_path: Path) -> None:
     assert row["precision"] == "float32"
     assert row["pairs/s"] > 0
     assert float(row["largest difference"]) < 1e-4
-    assert row["A10G, estimated pairs/s"] == ""  # a CPU's share says nothing of a GPU
+    assert row["A10G, estimated pairs/s"] == ""  # a CPU's share of its peak does not apply to a GPU
     assert result["machine"]["versions"]["torch"]

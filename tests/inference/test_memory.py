@@ -1,4 +1,4 @@
-"""Running out of memory is an error that may pass, whoever it is that says so."""
+"""An out-of-memory error is transient, whichever library raises it."""
 
 import av
 import numpy as np
@@ -43,12 +43,12 @@ def of_ffmpeg() -> None:
 
 @pytest.mark.parametrize("allocate", [of_torch, of_numpy, of_a_device, of_a_driver, of_a_library, of_ffmpeg])
 def test_running_out_of_memory_is_transient(allocate) -> None:
-    """PyTorch on the CPU and on a device, the device's own libraries, NumPy and FFmpeg: each is told as what it was needed for."""
+    """An out-of-memory error of PyTorch, a device, its libraries, NumPy or FFmpeg is transient and says what needed the memory."""
     with pytest.raises(TransientError, match="out of memory with span 7: "), memory_for("span 7"):
         allocate()
 
 
 def test_other_errors_pass_unchanged() -> None:
-    """An error that is not about memory is not taken for one."""
+    """An error that is not about memory passes unchanged."""
     with pytest.raises(RuntimeError, match="shapes do not match"), memory_for("span 7"):
         raise RuntimeError("shapes do not match")

@@ -1,4 +1,4 @@
-"""The same network on a GPU: the old service's probabilities in every precision, the same bytes each time, nothing compiled anew."""
+"""The same network on a GPU: the old service's probabilities in every precision, the same bytes each time, one compilation."""
 
 from functools import cache
 
@@ -21,7 +21,7 @@ DEVICE = "cuda"
 
 
 def load(checkpoint: Checkpoint, options: EngineOptions) -> Predictor:
-    """A predictor that runs as it was asked to."""
+    """Load a predictor and check that it runs with the requested options."""
     predictor = load_predictor(checkpoint, options)
     assert predictor.options == options
     return predictor
@@ -32,7 +32,7 @@ stored = cache(load_case)
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
 def test_float32_gives_the_old_probabilities(conformance_checkpoint: Checkpoint, compiled: bool) -> None:
-    """Every probability of every pair of every case, with TF32 kept out."""
+    """In float32 every probability of every case is the old service's within the tolerance, with TF32 off."""
     predictor = load(conformance_checkpoint, EngineOptions(DEVICE, compile=compiled))
     for case in CASES:
         assert np.abs(stored(case).predict(predictor) - stored(case).expected).max() < TOLERANCE
@@ -41,7 +41,7 @@ def test_float32_gives_the_old_probabilities(conformance_checkpoint: Checkpoint,
 @pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("precision", [Precision.BFLOAT16, Precision.FLOAT16])
 def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint, precision: Precision, compiled: bool) -> None:
-    """At least 99.5 % of all labels, over all cases, are float32's."""
+    """At least 99.5 % of all labels, over all cases, are the same as in float32."""
     predictor = load(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=compiled))
     agree = [stored(case).predict(predictor).argmax(-1) == stored(case).expected.argmax(-1) for case in CASES]
     assert np.concatenate(agree).mean() >= 0.995
@@ -49,7 +49,7 @@ def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint
 
 @pytest.mark.parametrize("precision", list(Precision))
 def test_the_same_span_gives_the_same_bytes(conformance_checkpoint: Checkpoint, precision: Precision) -> None:
-    """Twice the same frames, by two predictors, the second after other frames, give the same bytes."""
+    """Two predictors give the same bytes for the same frames, even if the second has seen other frames first."""
     strips = stored("spans-center")
     once, again = (load(conformance_checkpoint, EngineOptions(DEVICE, precision, compile=True)) for _ in range(2))
     expected = once.predict(once.open_video(strips.layout), strips.spans[0]).tobytes()
@@ -58,7 +58,7 @@ def test_the_same_span_gives_the_same_bytes(conformance_checkpoint: Checkpoint, 
 
 
 def test_a_pair_has_one_result_in_every_batching(conformance_checkpoint: Checkpoint) -> None:
-    """Within 1e-5 in float32, whatever the batch size."""
+    """In float32 a pair's probabilities agree within 1e-5 for all batch sizes."""
     strips = stored("tile-right")
     results = []
     for batch_size in (1, 5, 32, 128):
@@ -81,7 +81,7 @@ def test_nothing_compiles_anew_between_spans_and_strips(conformance_checkpoint: 
 @pytest.mark.parametrize("anchor", list(Anchor))
 @pytest.mark.parametrize("case", CASES)
 def test_strips_are_fitted_as_by_pillow(case: str, anchor: Anchor) -> None:
-    """Resized, cropped and mirrored on the device, at least 99.99 % of the values are Pillow's within 1."""
+    """At least 99.99 % of the values resized, cropped and mirrored on the device differ from Pillow's by at most 1."""
     frames = stored(case).spans[0][::5]
     size, host = frames.shape[1:3], torch.from_numpy(frames)
     expected = fit_with_pillow(*size, anchor, torch.device("cpu"))(host)
@@ -90,7 +90,7 @@ def test_strips_are_fitted_as_by_pillow(case: str, anchor: Anchor) -> None:
 
 
 def test_the_built_in_model_finds_the_same() -> None:
-    """Its labels are those it gives on a CPU."""
+    """At least 99.5 % of the built-in model's labels are the same as on a CPU."""
     strips = stored("spans-center")
     here, there = (load_predictor(builtin_checkpoint_path(), EngineOptions(device)) for device in ("cpu", DEVICE))
     assert (strips.predict(there).argmax(-1) == strips.predict(here).argmax(-1)).mean() >= 0.995

@@ -1,4 +1,4 @@
-"""The production architecture gives the old service's own probabilities, in every way of running it."""
+"""The production architecture gives the old service's probabilities, with every optimisation on or off."""
 
 from dataclasses import replace
 from functools import cache
@@ -16,12 +16,12 @@ from tests.inference.conformance import CASES, TOLERANCE, load_case
 stored = cache(load_case)
 
 PLAIN = {"merge": False, "share_stem": False, "channels_last": False, "fit_on_device": False}
-"""Every optimisation that does not need a compiler."""
+"""Switches off every optimisation that does not need a compiler."""
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_pair_of_every_case(production_predictor: ChannelFusionPredictor, case: str) -> None:
-    """In float32 every probability of every pair is within the tolerance, those of the pair across two spans included."""
+    """In float32 every probability of every pair is within the tolerance, including the pair across two spans."""
     probabilities = stored(case).predict(production_predictor)
     assert probabilities.dtype == np.float32
     assert np.abs(probabilities - stored(case).expected).max() < TOLERANCE
@@ -29,7 +29,7 @@ def test_every_pair_of_every_case(production_predictor: ChannelFusionPredictor, 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_plain_reference(conformance_checkpoint: Checkpoint, case: str) -> None:
-    """So is the plain reference, pair by pair: what the engine is compared with is right itself."""
+    """The plain reference, which the engine is compared with, is within the tolerance itself."""
     pairs = [0, 6, len(stored(case).spans[0]) - 2]
     reference = Reference(conformance_checkpoint.config, conformance_checkpoint.state)
     probabilities = reference.predict(stored(case).layout, stored(case).spans[0], pairs)
@@ -38,7 +38,7 @@ def test_the_plain_reference(conformance_checkpoint: Checkpoint, case: str) -> N
 
 @pytest.mark.parametrize("off", [*({step: False} for step in PLAIN), PLAIN], ids=lambda off: "+".join(off))
 def test_every_step_can_be_switched_off(conformance_checkpoint: Checkpoint, off: dict[str, bool]) -> None:
-    """Without any one optimisation, and without all of them, the probabilities are the same within the tolerance."""
+    """Without any one optimisation, and without all of them, the probabilities stay within the tolerance."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(**off))
     for case in ("crop-right", "tile-right"):
         probabilities = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:7])
@@ -47,7 +47,7 @@ def test_every_step_can_be_switched_off(conformance_checkpoint: Checkpoint, off:
 
 @pytest.mark.parametrize("strategy", ["crop", "adaptive"])
 def test_strips_are_treated_alike_whatever_the_checkpoint_says(conformance_checkpoint: Checkpoint, strategy: str) -> None:
-    """A narrow strip is mirrored and a wide one cropped by checkpoints of every transform_strategy; the stored ones say mirror_tile."""
+    """A narrow strip is mirrored and a wide one cropped whatever the checkpoint's transform_strategy; the stored one is mirror_tile."""
     assert conformance_checkpoint.config["transform_strategy"] == "mirror_tile"
     other = replace(conformance_checkpoint, config={**conformance_checkpoint.config, "transform_strategy": strategy})
     predictor = load_predictor(other, EngineOptions())
@@ -57,7 +57,7 @@ def test_strips_are_treated_alike_whatever_the_checkpoint_says(conformance_check
 
 
 def test_bfloat16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> None:
-    """In bfloat16 at least 99.5 % of all labels, over all cases, are float32's."""
+    """In bfloat16 at least 99.5 % of all labels, over all cases, are the same as in float32."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=Precision.BFLOAT16))
     agree = [_same_labels(stored(case).predict(predictor), stored(case).expected) for case in CASES]
     assert np.concatenate(agree).mean() >= 0.995
@@ -69,7 +69,7 @@ def test_bfloat16_gives_the_same_labels(conformance_checkpoint: Checkpoint) -> N
     ids=["float16", "float16 plain", "bfloat16 plain"],
 )
 def test_half_precision_gives_the_same_labels(conformance_checkpoint: Checkpoint, precision: Precision, steps: dict[str, bool]) -> None:
-    """The same in float16, and with every step off, which is slow: over a sample of every case, where a caption begins or ends."""
+    """Float16, and both half precisions with every step off, give the same labels around a caption's change in every case."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(precision=precision, **steps))
     for case in CASES:
         first = _before_a_change(stored(case).expected)
@@ -82,5 +82,5 @@ def _same_labels(probabilities: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 def _before_a_change(expected: np.ndarray) -> int:
-    """The last pair before one whose label differs from its own."""
+    """Find the last pair before the first change of label."""
     return int(np.flatnonzero(np.diff(expected[:, 0].argmax(-1)))[0])

@@ -1,4 +1,4 @@
-"""How a result came about is recorded as it was, not as it was asked for."""
+"""A result's provenance records the options that were used, not those requested."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def test_it_names_versions_and_every_option() -> None:
 
 
 def test_a_predictor_tells_its_options() -> None:
-    """The built-in model's, too."""
+    """The built-in model's predictor reports its options too."""
     options = EngineOptions(batch_size=7)
     assert load_predictor(builtin_checkpoint_path(), options).options == options
 

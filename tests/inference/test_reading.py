@@ -1,4 +1,4 @@
-"""How a reader is chosen, how the lines of a reading are put together, and what is no reading."""
+"""How a reader is chosen, how lines of a reading are joined, and what does not count as a reading."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ def box(left: float, top: float, width: float = 50, height: float = 20) -> np.nd
 
 
 def test_boxes_are_joined_in_reading_order() -> None:
-    """Words of one line from left to right, lines from top to bottom, however the detector orders them and however they waver."""
+    """Words are joined from left to right and lines from top to bottom, whatever order and small offsets the detector gives them."""
     words = [(box(200, 42), "line", 0.9), (box(120, 3), "line", 0.9), (box(40, 0), "First", 0.9), (box(100, 40), "second", 0.9)]
     assert _in_lines(words) == "First line\nsecond line"
 
@@ -25,12 +25,12 @@ def test_boxes_are_joined_in_reading_order() -> None:
     ("text", "read"), [("Wait.", True), ("[ birds ]", True), ("   .", False), ("...", False), ("等一下", True), ("", False)]
 )
 def test_points_and_spaces_are_no_reading(text: str, read: bool) -> None:
-    """A script that the reader does not know must not make neighbours equal."""
+    """Only points and spaces count as not read, so that a script the reader does not know makes no neighbours equal."""
     assert _is_read(text) is read
 
 
 def test_a_language_or_reader_that_is_not_there_is_refused_by_name() -> None:
-    """The message lists what there is; nothing is downloaded."""
+    """The error for an unknown language or reader lists those available."""
     with pytest.raises(ConfigurationError, match="--text xx: the installed networks read ch, en"):
         RapidReader("xx")
     with pytest.raises(ConfigurationError, match=r"there is no reader 'nobody'; installed are: .*rapidocr"):
@@ -39,14 +39,14 @@ def test_a_language_or_reader_that_is_not_there_is_refused_by_name() -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where RapidOCR is not installed, the message says which extra brings it."""
-    monkeypatch.setitem(sys.modules, "rapidocr", None)  # None there: importing it fails as if it were not installed
+    """If RapidOCR is not installed, the error names the extra to install."""
+    monkeypatch.setitem(sys.modules, "rapidocr", None)  # with None there, importing fails as if it were not installed
     with pytest.raises(ConfigurationError, match=r"needs the extra `text` .*make setup EXTRAS=text, or pip install 'extents\[text\]'"):
         open_reader()
 
 
 def test_a_reader_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another distribution's broken reader is an error about that package, and the others can still be chosen."""
+    """Another distribution's broken reader gives an error that names it, and is still listed beside the others."""
     info = tmp_path / "broken_reader-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-reader\nVersion: 1.0\n")

@@ -1,4 +1,4 @@
-"""The resize by matrix products: Pillow's own result, to the bit."""
+"""The resize by matrix products gives Pillow's result exactly."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.inference.webm import random_frames
 
 
 def pillow_resize(frame: Frames, height: int, width: int) -> Frames:
-    """Row by row first, then column by column: the order of all Pillow versions before 13, and of later ones but for high images."""
+    """Resize row by row, then column by column: the order of Pillow before 13, and of later versions except for high images."""
     across = Image.fromarray(frame).resize((width, frame.shape[0]), Image.Resampling.LANCZOS)
     return np.asarray(across.resize((width, height), Image.Resampling.LANCZOS))
 
@@ -24,7 +24,7 @@ def pillow_resize(frame: Frames, height: int, width: int) -> Frames:
 @example(height=100, width=1440, seed=0, contrast=True)
 @example(height=48, width=480, seed=0, contrast=False)
 def test_every_size_is_resized_as_by_pillow(height: int, width: int, seed: int, contrast: bool) -> None:
-    """Any size to 48 high gives Pillow's pixels exactly, hard black and white included."""
+    """Any size resized to a height of 48 gives Pillow's pixels exactly, even for pure black and white."""
     frame = random_frames(1, height, width, seed)[0] + np.random.default_rng(seed).integers(0, 2, (height, width, 3), np.uint8)
     if contrast:
         frame = np.where(frame > 127, 255, 0).astype(np.uint8)
@@ -36,7 +36,7 @@ def test_every_size_is_resized_as_by_pillow(height: int, width: int, seed: int, 
 @settings(max_examples=10, deadline=None)
 @given(first=st.integers(0, 688), count=st.integers(1, 480))
 def test_only_the_columns_wanted_are_computed(first: int, count: int) -> None:
-    """Any range of columns is that part of the whole."""
+    """A range of columns equals the same part of the whole."""
     frames = torch.from_numpy(random_frames(2, 28, 402))
     last = min(689, first + count)
     whole = Resampler((28, 402), (48, 689), (0, 689), "cpu")(frames)
@@ -45,7 +45,7 @@ def test_only_the_columns_wanted_are_computed(first: int, count: int) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_real_strips_are_resized_as_by_pillow(case: str) -> None:
-    """So are all frames of stored videos."""
+    """Frames of stored videos are resized exactly as by Pillow."""
     frames = load_case(case).spans[0][::7]
     height, width = frames.shape[1:3]
     resized = 48 * width // height

@@ -1,4 +1,4 @@
-"""The sample film shows what its truth says, and is the same film every time."""
+"""The sample film shows what its truth says, and is the same film each time."""
 
 import hashlib
 from fractions import Fraction
@@ -22,7 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture(scope="module")
 def drawn(made: Sample) -> npt.NDArray[np.float64]:
-    """For each strip of the film, how far its letters' rows are from the same footage without captions."""
+    """For each strip of the film, measure how far its letters' rows differ from the same footage without captions."""
     bare = sample._footage()  # the only place that has the pictures before captions
     position, picture = -1, None
     distances = []
@@ -37,7 +37,7 @@ def drawn(made: Sample) -> npt.NDArray[np.float64]:
 
 
 def test_captions_are_drawn_where_the_truth_has_them_and_nowhere_else(made: Sample, drawn: npt.NDArray[np.float64]) -> None:
-    """A caption shows more than half of itself in its first and last frames, and less than half in the empty ones beside them."""
+    """A caption is more than half visible in its first and last frames, and less than half in the empty ones beside them."""
     assert len(drawn) == made.frame_count
     captioned = np.zeros(made.frame_count, bool)
     for caption in made.captions:
@@ -52,7 +52,7 @@ def test_captions_are_drawn_where_the_truth_has_them_and_nowhere_else(made: Samp
 
 
 def test_neighbouring_captions_are_different_texts(made: Sample) -> None:
-    """Captions ascend without overlap, and of two that touch the words differ, so every boundary of the truth can be seen."""
+    """Captions ascend without overlap, and neighbours have different texts, so that every boundary is visible."""
     for before, after in pairwise(made.captions):
         assert before.first_frame <= before.last_frame < after.first_frame
         assert before.text != after.text
@@ -60,7 +60,7 @@ def test_neighbouring_captions_are_different_texts(made: Sample) -> None:
 
 
 def test_the_film_is_an_ordinary_one(made: Sample) -> None:
-    """It is H.264 in MP4 at 25 pictures a second, a minute long, and the crop box lies within it."""
+    """The sample film is H.264 in MP4 at 25 pictures a second, at least a minute long, and the crop box lies within it."""
     with av.open(made.path) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.average_rate) == ("h264", Fraction(25))
@@ -69,7 +69,7 @@ def test_the_film_is_an_ordinary_one(made: Sample) -> None:
 
 
 def test_the_same_film_is_made_again(made: Sample, tmp_path: Path) -> None:
-    """Two films have the same bytes, so what is found in one is found in every one."""
+    """Making the film twice gives the same bytes, captions and crop."""
     again = make_sample(tmp_path / "again.mp4")
     assert hashlib.sha256(again.path.read_bytes()).digest() == hashlib.sha256(made.path.read_bytes()).digest()
     assert (again.captions, again.crop) == (made.captions, made.crop)

@@ -1,4 +1,4 @@
-"""Before a model is stored, it must have computed something that can be a probability."""
+"""A model is stored only after it has computed valid probabilities."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from inference.models.smoke_test import run_smoke_test
 
 
 class Predicts:
-    """A predictor that says the same of every pair."""
+    """A predictor that returns the same value for every pair."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -24,13 +24,13 @@ class Predicts:
 
 
 def test_a_model_that_computes_passes() -> None:
-    """The built-in one does, and one whose probabilities are all alike, too."""
+    """The built-in model passes, and so does a model whose probabilities are all equal."""
     run_smoke_test(load_predictor(builtin_checkpoint_path(), EngineOptions()))
     run_smoke_test(Predicts(0.2))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, np.nan, np.inf])
 def test_what_is_no_probability_is_refused(value: float) -> None:
-    """Five that do not add up to one, or are no numbers: the message shows them."""
+    """Values that do not sum to one or are not finite are rejected with the values found."""
     with pytest.raises(CheckpointError, match="for a pair of black strips; expected probabilities"):
         run_smoke_test(Predicts(value))

@@ -1,4 +1,4 @@
-"""Chunks to a span's frames, in order, however they arrive."""
+"""A span's frames are in order, whichever chunk arrives first."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 16, 16
 
 
 def stored_video(frame_count: int) -> dict[str, bytes]:
-    """A video whose frame i is one flat grey that tells i, in chunks by name."""
+    """Encode a video whose frame i is one flat grey that stands for i, as chunks by name."""
     return {chunk.name: encode(np.stack([_flat(i) for i in chunk.frames])) for chunk in plan_chunks(frame_count)}
 
 
@@ -37,13 +37,13 @@ def assert_frames(frames: np.ndarray, wanted: range) -> None:
 @settings(max_examples=8, deadline=None)
 @given(frame_count=st.integers(2, 70))
 def test_frames_are_in_their_places(frame_count: int) -> None:
-    """Whatever the number of frames, each is where its index says."""
+    """Each frame is at its index, for any number of frames."""
     span = plan_span(0, frame_count)
     assert_frames(decode_span(span, frame_count, stored_video(frame_count)), span.frames)
 
 
 def test_consecutive_spans_share_a_frame() -> None:
-    """The last frame of a span is the first of the next, though the span reads one frame only of the chunk that holds it."""
+    """The last frame of a span is the first of the next, though the span reads only that frame of its chunk."""
     chunks = chunk_bytes("spans-center")
     first, second = (decode_span(span, 530, chunks) for span in plan_spans(530))
     assert (len(first), len(second)) == (513, 18)
@@ -51,7 +51,7 @@ def test_consecutive_spans_share_a_frame() -> None:
 
 
 async def test_chunks_may_arrive_in_any_order() -> None:
-    """Decoded by several threads as they come, the frames are the same as when decoded at once."""
+    """Chunks decoded by several threads in any order give the same frames as all at once."""
     chunks, span = chunk_bytes("spans-center"), plan_span(0, 530)
     assembly = SpanAssembly(span, 530)
     arriving = list(assembly.chunks)
@@ -63,7 +63,7 @@ async def test_chunks_may_arrive_in_any_order() -> None:
 
 
 def test_a_span_is_measured_by_its_first_frame() -> None:
-    """The room that the frames will take is known before any but one is decoded, and nothing larger is decoded afterwards."""
+    """The memory for a span is known from its first frame, and a chunk with larger frames is rejected afterwards."""
     chunks, span = chunk_bytes("spans-center"), plan_span(0, 530)
     assembly = SpanAssembly(span, 530)
     first, second, *_ = assembly.chunks
@@ -76,7 +76,7 @@ def test_a_span_is_measured_by_its_first_frame() -> None:
 
 
 def test_a_missing_chunk_is_named() -> None:
-    """A span with chunks missing names the first and says how many there should be."""
+    """If a chunk is missing, the error names it, and says how many chunks there should be."""
     chunks = stored_video(40)
     del chunks["modulo_4/chunk_0000000004.webm"]
     with pytest.raises(MissingObjectError, match=r"^modulo_4/chunk_0000000004\.webm: .* 1 of 3 are missing"):
@@ -84,7 +84,7 @@ def test_a_missing_chunk_is_named() -> None:
 
 
 def test_two_frame_sizes_are_refused() -> None:
-    """A chunk of another size than the span's first is named, with both sizes."""
+    """A chunk of another size than the span's first is named with both sizes."""
     chunks = stored_video(40)
     name = "modulo_1/chunk_0000000001.webm"
     count = next(len(chunk.frames) for chunk in plan_chunks(40) if chunk.name == name)

@@ -25,7 +25,7 @@ LAYOUT = Layout(Anchor.CENTER, 100, 900, 500, 1000, 1920, 1080, b"")
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(8, 120), aspect=st.floats(0.9, 40), anchor=st.sampled_from(Anchor), seed=st.integers(0, 99))
 def test_strips_are_cropped_and_filled_as_by_pillow(height: int, aspect: float, anchor: Anchor, seed: int) -> None:
-    """Whatever the frame's shape and anchor, both ways of fitting give what pasting with Pillow gives, to the bit."""
+    """For every shape and anchor, both ways of fitting give exactly what pasting with Pillow gives."""
     width = max(1, int(height * aspect))
     frames = random_frames(2, height, width, seed)
     expected = np.stack([np.asarray(make_strip(Image.fromarray(frame), anchor)).transpose(2, 0, 1) for frame in frames])
@@ -46,14 +46,14 @@ def test_strips_are_cropped_and_filled_as_by_pillow(height: int, aspect: float, 
     ],
 )
 def test_wide_images_lose_the_far_side(width: int, anchor: Anchor, expected: list[int]) -> None:
-    """The first columns kept are as the anchor says."""
+    """A wide strip is cropped at the side opposite its anchor."""
     columns = strip_columns(width, anchor)
     assert columns[:2].tolist() == expected
     assert (np.diff(columns) == 1).all()
 
 
 def test_narrow_images_are_filled_with_mirrored_copies_all_alike() -> None:
-    """To the right of an image of 200 stand a mirrored copy and the left part of another; to the left, the right part."""
+    """A narrow strip is filled with mirrored copies: to the right of an image of 200, one and the left part of another, and vice versa."""
     mirrored = list(range(199, -1, -1))
     assert strip_columns(200, Anchor.LEFT).tolist() == list(range(200)) + mirrored + mirrored[:80]
     assert strip_columns(200, Anchor.RIGHT).tolist() == mirrored[-80:] + mirrored + list(range(200))
@@ -61,12 +61,12 @@ def test_narrow_images_are_filled_with_mirrored_copies_all_alike() -> None:
 
 
 def test_spatial_features_are_fractions_of_the_frame() -> None:
-    """Anchor one-hot, centre of the crop, its width."""
+    """Features are the anchor as one-hot, the crop's centre and its width."""
     assert spatial_features(LAYOUT) == pytest.approx([0, 1, 0, 300 / 1920, 950 / 1080, 400 / 1920])
     assert spatial_features(replace(LAYOUT, anchor=Anchor.RIGHT))[:3] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("side", ["frame_width", "frame_height"])
 def test_an_unknown_frame_has_default_features(side: str) -> None:
-    """A frame without a side gets the features that training took for it."""
+    """A layout without a frame width or height gets the default features of training."""
     assert spatial_features(replace(LAYOUT, **{side: 0}))[3:] == [0.5, 0.9, 0.5]

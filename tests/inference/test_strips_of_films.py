@@ -1,4 +1,4 @@
-"""Strips are cut out of decoded pictures as if the whole picture had been converted and then cut."""
+"""Cutting a strip from a decoded picture gives the same as converting the whole picture and then cutting."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ QUARTER_TURNS = {0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), 270: (
 
 
 def write_noise(path: Path, pixel_format: str = "yuv420p", codec: str = "ffv1") -> None:
-    """Three pictures of 96x64 of coloured noise, in which a shift by one pixel changes every value."""
+    """Write three pictures of 96x64 of coloured noise, in which a shift by one pixel changes every value."""
     noise = np.random.default_rng(1)
     with av.open(path, "w") as container:
         stream = container.add_stream(codec, rate=10)
@@ -26,7 +26,7 @@ def write_noise(path: Path, pixel_format: str = "yuv420p", codec: str = "ffv1") 
 
 
 def turn(path: Path, degrees: int) -> None:
-    """Note beside an MP4's picture that it is to be shown turned."""
+    """Store a rotation in an MP4's header."""
     content = bytearray(path.read_bytes())
     a, b, c, d = (value * 65536 for value in QUARTER_TURNS[degrees])
     matrix = content.index(b"tkhd") + 4 + 40
@@ -41,7 +41,7 @@ def first(film: Film) -> av.VideoFrame:
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv444p", "gray", "bgr0"])
 @pytest.mark.parametrize("box", [CropBox(8, 40, 88, 60), CropBox(7, 41, 90, 63), CropBox(0, 0, 96, 64)])
 def test_a_strip_is_the_same_part_of_the_whole_picture(tmp_path: Path, pixel_format: str, box: CropBox) -> None:
-    """Whatever the pixel format and wherever the box begins, no value differs from converting the whole picture."""
+    """For every pixel format and box, no value differs from converting the whole picture."""
     write_noise(tmp_path / "film.mkv", pixel_format)
     with open_film(tmp_path / "film.mkv") as film:
         frame = first(film)
@@ -51,7 +51,7 @@ def test_a_strip_is_the_same_part_of_the_whole_picture(tmp_path: Path, pixel_for
 
 
 def test_deep_colour_is_cut_alike_but_for_its_rim(tmp_path: Path) -> None:
-    """Ten bits are converted with chroma of the rows around, which a cut lacks in its first and last row."""
+    """Ten-bit pictures are cut the same except in the first and last row, whose chroma depends on the rows around the cut."""
     write_noise(tmp_path / "film.mkv", "yuv420p10le")
     box = CropBox(16, 16, 88, 48)
     with open_film(tmp_path / "film.mkv") as film:
@@ -64,7 +64,7 @@ def test_deep_colour_is_cut_alike_but_for_its_rim(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("degrees", QUARTER_TURNS)
 def test_a_turned_film_is_cut_as_it_is_shown(tmp_path: Path, degrees: int) -> None:
-    """The box lies in the upright picture, at each of the four turns that a phone may note."""
+    """The box lies in the upright picture, for each of the four rotations that a phone may store."""
     write_noise(tmp_path / "film.mp4", codec="mpeg4")
     turn(tmp_path / "film.mp4", degrees)
     box = CropBox(4, 8, 60, 28)
@@ -80,7 +80,7 @@ def test_a_turned_film_is_cut_as_it_is_shown(tmp_path: Path, degrees: int) -> No
 
 
 def test_luma_is_thinned_out_to_what_is_asked_for(tmp_path: Path) -> None:
-    """A large strip is compared by a part of its pixels, evenly spread."""
+    """A large strip's luma is thinned to evenly spread pixels, within the requested size."""
     write_noise(tmp_path / "film.mkv", "gray")
     with open_film(tmp_path / "film.mkv") as film:
         frame = first(film)

@@ -1,4 +1,4 @@
-"""The clips that the built-in model is trained and measured on, and the truth that they carry."""
+"""The clips that the built-in model is trained and measured on, and their truth."""
 
 import importlib.util
 import shutil
@@ -27,7 +27,7 @@ from training.synthetic.words import Line, Script, vocabulary
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Made textures and footage behind letters of one Latin face."""
+    """Textures and footage behind letters of one Latin face."""
     root = tmp_path_factory.mktemp("fonts")
     files = root / "node_modules" / "@fontsource" / "plain" / "files"
     files.mkdir(parents=True)
@@ -35,12 +35,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     assert spec is not None
     assert spec.origin is not None
     face = Path(spec.origin).parent / "files" / "SourceSansPro-Regular.ttf"
-    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType goes by content, not by name
+    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType recognises content, not names
     return Stage(FontShelf(root, {Script.LATIN: "plain"}), TRAINING_SHOTS, footage_share=0.3)
 
 
 def test_a_fade_is_one_beginning_and_one_end() -> None:
-    """However many frames a caption takes to appear, its labels are one empty_valid, all same, one valid_empty."""
+    """A caption that fades in and out has one empty_valid and one valid_empty label, however many frames the fades take."""
     caption = Caption((Line(Script.LATIN, ("so",)),), start=3, stop=20, fade_in=5, fade_out=4)
     visibility = np.array([caption.visibility(t) for t in range(24)])
     present = (visibility >= 0.5).astype(int)
@@ -53,7 +53,7 @@ def test_a_fade_is_one_beginning_and_one_end() -> None:
 
 @given(seed=st.integers(0, 2**32), script=st.sampled_from(Script), ending_only=st.booleans())
 def test_one_word_is_changed(seed: int, script: Script, *, ending_only: bool) -> None:
-    """The line differs from the one before in exactly one word, whose first half stays where only its ending is to change."""
+    """The line differs from the one before in exactly one word; if only its ending changes, the first half stays."""
     rng = np.random.default_rng(seed)
     words = vocabulary(script, frozenset("qé的かا나и"))
     line = words.line(rng)
@@ -65,7 +65,7 @@ def test_one_word_is_changed(seed: int, script: Script, *, ending_only: bool) ->
 
 @given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
 def test_captions_that_follow_change_by_an_ending_where_the_recipe_says_so(seed: int, script: Script) -> None:
-    """Each differs from the one before in one word of one line, whose first half stays."""
+    """If the recipe says so, consecutive captions differ in one word of one line, whose first half stays."""
     recipe = replace(PLAIN, words=(2, 3), follow=1.0, one_word=1.0, ending=1.0, fade=0.0)
     captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 1, 65)
     for before, after in pairwise(captions):
@@ -75,7 +75,7 @@ def test_captions_that_follow_change_by_an_ending_where_the_recipe_says_so(seed:
 
 @given(seed=st.integers(0, 2**32), script=st.sampled_from(Script))
 def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script) -> None:
-    """Every line of every caption, new or with a word of it changed, as long as none is added."""
+    """Every line of every caption has as many words as its recipe says, new or with one word changed."""
     recipe = replace(PLAIN, words=(2, 3), one_line=0.0, extend=0.0)
     captions = write_timeline(np.random.default_rng(seed), recipe, vocabulary(script, frozenset()), 2, 65)
     assert {len(line.words) for caption in captions for line in caption.lines} <= {2, 3}
@@ -86,7 +86,7 @@ def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script
     [("calm", 60, True), ("calm", 30, False), ("slope", 60, True), ("faint noise", 60, True), ("strong noise", 60, False)],
 )
 def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, levels: float, said: bool) -> None:
-    """Letters that are some levels lighter than their ground; only what is as fine as they are can hide them."""
+    """Letters count as legible if they have enough contrast, and only detail as fine as theirs can hide them."""
     height, width = 40, 320
     pictures = {
         "calm": np.zeros((height, width)),
@@ -103,7 +103,7 @@ def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, level
 
 @pytest.mark.parametrize("pixels", [0, 1])
 def test_letters_of_which_hardly_a_pixel_is_in_the_strip_are_not_read(pixels: int) -> None:
-    """However strong that pixel is."""
+    """Letters with hardly one pixel in the strip are not legible, however strong that pixel is."""
     fill = np.zeros((20, 200), np.float32)
     fill[10, 100 : 100 + pixels] = 0.9
     before = np.zeros((20, 200, 3), np.float32)
@@ -113,7 +113,7 @@ def test_letters_of_which_hardly_a_pixel_is_in_the_strip_are_not_read(pixels: in
 
 @pytest.mark.parametrize("first_frame", [0, 5, 16])
 def test_chunks_keep_the_order_of_frames(first_frame: int) -> None:
-    """A frame comes out of storage in its own place, whichever level held it."""
+    """A stored frame is read back at its own place, whichever level held it."""
     strips = np.empty((21, 20, 64, 3), np.uint8)
     strips[:] = np.linspace(20, 230, 21).round()[:, None, None, None]
     stored = through_chunks(strips, first_frame, quality=30)
@@ -122,7 +122,7 @@ def test_chunks_keep_the_order_of_frames(first_frame: int) -> None:
 
 @pytest.fixture(scope="module")
 def clip(stage: Stage) -> Clip:
-    """Faint captions with gaps between them, to be stored at the worst quality there is."""
+    """Faint captions with gaps between them, to be stored at the worst quality."""
     recipe = replace(
         RECIPES[Kind.LATIN],
         scripts=(Script.LATIN,),
@@ -137,7 +137,7 @@ def clip(stage: Stage) -> Clip:
 
 
 def test_a_caption_that_the_codec_wipes_out_or_leaves_behind_is_noticed(clip: Clip) -> None:
-    """Stored as drawn a clip is readable; without its letters in a frame, or with letters in one that has none, it is not."""
+    """A clip is readable as drawn, but not without its letters in a frame, nor with letters in a frame that should have none."""
     with_caption, without = (int(np.flatnonzero(clip.visibility == visibility)[0]) for visibility in (1.0, 0.0))
     assert readable(clip, clip.strips)
     wiped = clip.strips.copy()
@@ -150,14 +150,14 @@ def test_a_caption_that_the_codec_wipes_out_or_leaves_behind_is_noticed(clip: Cl
 
 
 def test_what_would_be_wiped_out_is_stored_at_a_better_quality(clip: Clip) -> None:
-    """The worst quality makes this clip unreadable, and it is not what the clip is stored at."""
+    """A clip that the worst quality makes unreadable is stored at a better one."""
     assert not readable(clip, through_chunks(clip.strips, 0, clip.quality))
     assert readable(clip, store(clip, 0))
 
 
 @pytest.mark.parametrize("kind", [Kind.LATIN, Kind.FADES, Kind.BOXES, Kind.RECOLOUR, Kind.SMALL])
 def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
-    """Frames with a caption have covered pixels, frames without have hardly any, and the same seed draws the same clip."""
+    """Frames with a caption have covered pixels, frames without one have hardly any, and the same seed draws the same clip."""
     recipe = replace(RECIPES[kind], scripts=(Script.LATIN,))
     for seed in range(4):
         clip, again = (make_clip(np.random.default_rng(seed), recipe, stage, 24) for _ in range(2))
@@ -169,7 +169,7 @@ def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
 
 
 def test_a_caption_s_own_box_ends_a_little_beyond_its_letters() -> None:
-    """To the sides always; above and below where it is not as high as the strip."""
+    """A caption's box extends beyond its letters at both sides, and above and below unless it is as high as the strip."""
     letters = np.zeros((30, 100), np.float32)
     letters[10:20, 40:60] = 1
     lettering, caption = Lettering(letters, letters, 40, 60), Caption((), 0, 2, 0, 0)
@@ -184,7 +184,7 @@ def test_a_caption_s_own_box_ends_a_little_beyond_its_letters() -> None:
 
 @pytest.mark.parametrize("motion", Motion)
 def test_a_camera_says_where_things_went(motion: Motion) -> None:
-    """A mark in the shot is in each frame where the first frame's place of it, the shift and the zoom put it."""
+    """In each frame a mark in the shot is where its first position, the shift and the zoom put it."""
     shot = np.zeros((1, 200, 600, 3), np.uint8)
     y, x = np.mgrid[:200, :600]
     shot[0, np.hypot(x - 300, y - 100) < 8] = 255
@@ -203,7 +203,7 @@ def test_a_camera_says_where_things_went(motion: Motion) -> None:
 
 
 def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does not move by itself stands still in the scene, whatever the camera does."""
+    """A sign that does not move by itself moves exactly as its scene."""
     monkeypatch.setattr("training.synthetic.scenery._DRIVEN_SHARE", 0.0)
     n = 8
     shift = np.stack([np.linspace(0, 21, n), np.zeros(n)], 1)
@@ -216,7 +216,7 @@ def test_a_sign_goes_where_its_scene_goes(stage: Stage, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_sign_may_be_far_wider_than_its_strip(stage: Stage, seed: int) -> None:
-    """Some of its board is still seen."""
+    """A sign far wider than its strip is still partly visible."""
     take = Take(np.zeros((1, 40, 24, 3), np.uint8), np.zeros((1, 2)), np.ones(1))
     put_sign(np.random.default_rng(seed), take, stage.shelf, Script.LATIN)
     assert take.strips.any()
@@ -224,7 +224,7 @@ def test_a_sign_may_be_far_wider_than_its_strip(stage: Stage, seed: int) -> None
 
 @pytest.mark.parametrize("name", TRAINING_PHOTOS)
 def test_photographs_are_there(name: str) -> None:
-    """One frame of three channels, large enough for a camera to move in, and not all of one shade."""
+    """Each photograph has one frame of three channels, is large enough for a camera to move in, and is not of one shade."""
     shot = load_photo(name)
     assert shot.shape[0] == 1
     assert shot.shape[3] == 3

@@ -1,4 +1,4 @@
-"""Decoding in a thread of its own: its errors arrive, and it ends with whoever takes its batches."""
+"""Decoding in its own thread: errors reach the caller, and the thread ends with the caller's loop."""
 
 import threading
 from pathlib import Path
@@ -34,7 +34,7 @@ class OutOfMemory:
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    """A minute, of which the decoder has more than two batches left when the first is taken."""
+    """A minute of film: when the first batch is taken, the decoder has more than two batches left."""
     write_film(tmp_path / "film.mp4", pictures=600, rate=10)
     return tmp_path / "film.mp4"
 
@@ -44,7 +44,7 @@ def decoding() -> list[threading.Thread]:
 
 
 def test_every_sample_is_in_one_batch(film: Path) -> None:
-    """Batches follow each other without a gap, and no thread is left."""
+    """Batches follow each other without a gap up to the last sample, and no thread is left."""
     with open_film(film) as opened:
         batches = list(walk(opened, [ZONE], None, stills=True))
     assert [batch.first_sample for batch in batches] == list(np.cumsum([0, *(batch.samples for batch in batches[:-1])]))
@@ -53,7 +53,7 @@ def test_every_sample_is_in_one_batch(film: Path) -> None:
 
 
 def test_the_decoder_ends_when_the_network_fails(film: Path) -> None:
-    """The error arrives while the film is still open, and the thread has ended before the film is closed."""
+    """If the network fails, its error arrives while the film is still open, and the decoder's thread has ended."""
     with open_film(film) as opened:
         with pytest.raises(TransientError, match="out of memory"):
             follow(opened, [ZONE], OutOfMemory())
@@ -61,7 +61,7 @@ def test_the_decoder_ends_when_the_network_fails(film: Path) -> None:
 
 
 def test_an_error_of_the_decoder_is_raised_where_the_batches_are_taken(film: Path) -> None:
-    """A film of which most cannot be decoded is an error and not a short film."""
+    """If most of a film cannot be decoded, its reader gets an error, not a short film."""
     spoil(film, *range(2, 600))
     with open_film(film, lambda message: None) as opened, pytest.raises(CorruptInputError, match="cannot be decoded after"):
         list(walk(opened, [ZONE], None, stills=False))

@@ -1,4 +1,4 @@
-"""Captions get the words of their stills, or of a text that is there already; equal neighbours become one."""
+"""Captions get their words from readings of stills or from a transcript; equal neighbours are merged."""
 
 from dataclasses import replace
 
@@ -24,19 +24,19 @@ def reading(first: int, last: int, text: str) -> tuple[Still, Reading]:
 
 
 def test_each_caption_has_the_words_of_the_still_that_it_shares_most_with() -> None:
-    """Stretches need not begin and end where captions do."""
+    """A caption takes the words of the still that overlaps it most, even if their frames differ."""
     found = add_readings([caption(0, 9), caption(12, 30)], [reading(0, 10, "one"), reading(11, 29, "two"), reading(31, 40, "none")])
     assert [c.text for c in found] == ["one", "two"]
     assert found[0].text_confidence == 0.95
 
 
 def test_a_caption_that_nothing_was_read_from_stays_without_words() -> None:
-    """An empty reading is no text."""
+    """An empty reading gives a caption no text."""
     assert add_readings([caption(0, 9)], [reading(0, 9, "")])[0].text is None
 
 
 def test_neighbours_that_read_the_same_are_one_caption() -> None:
-    """A line that the network cut at each lit word is joined by its words, and as sure as its weakest part."""
+    """Adjacent captions that read the same are merged, with the lowest confidence of the parts."""
     parts = [caption(0, 9, "Sing along with me now"), caption(10, 19, "sing along with  me now", 0.6), caption(20, 29, "Another line")]
     first, second = merge_equal(parts)
     assert (first.first_frame, first.last_frame, first.extent.confidence) == (0, 19, 0.6)
@@ -53,12 +53,12 @@ def test_neighbours_that_read_the_same_are_one_caption() -> None:
     ],
 )
 def test_others_stay_apart(one: FoundCaption, other: FoundCaption) -> None:
-    """Words that differ by a letter are other words; what comes again after a gap is another caption; nothing read is no text."""
+    """Captions are not merged if their words differ by a letter, if a gap separates them, or if nothing was read."""
     assert len(merge_equal([one, other])) == 2
 
 
 def test_a_transcript_is_a_line_a_caption() -> None:
-    """Empty lines are passed over, a caption of two lines has \\n in its own, doubtful captions take none; another number is refused."""
+    """Each line of a transcript is one caption's; empty lines and doubtful captions are skipped; a wrong number of lines is rejected."""
     lines = read_transcript("First\n\n Second\\nline \n")
     doubtful = replace(caption(5, 6), doubt="weak")
     found = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)

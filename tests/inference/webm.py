@@ -1,4 +1,4 @@
-"""WebM chunks for the decoder's tests: built, right ones and wrong ones, and read whole."""
+"""WebM chunks for the decoder's tests: valid and broken ones, and whole decoding."""
 
 import io
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from inference.media.decode import decode_frames
 
 
 def decode_chunk(name: str, data: bytes, frame_count: int, needed: int | None = None) -> Frames:
-    """What a chunk decodes to, uint8 (n, height, width, 3) RGB."""
+    """Decode a whole chunk to uint8 (n, height, width, 3) RGB."""
     return np.stack([frame.copy() for frame in decode_frames(name, data, frame_count, needed)])
 
 
 def random_frames(count: int, height: int, width: int, seed: int = 0) -> Frames:
-    """Frames of coarse noise, each unlike the others."""
+    """Draw frames of coarse noise, each different from the others."""
     coarse = np.random.default_rng(seed).integers(0, 256, (count, -(-height // 8), -(-width // 8), 3), np.uint8)
     return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
 
 
 def encode(*clips: Frames, codec: str = "libvpx-vp9", container: str = "webm") -> bytes:
-    """One file of one track: the clips one after the other, each from an encoder of its own, so each may have its own size."""
+    """Encode the clips one after the other into one track, each with its own encoder, so that sizes may differ."""
     packets = [packet for clip in clips for packet in encoded_packets(clip, codec)]
     return mux(packets, clips[0].shape[2], clips[0].shape[1], codec, container)
 
@@ -36,7 +36,7 @@ def mux(
     container: str = "webm",
     colour: tuple[int, int] | None = None,
 ) -> bytes:
-    """A file whose header claims the given size and colour (matrix, range), whatever its packets hold."""
+    """Write a file whose header claims the given size and colour (matrix, range), whatever its packets hold."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
         stream = output.add_stream(codec, rate=10)
