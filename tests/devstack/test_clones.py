@@ -1,4 +1,4 @@
-"""Where a clone may lie and who may start it: the stack comes up in closed folders, under long names with spaces, and beside others."""
+"""Who may start a clone, and where: the stack starts in closed folders, under long paths with spaces, and from other folders."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ _NOT_NEEDED = ("torch", "nvidia*", "triton*", "sympy*", "skvideo*", "skimage*", 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A checkout with what setup installs, of 150 characters with spaces in a folder of mode 700; all of it closed to others."""
+    """A checkout with what setup installs, at a path of 150 characters with spaces, in a folder of mode 700."""
     closed = tmp_path / "closed to others"
     closed.mkdir(mode=0o700)
     folder = closed / ("x" * max(1, 149 - len(str(closed))))
@@ -29,7 +29,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def _link(source: str, target: str) -> None:
-    """A second name of the file, where one file system holds both: gigabytes need not be copied."""
+    """Link the file if both paths are on one file system, because a copy would take gigabytes."""
     try:
         os.link(source, target)
     except OSError:
@@ -37,12 +37,12 @@ def _link(source: str, target: str) -> None:
 
 
 def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> None:
-    """As any user, root too: without a HOME, under umask 077, given in a folder that has a devstack of its own."""
+    """Any user, root too, can start the stack without HOME, under umask 077, in a folder with a devstack of its own."""
     other = tmp_path / "other"
     (other / "devstack").mkdir(parents=True)
     (other / "devstack" / "__init__.py").write_text("raise SystemExit('the devstack of another checkout')")
     env = {name: value for name, value in os.environ.items() if name not in ("HOME", "VIRTUAL_ENV", "PYTHONSAFEPATH")}
-    env["PYTHONPATH"] = str(clone)  # instead of installing it: what is installed there names the checkout that it was copied from
+    env["PYTHONPATH"] = str(clone)  # not installed into the copy, whose installed packages point to the original checkout
 
     def extents(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [clone / ".venv" / "bin" / "python", "-P", "-m", "cli", *arguments]
@@ -59,14 +59,14 @@ def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> N
         assert extents("dev", "status").returncode == 0
         again = extents("dev", "down")
         assert again.returncode == 0, again.stderr
-        assert extents("dev", "up").returncode == 0  # on the data of before
+        assert extents("dev", "up").returncode == 0  # on the existing data
     finally:
         extents("dev", "down", "--purge")
     assert not (clone / ".stack" / "dev").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    """In a read-only checkout one line says what is missing and what to do; root is held by no mode, but by what is no folder."""
+    """The error for a folder that cannot be written to says what is wrong and what to do."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigurationError, match=r"nothing can be written to .*/file/dev \(Not a directory\): .*use a clone"):
         make_folder(tmp_path / "file" / "dev")

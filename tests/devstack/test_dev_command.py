@@ -1,4 +1,4 @@
-"""``extents dev`` as a person types it."""
+"""``extents dev`` as a user runs it."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ EXTENTS = Path(sysconfig.get_path("scripts")) / "extents"
 
 @pytest.fixture
 def stacks(tmp_path, monkeypatch):
-    """The folder below which named stacks are looked for."""
+    """The folder in which named stacks are looked up."""
     monkeypatch.setattr(paths, "STACKS", tmp_path)
     return tmp_path
 
@@ -27,13 +27,13 @@ def _run(*arguments: str) -> str:
 
 
 def _name(stack, stacks: Path) -> str:
-    """Make the shared stack one that has a name."""
+    """Give the shared stack a name."""
     (stacks / "shared").symlink_to(stack.folder)
     return "shared"
 
 
 def test_status_and_env_tell_how_to_reach_a_stack(stack, stacks):
-    """Status names each part's address and process, in the table and as JSON; env prints what the service reads."""
+    """Status gives each part's address and process, as a table and as JSON; env prints the variables that the service reads."""
     name = _name(stack, stacks)
     output = json.loads(_run("status", "--name", name, "--json"))
     assert output["env"] == stack.env == json.loads(_run("env", "--name", name, "--json"))
@@ -53,7 +53,7 @@ def test_the_environment_can_be_sourced(stack, stacks):
 
 
 def test_logs_of_one_part(stack, stacks, capfd):
-    """The log of the part that was asked for is printed, and an unknown part is refused with the names there are."""
+    """The requested part's log is printed; an unknown part is rejected with the names of all parts."""
     name = _name(stack, stacks)
     _run("logs", "kafka-1", "--name", name, "-n", "1000000")  # the stack is shared, and its log grows with every test
     assert "Kafka Server started" in capfd.readouterr().out
@@ -63,13 +63,13 @@ def test_logs_of_one_part(stack, stacks, capfd):
 
 @pytest.mark.parametrize("name", ["dist", "../x", "a/b", ""])
 def test_a_name_that_would_leave_its_folder_is_refused(name, stacks):
-    """A stack's name is a plain word, since ``down --purge`` deletes the folder of that name."""
+    """A stack's name must be a plain word, because ``down --purge`` deletes the folder of that name."""
     with pytest.raises(ConfigurationError, match="cannot be called"):
         _run("down", "--purge", "--name", name)
 
 
 def test_what_is_not_there_is_an_error_with_a_way_out():
-    """The command says in one line what is wrong and what to do, without a traceback, and ends with status 1."""
+    """Status of a missing stack ends with status 1 and says in one line what is wrong and what to do, without a traceback."""
     done = subprocess.run([EXTENTS, "dev", "status", "--name", "never-made"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no stack in ")
@@ -77,6 +77,6 @@ def test_what_is_not_there_is_an_error_with_a_way_out():
 
 
 def test_help_shows_examples():
-    """Every subcommand's help has an example of its use."""
+    """Every subcommand's help has an example."""
     for name in ("up", "down", "status", "logs", "env"):
         assert f"extents dev {name}" in _run(name, "--help")

@@ -1,4 +1,4 @@
-"""A part is waited for as long as it works towards being ready, however long that takes."""
+"""Starting a part waits as long as the process works, however long that takes."""
 
 import asyncio
 import sys
@@ -19,14 +19,14 @@ async def never_ready() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes minutes takes a second here."""
+    """Shorten minutes to about a second."""
     monkeypatch.setattr(devstack_part, "STALLED_SECONDS", 1.5)
     monkeypatch.setattr(devstack_part, "REPORT_SECONDS", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_part_that_works_is_waited_for(tmp_path: Path) -> None:
-    """While the process works, the wait goes on beyond the time after which it would be stuck, and says what it waits for."""
+    """While the process works, the wait goes on beyond the limit for a stuck one, and says what it waits for."""
     part = Part("slow", [sys.executable, "-c", WORKING], tmp_path, never_ready)
     messages: list[str] = []
     starting = asyncio.create_task(part.start(messages.append))
@@ -43,7 +43,7 @@ async def test_a_part_that_works_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_part_that_is_stuck_is_given_up(tmp_path: Path) -> None:
-    """A process that neither computes nor logs fails the start, with its last check's error and the end of its log."""
+    """A process that neither computes nor logs fails the start, with the error of its last check and the end of its log."""
     part = Part("stuck", [sys.executable, "-c", STUCK], tmp_path, never_ready)
     try:
         with pytest.raises(PartFailedError, match=r"(?s)stuck is stuck: .*nobody listens.*about to wait for ever"):
@@ -53,7 +53,7 @@ async def test_a_part_that_is_stuck_is_given_up(tmp_path: Path) -> None:
 
 
 async def test_a_check_that_hangs_is_repeated_with_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that times out gets twice the time at its next attempt, so that a slow machine is not mistaken for a broken server."""
+    """A check that times out gets twice the time at its next attempt, so that a slow machine does not count as a broken server."""
     monkeypatch.setattr(devstack_part, "_CHECK_SECONDS", 0.2)
     attempts = 0
 

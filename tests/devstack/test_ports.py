@@ -8,7 +8,7 @@ from devstack.ports import HOST, choose_ports, is_free
 
 
 def test_a_taken_port_is_passed_over():
-    """A preferred port that another server holds is replaced by a free one; the others stay."""
+    """A preferred port that another server uses is replaced by a free one; the others are kept."""
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
@@ -22,7 +22,7 @@ def test_a_taken_port_is_passed_over():
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_no_two_names_share_a_port(count):
-    """Every name gets a port of its own, even when the same one is preferred for all."""
+    """Every name gets a different port, even if the same one is preferred for all."""
     names = [f"n{i}" for i in range(count)]
     same = choose_ports(["x"], {})["x"]
     chosen = choose_ports(names, dict.fromkeys(names, same))

@@ -1,4 +1,4 @@
-"""The suite's own rule: a test that could have run here may not be skipped."""
+"""The suite's own rule: a test that could run on this machine must not be skipped."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Nothing of a stack outlives what it was made for, and what it stores outlives everything but a purge."""
+"""Servers of a stack never outlive their owner, and stored data is kept until a purge."""
 
 import signal
 import socket
@@ -30,7 +30,7 @@ with owned(Path(sys.argv[1]), progress=lambda line: print(line, flush=True)):
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
-    """Everything that works in a stack's folder: the servers, their children, the supervisor."""
+    """List every process that works in a stack's folder: servers, their children and the supervisor."""
     processes = []
     for process in psutil.process_iter():
         try:
@@ -65,12 +65,12 @@ def _wait_for_line(process: "subprocess.Popen[str]", word: str) -> None:
     ("number", "moment"),
     [
         (signal.SIGKILL, "up"),
-        (signal.SIGHUP, "ready"),  # a terminal closed while the first part is up and others are not
+        (signal.SIGHUP, "ready"),  # a terminal is closed while the first part is up and others are not
         (signal.SIGINT, "ready"),
     ],
 )
 def test_a_stack_ends_with_its_owner(tmp_path, number, moment):
-    """Whatever ends the process that owns a stack, running or starting, every server of it ends too."""
+    """All servers of a stack stop when its owner process ends, however that ends."""
     with _own_stack(tmp_path) as owner:
         _wait_for_line(owner, moment)
         assert len(_processes(tmp_path)) > 3
@@ -80,7 +80,7 @@ def test_a_stack_ends_with_its_owner(tmp_path, number, moment):
 
 
 def test_data_survives_a_killed_supervisor(tmp_path):
-    """Servers die with their supervisor; the next start finds the data, on another port where the old one is taken."""
+    """Servers stop with their supervisor; the next start finds the data, and uses another port if the old one is taken."""
     folder = tmp_path / "s"
     first = devstack.up(folder)
     try:
@@ -114,7 +114,7 @@ def test_data_survives_a_killed_supervisor(tmp_path):
 
 
 def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path):
-    """The error tells which part failed and shows the end of its log, and nothing is left running."""
+    """The error names the part that failed and shows the end of its log, and no process is left."""
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("1\n")
     with (
@@ -126,7 +126,7 @@ def test_a_part_that_does_not_start_is_named_with_its_log(tmp_path):
 
 
 def test_a_part_that_cannot_be_prepared_is_named_at_once(tmp_path):
-    """A failure before any server runs stops the waits for the others, and the error shows what the preparation printed."""
+    """If preparing a part fails, the start fails without waiting for the others, and the error shows the output."""
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "in the way").touch()
     began = time.monotonic()
@@ -137,7 +137,7 @@ def test_a_part_that_cannot_be_prepared_is_named_at_once(tmp_path):
 
 
 def test_a_throwaway_stack_leaves_no_folder(tmp_path):
-    """Three brokers: one is killed, the others confirm writes, it comes back; afterwards even the folder is gone."""
+    """A throwaway stack of three brokers restarts one that was killed, and leaves neither a process nor a folder."""
     folder = tmp_path / "s"
     with devstack.owned(folder, brokers=3, throwaway=True) as running:
         assert len(running.env["KAFKA_BOOTSTRAP_SERVERS"].split(",")) == 3
@@ -150,7 +150,7 @@ def test_a_throwaway_stack_leaves_no_folder(tmp_path):
 
 
 def test_a_throwaway_stack_that_does_not_start_keeps_its_logs(tmp_path):
-    """The data is deleted, and the log that the error names is still there."""
+    """A throwaway stack that fails to start deletes its data, and keeps the log that the error names."""
     folder = tmp_path / "s"
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "PG_VERSION").write_text("1\n")
@@ -161,7 +161,7 @@ def test_a_throwaway_stack_that_does_not_start_keeps_its_logs(tmp_path):
 
 
 def test_a_throwaway_stack_keeps_its_logs_after_an_error(tmp_path):
-    """After an error in the block the data is deleted, the logs are kept, and the owner learns where they are."""
+    """After an error in the block the data is deleted, the logs are kept, and the owner is told where they are."""
     folder, messages = tmp_path / "s", []
     with pytest.raises(ValueError, match="something failed"), devstack.owned(folder, throwaway=True, progress=messages.append):
         raise ValueError("something failed")

@@ -1,4 +1,4 @@
-"""The shared stack does what production's services do, as far as the service relies on it."""
+"""The shared stack does what production's services do, as far as the service depends on it."""
 
 import errno
 import socket
@@ -34,7 +34,7 @@ def _rest(stack: OwnedStack, key: str, token: str | None = None) -> aiohttp.Clie
 
 
 def test_the_environment_is_what_the_service_reads(stack, monkeypatch):
-    """The service's own settings accept the stack's environment, and find the stack by it."""
+    """The service's own settings accept the stack's environment and point to the stack."""
     for name, value in stack.env.items():
         monkeypatch.setenv(name, value)
     assert WasabiSettings().endpoint_url == stack.config.s3_url
@@ -43,7 +43,7 @@ def test_the_environment_is_what_the_service_reads(stack, monkeypatch):
 
 
 def test_nothing_listens_beyond_this_machine(stack):
-    """Every port answers at 127.0.0.1 and none at 127.0.0.2, which a server for all addresses would have as well."""
+    """Every port answers at 127.0.0.1 and none at 127.0.0.2, as a server on all addresses would."""
     for part, port in stack.config.ports.items():
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
         with socket.socket() as probe:
@@ -53,7 +53,7 @@ def test_nothing_listens_beyond_this_machine(stack):
 
 
 async def test_records_come_out_as_they_went_in(stack, namespace):
-    """A record that Kafka confirmed is read back with its key, value and headers."""
+    """A record that Kafka acknowledged is read back with its key, value and headers."""
     topic = f"{namespace.topic_prefix}records"
     servers = stack.env["KAFKA_BOOTSTRAP_SERVERS"]
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
@@ -68,7 +68,7 @@ async def test_records_come_out_as_they_went_in(stack, namespace):
 
 
 async def test_topics_are_not_made_by_accident(stack, namespace):
-    """Sending to a topic that nobody created fails, and does not create it."""
+    """Sending to a missing topic fails, and does not create it."""
     topic = f"{namespace.topic_prefix}typo"
     servers = stack.env["KAFKA_BOOTSTRAP_SERVERS"]
     async with AIOKafkaProducer(bootstrap_servers=servers, request_timeout_ms=1_000) as producer:
@@ -83,7 +83,7 @@ async def test_topics_are_not_made_by_accident(stack, namespace):
 
 
 async def test_an_object_is_not_overwritten_when_asked_not_to(stack, namespace):
-    """The store honours ``If-None-Match: *``, which keeps a run database from being replaced."""
+    """The store honours ``If-None-Match: *``, which protects a run database from being replaced."""
     async with _s3(stack) as s3:
         await s3.put_object(Bucket=namespace.bucket, Key="a", Body=b"1", IfNoneMatch="*")
         with pytest.raises(ClientError) as refused:
@@ -94,7 +94,7 @@ async def test_an_object_is_not_overwritten_when_asked_not_to(stack, namespace):
 
 
 async def test_the_service_may_not_leave_its_buckets(stack):
-    """The service's keys can neither make a bucket nor write to one of another name."""
+    """The service's keys can neither create a bucket nor write to one of another name."""
     async with _s3(stack) as s3:
         with pytest.raises(ClientError) as refused:
             await s3.create_bucket(Bucket="others")
@@ -105,7 +105,7 @@ async def test_the_service_may_not_leave_its_buckets(stack):
 
 
 async def test_a_wrong_signature_is_refused(stack):
-    """The store checks signatures: another secret gets nothing."""
+    """The store checks signatures and rejects another secret."""
     wrong = get_session().create_client(
         "s3",
         endpoint_url=stack.env["WASABI_ENDPOINT"],
@@ -120,7 +120,7 @@ async def test_a_wrong_signature_is_refused(stack):
 
 
 async def test_rest_wants_an_api_key(stack):
-    """Without one of the project's keys nothing reaches the database, whatever token comes along."""
+    """The gateway rejects requests without one of the project's API keys, whatever token they carry."""
     url = f"{stack.env['SUPABASE_URL']}/rest/v1/"
     token = {"Authorization": f"Bearer {stack.env['SUPABASE_SERVICE_ROLE_KEY']}"}
     async with aiohttp.ClientSession() as session:
@@ -130,14 +130,14 @@ async def test_rest_wants_an_api_key(stack):
 
 
 async def test_a_forged_token_is_refused(stack):
-    """A token signed with another secret is no service role."""
+    """A token signed with another secret is rejected."""
     forged = jwt.encode({"role": "service_role"}, "x" * 64, algorithm="HS256")
     async with _rest(stack, stack.config.anon_key, forged) as session, session.get("") as response:
         assert response.status == 401
 
 
 async def test_roles_and_claims_reach_row_level_security(stack):
-    """A policy sees the claims of the token by ``auth.jwt()``; the service role passes by it, anon gets nothing."""
+    """A policy reads the token's claims through ``auth.jwt()``; the service role bypasses it, and anon gets nothing."""
     table, mine, others = f"t_{uuid.uuid4().hex[:8]}", str(uuid.uuid4()), str(uuid.uuid4())
     schema = stack.env["SUPABASE_SCHEMA"]
     async with await psycopg.AsyncConnection.connect(stack.dsn, autocommit=True) as connection:
@@ -168,7 +168,7 @@ async def test_roles_and_claims_reach_row_level_security(stack):
 
 
 async def _rows(session: aiohttp.ClientSession, table: str) -> list[dict[str, str]] | None:
-    """None while the table is unknown."""
+    """Return None while the table is unknown."""
     async with session.get(table) as response:
         if response.status == 404:
             return None
@@ -177,7 +177,7 @@ async def _rows(session: aiohttp.ClientSession, table: str) -> list[dict[str, st
 
 
 async def test_a_filter_passes_the_gateway_as_it_was_written(stack):
-    """Percent signs, commas and quotes of a PostgREST filter are not decoded and encoded again on the way."""
+    """The gateway passes percent signs, commas and quotes of a PostgREST filter on unchanged."""
     async with _rest(stack, stack.env["SUPABASE_SERVICE_ROLE_KEY"]) as session:
         url = 'caption_frame_extents_inference_jobs?select=id&error_message=in.("a%2Cb%22","c+d%25")'
         async with session.get(url) as response:
@@ -185,7 +185,7 @@ async def test_a_filter_passes_the_gateway_as_it_was_written(stack):
 
 
 async def test_postgres_is_no_superuser(stack):
-    """Migrations run with the rights they have at Supabase, so one that needs more fails here first."""
+    """Migrations run with the same rights as at Supabase, so that one which needs more fails here first."""
     async with await psycopg.AsyncConnection.connect(stack.dsn) as connection:
         row = await (await connection.execute("select rolsuper from pg_roles where rolname = current_user")).fetchone()
     assert row == (False,)
