@@ -1,4 +1,4 @@
-"""The files of the deployment, read once."""
+"""The files of the deployment, each read once."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def parses():
-    """Whether ``extents`` would take these arguments; fails with click's own message where it would not."""
+    """Return a function that checks arguments of ``extents``, and fails with click's own message if they are wrong."""
 
     def parse(arguments: list[str]) -> None:
         command: click.Command = cli

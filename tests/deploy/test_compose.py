@@ -1,4 +1,4 @@
-"""docker-compose.yml says only what images, settings and commands know. No container engine is needed to tell."""
+"""docker-compose.yml names only existing images, settings and commands. The tests need no container engine."""
 
 import json
 import re
@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "grafana": {"GF_SECURITY_ADMIN_PASSWORD", "GF_ANALYTICS_REPORTING_ENABLED", "GF_ANALYTICS_CHECK_FOR_UPDATES"},
     "gateway": {"GATEWAY_HOST", "GATEWAY_PORT", "GATEWAY_UPSTREAM", "GATEWAY_KEYS"},
 }
-"""Variables that are no settings of ours, each on purpose."""
+"""Variables that are not settings of ours, each on purpose."""
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
@@ -48,7 +48,7 @@ def environment(service: dict[str, Any]) -> dict[str, str]:
 
 
 def test_every_variable_is_known(compose):
-    """A variable is a setting of the service, or one of a third-party image that is listed here; each listed one is used."""
+    """A variable is a setting of the service or a listed one of a third-party image, and each listed variable is used."""
     for name, service in compose["services"].items():
         names = {variable_name for variable_name in environment(service) if not (name == "kafka" and variable_name.startswith("KAFKA_"))}
         if name in THIRD_PARTY:
@@ -58,14 +58,14 @@ def test_every_variable_is_known(compose):
 
 
 def test_every_value_is_a_string(compose):
-    """YAML's numbers and booleans would reach a process in a spelling of Compose's choice."""
+    """Every value is a string, because Compose would choose the spelling of YAML's numbers and booleans."""
     for name, service in compose["services"].items():
         assert all(isinstance(value, str) for value in environment(service).values()), name
 
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_workers_get_all_they_need(compose, name, monkeypatch, tmp_path):
-    """Each worker's environment is complete and every value is one that the settings take; a GPU worker has no key to the database."""
+    """Each worker's environment is complete and valid, and a GPU worker has no key to the database."""
     monkeypatch.chdir(tmp_path)  # no .env
     for setting in SETTINGS:
         monkeypatch.delenv(setting, raising=False)
@@ -94,7 +94,7 @@ async def test_every_property_of_the_broker_is_known(compose, stack):
 
 
 def test_every_command_exists(compose, parses):
-    """What our images are started with is a command that `extents` takes."""
+    """Each of our images starts with a command that ``extents`` accepts."""
     ours = {name: service for name, service in compose["services"].items() if service["image"].startswith("extents-")}
     assert {*WORKERS, "topics"} <= set(ours)
     for name, service in ours.items():
@@ -105,7 +105,7 @@ def test_every_command_exists(compose, parses):
 
 
 def test_commands_in_the_head_exist(root, parses):
-    """The command lines that the file's first comment shows are right."""
+    """The command line for ``extents`` in the file's first comment is valid."""
     lines = [line.lstrip("# ") for line in (root / "docker-compose.yml").read_text().splitlines() if line.startswith("#   docker compose")]
     assert len(lines) >= 3
     (inside,) = [line for line in lines if " run " in line]
@@ -119,7 +119,7 @@ def test_images_are_pinned_and_have_no_host(compose):
 
 
 def test_versions_are_those_of_the_embedded_stack(compose, root):
-    """What is tried on one machine without containers is what runs in them."""
+    """Containers run the same versions as the embedded stack."""
     images = {name: service["image"] for name, service in compose["services"].items()}
     packages = json.loads((root / "requirements/postgrest/package.json").read_text())["dependencies"]
     postgrest = {package.partition("-")[0] for package in packages.values()}
@@ -132,7 +132,7 @@ def test_versions_are_those_of_the_embedded_stack(compose, root):
 
 
 def test_dependencies_can_be_met(compose):
-    """Who waits for a healthy service waits for one with a health check; who waits for an end waits for one that ends."""
+    """A service that waits for a healthy one has a health check to wait for, and one that waits for an end waits for one that ends."""
     services = compose["services"]
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
@@ -145,14 +145,14 @@ def test_dependencies_can_be_met(compose):
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_workers_are_watched(compose, name):
-    """Both kinds of worker are asked for /healthz on the port that they listen on."""
+    """Both kinds of worker have a health check that asks /healthz on their own port."""
     check = " ".join(compose["services"][name]["healthcheck"]["test"])
     port = ProcessSettings.model_fields["http_port"].default
     assert f"127.0.0.1:{port}/healthz" in check
 
 
 def test_gpu_workers_may_finish_what_they_compute(compose):
-    """The time to end is longer than a GPU call, the sending of its result, and ten seconds more."""
+    """The grace period is longer than a GPU call, sending its result, and ten more seconds together."""
     needed = WorkerSettings.model_fields["predict_limit_seconds"].default + RESULT_SECONDS + 10
     for name in ("worker", "worker-gpu"):
         minutes = re.fullmatch(r"(\d+)m", compose["services"][name]["stop_grace_period"])
@@ -161,7 +161,7 @@ def test_gpu_workers_may_finish_what_they_compute(compose):
 
 
 def test_each_profile_runs_one_kind_of_worker(compose):
-    """The profile cpu runs a worker on the CPU, gpu one on a GPU instead; nothing else is in a profile or needs a GPU."""
+    """The profile cpu runs a worker on the CPU, gpu one on a GPU instead; no other service has a profile or needs a GPU."""
     services = compose["services"]
     cpu, gpu = services["worker"], services["worker-gpu"]
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
@@ -172,14 +172,14 @@ def test_each_profile_runs_one_kind_of_worker(compose):
 
 
 def test_nothing_is_reached_from_outside(compose):
-    """Passwords stand in the file, so every published port is bound to this machine alone."""
+    """Every published port is bound to 127.0.0.1, because passwords are in the file."""
     ports = list(chain.from_iterable(service.get("ports", []) for service in compose["services"].values()))
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_mounted_files_and_volumes_are_there(compose, root):
-    """What is mounted from the checkout exists; what is not is a volume that the file declares."""
+    """Every mount is an existing path of the checkout or a volume that the file declares."""
     mounts = list(chain.from_iterable(service.get("volumes", []) for service in compose["services"].values()))
     sources = [mount.partition(":")[0] for mount in mounts]
     assert all((root / source).exists() for source in sources if source.startswith("."))
@@ -199,7 +199,7 @@ def test_keys_fit_their_locks(compose):
 
 
 def test_prometheus_scrapes_every_worker(compose, root):
-    """Its configuration names each worker service and the port that they listen on, and nothing else."""
+    """Prometheus is configured with each worker service and its port, and nothing else."""
     config = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())
     discoveries = [discovery for job in config["scrape_configs"] for discovery in job["dns_sd_configs"]]
     assert sorted(chain.from_iterable(discovery["names"] for discovery in discoveries)) == sorted(WORKERS)

@@ -1,4 +1,4 @@
-"""What docker-compose.yml starts, started here from the same files and variables without containers."""
+"""Runs what docker-compose.yml starts, from the same files and variables but without containers."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ async def listening(port: int) -> None:
 
 
 async def test_database_and_rest_interface_serve_the_service(compose, root, tmp_path, ports, monkeypatch):
-    """Roles, migrations (twice), PostgREST and the gateway, as composed, answer the service's own client."""
+    """Roles, migrations (applied twice), PostgREST and the gateway, as composed, serve the service's own client."""
     services = compose["services"]
     password = services["database"]["environment"]["POSTGRES_PASSWORD"]
     config = replace(prepare_config(tmp_path, brokers=1, usual_ports=False), postgres_password=password)
@@ -95,7 +95,7 @@ async def test_database_and_rest_interface_serve_the_service(compose, root, tmp_
 
 
 async def test_health_checks_follow_healthz(compose, ports):
-    """The command that asks a worker whether it is well succeeds while it is, and fails when a step runs over its limit."""
+    """A worker's health check succeeds while the worker is healthy, and fails if a step exceeds its limit."""
     health = Health()
     command = health_command(compose["services"]["worker"], "127.0.0.1:9464", f"127.0.0.1:{ports['healthz']}")
     assert (await run(command, {})).returncode != 0

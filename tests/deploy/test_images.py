@@ -1,4 +1,4 @@
-"""What the Dockerfiles build from is there, and enough for what they start."""
+"""All that the Dockerfiles build from exists, and is enough for what they start."""
 
 import fnmatch
 import json
@@ -54,18 +54,18 @@ import importlib
 for module in sys.argv[1:]:
     importlib.import_module(module)
 """
-"""Imports modules as if only what ``pip install extents`` brings were installed."""
+"""Imports modules as if only the dependencies of ``pip install extents`` were installed."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, each with its arguments on one line."""
+    """List the instructions of a Dockerfile, each with its arguments on one line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
 def copied(dockerfile: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What a Dockerfile copies from the checkout: each source with its target."""
+    """List what a Dockerfile copies from the checkout, as pairs of source and target."""
     copies = [rest.split() for name, rest in dockerfile if name == "COPY" and not rest.startswith("--from")]
     return [(source, target) for *sources, target in copies for source in sources]
 
@@ -76,7 +76,7 @@ def dockerfile(request, root) -> list[tuple[str, str]]:
 
 
 def is_ignored(path: str, patterns: list[str]) -> bool:
-    """As Docker reads .dockerignore: the last pattern that matches a path, or a folder above it, decides."""
+    """Apply .dockerignore as Docker does: the last pattern that matches a path, or a folder above it, decides."""
     ignored = False
     parts = path.split("/")
     above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
@@ -89,7 +89,7 @@ def is_ignored(path: str, patterns: list[str]) -> bool:
 
 
 def test_copied_paths_are_there_and_sent(dockerfile, root):
-    """Every COPY from the checkout names something that exists and that .dockerignore lets through."""
+    """Every COPY from the checkout names a path that exists and that .dockerignore lets through."""
     patterns = [line for line in (root / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     sources = [source for source, _ in copied(dockerfile)]
     assert len(sources) >= 8
@@ -102,14 +102,14 @@ def test_copied_paths_are_there_and_sent(dockerfile, root):
 
 
 def test_all_packages_are_copied(dockerfile, root):
-    """The image holds every package that the wheel is made of."""
+    """The image holds every package of the wheel."""
     project = tomllib.loads((root / "pyproject.toml").read_text())
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert {package for package in packages if ("COPY", f"{package} {package}") in dockerfile} == set(packages)
 
 
 def test_bases_are_pinned_pythons_of_the_project(dockerfile, root):
-    """Every stage begins from a Python that the project supports, by its full version and without a host."""
+    """Every stage is based on a Python that the project supports, with its full version and without a host."""
     supported = SpecifierSet(tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"])
     bases = [rest.split()[0] for name, rest in dockerfile if name == "FROM"]
     assert len(bases) == 2
@@ -120,7 +120,7 @@ def test_bases_are_pinned_pythons_of_the_project(dockerfile, root):
 
 
 def test_images_start_what_there_is_without_root(dockerfile, parses):
-    """The default command is one that `extents` takes, started without a shell, by a user that is not root."""
+    """The default command is one that ``extents`` accepts, started without a shell by a user other than root."""
     last = dict(dockerfile)
     assert json.loads(last["ENTRYPOINT"]) == ["extents"]
     parses(json.loads(last["CMD"]))
@@ -128,7 +128,7 @@ def test_images_start_what_there_is_without_root(dockerfile, parses):
 
 
 def test_packages_are_those_of_the_lock(dockerfile):
-    """Nothing is installed but from the lock: by its versions, whose hashes uv then verifies, or from our own wheel."""
+    """Every installation uses the lock, by version or by hash, or our own wheel."""
     steps = [step.strip() for name, rest in dockerfile if name == "RUN" for step in rest.split("&&")]
     installs = [step for step in steps if re.match(r"(uv )?pip install", step)]
     assert len(installs) == 4
@@ -138,7 +138,7 @@ def test_packages_are_those_of_the_lock(dockerfile):
 
 
 def test_coordinator_runs_without_torch():
-    """With nothing but the base dependencies, the coordinator, the gateway and the operators' commands can be imported."""
+    """The coordinator, the gateway and the operators' commands can be imported with only the base dependencies."""
     modules = [
         "cli.main",
         "cli.service.worker",
@@ -155,7 +155,7 @@ def test_coordinator_runs_without_torch():
 
 
 def test_wheel_is_built_from_what_is_copied(dockerfile, root, tmp_path):
-    """The wheel that an image installs has the built-in model, the migrations and every module, and nothing of the tests."""
+    """An image's wheel has the built-in model, the migrations and every module, and no tests."""
     for source, target in copied(dockerfile):
         place = tmp_path / target / (source if target.endswith("/") else "")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def test_wheel_is_built_from_what_is_copied(dockerfile, root, tmp_path):
 
 
 def test_what_the_images_decide(root):
-    """They serve their health to the outside of their container; the GPU worker's requires a GPU, and names the driver that this needs."""
+    """Images serve /healthz outside their container; the GPU image requires a GPU and names the driver version that it needs."""
     environment = {name: " ".join(rest for kind, rest in instructions((root / name).read_text()) if kind == "ENV") for name in DOCKERFILES}
     assert all("EXTENTS_HTTP_HOST=0.0.0.0" in text for text in environment.values())
     assert "EXTENTS_DEVICE=cuda" in environment["Dockerfile.gpu"]

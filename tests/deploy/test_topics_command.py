@@ -16,7 +16,7 @@ from streams.topics import Topics
 
 @pytest.fixture
 def topics(namespace, monkeypatch):
-    """Runs the command in a process of its own, with topics of this test alone."""
+    """Run the command as a process with topics that belong to this test only."""
     environment = {**os.environ, **namespace.env, "EXTENTS_REQUEST_PARTITIONS": "2", "EXTENTS_WORK_PARTITIONS": "3"}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ async def change(servers: str, alter) -> None:
 
 
 def test_create_makes_what_is_missing_and_then_nothing(topics, namespace):
-    """The first call creates every topic, the second none, and the check is content with them."""
+    """The first call creates every topic, the second none, and the check accepts them."""
     names = {spec.name for spec in Topics(TopicSettings(topic_prefix=namespace.topic_prefix)).specs()}
     first, second = topics("create", "--json"), topics("create", "--json")
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
@@ -51,7 +51,7 @@ def test_create_makes_what_is_missing_and_then_nothing(topics, namespace):
 
 
 def test_check_names_what_is_missing(topics, namespace):
-    """Without topics the check fails, names each, and creates none."""
+    """Without topics the check fails and names each missing one."""
     checked = topics("check", "--json")
     assert checked.returncode == 1
     listed = json.loads(checked.stdout)
@@ -61,7 +61,7 @@ def test_check_names_what_is_missing(topics, namespace):
 
 
 def test_check_tells_partitions_and_retention_that_differ(topics, namespace):
-    """A changed topic is reported with what was found and what was expected; create refuses the wrong partitions."""
+    """The check reports a changed topic with the value found and the value expected; create rejects a wrong number of partitions."""
     assert topics("create").returncode == 0
     encoded, work = f"{namespace.topic_prefix}video.encoded", f"{namespace.topic_prefix}inference.work.high"
 
@@ -81,7 +81,7 @@ def test_check_tells_partitions_and_retention_that_differ(topics, namespace):
 
 
 def test_a_missing_setting_is_named(tmp_path):
-    """Without a broker's address the command ends with the variable's name, not with a traceback."""
+    """Without a broker's address the command fails with the variable's name, not with a traceback."""
     command = [sys.executable, "-m", "cli", "topics", "check"]
     environment = {"PATH": os.environ["PATH"]}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
