@@ -1,4 +1,4 @@
-"""The page of all settings is made from the settings."""
+"""The page of all settings is generated from the settings."""
 
 import ast
 from pathlib import Path
@@ -9,22 +9,22 @@ from tools import settings_table
 
 
 def test_page_is_up_to_date():
-    """docs/configuration.md is what the settings say; `python -m tools.settings_table` makes it so."""
+    """docs/configuration.md matches the settings; `python -m tools.settings_table` updates it."""
     assert settings_table.PAGE.read_text() == settings_table.page()
 
 
 def test_every_section_is_listed():
-    """No section of settings can be added without standing in the page."""
+    """Every section of settings is on the page."""
     tree = ast.parse(Path(core.settings.__file__).read_text())
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     bases = {node.name: {getattr(base, "id", "") for base in node.bases} for node in classes}
-    extended = set().union(*bases.values())  # what a part of a section needs alone, such as SchemaSettings
+    extended = set().union(*bases.values())  # base classes for settings that some parts need, such as SchemaSettings
     defined = {name for name, its in bases.items() if name.endswith("Settings") and its and name not in extended}
     assert {section.__name__ for section in Settings.SECTIONS} == defined
 
 
 def test_every_setting_has_a_meaning_and_a_name_of_its_own():
-    """Each variable is in exactly one row, with a sentence that says what it does."""
+    """Each variable has exactly one row, with a sentence that describes it."""
     names = [variable(section, name) for section in Settings.SECTIONS for name in section.model_fields]
     assert len(names) == len(set(names))
     for section in Settings.SECTIONS:

@@ -1,4 +1,4 @@
-"""docs/contracts is made from the types, and says what the service accepts and sends."""
+"""docs/contracts is generated from the types, and matches what the service accepts and sends."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def validator(name: str) -> Draft7Validator:
 
 
 def test_files_are_up_to_date():
-    """docs/contracts holds what the types say and nothing else; `python -m tools.contracts` makes it so."""
+    """docs/contracts holds exactly what the types give; `python -m tools.contracts` updates it."""
     files = {str(path.relative_to(FOLDER)): path.read_bytes() for path in FOLDER.rglob("*") if path.is_file()}
     assert files == documents()
 
@@ -38,7 +38,7 @@ def test_schemas_are_schemas(name):
 
 @pytest.mark.parametrize(("name", "kind"), KINDS, ids=lambda value: getattr(value, "__name__", value))
 def test_examples_are_accepted_by_schema_and_type(name, kind):
-    """The example of every record validates, and the service reads it as what was written."""
+    """Every record's example passes the schema, and the service decodes it to the same record."""
     example = EXAMPLES[kind]
     validator(name).validate(json.loads(example.to_bytes()))
     read = records.decode_log(example.to_bytes()) if kind in LOG_RECORDS else records.decode(kind, example.to_bytes())
@@ -47,7 +47,7 @@ def test_examples_are_accepted_by_schema_and_type(name, kind):
 
 @pytest.mark.parametrize(("name", "kind"), KINDS, ids=lambda value: getattr(value, "__name__", value))
 def test_what_the_type_needs_the_schema_needs(name, kind):
-    """Leaving out or spoiling any field is refused by both or by neither."""
+    """A missing or invalid field is rejected by both schema and service, or by neither."""
     whole = json.loads(EXAMPLES[kind].to_bytes())
     changed = [{key: value for key, value in whole.items() if key != left_out} for left_out in whole]
     changed += [{**whole, spoilt: ["not", "it"]} for spoilt in whole]
@@ -69,7 +69,7 @@ def is_accepted(kind: type[Record], value: object) -> bool:
 
 @pytest.mark.parametrize("text", ["{7c1b7a52-8f0a-4a38-b0d6-54d8ab1f90c3}", "7c1b7a528f0a4a38b0d654d8ab1f90c3", "../../etc", ""])
 def test_ids_have_one_spelling(text):
-    """An id that is not written with hyphens alone is refused by the schema as by the service."""
+    """Schema and service reject an id unless it is written with hyphens and nothing else around it."""
     value = {**json.loads(EXAMPLES[records.VideoEncoded].to_bytes()), "video_id": text}
     assert not validator("video.encoded").is_valid(value)
     assert not is_accepted(records.VideoEncoded, value)
@@ -77,7 +77,7 @@ def test_ids_have_one_spelling(text):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_unknown_fields_are_allowed(name):
-    """A producer may add fields before its readers know them."""
+    """Unknown fields are accepted, so that a producer may add fields before its consumers know them."""
     kind = SCHEMAS[name][0]
     value = {**json.loads(EXAMPLES[kind].to_bytes()), "added_later": {"any": "thing"}}
     validator(name).validate(value)
@@ -85,7 +85,7 @@ def test_unknown_fields_are_allowed(name):
 
 
 def test_every_record_is_in_the_contract():
-    """No record can be added to the wire without standing in the contract."""
+    """Every record that is sent is in the contract."""
 
     def leaves(kind: type[Record]) -> set[type[Record]]:
         below = kind.__subclasses__()
@@ -97,7 +97,7 @@ def test_every_record_is_in_the_contract():
 
 
 def test_every_topic_is_a_channel():
-    """All topics that are created stand in the contract, but for the table's own changelog."""
+    """Every topic is in the contract, except the table's own changelog."""
     topics = Topics(TopicSettings.model_construct())
     created = {spec.name for spec in topics.specs()} - {topics.runs_changelog}
     assert RUNS_TABLE in topics.runs_changelog
@@ -105,7 +105,7 @@ def test_every_topic_is_a_channel():
 
 
 def test_references_lead_somewhere():
-    """Every $ref of the AsyncAPI document names a part of it, or a schema file beside it."""
+    """Every $ref of the AsyncAPI document points to a part of it or to a schema file beside it."""
     document = asyncapi()
 
     def references(node: object) -> list[str]:
@@ -127,7 +127,7 @@ def test_references_lead_somewhere():
 
 
 def test_asyncapi_has_what_version_3_asks_for():
-    """The parts that AsyncAPI 3 requires are there, operations belong to channels, and keys are told."""
+    """The document has the parts that AsyncAPI 3 requires, operations belong to channels, and messages have keys."""
     document = json.loads((FOLDER / "asyncapi.json").read_bytes())
     assert document["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= set(document["info"])
@@ -146,7 +146,7 @@ def test_asyncapi_has_what_version_3_asks_for():
 
 @pytest.mark.parametrize("kind", OUTCOMES, ids=lambda kind: kind.__name__)
 def test_headers_of_outcomes_are_cloud_events(kind):
-    """The headers that the service sends with an outcome are those that the contract promises."""
+    """The headers that the service sends with an outcome are those of the contract."""
     headers = event_headers(kind)
     name = next(name for name, kinds in SCHEMAS.items() if kind in kinds)
     promised = asyncapi()["components"]["messages"][name]["headers"]
@@ -156,7 +156,7 @@ def test_headers_of_outcomes_are_cloud_events(kind):
 
 
 def test_page_links_lead_somewhere():
-    """The page to read names only files that are there."""
+    """The contracts' page links only to existing files."""
     page = (FOLDER / "README.md").read_text()
     links = [part.partition(")")[0] for part in page.split("](")[1:]]
     local = [link for link in links if "://" not in link]

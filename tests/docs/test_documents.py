@@ -1,4 +1,4 @@
-"""What a stranger reads is right: links lead somewhere, commands exist, settings and targets are real."""
+"""Documents are correct: links, commands, settings and make targets exist."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ def name(page: Path) -> str:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The arguments of every `extents` command in code, of a block or within a line; FILE, UUID and the like are left as they are."""
+    """The arguments of every `extents` command in code blocks and inline code. FILE, UUID and the like stay as they are."""
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
     lines = [line for block in code for line in block.splitlines()]
     lines += [
@@ -36,7 +36,7 @@ def commands(text: str) -> list[list[str]]:
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
         if "|" in words:
-            words = words[: words.index("|")]  # the rest is another program's
+            words = words[: words.index("|")]  # the rest belongs to another program
         if words and words[0] in ("extents", ".venv/bin/extents"):
             arguments.append([word for word in words[1:] if word != "&"])
     return arguments
@@ -63,7 +63,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_commands_exist(monkeypatch):
-    """Every `extents` command that the pages show is one that the command line takes, with those options."""
+    """Every `extents` command on the pages exists and has those options."""
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))  # the files are the reader's
     shown = [(name(page), arguments) for page in PAGES for arguments in commands(page.read_text())]
     assert len(shown) > 15
@@ -73,12 +73,12 @@ def test_commands_exist(monkeypatch):
         try:
             parse(arguments)
         except click.UsageError as error:
-            if arguments[1:]:  # a bare name stands for the command, not for a line to type
+            if arguments[1:]:  # a bare name refers to the command, not to a line to type
                 raise AssertionError(f"{page}: extents {' '.join(arguments)}: {error.format_message()}") from error
 
 
 def test_settings_exist():
-    """Every variable of ours that the pages name is a setting."""
+    """Every variable with one of our prefixes on the pages is a setting."""
     fields = [(section, name, field) for section in Settings.SECTIONS for name, field in section.model_fields.items()]
     known = {variable(section, name) for section, name, _ in fields}
     known |= {f"{variable(section, name)}_FILE" for section, name, field in fields if is_secret(field)}
@@ -88,7 +88,7 @@ def test_settings_exist():
 
 
 def test_targets_exist():
-    """Every make target that the pages name is in the Makefile."""
+    """Every make target on the pages is in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         named = set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", page.read_text(), re.MULTILINE))
@@ -96,7 +96,7 @@ def test_targets_exist():
 
 
 def test_modules_exist():
-    """Every `python -m` that the pages name is a module of this project."""
+    """Every `python -m` on the pages names a module of this project."""
     for page in PAGES:
         for module in re.findall(r"python -m ([a-z_.]+)", page.read_text()):
             path = ROOT / module.replace(".", "/")
@@ -104,14 +104,14 @@ def test_modules_exist():
 
 
 def test_every_command_is_documented():
-    """The pages name every command that there is."""
+    """Every command is on some page."""
     text = "\n".join(page.read_text() for page in PAGES)
     for command in cli.list_commands(click.Context(cli)):
         assert re.search(rf"\b(extents|make) {command}\b", text), command
 
 
 def test_every_decision_is_listed():
-    """The list of decisions has every note, in order."""
+    """The list of decisions holds every note, in order."""
     folder = ROOT / "docs/decisions"
     listed = re.findall(r"\]\((\d{4}-[a-z-]+\.md)\)", (folder / "README.md").read_text())
     assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))

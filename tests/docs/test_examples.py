@@ -1,4 +1,4 @@
-"""The examples run as they are, over real servers."""
+"""The examples run unchanged against real servers."""
 
 import asyncio
 import subprocess
@@ -34,7 +34,7 @@ def kafka(namespace) -> KafkaSettings:
 
 
 def test_a_run_database_is_read_with_pandas(tmp_path: Path) -> None:
-    """Captions, labels and the least certain of them are printed from a run database as the service writes it."""
+    """Captions and unsure labels are printed from a run database that the service's own code wrote."""
     run = finished_run(pairs=40)
     track = find_captions(run.probabilities)
     (tmp_path / "run.db").write_bytes(build_run_db(run, track))
@@ -45,7 +45,7 @@ def test_a_run_database_is_read_with_pandas(tmp_path: Path) -> None:
 
 
 async def test_a_run_is_requested_in_javascript(namespace, kafka: KafkaSettings, tmp_path: Path) -> None:
-    """The record that the example publishes is one that the service admits, keyed by its video."""
+    """The record that the example publishes is a valid request, keyed by its video."""
     topic = f"{namespace.topic_prefix}video.encoded"
     await ensure_topics([TopicSpec(topic, 2)], kafka)
     (tmp_path / "request_run.mjs").write_bytes((FOLDER / "request_run.mjs").read_bytes())
@@ -63,7 +63,7 @@ async def test_a_run_is_requested_in_javascript(namespace, kafka: KafkaSettings,
 
 
 async def test_outcomes_set_the_state_of_videos(namespace, kafka: KafkaSettings, stack) -> None:
-    """A completed run makes its video ready for annotation, a failed one marks it with the reason; a repeated event changes nothing."""
+    """A completed run makes its video ready for annotation, a failed one stores the reason, and a repeated event changes nothing."""
     schema = f"app_{uuid.uuid4().hex[:8]}"
     completed, failed = (orjson.loads(EXAMPLES[kind].to_bytes()) for kind in (InferenceCompleted, InferenceFailed))
     completed["video_id"], failed["video_id"] = str(uuid.uuid4()), str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""The page of all metrics is made from the metrics."""
+"""The page of all metrics is generated from the metrics."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_page_is_up_to_date():
-    """docs/metrics.md is what the metrics say; `python -m tools.metrics_table` makes it so."""
+    """docs/metrics.md matches the metrics; `python -m tools.metrics_table` updates it."""
     assert metrics_table.PAGE.read_text() == metrics_table.page()
 
 
 def test_every_metric_is_on_the_page_once():
-    """No kind of process and no metric is left out."""
+    """Every metric is on the page exactly once."""
     listed = re.findall(r"^\| `(extents_[a-z_]+)`", metrics_table.page(), re.MULTILINE)
     assert sorted(listed) == sorted(SPECS)
 
 
 def test_every_metric_is_set_somewhere():
-    """A metric that nothing sets would be a panel that stays empty."""
+    """Every metric is set somewhere, because a panel of one that is not set would stay empty."""
     module = (ROOT / "core" / "metrics.py").read_text()
     names = re.findall(r"^([A-Z_]+) = (?:counter|gauge|histogram|owned_gauge)\(", module, re.MULTILINE)
     assert len(names) == len(SPECS)

@@ -1,4 +1,4 @@
-"""The runbook shows what the commands print."""
+"""The runbook shows the real output of commands."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def plan_example() -> dict[str, Any]:
 
 
 def outputs() -> dict[str, str]:
-    """What the page shows below each command that has an output."""
+    """The page's output of each command that has one."""
     found = {}
     for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL):
         for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
@@ -74,7 +74,7 @@ def outputs() -> dict[str, str]:
 
 
 def test_every_output_is_what_its_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """Word for word: as a snapshot of the command's own test, or as its code prints the example above."""
+    """Each output is equal to its command's test snapshot, or to what its code prints for the example above."""
     expected = {
         "extents quote 36000": (SNAPSHOTS / "quote.txt").read_text(),
         "extents why 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55": (SNAPSHOTS / "why-rejected.txt").read_text(),
