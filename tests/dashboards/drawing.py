@@ -1,4 +1,4 @@
-"""Draws what the panels of a dashboard would show, to be looked at where there is no Grafana."""
+"""Draws what a dashboard's panels would show, for viewing without Grafana."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Drawn = tuple[Panel, Sequence[tuple[str, Sequence[tuple[float, float]]]]]
 
 
 def series_of(results: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Names by the legend of each query, values without gaps."""
+    """Name series by each query's legend, and leave out gaps."""
     found = []
     for legend, result in results:
         for each in result:

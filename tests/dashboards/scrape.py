@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes the workers of a test each second, and what can be asked of it."""
+"""Runs a Prometheus that scrapes a test's workers each second, and queries it."""
 
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +16,7 @@ from tests.debian import program
 from tools.dashboards.prometheus import render_alerts, render_rules
 
 WINDOW = "1m"
-"""What ``$__rate_interval`` stands for: long enough for a busy machine that misses scrapes."""
+"""Stands in for ``$__rate_interval``: long enough for a busy machine that misses scrapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Prometheus:
     http: aiohttp.ClientSession
 
     async def ask(self, expr: str) -> list[dict[str, Any]]:
-        """The series that an expression has now, with the variables of the dashboards filled in."""
+        """Return the current series of an expression, with the dashboards' variables filled in."""
         async with self.http.get(f"{self.url}/api/v1/query", params={"query": filled(expr)}) as answer:
             body = await answer.json()
         assert body["status"] == "success", f"{expr}: {body}"
@@ -33,7 +33,7 @@ class Prometheus:
         return result
 
     async def over_time(self, expr: str, seconds: int) -> list[dict[str, Any]]:
-        """The series of the last seconds, a value each second."""
+        """Return the series of the last seconds, with a value each second."""
         async with self.http.get(f"{self.url}/api/v1/query", params={"query": "time()"}) as answer:
             end = float((await answer.json())["data"]["result"][1])
         params = {"query": filled(expr), "start": str(end - seconds), "end": str(end), "step": "1"}
@@ -52,7 +52,7 @@ def filled(expr: str) -> str:
 
 @asynccontextmanager
 async def prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[Prometheus]:
-    """Scrape each job's address each second; rules are evaluated as often."""
+    """Scrape each job's address and evaluate all rules each second."""
     rules = yaml.safe_load(render_rules())
     rules["groups"][0]["interval"] = "1s"
     (folder / "recording.yml").write_text(yaml.safe_dump(rules))

@@ -1,4 +1,4 @@
-"""Each alert against time series: it fires when it should, stays quiet when it should, and says where to read on."""
+"""Tests each alert on time series: it fires when it should, stays quiet when it should, and links to its runbook."""
 
 import re
 import subprocess
@@ -89,7 +89,7 @@ CASES: Final[dict[str, tuple[str, Series, Series]]] = {
         {LABELS.format("same"): "0+9000x600", LABELS.format("empty_empty"): "0+1000x600"},
     ),
 }
-"""By alert: when to look, time series of a minute's step for which it fires then, and for which it does not."""
+"""For each alert: the time to look at, series with a step of one minute for which it then fires, and series for which it does not."""
 
 
 def _durations(in_time: int) -> Series:
@@ -104,13 +104,13 @@ CASES["ExtentsLate"] = ("120m", _durations(90), _durations(99))
 
 
 def test_every_alert_has_a_case():
-    """No alert can be added without time series that show it."""
+    """Every alert has time series that test it."""
     assert list(CASES) == [alert.name for alert in ALERTS]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_alert_fires_and_stays_quiet(name, tmp_path):
-    """The alert is firing for the one set of series, and not for the other."""
+    """The alert fires for the first set of series, and not for the second."""
     at, firing, quiet = CASES[name]
     tests = [_promql_test(name, at, series, expected) for series, expected in ((firing, True), (quiet, False))]
     rules = [str(ROOT / "deploy" / "prometheus" / file) for file in ("recording.yml", "alerts.yml")]
@@ -130,21 +130,21 @@ def _promql_test(name: str, at: str, series: Series, expected: bool) -> dict[str
 
 
 def test_rules_are_valid():
-    """promtool finds no fault in the files that Prometheus reads."""
+    """promtool accepts the files that Prometheus reads."""
     folder = ROOT / "deploy" / "prometheus"
     done = subprocess.run([program("promtool"), "check", "config", folder / "prometheus.yml"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_everything_is_up_to_date():
-    """Dashboards, rules and the page are what their descriptions say; `make dashboards` makes them so."""
+    """Dashboards, rules and the page match their descriptions; `make dashboards` updates them."""
     for path, content in files().items():
         assert path.read_text() == content, path
     assert {path.name for path in (ROOT / "deploy" / "grafana" / "dashboards").iterdir()} == {f"{board.uid}.json" for board in BOARDS}
 
 
 def test_every_runbook_is_there():
-    """Each alert, and each panel that names one, leads to a section that says what to do."""
+    """Each alert links to a section of the page that says what to do, and each panel's runbook is an alert."""
     headings = {heading.lower() for heading in re.findall(r"^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)}
     alerts = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
     for alert in alerts:
