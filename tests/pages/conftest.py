@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of pages, with every error on a page counted as a failure of the test."""
+"""A headless Chromium for the tests of pages. Any error on a page fails the test."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.debian import program
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Its own sandbox needs rights that a container rarely gives; only pages of ours are opened."""
+    """Debian's Chromium without its sandbox, which needs rights that containers rarely have. It opens only our own pages."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         yield browser
@@ -26,7 +26,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that may log no error, throw none, and ask no host but the one that served it."""
+    """A page that must log no error, raise none, and contact only the host that served it."""
     page, errors, requests = context.new_page(), [], []
     page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -1,4 +1,4 @@
-"""Run databases of films as long as wanted, whose predictions are as sure as a trained model's, with a few that are not."""
+"""Run databases of films of any length, whose predictions are as confident as a trained model's, with a few exceptions."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ DOUBTFUL_SHARE = 0.03
 
 
 def run_bytes(pairs: int, seed: int = 1) -> bytes:
-    """Captions of 1 to 6 seconds; 3 % of the boundaries are unsure in one direction."""
+    """Build captions of 1 to 6 seconds; in each direction 3 % of the boundaries have a low confidence."""
     chance = np.random.default_rng(seed)
     labels = _labels(pairs, chance)
     probabilities = np.zeros((pairs, 2, 5))

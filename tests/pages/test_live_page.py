@@ -32,7 +32,7 @@ VIEWER, OPERATOR = "a-viewers-token", "an-operators-token"
 WAIT_MS = 30_000
 PAIRS = 1_500
 IMAGES = Path(os.environ["EXTENTS_SCREENSHOTS"]) if "EXTENTS_SCREENSHOTS" in os.environ else None
-"""Where pictures of the pages are kept: ``EXTENTS_SCREENSHOTS=docs/images``."""
+"""Folder for screenshots of the pages: ``EXTENTS_SCREENSHOTS=docs/images``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(stack, tmp_path_factory) -> Iterator[Served]:
-    """The page over an installation with a finished run, one in progress and a rejection."""
+    """The page of an installation with a finished run, one in progress and a rejection."""
     name = uuid4().hex[:12]
     bucket = f"{stack.config.bucket}-{name}"
     stack.create_bucket(bucket)
@@ -57,7 +57,7 @@ def served(stack, tmp_path_factory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in env.items():
             patch.setenv(variable, value)
-        with ThreadPoolExecutor(1) as thread:  # Playwright keeps an event loop in this one
+        with ThreadPoolExecutor(1) as thread:  # Playwright runs an event loop in this thread
             ids = thread.submit(lambda: asyncio.run(_fill(Settings()))).result()
     log = tmp_path_factory.mktemp("ui") / "log"
     with log.open("w") as output:
@@ -131,13 +131,13 @@ def keep(page: Page, name: str) -> None:
 
 
 def violations(page: Page) -> list[tuple[str, str]]:
-    """axe is put in by the debugger, which no policy of the page forbids."""
+    """Inject axe through the debugger, which the page's policy cannot block."""
     page.evaluate(AXE.read_text())
     return [(each["id"], each["nodes"][0]["html"]) for each in page.evaluate("axe.run().then((result) => result.violations)")]
 
 
 def test_nothing_is_shown_without_a_token(page, served):
-    """Every path leads to the login, and a wrong token leads nowhere."""
+    """Without a session every page redirects to the login, and a wrong token is rejected."""
     for path in ("/", "/runs/" + str(served.completed), "/videos/" + str(served.rejected_video), "/search?q=x"):
         page.goto(served.url + path)
         assert page.url == f"{served.url}/login"
@@ -153,7 +153,7 @@ def test_nothing_is_shown_without_a_token(page, served):
 
 
 def test_the_home_page_shows_what_goes_on(page, served):
-    """Progress, outcomes, rejections and charts; and it follows changes without being reloaded."""
+    """The home page shows progress, outcomes, rejections and charts, and updates without a reload."""
     log_in(page, served, VIEWER)
     expect(page.locator("#connection")).to_have_text("live", timeout=WAIT_MS)
     body = page.locator("main").inner_text()
@@ -170,7 +170,7 @@ def test_the_home_page_shows_what_goes_on(page, served):
 
 
 def test_a_viewer_may_not_act(page, served):
-    """An action with a viewer's session, or with a form of another session, is refused."""
+    """An action with a viewer's session, or with a form of another session, is rejected."""
     log_in(page, served, VIEWER)
     token = page.locator("input[name=form_token]").first.input_value()
     for form_token, message in ((token, "You may look, but not act"), ("0" * 64, "comes from another site")):
@@ -180,7 +180,7 @@ def test_a_viewer_may_not_act(page, served):
 
 
 def test_an_operator_acknowledges_a_rejection(page, served):
-    """The rejection leaves the list, its row says so, and the audit table says who did it; done again, it changes nothing."""
+    """An acknowledged rejection leaves the list, the audit table records who did it, and repeating the action changes nothing."""
     log_in(page, served, OPERATOR, "Ada")
     button = page.locator(f"#acknowledge-{served.rejected}")
     expect(button).to_be_visible(timeout=WAIT_MS)
@@ -198,7 +198,7 @@ def test_an_operator_acknowledges_a_rejection(page, served):
 
 
 def test_a_run_is_found_and_shown(page, served):
-    """Search leads to the run; its captions stand on the timeline, and its report can be kept."""
+    """Search leads to the run, the page shows its captions on a timeline, and its report can be downloaded."""
     log_in(page, served, VIEWER)
     page.get_by_label("Id of a run").fill(str(served.completed)[:8])
     page.get_by_role("button", name="Search").click()
@@ -215,7 +215,7 @@ def test_a_run_is_found_and_shown(page, served):
 
 
 def test_a_video_and_what_is_unknown(page, served):
-    """A video's page lists its requests; what is not there is said in words."""
+    """A video's page lists its requests, and an unknown id gives a readable 404."""
     log_in(page, served, VIEWER)
     page.goto(f"{served.url}/search?q={served.rejected_video}")
     assert page.url == f"{served.url}/videos/{served.rejected_video}"
@@ -228,7 +228,7 @@ def test_a_video_and_what_is_unknown(page, served):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 1300), ("light", 390)])
 def test_pages_are_accessible(context: BrowserContext, served, scheme, width):
-    """axe-core finds no violation on any page, in light and dark and on a phone, where nothing is cut off."""
+    """axe-core finds no violation on any page in light, in dark and on a phone, and no page is wider than the screen."""
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
@@ -246,7 +246,7 @@ def test_pages_are_accessible(context: BrowserContext, served, scheme, width):
 
 
 def test_logging_out_ends_the_session(page, served):
-    """After logging out the next page is the login."""
+    """After logging out, the home page redirects to the login."""
     log_in(page, served, VIEWER)
     page.get_by_role("button", name="Log out").click()
     page.goto(f"{served.url}/")

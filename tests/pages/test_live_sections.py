@@ -1,4 +1,4 @@
-"""The states of the home page that a busy installation does not show: nothing there, and parts that cannot be read."""
+"""Renders states of the home page that a busy installation does not show: empty parts, and parts that cannot be read."""
 
 from datetime import UTC, datetime
 
@@ -23,14 +23,14 @@ def rendered(snapshot: Snapshot) -> str:
 
 
 def test_an_empty_installation_says_what_will_be_there():
-    """Each part that has nothing to show says so, and how something gets there."""
+    """Each empty part says that it is empty, and what will appear there."""
     text = rendered(Snapshot(at=datetime.now(UTC), overview={**OVERVIEW, "jobs": []}))
     for sentence in ("Nothing is in progress", "extents submit", "None wait", "No run has ended", "No worker has joined"):
         assert sentence in text
 
 
 def test_what_cannot_be_read_does_not_hide_the_rest():
-    """An outage is named at the top, what can be read is shown, and nothing is called empty that could not be read."""
+    """An outage is named at the top, all other parts are shown, and a part that could not be read is not called empty."""
     text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, errors={"brokers": "no route to host"}))
     assert "The brokers cannot be read: no route to host" in text
     assert "high, queued" in text
@@ -44,7 +44,7 @@ def test_what_cannot_be_read_does_not_hide_the_rest():
 
 
 def test_what_others_wrote_is_text():
-    """An error message with markup in it is shown, not obeyed."""
+    """Markup in an error message is shown as text."""
     hostile = "<script>alert(1)</script>"
     letter = Letter("0/1", "video.encoded", "poison", hostile, None, datetime.now(UTC))
     groups = [WorkerGroup(hostile, "Stable", ("10.0.0.1",), {"t": 1})]
@@ -54,6 +54,6 @@ def test_what_others_wrote_is_text():
 
 
 def test_durations_are_read_at_a_glance():
-    """Seconds, minutes, hours and days, each where it is the shortest to read."""
+    """A duration is shown in seconds, minutes, hours or days, whichever is shortest."""
     shown = [views.duration(seconds) for seconds in (None, -3, 12.4, 99, 100, 5_400, 6_100, 200_000)]
     assert shown == ["", "0 s", "12 s", "99 s", "2 min", "90 min", "1.7 h", "2 d"]

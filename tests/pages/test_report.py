@@ -1,4 +1,4 @@
-"""The report of a run as a document: what it says, what it leaves out, and how large it is."""
+"""The report of a run as a document: its content, its limits and its size."""
 
 import base64
 import json
@@ -20,14 +20,14 @@ MAX_BYTES = 2_000_000
 
 
 def test_an_hour_of_film_fits_into_two_megabytes():
-    """36,000 pairs make a report of at most 2 MB, also when every prediction is a guess and nothing can be packed."""
+    """A report of 36,000 pairs is at most 2 MB, even if every prediction is random and cannot be compressed."""
     assert len(render_report(run_database(36_000)).encode()) < MAX_BYTES / 10
     guesses = read_run_db(build_run_db(fixed_run(36_000)), "run.db")
     assert len(render_report(guesses).encode()) < MAX_BYTES
 
 
 def test_the_report_loads_nothing():
-    """The document names no other file or host, and its policy lets the browser load none."""
+    """The document refers to no other file or host, and its policy lets the browser load none."""
     report = render_report(run_database(500))
     assert re.findall(r'\b(?<!-)(?:src|href|action)\s*=\s*"(?!data:)', report) == []
     assert re.findall(r"https?://|@import|url\(", report) == []
@@ -38,7 +38,7 @@ def test_the_report_loads_nothing():
 
 
 def test_the_script_gets_the_probabilities_that_the_run_holds():
-    """What the timeline draws is within half a step of the database's numbers, backward read forward."""
+    """The timeline gets the database's probabilities within half a step, with the backward labels reversed."""
     run = run_database(300)
     data = payload(run, [], [])
     packed = np.frombuffer(zlib.decompress(base64.b64decode(data["probabilities"])), np.uint8).reshape(-1, 2, 5) / 255
@@ -64,13 +64,13 @@ def test_the_least_certain_comes_first():
 
 
 def test_strips_are_shown_for_sure_boundaries_when_there_are_no_doubtful_ones():
-    """A film without doubts still gets as many filmstrips as were asked for, as far as it has boundaries."""
+    """A film without doubtful boundaries still gets the requested number of filmstrips, if it has as many boundaries."""
     run = run_database(200)
     assert len(worst_boundaries(run, 1_000)) == len({*boundaries(run.track), *(item.pair for item in rank(run))})
 
 
 def test_no_value_of_a_run_becomes_markup():
-    """A model version, a path or a provenance entry is text, whatever it contains."""
+    """A model version, a path and a provenance entry are text, whatever they contain."""
     hostile = "</script><img src=x onerror=alert(1)>"
     data = build_run_db(fixed_run(20, model_checkpoint_path=hostile, provenance={"note": hostile}))
     report = render_report(read_run_db(data, "run.db"), [], hostile)
@@ -79,7 +79,7 @@ def test_no_value_of_a_run_becomes_markup():
 
 
 def test_filmstrips_are_embedded():
-    """An image that is passed lies in the document as a data URI, under its pair."""
+    """A given image is embedded in the document as a data URI, under its pair."""
     report = render_report(run_database(50), [Filmstrip(14, 13, [b"one", b"two", b"three"])])
     data = json.loads(re.search(r'id="data">(.*?)</script>', report)[1])
     assert data["filmstrips"]["14"]["images"][0] == "data:image/jpeg;base64," + base64.b64encode(b"one").decode()

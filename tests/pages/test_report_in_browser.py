@@ -1,4 +1,4 @@
-"""The report of a run in a browser: drawn fast, moved by mouse and keyboard, and open to assistive technology."""
+"""The report of a run in a browser: drawn fast, usable by mouse and keyboard, and accessible."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.debian import AXE
 from tests.pages.runs import run_database
 
 DRAWN_WITHIN_MILLISECONDS = 250
-"""On a busy machine without a GPU; alone it takes some 20."""
+"""On a busy machine without a GPU. On an idle one it takes about 20."""
 
 
 def opened(page: Page, folder: Path, pairs: int) -> Page:
@@ -27,7 +27,7 @@ def view(page: Page) -> tuple[float, float]:
 
 
 def test_an_hour_is_drawn_at_once(page, tmp_path):
-    """A film of 36,000 pairs is drawn whole, and while it moves, within a quarter of a second."""
+    """A film of 36,000 pairs is drawn within a quarter of a second, whole and while it moves."""
     opened(page, tmp_path, 36_000)
     assert view(page) == [0, 36_001]
     draw = "timeline.from = step * 100; timeline.to = 30000; timeline.draw(); return timeline.drawMilliseconds;"
@@ -36,7 +36,7 @@ def test_an_hour_is_drawn_at_once(page, tmp_path):
 
 
 def test_the_timeline_zooms_and_moves(page, tmp_path):
-    """The wheel zooms around the pointer, dragging moves, and neither leaves the film."""
+    """The wheel zooms around the pointer, dragging moves the view, and zooming out ends at the whole film."""
     opened(page, tmp_path, 3_000)
     box = page.locator(".lanes").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
@@ -54,7 +54,7 @@ def test_the_timeline_zooms_and_moves(page, tmp_path):
 
 
 def test_the_keyboard_reaches_everything(page, tmp_path):
-    """Arrows, plus, minus and 0 move the view; n and p go from boundary to boundary, and the pair is shown in words."""
+    """Arrows, plus, minus and 0 change the view; n and p go from boundary to boundary, and the pair is described in words."""
     opened(page, tmp_path, 3_000)
     page.locator(".lanes").focus()
     for _ in range(4):
@@ -75,7 +75,7 @@ def test_the_keyboard_reaches_everything(page, tmp_path):
 
 
 def test_a_click_on_the_list_shows_the_pair(page, tmp_path):
-    """Each row of what to look at first brings its pair into view and marks itself."""
+    """A click on a row of the list shows its pair on the timeline and marks the row."""
     opened(page, tmp_path, 6_000)
     row = page.locator("#looks tbody tr").nth(2)
     row.get_by_role("button").click()
@@ -86,7 +86,7 @@ def test_a_click_on_the_list_shows_the_pair(page, tmp_path):
 
 
 def test_a_click_on_the_timeline_takes_the_boundary_beside_it(page, tmp_path):
-    """A click a few pixels beside a boundary chooses that boundary, not a pair that nobody can hit."""
+    """A click a few pixels beside a boundary chooses that boundary, because a single pair is too narrow to hit."""
     opened(page, tmp_path, 300)
     boundary = page.evaluate("timeline.data.boundaries[2]")
     box = page.locator(".lanes").bounding_box()
@@ -95,7 +95,7 @@ def test_a_click_on_the_timeline_takes_the_boundary_beside_it(page, tmp_path):
 
 
 def test_all_captions_are_listed_as_a_table(page, tmp_path):
-    """The table below has a row for each caption, so that nothing is in the picture alone."""
+    """The table below has a row for each caption, so that nothing is only in the picture."""
     opened(page, tmp_path, 3_000)
     page.locator("#captions summary").click()
     assert page.locator("#captions tbody tr").count() == len(run_database(3_000).track.captions)
@@ -103,7 +103,7 @@ def test_all_captions_are_listed_as_a_table(page, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_is_accessible(context, tmp_path, scheme):
-    """axe-core finds no violation, in light and in dark."""
+    """axe-core finds no violation, in light or dark."""
     page = context.new_page()
     page.emulate_media(color_scheme=scheme)
     opened(page, tmp_path, 600)
@@ -113,7 +113,7 @@ def test_the_report_is_accessible(context, tmp_path, scheme):
 
 
 def test_a_film_without_captions_says_so(page, tmp_path):
-    """Where nothing begins or ends, the report says that instead of showing nothing."""
+    """If no caption begins or ends, the report says so."""
     opened(page, tmp_path, 12)
     assert "No caption begins or ends" in page.locator("#choice").inner_text()
     assert "Nothing: every boundary" in page.locator("main").inner_text()

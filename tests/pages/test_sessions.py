@@ -1,4 +1,4 @@
-"""Who may look and who may act: tokens, cookies and forms, by themselves."""
+"""Who may look and who may act: tokens, cookies and forms, tested without a server."""
 
 import time
 from dataclasses import replace
@@ -9,7 +9,7 @@ VIEWER, OPERATOR = "viewer-token-1", "operator-token-1"
 
 
 def test_each_token_gives_its_role():
-    """The operator's token may act, the viewer's may look, and no other gives anything."""
+    """The operator's token permits acting, the viewer's only looking, and any other token nothing."""
     sessions = Sessions(VIEWER, OPERATOR)
     assert sessions.log_in(VIEWER, "").role is Role.VIEWER
     assert sessions.log_in(OPERATOR, "").may_act
@@ -19,7 +19,7 @@ def test_each_token_gives_its_role():
 
 
 def test_a_role_without_a_token_cannot_be_had():
-    """Where only one token is set, the other role does not exist, not even for an empty token."""
+    """If only one token is set, the other role does not exist, even for an empty token."""
     sessions = Sessions(VIEWER, None)
     assert sessions.log_in("", "") is None
     assert sessions.log_in("None", "") is None
@@ -27,7 +27,7 @@ def test_a_role_without_a_token_cannot_be_had():
 
 
 def test_only_our_own_cookies_are_accepted():
-    """A changed, foreign or expired cookie is no session; another coordinator's with the same tokens is."""
+    """A changed, foreign or expired cookie is rejected; a cookie of another coordinator with the same tokens is accepted."""
     sessions, elsewhere = Sessions(VIEWER, OPERATOR), Sessions(VIEWER, OPERATOR)
     session = sessions.log_in(VIEWER, " Ada ")
     cookie = sessions.to_cookie(session)
@@ -50,7 +50,7 @@ def test_only_our_own_cookies_are_accepted():
 
 
 def test_a_form_belongs_to_its_session():
-    """A form's token is good for its own session alone."""
+    """A form's token is valid only for its own session."""
     sessions = Sessions(VIEWER, OPERATOR)
     one, other = sessions.log_in(OPERATOR, ""), sessions.log_in(OPERATOR, "")
     assert sessions.is_from(one, sessions.form_token(one))

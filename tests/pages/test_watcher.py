@@ -1,4 +1,4 @@
-"""What the home page's watcher makes of the database and the brokers, over fakes that answer as wanted."""
+"""What the home page's watcher shows of the database and the brokers, tested with fakes."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ NOW = datetime.now(UTC)
 
 
 class Database:
-    """Answers from a list of jobs, the newest first."""
+    """Answers from a list of jobs, newest first."""
 
     def __init__(self, jobs: list[dict]) -> None:
         self._jobs = jobs
@@ -54,7 +54,7 @@ def job(number: int, status: str) -> dict:
 
 
 async def test_a_backlog_does_not_hide_what_has_ended():
-    """Recent runs are found however many newer jobs wait."""
+    """Recent runs are found however many newer jobs are waiting."""
     ended = [job(1000, "failed"), job(1001, "completed")]
     watcher = Watcher(Database([*(job(number, "queued") for number in range(999)), *ended]), Brokers())
     await watcher.refresh()
@@ -63,7 +63,7 @@ async def test_a_backlog_does_not_hide_what_has_ended():
 
 
 async def test_the_newest_letters_are_shown_and_all_are_counted():
-    """The page has room for the newest ones; the figure is exact."""
+    """The page shows the newest dead letters, and the figure counts all."""
     watcher = Watcher(Database([]), Brokers(letters=SHOWN + 7))
     await watcher.refresh()
     assert watcher.snapshot.letter_count == SHOWN + 7
@@ -72,7 +72,7 @@ async def test_the_newest_letters_are_shown_and_all_are_counted():
 
 
 async def test_an_unexpected_error_is_shown_and_does_not_end_the_refreshing():
-    """It is an error of its part, as an outage is, and goes to the log."""
+    """An unexpected error is shown as an error of its part, like an outage."""
     watcher = Watcher(UnreachableDatabase([]), FaultyBrokers())
     await watcher.refresh()
     assert watcher.snapshot.errors["database"] == "no route to host"
