@@ -1,4 +1,4 @@
-"""From probabilities to captions: consistent, likeliest, and marked where they are doubtful."""
+"""From probabilities to captions: the likeliest consistent labels, with doubtful captions reported."""
 
 from fractions import Fraction
 from itertools import pairwise, product
@@ -33,7 +33,7 @@ def probabilities(pairs: st.SearchStrategy[int]):
 
 
 def certain(*labels: Label, p: float = 0.9) -> np.ndarray:
-    """Probabilities of a video in which each pair is surely what it is called, in both directions."""
+    """Probabilities of a video in which each pair has its label with certainty, in both directions."""
     scores = np.full((len(labels), 2, 5), (1 - p) / 4, dtype=np.float32)
     reverse = {Label.EMPTY_VALID: Label.VALID_EMPTY, Label.VALID_EMPTY: Label.EMPTY_VALID}
     for pair, label in enumerate(labels):
@@ -49,14 +49,14 @@ def is_consistent(labels: tuple[Label, ...]) -> bool:
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_labels_follow_from_one_another(scores):
-    """Whatever the probabilities, each pair's label begins in the state in which the one before it ends."""
+    """Each pair's label begins in the state in which the pair before it ends, whatever the probabilities."""
     assert is_consistent(tuple(LABELS[label] for label in find_captions(scores).labels))
 
 
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 5)))
 def test_labels_are_the_likeliest_consistent_sequence(scores):
-    """No consistent sequence, of all that there are, has a greater product of probabilities, those of staying weighed by their run."""
+    """No consistent sequence has a greater product of probabilities, with those of staying labels weighted by their run."""
     mean = mean_probabilities(scores)
     log = np.log(np.maximum(mean, PROBABILITY_FLOOR))
     log[:, [SAME, EMPTY_EMPTY]] *= staying_weights(mean)[:, None]
@@ -72,7 +72,7 @@ def test_labels_are_the_likeliest_consistent_sequence(scores):
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_captions_ascend_without_overlap_and_cover_every_valid_frame(scores):
-    """Captions, doubtful ones with them, ascend, share no frame, and hold exactly the frames in which the labels say there is text."""
+    """Captions, including doubtful ones, ascend, share no frame, and cover exactly the frames with text by the labels."""
     track = find_captions(scores)
     every = sorted([*track.captions, *(doubt.caption for doubt in track.doubts)], key=lambda caption: caption.first_frame)
     used = [LABELS[label] for label in track.labels]
@@ -84,7 +84,7 @@ def test_captions_ascend_without_overlap_and_cover_every_valid_frame(scores):
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 60)))
 def test_boundaries_carry_the_probability_of_their_label(scores):
-    """A confidence is the mean probability of the label at the boundary, and missing only where the video begins or ends."""
+    """A confidence is the mean probability of the label at the boundary, and is missing only at the video's own start or end."""
     track = find_captions(scores)
     for caption in track.captions:
         before, after = caption.first_frame - 1, caption.last_frame
@@ -99,14 +99,14 @@ def test_boundaries_carry_the_probability_of_their_label(scores):
 @settings(deadline=None)
 @given(probabilities(st.integers(1, 40)))
 def test_reversing_the_film_reverses_the_labels_evidence(scores):
-    """Playing the film backward, with its two directions exchanged, gives the same mean evidence read backward."""
+    """Playing the film backward, with its directions exchanged, gives the same mean probabilities in reverse order."""
     backward = mean_probabilities(np.ascontiguousarray(scores[::-1, ::-1]))
     swapped = [0, 1, 2, 4, 3]
     assert np.array_equal(backward[::-1][:, swapped], mean_probabilities(scores))
 
 
 def test_a_worked_example():
-    """Two captions, one replacing the other, and one that stands at the end are found with their times."""
+    """Two consecutive captions and one that lasts to the end are found with their times."""
     E, V, S, D, N = Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.SAME, Label.DIFFERENT, Label.VALID_EMPTY
     track = find_captions(certain(E, V, S, D, S, S, N, E, V, S))
     assert [(c.first_frame, c.last_frame) for c in track.captions] == [(2, 3), (4, 6), (9, 10)]
@@ -128,12 +128,12 @@ def test_a_worked_example():
     ],
 )
 def test_two_frames(label, expected):
-    """A film of one pair has the captions that its one label says."""
+    """A film of one pair has the captions that its one label implies."""
     assert [(c.first_frame, c.last_frame) for c in find_captions(certain(label)).captions] == expected
 
 
 def test_an_incoherent_label_is_overruled_and_reported():
-    """A single pair that contradicts its neighbours is read as they demand, and named."""
+    """A single pair that contradicts its neighbours is relabelled to fit them, and reported."""
     scores = certain(Label.SAME, Label.SAME, Label.SAME)
     scores[1, :] = [0.4, 0.0, 0.6, 0.0, 0.0]  # empty_empty between two same
     track = find_captions(scores)
@@ -144,7 +144,7 @@ def test_an_incoherent_label_is_overruled_and_reported():
 
 
 def test_directions_that_disagree_are_reported():
-    """Forward and backward are compared after the backward labels are read forward."""
+    """Forward and backward labels are compared after the backward ones are reversed."""
     scores = certain(Label.EMPTY_VALID, Label.SAME)
     assert find_captions(scores).issues == ()
     scores[1, 1] = [0.45, 0.55, 0.0, 0.0, 0.0]
@@ -152,13 +152,13 @@ def test_directions_that_disagree_are_reported():
 
 
 def test_a_caption_of_one_frame_is_reported():
-    """A caption of a tenth of a second is named by its frame."""
+    """A caption of one frame is reported with its frame."""
     track = find_captions(certain(Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.VALID_EMPTY, Label.EMPTY_EMPTY))
     assert [(issue.kind, issue.frame_index) for issue in track.issues] == [("single_frame", 2)]
 
 
 def test_zero_probabilities_do_not_forbid_a_sequence():
-    """Where every consistent sequence has a probability of zero, the least unlikely is taken instead of an error."""
+    """If every consistent sequence has a probability of zero, the least unlikely one is chosen."""
     scores = np.zeros((2, 2, 5), dtype=np.float32)
     scores[0, :, 0] = 1  # same: ends valid
     scores[1, :, 2] = 1  # empty_empty: begins empty
@@ -167,7 +167,7 @@ def test_zero_probabilities_do_not_forbid_a_sequence():
 
 
 def grass(pairs: int) -> np.ndarray:
-    """An empty film in which something looks like letters in the middle, without a pair that says where they begin or end."""
+    """An empty film in which something looks like letters in the middle, without a pair at which they begin or end."""
     scores = certain(*[Label.EMPTY_EMPTY] * pairs, p=0.96)
     middle = slice(pairs // 3, 2 * pairs // 3)
     scores[middle, :, SAME], scores[middle, :, EMPTY_EMPTY] = 0.9, 0.07
@@ -181,14 +181,14 @@ def test_what_has_neither_beginning_nor_end_is_no_caption(pairs):
 
 
 def test_a_run_of_pairs_counts_once_whatever_its_length():
-    """Each run of one likeliest label weighs the same in all, so a film shown at twice the rate gives the same verdict."""
+    """Every run of one likeliest label has the same total weight, so a film at twice the rate gives the same result."""
     mean = mean_probabilities(certain(*[Label.SAME] * 3, Label.DIFFERENT, *[Label.SAME] * 30))
     weights = staying_weights(mean)
     assert weights[:3].sum() == pytest.approx(weights[4:].sum())
 
 
 def test_a_doubtful_caption_is_left_out_and_reported():
-    """What has weak boundaries and pairs that may be empty is named with its frames, and the true caption beside it stays."""
+    """A caption with weak boundaries and possibly empty pairs is left out and reported with its frames; the caption beside it stays."""
     E, V, S, N = Label.EMPTY_EMPTY, Label.EMPTY_VALID, Label.SAME, Label.VALID_EMPTY
     scores = certain(E, V, S, S, S, N, E, E, V, S, S, N, E)
     scores[9:11] = [0.55, 0.0, 0.45, 0.0, 0.0]
@@ -201,7 +201,7 @@ def test_a_doubtful_caption_is_left_out_and_reported():
 
 
 def test_what_follows_a_caption_does_not_weaken_its_end():
-    """A caption that surely ends there is believed, even if it is unsure whether another one follows."""
+    """A caption that surely ends is kept, even if it is unsure whether another one follows."""
     scores = certain(Label.EMPTY_VALID, Label.SAME, Label.VALID_EMPTY, Label.EMPTY_EMPTY)
     scores[2] = [[0.02, 0.47, 0.0, 0.0, 0.51], [0.02, 0.47, 0.0, 0.51, 0.0]]
     (caption,) = find_captions(scores).captions
@@ -211,7 +211,7 @@ def test_what_follows_a_caption_does_not_weaken_its_end():
 
 @pytest.mark.parametrize(("pairs", "doubted"), [(150, False), (250, True)])
 def test_what_is_visible_in_the_whole_film_is_no_caption(pairs, doubted):
-    """A logo is visible from the first frame to the last; in a short clip a caption may be, too."""
+    """A caption of the whole film counts as a logo and is doubtful, unless the clip is short."""
     track = find_captions(certain(*[Label.SAME] * pairs, p=0.99))
     assert (len(track.captions), len(track.doubts)) == ((0, 1) if doubted else (1, 0))
     assert all("as logos do" in doubt.reason for doubt in track.doubts)
@@ -220,7 +220,7 @@ def test_what_is_visible_in_the_whole_film_is_no_caption(pairs, doubted):
 @settings(deadline=None)
 @given(probabilities(st.integers(2, 60)), st.data())
 def test_confidence_is_the_same_number_on_every_machine(scores, data):
-    """The sum over a caption is rounded once, from its exact value, so no order of summing and no library can change it."""
+    """The sum over a caption is exact and rounded once, so no summing order or library can change the confidence."""
     mean = mean_probabilities(scores)
     first = data.draw(st.integers(1, len(mean) - 1))
     last = data.draw(st.integers(first, len(mean) - 1))

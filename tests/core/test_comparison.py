@@ -18,13 +18,13 @@ def track(*extents: tuple[int, int], pairs: int = 100, confidence: float = 0.9) 
 
 
 def test_the_same_result_has_not_changed() -> None:
-    """Nothing moved, added or lost; no label changed."""
+    """Comparing equal results gives no change, and no changed label."""
     found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40)))
     assert (found.change, found.label_changes, found.captions) == (0.0, {}, 2)
 
 
 def test_captions_are_matched_by_the_frames_they_share() -> None:
-    """One moved by two frames at its end, one lost, one added; the share counts all three."""
+    """A caption is matched with the one that shares its frames; moved, lost and added captions all count as changes."""
     found = compare(track((10, 20), (30, 40), (50, 60)), track((10, 22), (50, 60), (70, 80)))
     assert [(pair.start_shift, pair.end_shift) for pair in found.moved] == [(0, 2)]
     assert ([caption.first_frame for caption in found.lost], [caption.first_frame for caption in found.added]) == ([30], [70])
@@ -32,26 +32,26 @@ def test_captions_are_matched_by_the_frames_they_share() -> None:
 
 
 def test_of_two_halves_the_greater_is_the_caption() -> None:
-    """A caption that was split is matched with its longer part; the other part is added."""
+    """A caption that was split is matched with its longer part; the other part counts as added."""
     found = compare(track((10, 40)), track((10, 15), (16, 40)))
     assert [pair.after.first_frame for pair in found.matched] == [16]
     assert [caption.first_frame for caption in found.added] == [10]
 
 
 def test_labels_are_counted_by_kind() -> None:
-    """Pairs by the label before and after, the commonest first."""
+    """Changed pairs are counted by their label before and after."""
     found = compare(track((10, 20)), track((10, 25)))
     assert found.label_changes == {("empty_empty", "same"): 5}
 
 
 def test_confidence_counts_where_both_have_a_caption() -> None:
-    """Only a change that is more than chance counts."""
+    """A matched caption counts as gaining or losing confidence if the change is more than noise."""
     found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40), confidence=0.8))
     assert (found.confidence_gained, found.confidence_lost) == (0, 2)
 
 
 def test_results_of_other_frames_are_not_compared() -> None:
-    """The counts are named."""
+    """Results with different numbers of pairs are not compared, and the error gives both numbers."""
     with pytest.raises(ValueError, match="100 pairs and 90 pairs"):
         compare(track(), track(pairs=90))
 
@@ -61,7 +61,7 @@ EXTENTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
 
 @given(EXTENTS, EXTENTS)
 def test_each_caption_counts_once(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> None:
-    """Whatever overlaps whatever: matched, lost and added together are all captions, and swapping both swaps lost and added."""
+    """Every caption counts exactly once as matched, lost or added, and swapping the results leaves the number of matches the same."""
 
     def laid_out(steps: list[tuple[int, int]]) -> CaptionTrack:
         extents, at = [], 0

@@ -1,4 +1,4 @@
-"""Ids follow from what they name, and only ids are taken for ids."""
+"""Ids are derived from what they identify, and only valid ids are accepted."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ VIDEO = UUID("aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee")
 
 @given(st.uuids())
 def test_a_uuid_is_read_in_either_case_and_written_in_lower(value):
-    """Upper case is read; what is written is lower case with hyphens."""
+    """A UUID is read in either case, and written in lower case with hyphens."""
     assert parse_uuid(str(value)) == parse_uuid(str(value).upper()) == value
     assert str(parse_uuid(str(value).upper())) == str(value)
 
@@ -39,7 +39,7 @@ def test_a_uuid_is_read_in_either_case_and_written_in_lower(value):
     ],
 )
 def test_a_malformed_uuid_is_refused(text):
-    """Braces, urn:, missing hyphens, path tricks, foreign digits and anything around it are no ids."""
+    """Braces, urn:, missing hyphens, path tricks, foreign digits and surrounding characters are rejected."""
     with pytest.raises(ValueError, match="8-4-4-4-12"):
         parse_uuid(text)
 
@@ -55,14 +55,14 @@ def test_whatever_is_read_as_an_id_is_safe_in_a_key(text):
 
 
 def test_a_refused_id_is_shortened_in_the_message():
-    """An id of a megabyte does not make an error message of a megabyte."""
+    """The message shortens an id of a megabyte."""
     with pytest.raises(ValueError, match="8-4-4-4-12") as refused:
         parse_uuid("-" * 1_000_000 + "1" * 32)
     assert len(str(refused.value)) < 200
 
 
 def test_ids_never_change():
-    """The ids of runs, requests and events of years ago follow from the same words today."""
+    """Ids of runs, requests and events stay the same in every version of the service."""
     assert str(NAMESPACE) == "6f0c7f5e-3b1d-5c8a-9a44-0e7d52b6c1f3"
     run = run_id(TENANT, VIDEO, 3, "builtin-0123abcd")
     request = request_id(TENANT, VIDEO, 3, "event-1")
@@ -74,7 +74,7 @@ def test_ids_never_change():
 
 
 def test_one_video_version_and_model_is_one_run_unless_forced():
-    """The same question is the same run; every forced request has its own, and it is the same at every redelivery."""
+    """Equal requests share a run; each forced request has its own, with the same id at every redelivery."""
     first, second = (request_id(TENANT, VIDEO, 3, event) for event in ("event-1", "event-2"))
     plain = run_id(TENANT, VIDEO, 3, "m")
     assert plain == run_id(TENANT, VIDEO, 3, "m")

@@ -1,4 +1,4 @@
-"""A message that comes without end is written once, and then counted."""
+"""A message that repeats without end is written once, and then counted."""
 
 import logging
 import threading
@@ -26,7 +26,7 @@ class Written(logging.Handler):
 
 @pytest.fixture
 def limited():
-    """Makes a handler whose filter has windows of this length; gone from the root logger afterwards."""
+    """Returns a function that adds a handler with windows of this length to the root logger, until the test ends."""
     root, level, made = logging.getLogger(), logging.getLogger().level, []
 
     def make(window_seconds: float = 60.0) -> Written:
@@ -51,9 +51,9 @@ def until(condition) -> None:
 
 
 def test_a_librarys_message_is_written_once_and_counted(limited):
-    """A hundred refused connections to changing ports and nodes are one line, and one with their number at the end of the window."""
+    """A hundred failed connections to changing ports and nodes give one line, and one with their number at the end of the window."""
     written = limited(2.0)
-    log = logging.getLogger("client.conn")  # commands set the level of aiokafka itself
+    log = logging.getLogger("client.conn")  # not a logger of aiokafka itself, whose level the commands set
     for port in range(100):
         log.error("Unable connect to node with id %s: port " + str(port), port)
     assert len(written.messages) == 1
@@ -62,19 +62,19 @@ def test_a_librarys_message_is_written_once_and_counted(limited):
 
 
 def test_a_kind_that_has_become_quiet_is_written_again(limited):
-    """After a window without it, the next is news; kinds do not hold each other up."""
+    """A message is written again after a window without it, and different messages do not affect each other."""
     written = limited(0.1)
     log = logging.getLogger("library")
     log.warning("first")
     log.warning("second")
     assert written.messages == ["first", "second"]
-    time.sleep(1.5)  # many windows, since a busy machine's timers are late
+    time.sleep(1.5)  # many windows, because timers are late on a busy machine
     log.warning("first")
     assert written.messages == ["first", "second", "first"]
 
 
 def test_events_of_work_are_never_withheld(limited):
-    """What is ours and no warning tells of work; warnings of ours are bounded; what is critical always passes."""
+    """Our own information and critical events always pass; our own warnings are limited."""
     written = limited()
     log = logging.getLogger("streams.here")
     for _ in range(200):
@@ -86,7 +86,7 @@ def test_events_of_work_are_never_withheld(limited):
 
 
 def test_a_frameworks_chatter_in_our_names_is_for_debugging(limited):
-    """What mode says of the start of each of its services, under our modules' names, passes only at DEBUG."""
+    """What mode logs about starting its services, under our modules' names, passes only at DEBUG."""
     written = limited()
     log = logging.getLogger("streams.processing.transport")
     log.info("[^---PatientBuffer]: Starting...")
@@ -97,7 +97,7 @@ def test_a_frameworks_chatter_in_our_names_is_for_debugging(limited):
 
 
 def test_counting_takes_one_thread(limited):
-    """However many kinds there are, one timer waits for the end of the window."""
+    """One timer waits for the end of the window, however many kinds of message there are."""
     before = threading.active_count()
     limited()
     for letter in "abcdefghijklmnopqrstuvwxyz":
@@ -106,7 +106,7 @@ def test_counting_takes_one_thread(limited):
 
 
 def test_kinds_without_end_are_bounded(limited, monkeypatch):
-    """Messages that all differ cannot fill the memory: beyond a number they are one kind."""
+    """Beyond a maximum number of kinds, all further messages count as one kind, so that memory stays bounded."""
     monkeypatch.setattr(log_limits, "MAX_KINDS", 3)
     written = limited(0.3)
     log = logging.getLogger("library")

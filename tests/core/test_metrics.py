@@ -1,4 +1,4 @@
-"""What holds for every metric: names, units, bounded labels, and series that are there before their first event."""
+"""What holds for every metric: names, units, bounded labels, and series that exist before their first event."""
 
 import subprocess
 import sys
@@ -11,13 +11,13 @@ import core.metrics  # noqa: F401 - fills the list
 from core.metric_kinds import SPECS, BoundedValues, Label, OwnedGauge
 
 MAX_SERIES = 700
-"""Of one process's own metrics, with the buckets of histograms, before any model is known."""
+"""For one process's own metrics, including histogram buckets, before any model is known."""
 
 UNBOUNDED = {"run_id", "video_id", "tenant_id", "request_id", "span", "worker"}
 
 
 def test_names_and_units():
-    """Counters end in _total, durations in _seconds, sizes in _bytes, and every metric says what it is."""
+    """Counters end in _total, histograms in _seconds, units are base units, and every metric has a description."""
     for spec in SPECS.values():
         assert spec.name.startswith("extents_")
         assert (spec.kind == "counter") == spec.name.endswith("_total"), spec.name
@@ -27,7 +27,7 @@ def test_names_and_units():
 
 
 def test_labels_are_bounded():
-    """No label is an id, and each either lists its values or says what bounds them."""
+    """No label is an id, and each lists its values or says what bounds them."""
     for spec in SPECS.values():
         for label in spec.labels:
             assert label.name not in UNBOUNDED, spec.name
@@ -38,7 +38,7 @@ def test_labels_are_bounded():
 
 @pytest.mark.parametrize("role", ["coordinator", "gpu-worker"])
 def test_every_series_is_there_from_the_start(role):
-    """Each counter and histogram of a role has all its series with 0 before anything happened, and they are few."""
+    """Each counter and histogram of a role has all its series at 0 from the start, and their number is small."""
     script = f"""
 import core.metrics
 from core.metric_kinds import begin_at_zero
@@ -65,7 +65,7 @@ print(generate_latest().decode())
 
 
 def test_an_owned_gauge_has_no_series_until_it_is_set():
-    """A process that is not the owner, or no longer, reports nothing instead of 0 or an old value."""
+    """A gauge reports nothing, rather than 0 or an old value, before its process owns it and afterwards."""
     registry, owned = CollectorRegistry(), OwnedGauge("jobs", "Jobs.", ["priority"])
     registry.register(owned)
 
@@ -83,6 +83,6 @@ def test_an_owned_gauge_has_no_series_until_it_is_set():
 
 
 def test_values_beyond_the_bound_are_other():
-    """The first values keep their names for good; whatever comes after the bound is one series."""
+    """The first values keep their own series for good; all values beyond the bound share one."""
     label = BoundedValues(2)
     assert [label(value) for value in ("a", "b", "c", "a", "d", "b")] == ["a", "b", "other", "a", "other", "b"]

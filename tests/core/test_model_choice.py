@@ -1,4 +1,4 @@
-"""Which model a request gets that names none."""
+"""Which model is chosen for a request that names none."""
 
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ def chosen(promotions: list[Promotion], video: UUID | None = None, override: str
 
 
 def test_the_built_in_model_runs_until_another_is_promoted() -> None:
-    """The newest promotion decides; the setting goes before it, and says so."""
+    """The newest promotion decides, and the setting overrides it; the reason says which."""
     both = [Promotion(2, "new", 100, None), Promotion(1, "old", 100, None)]
     assert chosen([]) == ("builtin", "built in")
     assert chosen(both) == ("new", "promotion 2")
@@ -21,14 +21,14 @@ def test_the_built_in_model_runs_until_another_is_promoted() -> None:
 
 
 def test_a_tenants_promotion_is_its_own() -> None:
-    """It goes before newer ones of all, and leaves other tenants alone."""
+    """A tenant's promotion overrides newer ones for all, and does not affect other tenants."""
     both = [Promotion(2, "new", 100, None), Promotion(1, "theirs", 100, TENANT)]
     assert chosen(both)[0] == "theirs"
     assert chosen(both, tenant=OTHER)[0] == "new"
 
 
 def test_a_video_stays_on_its_side() -> None:
-    """A share takes about as many videos as it says, the same every time; a greater share keeps those of the lesser."""
+    """A promotion for a share of videos always picks the same ones, and a greater share includes those of a smaller one."""
     videos = [UUID(int=number) for number in range(2000)]
     small = {video for video in videos if chosen([Promotion(1, "new", 10, None)], video)[0] == "new"}
     large = {video for video in videos if chosen([Promotion(2, "new", 50, None)], video)[0] == "new"}
@@ -38,7 +38,7 @@ def test_a_video_stays_on_its_side() -> None:
 
 
 def test_what_is_outside_a_share_is_left_to_the_promotion_before() -> None:
-    """A tenth gets the new model, the rest the one that was promoted before."""
+    """Videos outside a promotion's share get the model that was promoted before."""
     both = [Promotion(2, "new", 10, None), Promotion(1, "old", 100, None)]
     outside = next(UUID(int=number) for number in range(1000) if bucket(UUID(int=number)) >= 10)
     assert chosen(both, outside) == ("old", "promotion 1")

@@ -1,4 +1,4 @@
-"""Moments that come from other systems: what Python cannot hold counts as the first or the last moment that it can."""
+"""Times from other systems: a time beyond Python's range becomes the first or last one that Python can hold."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from core.moments import EARLIEST, LATEST, parse_moment
     ],
 )
 def test_every_moment_of_a_row_can_be_read(text: str, moment: datetime) -> None:
-    """What PostgreSQL writes for a time is read, its infinities and its years beyond Python's among it."""
+    """All times that PostgreSQL writes are read, including infinities and years beyond Python's range."""
     assert parse_moment(text) == moment
 
 

@@ -1,4 +1,4 @@
-"""A missing package is reported with the part that contains it."""
+"""A missing package is reported with the extra that contains it."""
 
 import re
 import tomllib
@@ -23,7 +23,7 @@ def test_every_package_of_a_part_is_known(part):
 
 
 def test_a_module_of_ours_or_of_nobody_is_no_part():
-    """A mistake in our own imports stays a traceback."""
+    """A missing module of ours, or of unknown origin, belongs to no part, so that its traceback is kept."""
     assert missing_part(ModuleNotFoundError("No module named 'streams.x'", name="streams.x")) is None
     assert missing_part(ModuleNotFoundError("?")) is None
     assert "extents[stack]" in (missing_part(ModuleNotFoundError("No module named 'jgo.x'", name="jgo.x")) or "")

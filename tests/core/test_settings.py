@@ -1,4 +1,4 @@
-"""Settings from the environment: what is read, and what is said of what is wrong."""
+"""Settings from the environment: what is read, and what errors say."""
 
 import os
 
@@ -33,7 +33,7 @@ SECRETS = ("s3cret-of-the-store", "s3cret-of-the-database", "s3cret-of-the-broke
 
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
-    """Nothing of the service is set, and no file is near; sets what it is given."""
+    """Clears the service's settings, and returns a function that sets variables."""
     for name in list(os.environ):
         if name.startswith(("KAFKA_", "WASABI_", "SUPABASE_", "EXTENTS_")):
             monkeypatch.delenv(name)
@@ -47,7 +47,7 @@ def environment(monkeypatch, tmp_path):
 
 
 def test_a_complete_environment_is_enough(environment):
-    """What has no default is given, and all sections can be read."""
+    """If all variables without a default are set, every section can be read."""
     environment(**COMPLETE)
     settings = Settings().check()
     assert settings.kafka.servers == ["one:9092", "two:9092"]
@@ -57,7 +57,7 @@ def test_a_complete_environment_is_enough(environment):
 
 
 def test_the_endpoint_follows_the_region_unless_given(environment):
-    """Wasabi's endpoint of the region, or any other S3 server."""
+    """The endpoint is Wasabi's for the region, unless another S3 server is set."""
     environment(**COMPLETE, WASABI_REGION="eu-central-1")
     assert read_section(WasabiSettings).endpoint_url == "https://s3.eu-central-1.wasabisys.com"
     environment(WASABI_ENDPOINT="http://127.0.0.1:8333")
@@ -66,7 +66,7 @@ def test_the_endpoint_follows_the_region_unless_given(environment):
 
 @pytest.mark.parametrize("missing", list(COMPLETE))
 def test_a_missing_variable_is_named(environment, missing):
-    """Whichever is not set, the error names it and where to read on."""
+    """The error for a missing variable names it and the page to read."""
     environment(**{name: value for name, value in COMPLETE.items() if name != missing})
     with pytest.raises(ConfigurationError, match=f"{missing} is not set.*docs/configuration.md"):
         Settings().check()
@@ -91,7 +91,7 @@ def test_a_missing_variable_is_named(environment, missing):
     ],
 )
 def test_a_wrong_value_names_its_variable_and_is_not_repeated(environment, section, name, value):
-    """The variable is named with what is expected of it; the value is not, since it may be a secret in the wrong place."""
+    """The error for a wrong value names the variable, but not the value, which may be a misplaced secret."""
     environment(**{**COMPLETE, name: value})
     with pytest.raises(ConfigurationError, match=f"{name}: ") as refused:
         read_section(section)
@@ -99,7 +99,7 @@ def test_a_wrong_value_names_its_variable_and_is_not_repeated(environment, secti
 
 
 def test_all_faults_are_reported_at_once(environment):
-    """Who sets up the service learns of every fault in one go."""
+    """One error reports all faults of all sections."""
     environment(EXTENTS_PRECISION="float8", KAFKA_SASL_USERNAME="u", EXTENTS_HTTP_PORT="x")
     with pytest.raises(ConfigurationError) as refused:
         Settings().check()
@@ -108,7 +108,7 @@ def test_all_faults_are_reported_at_once(environment):
 
 
 def test_no_secret_is_ever_shown(environment):
-    """Neither the settings themselves nor an error about them show a secret's value."""
+    """Neither the settings nor errors about them show a secret's value."""
     environment(**COMPLETE, KAFKA_SASL_PASSWORD="s3cret-of-the-brokers", KAFKA_REPLICATION_FACTOR="many", WASABI_POOL_SIZE="0")
     shown = [repr(read_section(SupabaseSettings)), str(read_section(SupabaseSettings).model_dump())]
     for section in (KafkaSettings, WasabiSettings):
@@ -120,7 +120,7 @@ def test_no_secret_is_ever_shown(environment):
 
 
 def test_env_file_is_read_and_the_environment_comes_before_it(environment, tmp_path):
-    """A file .env in the working directory gives what the environment does not."""
+    """The file .env in the working directory supplies variables that the environment does not set."""
     lines = [f"{name}={value}" for name, value in COMPLETE.items()] + ["EXTENTS_QUEUE_LIMIT=7", "EXTENTS_QUEUE_LIMIT_TENANT=3", "OTHER=1"]
     (tmp_path / ".env").write_text("\n".join(lines))
     environment(EXTENTS_QUEUE_LIMIT="9")
@@ -130,7 +130,7 @@ def test_env_file_is_read_and_the_environment_comes_before_it(environment, tmp_p
 
 
 def test_a_command_needs_only_what_it_touches(environment):
-    """Without any variable at all, sections that have defaults can be used."""
+    """Sections whose settings all have defaults can be used without any variable."""
     settings = Settings()
     assert settings.worker.device == "auto"
     assert settings.process.http_port == 9464
@@ -147,7 +147,7 @@ def read_or_refusal(section, field: str) -> object:
 
 @pytest.mark.parametrize("section", Settings.SECTIONS, ids=lambda section: section.__name__)
 def test_every_variable_is_read_by_its_documented_name(section, environment, monkeypatch):
-    """The name that the documentation gives is the one that sets the field: its value is taken, or it is what is complained about."""
+    """Each variable with its documented name changes its setting, or is named in the error."""
     environment(**COMPLETE)
     for field in section.model_fields:
         name, before = variable(section, field), read_or_refusal(section, field)
@@ -159,7 +159,7 @@ def test_every_variable_is_read_by_its_documented_name(section, environment, mon
 
 
 def test_settings_do_not_change(environment):
-    """What a process has read is what it goes by until it ends."""
+    """Settings cannot be changed once they are read."""
     environment(**COMPLETE)
     kafka = read_section(KafkaSettings)
     with pytest.raises(ValueError, match="frozen"):
@@ -167,6 +167,6 @@ def test_settings_do_not_change(environment):
 
 
 def test_key_templates_are_settings(environment):
-    """Where objects lie can be changed."""
+    """The keys of stored objects can be changed."""
     environment(EXTENTS_KEY_LAYOUT="layouts/{tenant_id}/{video_id}.db")
     assert read_section(KeySettings).layout == "layouts/{tenant_id}/{video_id}.db"

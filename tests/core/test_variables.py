@@ -1,4 +1,4 @@
-"""How values come out of variables: trimmed, checked when they are read, secrets from files; and unknown variables."""
+"""How values are read from variables: trimmed, checked at once, secrets from files; and unknown variables."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def faults(section) -> str:
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("value", ["planted-s3cret\n", "  planted-s3cret\t", "planted-s3cret\r\n"])
 def test_whitespace_around_a_secret_is_no_part_of_it(request, name, value):
-    """A line feed that came with a file does not reach a header."""
+    """Whitespace around a secret is removed, for example a file's last line feed."""
     request.getfixturevalue("environment")(**{**COMPLETE, name: value})
     assert secret_of(name) == "planted-s3cret"
 
@@ -35,7 +35,7 @@ def test_whitespace_around_a_secret_is_no_part_of_it(request, name, value):
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("value", ["planted\ns3cret", "“planted-s3cret”", "planted\x7fs3cret", "planted\u00a0s3cret"])
 def test_a_secret_that_no_header_can_carry_is_refused_by_name(request, name, value):
-    """Control characters and what is not ASCII: the variable is named, its value is not."""
+    """A secret with control characters or with characters beyond ASCII is rejected with its variable's name and without its value."""
     request.getfixturevalue("environment")(**{**COMPLETE, name: value})
     message = faults(SECRETS[name])
     assert f"{name}: has a" in message
@@ -45,7 +45,7 @@ def test_a_secret_that_no_header_can_carry_is_refused_by_name(request, name, val
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_comes_from_a_file(request, tmp_path, name):
-    """As containers mount them: the variable with _FILE names the file, whose last line feed is no part of the secret."""
+    """A variable with _FILE names a file that holds the secret, as containers mount them; its last line feed is removed."""
     (tmp_path / "mounted").write_text("mounted-s3cret\n")
     others = {other: value for other, value in COMPLETE.items() if other != name}
     request.getfixturevalue("environment")(**others, **{f"{name}_FILE": str(tmp_path / "mounted")})
@@ -58,7 +58,7 @@ def test_a_secret_comes_from_a_file(request, tmp_path, name):
     [(None, "cannot be read: No such file"), (b"\n", "is empty"), (b"x" * 70_000, "more than 65536 bytes"), (b"\xff\xfe", "not ASCII")],
 )
 def test_a_file_that_gives_no_secret_is_refused(request, tmp_path, content, says):
-    """Missing, empty, far too large, or no text: the error names the variable."""
+    """A file that is missing, empty, too large or not text gives an error that names the variable."""
     if content is not None:
         (tmp_path / "mounted").write_bytes(content)
     others = {name: value for name, value in COMPLETE.items() if name != "WASABI_SECRET_KEY"}
@@ -69,14 +69,14 @@ def test_a_file_that_gives_no_secret_is_refused(request, tmp_path, content, says
 
 
 def test_a_secret_given_twice_is_refused(request, tmp_path):
-    """Nobody has to guess which of the two counts."""
+    """A secret that is set both directly and by a file is rejected."""
     request.getfixturevalue("environment")(**COMPLETE, WASABI_SECRET_KEY_FILE=str(tmp_path / "mounted"))
     assert "set one of the two" in faults(WasabiSettings)
 
 
 @pytest.mark.parametrize("empty", ["", "   "])
 def test_an_empty_variable_is_not_set(request, empty):
-    """Its default counts, or it is missing."""
+    """An empty variable counts as not set: its default applies, or it is missing."""
     request.getfixturevalue("environment")(
         **{**COMPLETE, "WASABI_BUCKET": empty, "EXTENTS_MODEL_VERSION": empty, "KAFKA_SASL_USERNAME": empty}
     )
@@ -107,7 +107,7 @@ def test_an_empty_variable_is_not_set(request, empty):
     ],
 )
 def test_settings_are_checked_when_they_are_read(request, section, name, value, says):
-    """What could only fail later, in a library, is refused with what is expected, and without the value."""
+    """A value that would only fail later, in a library, is rejected at once with what is expected, and without the value."""
     request.getfixturevalue("environment")(**{**COMPLETE, name: value})
     message = faults(section)
     assert says in message
@@ -115,7 +115,7 @@ def test_settings_are_checked_when_they_are_read(request, section, name, value, 
 
 
 def test_what_brokers_and_urls_may_be_is_taken(request):
-    """Names, addresses of both kinds, ports left out; a slash behind a URL is no part of it."""
+    """Brokers may be names or addresses of both kinds, without a port too; a slash at the end of a URL is removed."""
     request.getfixturevalue("environment")(
         **{**COMPLETE, "KAFKA_BOOTSTRAP_SERVERS": "b-1.x_y.com:9094, 10.0.0.1, [::1]:9092", "SUPABASE_URL": "https://x.supabase.co/"}
     )
@@ -125,13 +125,13 @@ def test_what_brokers_and_urls_may_be_is_taken(request):
 
 
 def test_a_file_of_variables_that_is_no_text_is_named(request, tmp_path):
-    """A .env in another encoding ends in one message."""
+    """The error for a .env file that is not UTF-8 names it."""
     (tmp_path / ".env").write_bytes(b"WASABI_BUCKET=\xff\xfe")
     assert ".env cannot be read: it is not UTF-8" in faults(WasabiSettings)
 
 
 def test_a_variable_that_nobody_reads_is_warned_of_with_the_nearest_name(request, tmp_path):
-    """Of the environment and of .env; without a near name it is named alone."""
+    """Unknown variables of the environment and of .env are reported, with the nearest setting if there is one."""
     request.getfixturevalue("environment")(
         **COMPLETE, EXTENTS_HTTP_PROT="5", SUPABASE_ANON_KEY="x", KAFKA_SASL_PASSWORD_FILE="f", OTHER="1"
     )
@@ -144,7 +144,7 @@ def test_a_variable_that_nobody_reads_is_warned_of_with_the_nearest_name(request
 
 
 def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_mistake():
-    """A service called kafka puts a dozen variables into every container."""
+    """Variables that Kubernetes sets for a service called kafka are not reported."""
     service = {
         "KAFKA_SERVICE_HOST": "10.0.0.1",
         "KAFKA_SERVICE_PORT": "9092",
