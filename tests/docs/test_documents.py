@@ -56,7 +56,7 @@ def parse(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
-    """Every link within the project names a file or folder that is there."""
+    """Every link within the project points to an existing file or folder."""
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
