@@ -176,7 +176,7 @@ def grass(pairs: int) -> np.ndarray:
 
 @pytest.mark.parametrize("pairs", [9, 60, 600])
 def test_what_has_neither_beginning_nor_end_is_no_caption(pairs):
-    """However long the network takes grass for letters, a run of it is not evidence enough without its boundaries."""
+    """Something that looks like letters but has no boundaries is not a caption, however long it lasts."""
     assert find_captions(grass(pairs)).captions == ()
 
 

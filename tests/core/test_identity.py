@@ -46,7 +46,7 @@ def test_a_malformed_uuid_is_refused(text):
 
 @given(st.text(max_size=60))
 def test_whatever_is_read_as_an_id_is_safe_in_a_key(text):
-    """A text that passes is an id's own spelling, so that no key built from it can lead elsewhere."""
+    """Any text that is accepted is the id's own spelling, so that no key built from it can point elsewhere."""
     try:
         parsed = parse_uuid(text)
     except ValueError:

@@ -26,6 +26,6 @@ def test_every_moment_of_a_row_can_be_read(text: str, moment: datetime) -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "infinity soon", "12345", "2026-13-01T00:00:00"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
-    """Only what PostgreSQL writes is taken for such a moment."""
+    """Text that PostgreSQL would not write as a time is rejected."""
     with pytest.raises(ValueError, match=r"isoformat|month"):
         parse_moment(text)

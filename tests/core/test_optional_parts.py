@@ -16,7 +16,7 @@ NO_MODULE = {"font-source-sans-pro"}
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_package_of_a_part_is_known(part):
-    """What pyproject.toml lists under an extra is what the message of that extra is about."""
+    """The packages listed for each part are those of its extra in pyproject.toml."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = {re.split(r"[\[>=<]", requirement)[0] for requirement in extras[part]} - NO_MODULE
     assert {MODULES.get(name, name) for name in names} == set(PARTS[part])
