@@ -1,4 +1,4 @@
-"""How the tests of this folder run the command, and the small film they run it on."""
+"""Runs the command for the tests of this folder, and makes the small film that they use."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ def extents(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of 320x240 pixels at 25 a second: a band at the bottom that brightens."""
+    """Two seconds of 320x240 pixels at 25 pictures a second, with a band at the bottom that brightens."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     with av.open(path, "w") as container:
         stream = container.add_stream("mpeg4", rate=25)

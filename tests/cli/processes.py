@@ -1,4 +1,4 @@
-"""The command as a process of its own, for tests that need its start, its end, or nothing of theirs in it."""
+"""Runs the command as a process, for tests of its start, its end, or its isolation from the tests' own modules."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 840  # less than a test's own limit
 
 
 def clean_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without any setting of the service, and then these variables."""
+    """Return this process's environment without the service's settings, plus these variables."""
     ours = {variable(section, field) for section in Settings.SECTIONS for field in section.model_fields}
     return {**{name: value for name, value in os.environ.items() if name not in ours}, **(env or {})}
 
@@ -22,7 +22,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def run_extents(*arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run ``extents`` to its end in a folder, with these settings alone."""
+    """Run ``extents`` to its end in a folder, with only these settings."""
     return subprocess.run(
         command(*arguments),
         cwd=folder,

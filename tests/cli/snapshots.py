@@ -1,4 +1,4 @@
-"""Compares what a command prints with how it looked when somebody last looked at it."""
+"""Compares the output of a command with a reviewed snapshot."""
 
 import os
 import re
@@ -16,8 +16,8 @@ def assert_looks_like(name: str, text: str, ids: Mapping[str, UUID | str] | None
     """Compare with ``snapshots/NAME.txt``; with ``UPDATE_SNAPSHOTS`` set, write it instead.
 
     Args:
-        ids: random ids, by the sign that replaces each in the snapshot.
-        ages: the text has a column of ages, which the clock changes.
+        ids: random ids, by the character that replaces each in the snapshot.
+        ages: the text has a column of ages, which depend on the clock.
     """
     for sign, found in (ids or {}).items():
         text = text.replace(str(found), re.sub("[0-9a-f]", sign, str(found))).replace(str(found)[:8], sign * 8)

@@ -40,7 +40,7 @@ def work(span: int, *, forced: bool = False) -> Work:
 
 @pytest.fixture
 def settings(namespace, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """An installation of this test's own, with its topics and nothing in them."""
+    """An installation that belongs to this test, with empty topics."""
     monkeypatch.setenv("COLUMNS", "200")  # no column is cut
     few = dict.fromkeys(("EXTENTS_WORK_PARTITIONS", "EXTENTS_REQUEST_PARTITIONS", "EXTENTS_RESULTS_PARTITIONS"), "1")
     for name, value in {**namespace.env, **few}.items():
@@ -55,7 +55,7 @@ async def dead_letters(settings: Settings, *letters: tuple[str, bytes, str]) -> 
     async with AIOKafkaProducer(**client_options(settings.kafka)) as producer:
         for offset, (topic, value, reason) in enumerate(letters):
             origin = Origin(topic=topics.name(topic), partition=0, offset=offset)
-            headers = {"traceparent": b"00-1", "handled": b"0/0"}  # the latter marks no letter: whoever wrote the record wrote it
+            headers = {"traceparent": b"00-1", "handled": b"0/0"}  # "handled" of the record's own producer does not mark the letter
             letter = dead_letter(b"the key", value, headers, origin, reason, "an error", 2)
             await producer.send_and_wait(topics.dead_letter, letter.value, key=letter.key, headers=list(letter.headers.items()))
 
@@ -70,7 +70,7 @@ async def records(settings: Settings, topic: str) -> list[tuple[bytes, dict[str,
 
 
 def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> None:
-    """A table or JSON of what was set aside, narrowed by where it came from, why, and when."""
+    """Dead letters are listed as a table or JSON, filtered by topic, reason and time."""
     asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable"), ("inference.work.low", work(0).to_bytes(), "span_failed")))
     listed = json.loads(extents("dead-letters", "list", "--json").out)
     assert [(letter["place"], letter["reason"], letter["handled"], letter["headers"]["tries"]) for letter in listed] == [
@@ -84,7 +84,7 @@ def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> 
 
 
 def test_a_letter_is_shown_whole(extents, settings: Settings) -> None:
-    """The original bytes and every header, by the letter's place."""
+    """A letter is shown by its place, with the original bytes and every header."""
     asyncio.run(dead_letters(settings, ("video.encoded", b'{"no": "ids"}', "undecodable")))
     shown = extents("dead-letters", "show", "0/0").out
     assert '{"no": "ids"}' in shown
@@ -95,14 +95,14 @@ def test_a_letter_is_shown_whole(extents, settings: Settings) -> None:
 @pytest.mark.parametrize("options", [(), ("--json",)])
 @pytest.mark.usefixtures("settings")
 def test_an_absent_letter_ends_with_status_1(extents, options) -> None:
-    """Who asks for a letter by its place and gets none can tell by the status."""
+    """Showing a letter that does not exist ends with status 1."""
     done = extents("dead-letters", "show", "0/17", *options)
     assert (done.status, done.err) == (1, "no such dead letter\n")
     assert done.out == ("[]\n" if options else "")
 
 
 def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, settings: Settings) -> None:
-    """Two spans of one attempt make one low-priority request that carries their places; asking again finds nothing left."""
+    """Two dead letters of one attempt give one low-priority request with both places, and another redrive sends nothing."""
     letters = [("inference.work.low", work(span).to_bytes(), "span_failed") for span in (0, 1)]
     asyncio.run(dead_letters(settings, *letters))
     assert extents("dead-letters", "redrive", "--yes").status == 0
@@ -119,7 +119,7 @@ def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, set
 
 
 def test_a_forced_run_is_forced_again(extents, settings: Settings) -> None:
-    """Its run id does not follow from video and model alone, which tells that somebody forced it."""
+    """A forced run, recognised by its id, is requested with force again."""
     asyncio.run(dead_letters(settings, ("inference.work.low", work(0, forced=True).to_bytes(), "span_failed")))
     extents("dead-letters", "redrive", "--yes")
     ((value, _),) = asyncio.run(records(settings, Topics(settings.topics).encoded_low))
@@ -127,7 +127,7 @@ def test_a_forced_run_is_forced_again(extents, settings: Settings) -> None:
 
 
 def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None:
-    """The same bytes and own headers to the topic they came from, without those that tell of the burial."""
+    """A record is sent back to its topic with its bytes and own headers, without the headers of the dead letter."""
     asyncio.run(dead_letters(settings, ("video.encoded", b"\xff not JSON", "undecodable")))
     extents("dead-letters", "redrive", "--yes")
     ((value, headers),) = asyncio.run(records(settings, Topics(settings.topics).encoded))
@@ -136,7 +136,7 @@ def test_another_record_goes_back_as_it_was(extents, settings: Settings) -> None
 
 
 def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan is shown before the question; no answer is no."""
+    """The plan is shown before the question, and without an answer nothing is sent."""
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable")))
     done = extents("dead-letters", "redrive")
@@ -146,7 +146,7 @@ def test_nothing_is_sent_without_consent(extents, settings: Settings, monkeypatc
 
 
 def test_brokers_that_are_not_there_are_named(extents, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the address, and no traceback; the same for a topic."""
+    """Unreachable brokers or a missing topic give one line that names them, without a traceback."""
     monkeypatch.setenv("EXTENTS_TOPIC_PREFIX", "nowhere.")
     done = extents("dead-letters", "list")
     assert (done.status, done.err.count("\n")) == (1, 1)
@@ -158,7 +158,7 @@ def test_brokers_that_are_not_there_are_named(extents, settings: Settings, monke
 
 
 def test_a_discarded_letter_is_listed_no_more(extents, settings: Settings) -> None:
-    """It stays in the topic, and ``--handled`` shows it."""
+    """A discarded letter stays in the topic, and only ``--handled`` lists it."""
     asyncio.run(dead_letters(settings, ("video.encoded", b"{", "undecodable"), ("video.encoded", b"[", "undecodable")))
     assert extents("dead-letters", "discard", "0/0", "--note", "test data", "--yes").status == 0
     assert [letter["place"] for letter in json.loads(extents("dead-letters", "list", "--json").out)] == ["0/1"]

@@ -1,4 +1,4 @@
-"""``extents demo``: a film run through the service; every caption is exact, and nothing keeps running."""
+"""``extents demo``: a film runs through the service, every caption is exact, and no process is left."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.patience import Deadline
 from tests.signals import heed_signals
 
 MARK = "EXTENTS_TEST_DEMO"
-"""A variable that every process a demo starts inherits: what tells them from those of other tests."""
+"""A variable that every process of a demo inherits, so that the test can find them."""
 
 
 def left_over(mark: str) -> list[psutil.Process]:
@@ -43,7 +43,7 @@ def stack_folders() -> set[Path]:
 
 
 def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
-    """Status 0, each caption exact, rows as announced, a readable run database; other settings are not heeded; all ends."""
+    """The demo ends with status 0, exact captions, matching rows and a readable run database, ignores other settings, and cleans up."""
     (tmp_path / ".env").write_text("KAFKA_SECURITY_PROTOCOL=SSL\nEXTENTS_QUEUE_LIMIT=1\nEXTENTS_KEY_RUN_DB=wrong\n")
     before = stack_folders()
     done = run_extents("demo", "--json", folder=tmp_path, env={MARK: str(tmp_path), "EXTENTS_TOPIC_PREFIX": "elsewhere."})
@@ -72,7 +72,7 @@ def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "moment"), [(signal.SIGKILL, "workers ready"), (signal.SIGINT, "encoding the film")])
 def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, moment: str) -> None:
-    """Killed in the middle of the run, or interrupted as it starts: servers and workers end, and their folder goes."""
+    """If the demo is killed or interrupted, its servers and workers stop, and the stack's folder is removed."""
     before, mark = stack_folders(), str(tmp_path)
     with subprocess.Popen(
         command("demo"),
@@ -100,7 +100,7 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
 
 
 def test_a_kept_stack_is_not_overwritten(tmp_path: Path) -> None:
-    """A demo that would overwrite a kept stack says how to delete that, and starts nothing."""
+    """A demo that would overwrite a kept stack starts nothing, and gives the command that deletes the stack."""
     kept = STACKS / "demo"
     made = not kept.exists()
     kept.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What ``extents demo`` prints about a run, and its exit status, for every outcome. The runs are made up."""
+"""What ``extents demo`` prints about a run, and its exit status, for every outcome. The runs are invented."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,14 +34,14 @@ ROWS = (Row("runs", "run 6b1c, 49 pairs", good=True), Row("jobs", "completed, 49
 
 
 def completed(*extents: tuple[int, int], rows: tuple[Row, ...] = ROWS) -> DemoRun:
-    """A run that has found these captions."""
+    """Make a run with these captions."""
     captions = [SimpleNamespace(first_frame=first, last_frame=last) for first, last in extents]
     return DemoRun(ReceivedOutcome("inference.completed", COMPLETED, {}), rows, SimpleNamespace(track=SimpleNamespace(captions=captions)))
 
 
 @pytest.fixture
 def demonstrate(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs the command in a folder of its own, with a run that has come out so."""
+    """Return a function that runs the command in its own folder, with a given outcome."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo, "STACKS", tmp_path / "stacks")
 
@@ -56,7 +56,7 @@ def demonstrate(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_all_is_well(demonstrate) -> None:
-    """Status 0; the captions beside the truth, the rows, where the run database is, and what can be typed next."""
+    """The output compares captions with the truth, shows rows and the run database, and suggests the next commands; the status is 0."""
     done = demonstrate(completed((3, 20), (30, 41)))
     assert done.status == 0, done.err
     for text in (
@@ -82,7 +82,7 @@ def test_all_is_well(demonstrate) -> None:
     ids=["a frame off", "one not found", "one too many", "no row"],
 )
 def test_something_is_wrong(demonstrate, tmp_path: Path, run: DemoRun, text: str) -> None:
-    """Status 1; the output shows what is wrong, and where the logs are."""
+    """If anything is wrong, the output shows it and where the logs are; the status is 1."""
     done = demonstrate(run)
     assert done.status == 1
     assert text in done.out
@@ -91,7 +91,7 @@ def test_something_is_wrong(demonstrate, tmp_path: Path, run: DemoRun, text: str
 
 
 def test_a_run_that_failed(demonstrate) -> None:
-    """Status 1 and the reason; there is nothing to compare, nor to look into."""
+    """A failed run ends with status 1 and its reason, without suggesting further commands."""
     done = demonstrate(
         DemoRun(ReceivedOutcome("inference.failed", {"outcome": "failed", "run_id": "6b1c", "reason": "chunk 3 is broken"}, {}))
     )

@@ -1,4 +1,4 @@
-"""``extents doctor`` tries every dependency, names what is wrong, and says how to fix it."""
+"""``extents doctor`` checks every dependency, names each fault, and says how to fix it."""
 
 import asyncio
 import json
@@ -19,12 +19,12 @@ from streams.topics import Topics, TopicSpec
 from tests.cli.conftest import RunCommand
 from tests.cli.processes import clean_environment
 
-OK = ("ok", "warning")  # a machine without a GPU is warned
+OK = ("ok", "warning")  # without a GPU, the device is a warning
 
 
 @pytest.fixture
 def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The settings of a complete installation in a corner of the shared stack, whose topics are not made yet."""
+    """The settings of a complete installation on the shared stack, whose topics do not exist yet."""
     monkeypatch.chdir(tmp_path)
     for name in set(clean_environment()) ^ set(os.environ):
         monkeypatch.delenv(name)
@@ -39,7 +39,7 @@ def topics(environment: None) -> None:
 
 
 def found(extents: RunCommand, status: int, *options: str) -> dict[str, dict[str, str]]:
-    """What each check says, by its name."""
+    """Run the checks, and return each result by its name."""
     done = extents("doctor", "--json", *options)
     assert (done.status, done.err) == (status, "")
     return {result["check"]: result for result in json.loads(done.out)}
@@ -51,7 +51,7 @@ def faults(checks: dict[str, dict[str, str]]) -> list[str]:
 
 @pytest.mark.usefixtures("topics")
 def test_a_complete_installation_is_in_order(extents) -> None:
-    """Every check passes, a machine without a GPU is a warning, status 0; nothing is left in the bucket."""
+    """Every check of a complete installation passes, except a warning without a GPU; no object is left in the bucket."""
     done = extents("doctor")
     assert (done.status, done.err) == (0, "")
     lines = [line for line in done.out.splitlines() if not line.startswith(" ")]
@@ -68,7 +68,7 @@ def test_a_complete_installation_is_in_order(extents) -> None:
 
 @pytest.mark.usefixtures("topics")
 def test_a_program_gets_the_same_as_json(extents) -> None:
-    """One object a check: its name, its state, what was found, and how to fix it if it is wrong."""
+    """JSON has one object for each check: its name, its state, what was found, and how to fix it if it is wrong."""
     checks = found(extents, 0)
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
     assert all(result["state"] in OK and result["found"] for result in checks.values())
@@ -78,7 +78,7 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> None:
-    """Without topics the brokers are in order and the topics are not."""
+    """Missing topics give a fault with the command that creates them, while the brokers are fine."""
     checks = found(extents, 1)
     assert faults(checks) == ["topics"]
     assert checks["topics"]["found"].startswith("none of the 11 is there; the first is test-")
@@ -87,7 +87,7 @@ def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> No
 
 @pytest.mark.usefixtures("environment")
 def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) -> None:
-    """Each topic that is missing or differs is named, with what was found and what was expected."""
+    """Each topic that is missing or has wrong partitions is named, with what was found and what was expected."""
     specs = Topics(TopicSettings()).specs()
     changed = [TopicSpec(spec.name, 2 if spec.name.endswith("work.low") else spec.partitions, spec.config) for spec in specs]
     asyncio.run(ensure_topics([spec for spec in changed if not spec.name.endswith("dead-letter")], KafkaSettings()))
@@ -114,7 +114,7 @@ def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) ->
 def test_a_wrong_setting_is_found_where_it_does_harm(
     extents, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, check: str, says: str
 ) -> None:
-    """Credentials, bucket, schema, address, model and copies: the check that needs it fails and says how to fix it; status 1."""
+    """The check that needs a wrong setting fails, names it and says how to fix it; the status is 1."""
     monkeypatch.setenv(variable, value)
     checks = found(extents, 1)
     assert check in faults(checks)
@@ -125,7 +125,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
 
 @pytest.mark.usefixtures("topics")
 def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The topics are not reported as missing when nobody could be asked."""
+    """If no broker answers, the topics are not checked, rather than reported as missing."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     checks = found(extents, 1)
     assert faults(checks) == ["brokers"]
@@ -135,7 +135,7 @@ def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("topics")
 def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them in the first line; what needs them is not checked, what does not need them is."""
+    """Missing settings are all named in one check, and only the checks that need them are skipped."""
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "SUPABASE_URL"):
         monkeypatch.delenv(name)
     checks = found(extents, 1)
@@ -148,7 +148,7 @@ def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("topics")
 def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for a GPU that torch does not see, the doctor does not fall back."""
+    """A GPU that is set but not available is a fault: the doctor does not fall back to the CPU."""
     monkeypatch.setenv("EXTENTS_DEVICE", "cuda")
     monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cpu")
     assert "EXTENTS_DEVICE is cuda" in found(extents, 1)["device"]["found"]
@@ -156,7 +156,7 @@ def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("topics")
 def test_a_gpu_worker_needs_no_database(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its settings all is in order for a GPU worker; for a coordinator, and for all, it is a fault."""
+    """Without the database's settings a GPU worker passes, while a coordinator and the whole service have a fault."""
     monkeypatch.delenv("SUPABASE_URL")
     monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
     checks = found(extents, 0, "--role", "gpu")
@@ -167,7 +167,7 @@ def test_a_gpu_worker_needs_no_database(extents, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What is asked of the object store from now on: the right that it needs, and the key or prefix."""
+    """Records all later calls to the object store, each with the permission that it needs and its key or prefix."""
     made: list[tuple[str, str]] = []
 
     def watch(method: str, right: str) -> None:
@@ -186,7 +186,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def documented_rights(root: Path) -> dict[str, list[str]]:
-    """The patterns of keys, or prefixes, of each right in the policy of docs/deployment.md."""
+    """Return the patterns of keys, or prefixes, of each permission in the policy of docs/deployment.md."""
     found = re.search(r"```json\n(.*?)```", (root / "docs" / "deployment.md").read_text(), re.DOTALL)
     assert found is not None
     rights: dict[str, list[str]] = {}
@@ -201,7 +201,7 @@ def documented_rights(root: Path) -> dict[str, list[str]]:
 
 @pytest.mark.usefixtures("topics")
 def test_the_documented_rights_are_enough(extents, calls: list[tuple[str, str]]) -> None:
-    """All that is asked of the store is within the policy of docs/deployment.md."""
+    """Every call to the store is within the policy of docs/deployment.md."""
     found(extents, 0)
     rights = documented_rights(Path(__file__).parents[2])
     assert {"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"} <= {right for right, _ in calls}
@@ -210,14 +210,14 @@ def test_the_documented_rights_are_enough(extents, calls: list[tuple[str, str]])
 
 @pytest.mark.usefixtures("topics")
 def test_a_gpu_worker_needs_no_right_to_write(extents, calls: list[tuple[str, str]]) -> None:
-    """For that role the store is only listed and read."""
+    """The checks for a GPU worker only list and read the store."""
     assert found(extents, 0, "--role", "gpu")["object store"]["found"].endswith(": listed and read")
     assert {right for right, _ in calls} <= {"s3:GetObject", "s3:ListBucket"}
 
 
 @pytest.mark.usefixtures("topics")
 def test_a_key_that_may_not_delete_is_a_warning(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service works without that right; what the check wrote is named, so that somebody can remove it."""
+    """Without permission to delete, the check warns and names the object that it leaves."""
 
     async def refuse(store: ObjectStore, key: str) -> None:
         raise ConfigurationError(f"s3://{store.bucket}/{key}: AccessDenied")

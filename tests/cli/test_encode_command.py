@@ -1,4 +1,4 @@
-"""``extents encode`` writes a video whole, to a folder or to the store, or leaves no trace."""
+"""``extents encode`` writes a whole video to a folder or to the store, or leaves nothing."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ CROP = "10,200,311,240"
 
 
 def test_a_folder_holds_the_whole_video(extents, film: Path, tmp_path: Path) -> None:
-    """What encode writes, predict opens: 20 frames of the crop's size, with the anchor that was given."""
+    """A folder that encode wrote is a video that predict can open, with the given crop and anchor."""
     done = extents("encode", film, "--crop", CROP, "--anchor", "left", "--out", tmp_path / "new" / "video")
     assert (done.status, done.err) == (0, "")
     assert "20 of 301x40 pixels, 2.0 s" in done.out
@@ -39,7 +39,7 @@ def test_json_says_where_everything_is(extents, film: Path, tmp_path: Path) -> N
 
 
 def test_a_version_is_never_overwritten(extents, film: Path, tmp_path: Path) -> None:
-    """The same version again is refused; the next one goes beside it and shares the layout."""
+    """An existing version is rejected, and the next one is written beside it and shares the layout."""
     extents("encode", film, "--crop", CROP, "--out", tmp_path)
     layout = (tmp_path / "layout.db").read_bytes()
     again = extents("encode", film, "--crop", CROP, "--out", tmp_path)
@@ -51,7 +51,7 @@ def test_a_version_is_never_overwritten(extents, film: Path, tmp_path: Path) -> 
 
 
 def test_another_crop_of_the_same_video_is_refused(extents, film: Path, tmp_path: Path) -> None:
-    """A video has one layout, so a version cut elsewhere would be read wrongly."""
+    """A version with another crop or anchor is rejected, because a video has only one layout."""
     extents("encode", film, "--crop", CROP, "--out", tmp_path)
     other = extents("encode", film, "--crop", "10,190,311,240", "--out", tmp_path, "--version", "2")
     assert other.status == 1
@@ -69,7 +69,7 @@ def test_another_crop_of_the_same_video_is_refused(extents, film: Path, tmp_path
     ],
 )
 def test_a_wrong_crop_is_explained_and_leaves_nothing(extents, film: Path, tmp_path: Path, crop: str, status: int, says: str) -> None:
-    """One line that says what would fit; no folder is made."""
+    """The error for a wrong crop says what would fit, and no folder is created."""
     done = extents("encode", film, "--crop", crop, "--out", tmp_path / "video")
     assert (done.status, done.out) == (status, "")
     assert says in done.err
@@ -77,7 +77,7 @@ def test_a_wrong_crop_is_explained_and_leaves_nothing(extents, film: Path, tmp_p
 
 
 def test_a_film_that_cannot_be_read_leaves_nothing(extents, tmp_path: Path) -> None:
-    """One line names the file; no folder is made."""
+    """The error for an unreadable film names it, and no folder is created."""
     (tmp_path / "notes.mp4").write_text("no film")
     done = extents("encode", tmp_path / "notes.mp4", "--crop", CROP, "--out", tmp_path / "video")
     assert done.status == 1
@@ -90,14 +90,14 @@ def test_a_film_that_cannot_be_read_leaves_nothing(extents, tmp_path: Path) -> N
     "where", [[], ["--tenant-id", str(uuid4())], ["--out", "video", "--tenant-id", str(uuid4()), "--video-id", str(uuid4())]]
 )
 def test_the_target_must_be_clear(extents, film: Path, where: list[str]) -> None:
-    """No target, half a target or two targets are a matter of usage: status 2."""
+    """No destination, half a destination or two are a usage error, with status 2."""
     done = extents("encode", film, "--crop", CROP, *where)
     assert done.status == 2
     assert "choose a destination" in done.err
 
 
 def test_an_id_that_is_no_uuid_is_refused(extents, film: Path) -> None:
-    """An id becomes part of a key, so nothing but a UUID is taken."""
+    """An id that is not a UUID is rejected, because it becomes part of a key."""
     done = extents("encode", film, "--crop", CROP, "--tenant-id", "../..", "--video-id", str(uuid4()))
     assert done.status == 2
     assert "is not a UUID" in done.err
@@ -123,7 +123,7 @@ def _stored_keys() -> list[str]:
 
 @pytest.mark.usefixtures("store_env")
 def test_the_store_gets_the_same_bytes_as_a_folder(extents, film: Path, tmp_path: Path) -> None:
-    """Chunks and layout lie under the documented keys, byte for byte as in a folder."""
+    """Chunks and layout are stored under the documented keys, with the same bytes as in a folder."""
     tenant_id, video_id = uuid4(), uuid4()
     extents("encode", film, "--crop", CROP, "--out", tmp_path)
     done = extents("encode", film, "--crop", CROP, "--tenant-id", str(tenant_id), "--video-id", str(video_id))
@@ -146,7 +146,7 @@ def test_the_store_gets_the_same_bytes_as_a_folder(extents, film: Path, tmp_path
 
 @pytest.mark.usefixtures("store_env")
 def test_a_stored_version_is_never_overwritten(extents, film: Path) -> None:
-    """The same version again is refused before the film is read, and the next one is added."""
+    """A stored version is rejected before the film is read, and the next one is added."""
     target = ["--tenant-id", str(uuid4()), "--video-id", str(uuid4())]
     extents("encode", film, "--crop", CROP, *target)
     before = _stored_keys()
@@ -159,7 +159,7 @@ def test_a_stored_version_is_never_overwritten(extents, film: Path) -> None:
 
 
 class _FullStore(ObjectStore):
-    """The real store, which takes chunks and then has no room for a layout."""
+    """The real store, which accepts chunks but no layout."""
 
     async def put(self, key: str, data: bytes, metadata: Mapping[str, str] | None = None) -> None:
         if key.endswith("layout.db"):
@@ -169,7 +169,7 @@ class _FullStore(ObjectStore):
 
 @pytest.mark.usefixtures("store_env")
 def test_what_was_sent_is_taken_back_when_sending_fails(extents, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version is in the store whole or not at all, so that the same command can be given again."""
+    """If storing fails, all objects sent so far are deleted, so that the same command can run again."""
     monkeypatch.setattr("cli.film.encoding.encode_store.open_store", lambda settings: _FullStore(open_store(settings)._config))
     target = ["--tenant-id", str(uuid4()), "--video-id", str(uuid4())]
     failed = extents("encode", film, "--crop", CROP, *target)
@@ -180,7 +180,7 @@ def test_what_was_sent_is_taken_back_when_sending_fails(extents, film: Path, mon
 
 @pytest.mark.usefixtures("store_env")
 def test_a_store_that_refuses_is_named(extents, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong credentials end in one line that names the variables to correct."""
+    """Wrong credentials give one line that names the variables to correct."""
     monkeypatch.setenv("WASABI_SECRET_KEY", "wrong")
     done = extents("encode", film, "--crop", CROP, "--tenant-id", str(uuid4()), "--video-id", str(uuid4()))
     assert done.status == 1
@@ -189,7 +189,7 @@ def test_a_store_that_refuses_is_named(extents, film: Path, monkeypatch: pytest.
 
 
 def test_missing_settings_are_named(extents, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an object store in the environment, the variables that are missing are named."""
+    """Without settings for the object store, the error names the missing variables."""
     monkeypatch.chdir(tmp_path)
     for name in ("WASABI_ACCESS_KEY", "WASABI_SECRET_KEY", "WASABI_BUCKET"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""``extents find`` finds where captions are and when, prints them in the form that is asked for, and leaves nothing behind."""
+"""``extents find`` finds captions and their times, prints them in the requested form, and leaves no files behind."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def frames(found: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the film alone, without a crop box, come the frames that the captions were burnt into; no file is left."""
+    """The captions of the sample are found exactly, without a crop box, and no file is left."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.chdir(tmp_path)
@@ -44,7 +44,7 @@ def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, t
 
 
 def test_times_are_those_of_the_films_own_pictures(extents, sample: Sample) -> None:
-    """At 25 pictures a second a caption's start is the time of its first picture, a multiple of 0.04 s, not of a sample."""
+    """Times are within a picture of the captions' own at 25 pictures a second, finer than the samples."""
     done = extents("find", sample.path, "--crop", str(sample.crop), "--json")
     found = json.loads(done.out)
     assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
@@ -54,14 +54,14 @@ def test_times_are_those_of_the_films_own_pictures(extents, sample: Sample) -> N
 
 
 def test_a_box_that_is_far_too_large_is_narrowed(extents, sample: Sample) -> None:
-    """The lowest third of the picture gives the same captions as the captions' own strip, and says where it looked."""
+    """The lowest third of the picture gives the same captions as their exact strip, and the message says where it looked."""
     done = extents("find", sample.path, "--crop", "bottom-third", "--json")
     assert frames(json.loads(done.out)) == [(c.first_frame, c.last_frame) for c in sample.captions]
     assert "is far higher than its letters; looking at" in done.err
 
 
 def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_path: Path) -> None:
-    """SRT on standard output is SRT and nothing else, and a transcript gives it its words; one of another length is refused."""
+    """SRT has the captions' times and the transcript's words, and a transcript of another length is rejected."""
     (tmp_path / "words.txt").write_text("\n".join(c.text.replace("\n", "\\n") for c in sample.captions) + "\n")
     done = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
     assert done.status == 0
@@ -76,7 +76,7 @@ def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_
 
 
 def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path) -> None:
-    """A PNG of each caption, as high as the strip, and a sheet of the film with the zone framed."""
+    """Each caption gives a PNG of the strip's height, and the preview is a sheet of the film."""
     done = extents("find", sample.path, "--crop", str(sample.crop), "--stills", tmp_path / "stills", "--preview", tmp_path / "sheet.png")
     assert done.status == 0
     stills = sorted((tmp_path / "stills").iterdir())
@@ -87,7 +87,7 @@ def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path
 
 
 def test_the_name_of_the_file_chooses_the_form(extents, film: Path, tmp_path: Path) -> None:
-    """-o film.vtt writes WebVTT there and leaves standard output to others; an unknown ending is a matter of usage."""
+    """The ending of the output file chooses its form, and an unknown ending is a usage error."""
     done = extents("find", film, "--crop", CROP, "-o", tmp_path / "film.vtt")
     assert (done.status, done.out) == (0, "")
     assert f"written to {tmp_path / 'film.vtt'}" in done.err
@@ -100,7 +100,7 @@ def test_the_name_of_the_file_chooses_the_form(extents, film: Path, tmp_path: Pa
 
 
 def test_several_films_are_written_into_a_folder(extents, film: Path, tmp_path: Path) -> None:
-    """One file a film; a film that cannot be read does not keep the others from it, and the status says so."""
+    """Each film gives one file; a film that cannot be read does not stop the others, and the status is 1."""
     (tmp_path / "broken.mp4").touch()
     done = extents("find", film, tmp_path / "broken.mp4", "--crop", CROP, "-o", tmp_path / "out", "--vtt", "--jobs", "2")
     assert done.status == 1
@@ -110,7 +110,7 @@ def test_several_films_are_written_into_a_folder(extents, film: Path, tmp_path: 
 
 
 def test_a_film_without_captions_says_so(extents, film: Path) -> None:
-    """Nothing is printed as a caption, and the remark says what to do if there are some."""
+    """A film without captions prints none, and a message says so."""
     done = extents("find", film)
     assert (done.status, done.out) == (0, "")
     assert "no captions seen in" in done.err
@@ -118,14 +118,14 @@ def test_a_film_without_captions_says_so(extents, film: Path) -> None:
 
 
 def test_one_form_a_call(extents, film: Path) -> None:
-    """Two forms at once are refused and not decided by their order."""
+    """Two forms at once are rejected."""
     done = extents("find", film, "--srt", "--json")
     assert (done.status, done.out) == (2, "")
     assert "--srt and --json exclude each other" in done.err
 
 
 def test_a_table_is_for_people(extents, sample: Sample, film: Path) -> None:
-    """Without a form the captions come as a table under headings, a row each, and the count as a remark."""
+    """Without a form, captions are printed as a table with a row each, and the count as a message."""
     done = extents("find", sample.path, "--crop", str(sample.crop))
     assert done.status == 0
     headings, *rows = done.out.splitlines()
@@ -136,7 +136,7 @@ def test_a_table_is_for_people(extents, sample: Sample, film: Path) -> None:
 
 
 def test_tables_of_several_films_name_them(extents, film: Path, tmp_path: Path) -> None:
-    """Whose captions they are stands above them; subtitles of several films are never strung together."""
+    """Tables of several films each have the film's name above them; subtitles of several films need a folder."""
     other = tmp_path / "other.mp4"
     shutil.copy(film, other)
     done = extents("find", film, other, "--crop", CROP)
@@ -148,7 +148,7 @@ def test_tables_of_several_films_name_them(extents, film: Path, tmp_path: Path) 
 
 
 def test_no_film_is_written_over_and_no_result_either(extents, film: Path, tmp_path: Path) -> None:
-    """Two films of one name would share a file, and a film must not become its subtitles: both are refused before the work."""
+    """Films of the same name, or an output over a film, are rejected before any work."""
     same = tmp_path / "other" / film.with_suffix(".mkv").name
     same.parent.mkdir()
     shutil.copy(film, same)
@@ -163,7 +163,7 @@ def test_no_film_is_written_over_and_no_result_either(extents, film: Path, tmp_p
 
 
 def test_a_transcript_that_is_no_text_is_refused_before_the_work(extents, film: Path, tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are named with their place."""
+    """A transcript that is not UTF-8 is rejected with the place of the wrong byte."""
     (tmp_path / "words.txt").write_bytes(b"caf\xe9\n")
     done = extents("find", film, "--crop", CROP, "--transcript", tmp_path / "words.txt")
     assert (done.status, done.out) == (1, "")
@@ -171,7 +171,7 @@ def test_a_transcript_that_is_no_text_is_refused_before_the_work(extents, film: 
 
 
 def test_warnings_never_reach_the_results(extents, tmp_path: Path) -> None:
-    """A damaged packet is a remark of ``find`` and of ``encode`` alike, and standard output is JSON and nothing else."""
+    """A damaged packet gives a warning from ``find`` and ``encode``, while standard output stays pure JSON."""
     film = tmp_path / "film.mp4"
     write_film(film)
     spoil(film, 33)
@@ -183,7 +183,7 @@ def test_warnings_never_reach_the_results(extents, tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_read_where_a_box_is_given(extents, tmp_path: Path) -> None:
-    """A pipe can be read only once, so the zone must be known; without one the command says so and does not wait."""
+    """A pipe is read if a crop is given; without one the command fails at once, because a pipe can be read only once."""
     write_film(tmp_path / "film.mkv")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -199,7 +199,7 @@ def test_a_pipe_is_read_where_a_box_is_given(extents, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path) -> None:
-    """Interrupted while no program writes to the pipe, the command ends with status 130 and without a traceback."""
+    """If it is interrupted while it waits for a pipe's writer, the command ends with status 130 and without a traceback."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = subprocess.Popen(
@@ -218,14 +218,14 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("crop", "status"), [("0,190,321,240", 1), ("190,240", 2), ("0,10.5,100,40", 2)])
 def test_a_wrong_crop_prints_no_captions(extents, film: Path, crop: str, status: int) -> None:
-    """Nothing reaches standard output, where subtitles would have gone."""
+    """A wrong crop prints nothing on standard output."""
     done = extents("find", film, "--crop", crop, "--srt")
     assert (done.status, done.out) == (status, "")
     assert done.err
 
 
 def test_crop_says_where_captions_are(extents, sample: Sample, tmp_path: Path) -> None:
-    """The zone that find would use, as a box for --crop, and drawn on a sheet."""
+    """``extents crop`` prints the zone that find would use as a box for --crop, and draws it on a sheet."""
     done = extents("crop", sample.path, "--json", "--preview", tmp_path / "sheet.png")
     (zone,) = json.loads(done.out)["zones"]
     left, top, right, bottom = zone["crop"]

@@ -1,4 +1,4 @@
-"""Several films: results in order, errors beside them, and an end that does not wait for what nobody takes any more."""
+"""Several films: results in order, each error in its place, and a prompt end if the caller stops."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ def test_results_and_errors_come_in_the_order_of_the_films(jobs: int) -> None:
 
 
 def test_one_job_begins_a_film_when_the_one_before_is_taken() -> None:
-    """What is finished is written before the next film begins, in the thread that Ctrl-C interrupts."""
+    """With one job, the next film begins in the main thread once the previous result is taken."""
     begun: list[Path] = []
 
     def work(video: Path, check: Callable[[], None]) -> FilmRun:
@@ -55,7 +55,7 @@ def test_one_job_begins_a_film_when_the_one_before_is_taken() -> None:
 
 
 def test_closing_ends_the_films_that_run_and_begins_no_other() -> None:
-    """With films in other threads, an interrupt ends them at their next batch instead of after the last film."""
+    """Closing the results stops running films at their next check and starts no others."""
     begun: list[Path] = []
 
     def work(video: Path, check: Callable[[], None]) -> FilmRun:
@@ -73,7 +73,7 @@ def test_closing_ends_the_films_that_run_and_begins_no_other() -> None:
 
 
 def test_stills_wait_on_disk_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the stills that share frames with a caption the longest is given, as it was; no file is to be seen meanwhile."""
+    """The longest still that shares frames with a caption is returned unchanged, and the file that holds stills has no name."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     zone = Zone("bottom", CropBox(0, 0, 4, 2))
     pictures = [np.full((2, 4, 3), level, np.uint8) for level in (10, 20, 30)]

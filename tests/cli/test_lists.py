@@ -1,4 +1,4 @@
-"""``extents jobs``, ``runs`` and ``rejections``: lists, single rows, and what they change, over the real database."""
+"""``extents jobs``, ``runs`` and ``rejections``: lists, single rows and changes, with the real database."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @pytest.fixture(autouse=True)
 def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A terminal of 100 columns."""
+    """This test's installation, in a terminal of 100 columns."""
     monkeypatch.chdir(tmp_path)
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
@@ -56,7 +56,7 @@ def admitted(*requests: AdmissionRequest) -> None:
 
 
 def completed(asked: AdmissionRequest, data: bytes | None = None) -> FinishedRun:
-    """Admit a request and finish its run, with an object where there is one."""
+    """Admit a request and complete its run, with an object if ``data`` is given."""
     admitted(asked)
 
     async def run(rows: Rows) -> FinishedRun:
@@ -74,7 +74,7 @@ def completed(asked: AdmissionRequest, data: bytes | None = None) -> FinishedRun
 
 
 def test_jobs_are_listed(extents, tenant: UUID) -> None:
-    """A table that fits into 100 columns, the newest first; JSON has every column, JSON lines one row each."""
+    """Jobs are listed newest first, in a table of at most 100 columns, as JSON or as JSON lines."""
     old, new = request(tenant, replay_id="nightly", priority=Priority.LOW), request(tenant, frame_count=36_000)
     admitted(old, new)
     done = extents("jobs", "list", "--tenant", tenant)
@@ -92,7 +92,7 @@ def test_jobs_are_listed(extents, tenant: UUID) -> None:
 
 
 def test_a_job_is_shown_by_the_beginning_of_its_name(extents, tenant: UUID) -> None:
-    """Eight characters name it; one that is not there ends with status 1 and how to find those that are."""
+    """A job is shown by the first eight characters of its id; an unknown one gives status 1 and the command that lists jobs."""
     asked = request(tenant, replay_id="nightly", priority=Priority.LOW)
     admitted(asked)
     done = extents("jobs", "show", str(asked.run_id)[:8])
@@ -104,7 +104,7 @@ def test_a_job_is_shown_by_the_beginning_of_its_name(extents, tenant: UUID) -> N
 
 
 def test_runs_are_listed_with_those_that_were_superseded(extents, tenant: UUID) -> None:
-    """The latest and what it superseded, each by its state; ``--latest`` leaves the former."""
+    """The list has the latest run and the superseded one, each with its state; ``--latest`` leaves the latter out."""
     first = request(tenant)
     old = completed(first)
     forced = request(tenant, first.video_id, force=True)
@@ -119,7 +119,7 @@ def test_runs_are_listed_with_those_that_were_superseded(extents, tenant: UUID) 
 
 
 def test_a_run_is_fetched_only_as_its_row_says(extents, tenant: UUID, tmp_path: Path) -> None:
-    """Bytes of another hash than the row's are refused, and no file is left."""
+    """An object whose hash differs from its row is rejected, and no file is left."""
     run = completed(request(tenant), b"not what the row says")
     done = extents("runs", "get", run.run_id, "-o", "run.db")
     assert done.status == 1
@@ -128,7 +128,7 @@ def test_a_run_is_fetched_only_as_its_row_says(extents, tenant: UUID, tmp_path: 
 
 
 def test_the_only_run_of_a_video_is_kept_unless_told(extents, tenant: UUID) -> None:
-    """Deleting it needs --only; then row and object are gone, and the history says so."""
+    """A video's only run is deleted only with --only; then row and object are gone, and the history says so."""
     run = completed(request(tenant), b"a run")
     refused = extents("runs", "rm", run.run_id, "--yes")
     assert refused.status == 1
@@ -144,7 +144,7 @@ def test_the_only_run_of_a_video_is_kept_unless_told(extents, tenant: UUID) -> N
 
 
 def test_rejections_are_listed_until_somebody_has_seen_them(extents, tenant: UUID) -> None:
-    """A table in 100 columns with as much of each message as fits; acknowledged ones are left out unless asked for."""
+    """Rejections are listed in at most 100 columns; acknowledged ones only with ``--seen``."""
     message = "frame_count is 250000; the limit is 200000 (EXTENTS_MAX_FRAME_COUNT)"
     refused = request(tenant, frame_count=250_000)
     admitted(replace(refused, rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message)))
@@ -161,7 +161,7 @@ def test_rejections_are_listed_until_somebody_has_seen_them(extents, tenant: UUI
 
 
 def test_rejections_are_counted(extents, tenant: UUID) -> None:
-    """By day and type, with the setting that would change them."""
+    """The summary counts rejections by type, with the setting that would change them."""
     admitted(replace(request(tenant), rejection=Rejection(RejectionType.COST_EXCEEDED, "too dear")))
     rows = json.loads(extents("rejections", "summary", "--days", 1, "--json").out)
     assert {"cost_exceeded"} <= {row["rejection_type"] for row in rows}
@@ -169,20 +169,20 @@ def test_rejections_are_counted(extents, tenant: UUID) -> None:
 
 
 def test_all_rejections_are_not_acknowledged_by_mistake(extents) -> None:
-    """Without any word about which ones, it is wrong usage."""
+    """Acknowledging without any filter is a usage error."""
     assert extents("rejections", "ack", "--yes").status == 2
 
 
 @pytest.mark.parametrize(("typed", "meant"), [(["jbos"], "jobs"), (["jobs", "lsit"], "list"), (["dead-leters"], "dead-letters")])
 def test_a_mistyped_command_is_answered_with_the_nearest(extents, typed: list[str], meant: str) -> None:
-    """Status 2, and what was probably meant."""
+    """A mistyped command gives status 2 and the nearest command."""
     done = extents(*typed)
     assert done.status == 2
     assert f"Did you mean '{meant}'" in done.err
 
 
 def test_ctrl_c_ends_quietly(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status 130 as in a shell, and no stack trace."""
+    """Ctrl-C ends the command with status 130, without a stack trace."""
 
     def interrupted(action: object) -> None:
         raise KeyboardInterrupt

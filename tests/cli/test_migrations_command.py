@@ -23,7 +23,7 @@ def test_all_are_printed_for_the_schema_that_is_named(extents, monkeypatch: pyte
 
 
 def test_they_are_written_once(extents, tmp_path) -> None:
-    """Files of the same content stay; one that differs, and may have been applied, is an error that names it."""
+    """Equal files are kept; a different one, which may have been applied, gives an error that names it."""
     folder = tmp_path / "supabase" / "migrations"
     assert extents("migrations", "write", folder, "--schema", "captionacc").status == 0
     assert [file.read_text() for file in sorted(folder.iterdir())] == [one.sql for one in read_migrations("captionacc")]
@@ -36,6 +36,6 @@ def test_they_are_written_once(extents, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "x; drop table y", "Upper", "1a", "a" * 64])
 def test_what_is_no_name_is_refused(extents, name: str) -> None:
-    """Only what PostgreSQL takes as it is written gets into SQL."""
+    """A name that PostgreSQL would not accept unquoted is rejected."""
     done = extents("migrations", "print", "--schema", name)
     assert (done.status, done.out) == (2, "")

@@ -1,4 +1,4 @@
-"""``extents models`` keeps models in the store, and refuses what a run could not use."""
+"""``extents models`` keeps models in the store, and rejects those that a run could not use."""
 
 import asyncio
 import io
@@ -27,7 +27,7 @@ def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A model that loads: the built-in one's weights, as training saves them."""
+    """A model that loads: the built-in one's weights, in the form that training saves."""
     checkpoint = read_checkpoint(builtin_checkpoint_path())
     path = tmp_path / "weights.pt"
     torch.save({"config": dict(checkpoint.config), "model_state_dict": dict(checkpoint.state)}, path)
@@ -44,7 +44,7 @@ def versions(extents: RunCommand) -> list[str]:
 
 
 def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the store has under the version is fetched, checked and named in the run; the same weights say the same."""
+    """A stored model is fetched by its version, named in the run, and gives the same probabilities as the same built-in weights."""
     monkeypatch.setenv("EXTENTS_MODEL_CACHE", str(tmp_path / "models"))
     pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
     video = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"
@@ -58,7 +58,7 @@ def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path
 
 
 def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -> None:
-    """Pushed, listed beside the built-in one, verified, pulled byte for byte, removed."""
+    """A model is pushed, listed beside the built-in one, verified, pulled byte for byte, and removed."""
     pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
     sha256 = read_checkpoint(weights).sha256
     assert pushed == {
@@ -82,7 +82,7 @@ def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -
 
 
 def test_pushing_again_is_nothing_new_and_other_weights_are_refused(extents, weights: Path) -> None:
-    """The same file says that it was there; another one under the same version is refused, and the first stays."""
+    """Pushing the same file again changes nothing; another file under the same version is rejected, and the first stays."""
     assert "stored and read back" in extents("models", "push", weights, "--version", "v1").out
     assert "unchanged: the same weights were stored already" in extents("models", "push", weights, "--version", "v1").out
     other = extents("models", "push", builtin_checkpoint_path(), "--version", "v1")
@@ -93,7 +93,7 @@ def test_pushing_again_is_nothing_new_and_other_weights_are_refused(extents, wei
 
 @pytest.mark.parametrize("version", ["../v1", "v/1", "", "-v1", "v" * 65])
 def test_a_version_is_a_plain_name(extents, weights: Path, version: str) -> None:
-    """A version becomes part of keys and paths: anything else is a matter of usage, wherever it is given."""
+    """A version that is not a plain name is a usage error in every command, because it becomes part of keys and paths."""
     for arguments in (["push", weights, f"--version={version}"], ["pull", "--", version], ["rm", "--yes", "--", version]):
         done = extents("models", *arguments)
         assert (done.status, done.out) == (2, "")
@@ -101,14 +101,14 @@ def test_a_version_is_a_plain_name(extents, weights: Path, version: str) -> None
 
 
 def test_the_built_in_models_version_is_taken(extents, weights: Path) -> None:
-    """A stored model could never be found under it."""
+    """The built-in model's version cannot be pushed, since a stored model under it would never be found."""
     done = extents("models", "push", weights, "--version", builtin_model_version())
     assert done.status == 2
     assert "the built-in model's own version" in done.err
 
 
 def test_what_does_not_load_is_not_stored(extents, weights: Path) -> None:
-    """A file without a needed entry, or with a NaN, is refused by the entry's name before anything is sent."""
+    """A file with a missing entry, NaN or code is rejected before anything is sent, with the entry or the command that helps."""
     content = torch.load(weights, weights_only=True)
     name = next(name for name, tensor in content["model_state_dict"].items() if tensor.is_floating_point())
     whole = content["model_state_dict"][name].clone()
@@ -127,7 +127,7 @@ def test_what_does_not_load_is_not_stored(extents, weights: Path) -> None:
 
 
 def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> None:
-    """Verify names the model and ends with 1, pull writes nothing, pushing the same file mends it."""
+    """Verify names a damaged model with status 1, pull writes nothing, and pushing the same file repairs it."""
     pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
     asyncio.run(put(pushed["file"], b"damaged"))
     verified = extents("models", "verify", "--json")
@@ -142,7 +142,7 @@ def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> N
 
 
 def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
-    """The others are listed; the broken one is reported on standard error, and verify ends with 1."""
+    """A broken manifest is reported on standard error, the other models are listed, and verify ends with status 1."""
     extents("models", "push", weights, "--version", "v2")
     asyncio.run(put("manifest.json", b'{"file": "../../elsewhere"}'))
     listed = extents("models", "list", "--json")
@@ -153,7 +153,7 @@ def test_a_broken_manifest_hides_no_other_model(extents, weights: Path) -> None:
 
 
 def test_removing_asks_first(extents, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --yes and without an answer nothing is deleted; an unknown version is reported with those there are."""
+    """Without --yes and without an answer nothing is deleted; the error for an unknown version lists the stored ones."""
     extents("models", "push", weights, "--version", "v1")
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert extents("models", "rm", "v1").status == 1
@@ -164,7 +164,7 @@ def test_removing_asks_first(extents, weights: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_checkpoint_with_code_is_converted_when_trusted(extents, weights: Path, tmp_path: Path) -> None:
-    """Refused with the command to give; that command writes a file that push takes; a file never replaces itself."""
+    """A checkpoint with code is converted only with --trust, push accepts the result, and a file is never replaced by itself."""
     content = torch.load(weights, weights_only=True)
     old = tmp_path / "old.pt"
     torch.save({**content, "notes": pathlib.PurePosixPath("x")}, old)
@@ -180,7 +180,7 @@ def test_a_checkpoint_with_code_is_converted_when_trusted(extents, weights: Path
 
 
 def test_a_store_that_refuses_is_named(extents, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wrong credentials end in one line with the variable."""
+    """Wrong credentials give one line that names the variable."""
     monkeypatch.setenv("WASABI_SECRET_KEY", "wrong")
     done = extents("models", "list")
     assert (done.status, done.out) == (1, "")

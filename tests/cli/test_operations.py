@@ -1,4 +1,4 @@
-"""What operators look at and change, over the real servers without any worker: status, why, models, quote, usage, cleanup, purge."""
+"""What operators view and change, with real servers but without workers: status, why, models, quote, usage, cleanup, purge."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @pytest.fixture(autouse=True)
 def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An installation of the test's own, in a terminal of 100 columns."""
+    """An installation that belongs to the test, in a terminal of 100 columns."""
     monkeypatch.chdir(tmp_path)
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
@@ -66,7 +66,7 @@ def with_both(action: Callable[[Rows, ObjectStore], Awaitable[T]]) -> T:
 
 
 def completed(tenant: UUID, video: UUID | None = None, **changes: object) -> FinishedRun:
-    """A run with its request, rows and object."""
+    """Make a run with its request, rows and object."""
     force = bool(changes.pop("force", False))
     asked = request(tenant, video, frame_count=61, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
 
@@ -85,7 +85,7 @@ def present(run: FinishedRun, extents) -> bool:
 
 
 def test_status_says_what_is_missing(extents, topics: Topics) -> None:
-    """Without workers it says so and how to start them, with status 1; it fits into 100 columns."""
+    """Without workers, status names the topic that nobody reads and the command to start one, and ends with status 1."""
     done = extents("status")
     assert done.status == 1
     assert f"NONE: nobody reads {topics.encoded}" in done.out
@@ -96,7 +96,7 @@ def test_status_says_what_is_missing(extents, topics: Topics) -> None:
 
 
 def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -> None:
-    """Request, job, run and object in the order of time, and a sentence; a stranger has none."""
+    """Request, job, run and object are listed in order of time with a closing sentence; an unknown video gives status 1."""
     run = completed(tenant)
     done = extents("why", run.video_id)
     assert done.status == 0, done.err
@@ -117,7 +117,7 @@ def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -
 
 
 def test_models_are_promoted_and_rolled_back(extents) -> None:
-    """The history says who did what; after the rollback, what was there before is in force again."""
+    """The history lists promotions, and a rollback restores the previous state."""
     unknown = extents("models", "promote", "nobody-has-it", "--yes")
     assert unknown.status == 1
     before = len(json.loads(extents("models", "history", "--json").out))
@@ -134,7 +134,7 @@ def test_models_are_promoted_and_rolled_back(extents) -> None:
 
 
 def test_a_quote_is_what_admission_estimates(extents, tenant: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By frames or by a video that was seen; what would be rejected says so."""
+    """A quote by frames or by a known video gives admission's estimate, and says if the request would be rejected."""
     assert_looks_like("quote", extents("quote", "36000").out)
     dear = extents("quote", "400000", "--json").out
     monkeypatch.setenv("EXTENTS_MAX_FRAME_COUNT", "500000")
@@ -148,7 +148,7 @@ def test_a_quote_is_what_admission_estimates(extents, tenant: UUID, monkeypatch:
 
 
 def test_usage_adds_up(extents, tenant: UUID) -> None:
-    """GPU hours and cost of the month in which runs were completed."""
+    """GPU hours and cost are summed by the month in which runs were completed."""
     completed(tenant)
     rows = json.loads(extents("usage", "--month", "2026-01", "--by", "tenant", "--json").out)
     (mine,) = [row for row in rows if row["name"] == str(tenant)]
@@ -158,7 +158,7 @@ def test_usage_adds_up(extents, tenant: UUID) -> None:
 
 
 def test_superseded_runs_are_cleaned_up(extents, tenant: UUID) -> None:
-    """Their objects go and the latest stays; once more there is nothing to do."""
+    """The objects of superseded runs are deleted and the latest run stays; a second cleanup finds nothing."""
     old = completed(tenant)
     new = completed(tenant, old.video_id, force=True, seed=1)
     planned = json.loads(extents("cleanup", "--superseded", "--tenant", tenant, "--yes", "--json").out)
@@ -168,7 +168,7 @@ def test_superseded_runs_are_cleaned_up(extents, tenant: UUID) -> None:
 
 
 def test_the_only_run_of_a_video_is_not_cleaned_up(extents, tenant: UUID) -> None:
-    """However old it is, unless told so."""
+    """A video's only run is kept whatever its age, unless --only is given."""
     run = completed(tenant)
     assert extents("cleanup", "--older-than", "1", "--tenant", tenant, "--yes").err.startswith("0 runs")
     assert present(run, extents)
@@ -177,7 +177,7 @@ def test_the_only_run_of_a_video_is_not_cleaned_up(extents, tenant: UUID) -> Non
 
 
 def test_runs_are_compared(extents, tenant: UUID) -> None:
-    """By id or as files; status 1 above --max-change; models over many videos."""
+    """Runs are compared by id or as files, with status 1 above --max-change, and models over many videos."""
     first = completed(tenant)
     other = completed(tenant, first.video_id, model_version="other", seed=5)
     same = json.loads(extents("compare", first.run_id, first.run_id, "--json").out)
@@ -197,7 +197,7 @@ def test_runs_are_compared(extents, tenant: UUID) -> None:
 
 
 def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUID) -> None:
-    """Objects and rows of one video go, those of another stay; the mark is there until it is undone."""
+    """Objects and rows of one video are deleted, another video's are kept, and the purge mark stays until it is undone."""
     gone, stays = completed(tenant), completed(tenant)
     done = extents("purge", "--tenant", tenant, "--video", gone.video_id, "--reason", "asked for", "--yes")
     assert done.status == 0, done.err
@@ -214,7 +214,7 @@ def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUI
 
 
 def test_runs_are_verified(extents, tenant: UUID) -> None:
-    """A run that is what its row says passes; one whose object was changed or lost is named, with status 1."""
+    """A run that matches its row passes; one whose object was changed or lost is named, with status 1."""
     good, changed, lost = completed(tenant), completed(tenant), completed(tenant)
 
     async def spoil(rows: Rows, store: ObjectStore) -> None:
@@ -236,7 +236,7 @@ def test_runs_are_verified(extents, tenant: UUID) -> None:
 
 
 def test_the_registry_is_rebuilt_from_the_store(extents, tenant: UUID) -> None:
-    """After the rows are lost, each run is found again with what superseded which; done twice, it changes nothing."""
+    """After the rows are lost, each run and what superseded it are restored; a second rebuild changes nothing."""
     old = completed(tenant)
     new = completed(tenant, old.video_id, force=True, seed=1, completed_at=old.completed_at + timedelta(hours=1))
     before = json.loads(extents("runs", "list", "--tenant", tenant, "--json").out)
@@ -257,7 +257,7 @@ def test_the_registry_is_rebuilt_from_the_store(extents, tenant: UUID) -> None:
 
 
 def test_a_comparison_is_a_page_of_its_own(extents, tenant: UUID, tmp_path: Path) -> None:
-    """Each caption that changed with the strips at its boundaries, all inside one file."""
+    """The page holds each changed caption with the strips at its boundaries, in one file."""
     first = completed(tenant)
     other = completed(tenant, first.video_id, model_version="other", seed=5)
 

@@ -1,4 +1,4 @@
-"""Times, sizes and subtitles read as people and players expect."""
+"""Times, sizes and subtitles have the forms that people and players expect."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, "0:00:00.0"), (59.96, "0:01:00.0"), (62.3, "0:01:02.3"), (3600.5, "1:00:00.5")])
 def test_the_clock_shows_hours_to_tenths(seconds: float, expected: str) -> None:
-    """Seconds carry into minutes and hours, also when rounding fills them up."""
+    """Seconds carry over into minutes and hours, even through rounding."""
     assert clock(seconds) == expected
 
 
@@ -24,24 +24,24 @@ def test_sizes_have_one_decimal(count: int, expected: str) -> None:
 
 
 def test_srt_has_numbered_cues_with_comma_times() -> None:
-    """Cues are apart by an empty line, and a caption ends where its last frame does."""
+    """SRT cues are numbered, separated by an empty line, and have commas in their times."""
     assert to_srt(CUES) == ("1\n00:00:00,000 --> 00:00:01,300\nCaption 1\n\n2\n01:00:00,500 --> 01:00:02,000\nCaption 2\n")
 
 
 def test_vtt_begins_with_its_name() -> None:
-    """A WebVTT file has its header, then the same cues with points in their times."""
+    """WebVTT has a header, then the same cues with points in their times."""
     assert to_vtt(CUES) == ("WEBVTT\n\n1\n00:00:00.000 --> 00:00:01.300\nCaption 1\n\n2\n01:00:00.500 --> 01:00:02.000\nCaption 2\n")
 
 
 def test_words_and_notes_stand_where_players_take_them() -> None:
-    """Words keep their lines, a note is in brackets in SRT and a comment in WebVTT."""
+    """Words keep their lines; a note is in brackets in SRT and a comment in WebVTT."""
     cue = [Cue(0, 1, "Fish & chips\n\n<here>", "doubtful")]
     assert to_srt(cue) == "1\n00:00:00,000 --> 00:00:01,000\n[doubtful] Fish & chips\n<here>\n"
     assert to_vtt(cue) == "WEBVTT\n\nNOTE doubtful\n\n1\n00:00:00.000 --> 00:00:01.000\nFish &amp; chips\n&lt;here&gt;\n"
 
 
 def test_progress_off_a_terminal_says_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A log gets a line every ten seconds, with the time that is left by what has been done."""
+    """Off a terminal, progress is a line every ten seconds with the estimated time left."""
     now = [100.0]
     monkeypatch.setattr("cli.shared.output.time.monotonic", lambda: now[0])
     with progress("predicting", "pairs") as report:
@@ -58,13 +58,13 @@ def test_no_captions_make_an_empty_file_of_the_form() -> None:
 
 @pytest.mark.parametrize(("called", "shown"), [("extents", "extents"), (".venv/bin/extents", ".venv/bin/extents"), ("pytest", "extents")])
 def test_the_program_is_shown_as_it_can_be_called(monkeypatch: pytest.MonkeyPatch, called: str, shown: str) -> None:
-    """What is printed to be typed next works where it is printed."""
+    """Printed commands use the name or path with which the program was called."""
     monkeypatch.setattr("sys.argv", [called])
     assert program() == shown
 
 
 def test_the_program_is_shown_by_its_path_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Unless the shell finds it by its name."""
+    """A program outside PATH is shown by its path from the working directory."""
     path = tmp_path / "bin" / "extents"
     path.parent.mkdir()
     path.touch(0o755)

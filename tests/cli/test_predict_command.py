@@ -20,7 +20,7 @@ SHORT = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"  # 24 
 
 
 def captions_of(video: Path) -> list[tuple[int, int]]:
-    """First and last frames of the captions that video.json has in the frames."""
+    """Return the first and last frames of the captions in video.json."""
     by_frame = json.loads((video / "video.json").read_text())["caption_by_frame"]
     extents = []
     for text, frames in groupby(range(len(by_frame)), key=by_frame.__getitem__):
@@ -31,7 +31,7 @@ def captions_of(video: Path) -> list[tuple[int, int]]:
 
 
 def test_a_video_of_two_spans_gives_every_pair_and_its_captions(extents, tmp_path: Path) -> None:
-    """530 frames make 529 pairs, and the built-in model finds every caption exactly where it is."""
+    """530 frames give 529 pairs, and the built-in model finds every caption exactly."""
     done = extents("predict", SPANS, "-o", tmp_path / "run.db")
     assert (done.status, [line for line in done.err.splitlines() if not line.startswith("predicting: ")]) == (0, [])
     with sqlite3.connect(tmp_path / "run.db") as connection:
@@ -43,7 +43,7 @@ def test_a_video_of_two_spans_gives_every_pair_and_its_captions(extents, tmp_pat
 
 
 def test_the_database_says_what_it_was_made_from(extents, tmp_path: Path) -> None:
-    """Model, precision, frame size and hashes are recorded, and the printed summary says the same."""
+    """Model, precision, frame size and hashes are recorded, and the printed summary agrees."""
     output = json.loads(extents("predict", SHORT, "-o", tmp_path / "run.db", "--precision", "bfloat16", "--json").out)
     run = read_run_db((tmp_path / "run.db").read_bytes(), "run.db")
     assert output["run_db"] == str(tmp_path / "run.db")
@@ -54,7 +54,7 @@ def test_the_database_says_what_it_was_made_from(extents, tmp_path: Path) -> Non
 
 
 def test_a_production_checkpoint_gives_the_old_services_probabilities(extents, tmp_path: Path) -> None:
-    """A file of the production architecture is recorded under the version given, and every probability is the stored one."""
+    """A production checkpoint is recorded under the given version, and every probability is the old service's."""
     torch.save(build_content(), tmp_path / "weights.pt")
     done = extents("predict", SHORT, "--checkpoint", tmp_path / "weights.pt", "--model-version", "mrn0fkfd", "-o", tmp_path / "run.db")
     assert (done.status, [line for line in done.err.splitlines() if not line.startswith("predicting: ")]) == (0, [])
@@ -69,7 +69,7 @@ def test_a_production_checkpoint_gives_the_old_services_probabilities(extents, t
 
 
 def test_the_same_run_has_the_same_id_and_result(extents, tmp_path: Path) -> None:
-    """A copy of the folder predicted again is the same run with the same probabilities, in the folder's own place by default."""
+    """A copied folder gives the same run id and probabilities, and the result goes into the folder by default."""
     runs = []
     for name in ("one", "two"):
         shutil.copytree(SHORT, tmp_path / name)
@@ -82,7 +82,7 @@ def test_the_same_run_has_the_same_id_and_result(extents, tmp_path: Path) -> Non
 
 
 def test_a_weights_file_takes_the_place_of_the_built_in_model(extents, tmp_path: Path) -> None:
-    """The file's name and hash make its version, so that two files never share one; the same weights say the same."""
+    """A file's version comes from its name and hash, unless one is given; the same weights give the same probabilities."""
     weights = tmp_path / "my model.safetensors"
     shutil.copy(builtin_checkpoint_path(), weights)
     extents("predict", SHORT, "-o", tmp_path / "builtin.db")
@@ -107,7 +107,7 @@ def test_a_weights_file_takes_the_place_of_the_built_in_model(extents, tmp_path:
     ],
 )
 def test_what_is_not_there_is_explained(extents, tmp_path: Path, arguments: list[str], status: int, says: str) -> None:
-    """Wrong choices end with a message and without a database; those about the data with 1, those of usage with 2."""
+    """A wrong option ends with a message and without a database: status 1 if it is about data, 2 if about usage."""
     (tmp_path / "weights.pt").touch()
     arguments = [str(tmp_path / "weights.pt") if argument == "weights.pt" else argument for argument in arguments]
     done = extents("predict", SHORT, "-o", tmp_path / "run.db", *arguments)
@@ -117,7 +117,7 @@ def test_what_is_not_there_is_explained(extents, tmp_path: Path, arguments: list
 
 
 def test_a_file_that_is_no_checkpoint_is_named(extents, tmp_path: Path) -> None:
-    """One line names the file."""
+    """The error for a file that is not a checkpoint is one line that names it."""
     (tmp_path / "weights.pt").write_text("no weights")
     done = extents("predict", SHORT, "-o", tmp_path / "run.db", "--checkpoint", tmp_path / "weights.pt")
     assert done.status == 1
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_checkpoint_is_named(extents, tmp_path: Path) -> None:
     ids=["missing", "no film", "cut off"],
 )
 def test_a_chunk_that_cannot_be_used_is_named(extents, tmp_path: Path, damage, says: str) -> None:
-    """Missing, foreign or cut off: one line names the chunk, and no database is written."""
+    """A missing, foreign or truncated chunk gives one line that names it, and no database is written."""
     shutil.copytree(SPANS, tmp_path / "video")
     damage(tmp_path / "video/cropped_frames_v1/modulo_1/chunk_0000000043.webm")
     done = extents("predict", tmp_path / "video", "-o", tmp_path / "run.db")
@@ -146,7 +146,7 @@ def test_a_chunk_that_cannot_be_used_is_named(extents, tmp_path: Path, damage, s
 
 
 def test_a_place_that_cannot_be_written_is_named(extents, tmp_path: Path) -> None:
-    """A database that would lie below a file ends in one line."""
+    """An output path below a file gives an error that names it."""
     (tmp_path / "file").touch()
     done = extents("predict", SHORT, "-o", tmp_path / "file" / "run.db")
     assert done.status == 1

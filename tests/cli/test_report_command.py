@@ -1,4 +1,4 @@
-"""``extents report``: a run from a file or from the store, with the strips that it is about."""
+"""``extents report``: a report of a run from a file or from the store, with strips of its boundaries."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ def run_db(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test writes into the checkout, and none finds settings in it."""
+    """Run each test outside the checkout, so that it neither writes there nor finds settings there."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -42,7 +42,7 @@ def data_of(report: Path) -> dict:
 
 
 def test_the_strips_are_those_of_the_boundary(extents, run_db, tmp_path):
-    """Each embedded image shows the frame it is captioned with, two either side of the boundary."""
+    """Each embedded image shows its own frame, starting one frame before the boundary."""
     done = extents("report", run_db, "--frames", VIDEO, "-o", "out/report.html", "--strips", "3", "--json")
     assert done.status == 0, done.err
     assert json.loads(done.out)["filmstrips"] == 3
@@ -59,7 +59,7 @@ def test_the_strips_are_those_of_the_boundary(extents, run_db, tmp_path):
 
 
 def test_frames_beside_the_database_are_found(extents, tmp_path):
-    """A database that lies where ``extents predict`` writes it needs no --frames."""
+    """The frames are found without --frames if the database is where ``extents predict`` writes it."""
     folder = tmp_path / "film"
     (folder / "caption_frame_extents").mkdir(parents=True)
     for name in ("layout.db", "cropped_frames_v1"):
@@ -72,7 +72,7 @@ def test_frames_beside_the_database_are_found(extents, tmp_path):
 
 
 def test_a_report_without_frames_says_why_there_are_no_strips(extents, run_db, tmp_path, monkeypatch):
-    """Where neither folder nor store can be read the report is written all the same, and names what is missing."""
+    """If no frames can be read, the report is still written and says why it has no strips."""
     for name in ("WASABI_ACCESS_KEY", "WASABI_SECRET_KEY", "WASABI_BUCKET"):
         monkeypatch.delenv(name, raising=False)
     done = extents("report", run_db)
@@ -82,7 +82,7 @@ def test_a_report_without_frames_says_why_there_are_no_strips(extents, run_db, t
 
 
 def test_another_videos_frames_are_refused(extents, tmp_path):
-    """Strips of another video would mislead, so --frames with one ends in an error."""
+    """Frames of another video are rejected, because their strips would mislead."""
     path = tmp_path / "run.db"
     path.write_bytes(build_run_db(fixed_run(60, cropped_frames_version=1)))
     done = extents("report", path, "--frames", VIDEO)
@@ -92,7 +92,7 @@ def test_another_videos_frames_are_refused(extents, tmp_path):
 
 
 def test_the_picture_shows_the_captions(extents, run_db, tmp_path):
-    """With --png alone there is a picture and no report; it has the colour of captions in it."""
+    """With only --png there is a picture and no report, and the picture shows captions."""
     done = extents("report", run_db, "--png", "timeline.png")
     assert done.status == 0, done.err
     assert not (tmp_path / "report.html").exists()
@@ -103,14 +103,14 @@ def test_the_picture_shows_the_captions(extents, run_db, tmp_path):
 
 @pytest.mark.parametrize("name", ["nowhere/run.db", "nothing.db"])
 def test_a_missing_file_is_an_error(extents, name):
-    """A path that is not there is said to be missing, and not looked for in the store."""
+    """A path that does not exist gives an error, without a search in the store."""
     done = extents("report", name)
     assert (done.status, done.out) == (1, "")
     assert f"{name}: no such file" in done.err
 
 
 def test_a_run_in_the_store_is_found_by_its_id(extents, namespace, tmp_path, monkeypatch):
-    """Row, database and chunks come from the services that the settings name."""
+    """For a run's id, row, database and chunks come from the services in the settings; an unknown id gives an error."""
     for name, value in namespace.env.items():
         monkeypatch.setenv(name, value)
     run_id = asyncio.run(_stored(Settings()))
@@ -125,7 +125,7 @@ def test_a_run_in_the_store_is_found_by_its_id(extents, namespace, tmp_path, mon
 
 
 async def _stored(settings: Settings) -> UUID:
-    """A finished run of the little video, with all that belongs to it."""
+    """Store a finished run of the small video, with row, database and chunks."""
     asked = request(cropped_frames_version=1)
     keys = object_keys(settings.keys)
     async with open_rows(settings.supabase) as rows, open_store(settings.wasabi) as store:

@@ -51,7 +51,7 @@ def raised_by_database() -> None:
     ("vendor", "fails"), [(row_errors, raised_by_header), (row_errors, raised_by_database), (object_errors, raised_by_store)]
 )
 def test_an_error_of_a_vendor_is_masked_in_message_and_dead_letter(vendor, fails) -> None:
-    """What rows, events and the dead letter's error header are made of shows the mask; the record's own bytes stay."""
+    """A secret in a vendor's error is masked in our error and in the dead letter's header; the record's own bytes are kept."""
     with pytest.raises(ExtentsError) as raised, vendor.mapped("the thing"):
         fails()
     assert MASK in str(raised.value)
@@ -65,7 +65,7 @@ def test_an_error_of_a_vendor_is_masked_in_message_and_dead_letter(vendor, fails
 
 @pytest.mark.usefixtures("planted")
 async def test_a_key_that_no_header_can_carry_is_masked_by_the_database_client() -> None:
-    """Where settings did not check it, the client's own complaint about it is masked: the fault that was seen."""
+    """If a client's own error quotes the key, the key is masked, even if settings did not check it."""
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with Rows(RowsConfig(url=url, service_role_key=f"{PLANTED}\n", schema="s", timeout_seconds=1.0)) as rows:
@@ -78,7 +78,7 @@ async def test_a_key_that_no_header_can_carry_is_masked_by_the_database_client()
 @pytest.mark.usefixtures("planted")
 @pytest.mark.parametrize("kind", [RuntimeError, KafkaError, ExtentsError, ModuleNotFoundError])
 def test_the_command_prints_none(extents, monkeypatch, kind) -> None:
-    """An error of ours, of a library, and a traceback, on standard error; status 1."""
+    """Errors of ours, library errors and tracebacks are printed with the secret masked, and the status is 1."""
 
     def broken(*_: object, **__: object) -> None:
         raise kind(f"could not log in with {PLANTED}")
@@ -92,7 +92,7 @@ def test_the_command_prints_none(extents, monkeypatch, kind) -> None:
 
 
 def test_what_a_command_prints_as_a_result_is_masked_too(planted, extents, monkeypatch) -> None:
-    """A setting that quotes a secret by mistake is masked in the doctor's table and JSON."""
+    """A secret that a setting quotes by mistake is masked in the doctor's output."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setenv("SUPABASE_URL", f"http://127.0.0.1:1/{PLANTED}")
     monkeypatch.setenv("WASABI_ENDPOINT", f"http://127.0.0.1:1/{PLANTED}")
@@ -102,7 +102,7 @@ def test_what_a_command_prints_as_a_result_is_masked_too(planted, extents, monke
 
 
 def test_a_missing_part_names_what_brings_it(extents, monkeypatch) -> None:
-    """Without torch, a command that needs it says which extra or image to take; no traceback."""
+    """Without a package, a command that needs it names the extra or image to install."""
 
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'safetensors'", name="safetensors")

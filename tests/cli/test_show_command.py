@@ -1,4 +1,4 @@
-"""``extents show`` prints a run database for people and for programs."""
+"""``extents show`` prints a run database as text or as JSON."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from storage.run_db import build_run_db
 
 @pytest.fixture
 def run_db(tmp_path: Path) -> Path:
-    """Ten frames: empty, a caption in 2 to 4, another in 5 to 7, empty; at the pair (5, 6) the directions disagree."""
+    """Ten frames: empty, a caption in 2 to 4, another in 5 to 7, empty. At the pair (5, 6) the directions disagree."""
     labels = [EMPTY_EMPTY, EMPTY_VALID, SAME, SAME, DIFFERENT, SAME, SAME, VALID_EMPTY, EMPTY_EMPTY]
     turned = {EMPTY_VALID: VALID_EMPTY, VALID_EMPTY: EMPTY_VALID}
     probabilities = np.full((len(labels), 2, len(LABELS)), 0.025, np.float32)
@@ -50,7 +50,7 @@ def run_db(tmp_path: Path) -> Path:
 
 
 def test_a_person_sees_the_run_its_labels_captions_and_doubts(extents, run_db: Path) -> None:
-    """Which run, how many of each label, each caption's times and frames, and the pair on which directions disagree."""
+    """The text shows the run, the count of each label, each caption's times and frames, and the number of issues by kind."""
     done = extents("show", run_db)
     assert (done.status, done.err) == (0, "")
     lines = [re.sub(r" +", " ", line).strip() for line in done.out.splitlines()]
@@ -70,7 +70,7 @@ def test_a_person_sees_the_run_its_labels_captions_and_doubts(extents, run_db: P
 
 
 def test_a_program_gets_all_of_it(extents, run_db: Path) -> None:
-    """JSON holds metadata, provenance, counts, captions with confidences, and every issue."""
+    """JSON holds metadata, provenance, label counts, captions with confidences, and every issue."""
     output = json.loads(extents("show", run_db, "--json").out)
     assert (output["run_id"], output["attempt"], output["pairs"]) == (str(UUID(int=1)), 2, 9)
     assert output["label_counts"] == {"same": 4, "different": 1, "empty_empty": 2, "empty_valid": 1, "valid_empty": 1}
@@ -82,7 +82,7 @@ def test_a_program_gets_all_of_it(extents, run_db: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\x00" + bytes(100)], ids=["empty", "text", "damaged"])
 def test_a_file_that_is_no_run_database_is_named(extents, tmp_path: Path, content: bytes) -> None:
-    """One line names the file; status 1."""
+    """The error for a file that is not a run database is one line that names it; the status is 1."""
     (tmp_path / "other.db").write_bytes(content)
     done = extents("show", tmp_path / "other.db")
     assert (done.status, done.out) == (1, "")
@@ -91,13 +91,13 @@ def test_a_file_that_is_no_run_database_is_named(extents, tmp_path: Path, conten
 
 
 def test_a_missing_file_is_a_matter_of_usage(extents, tmp_path: Path) -> None:
-    """A path without a file ends with status 2."""
+    """A missing file is a usage error, with status 2."""
     assert extents("show", tmp_path / "none.db").status == 2
 
 
 @pytest.mark.parametrize("written", ["2026-03-04T07:06:07+02:00", "2026-03-04T05:06:07"])
 def test_times_are_in_utc(extents, run_db: Path, written: str) -> None:
-    """Whatever zone a file gives its times in, UTC is what is printed; a file that gives none means UTC."""
+    """Times are printed in UTC whatever their zone in the file, and a time without a zone is UTC."""
     with contextlib.closing(sqlite3.connect(run_db)) as connection:
         connection.execute("UPDATE run_metadata SET started_at = ?", (written,))
         connection.commit()

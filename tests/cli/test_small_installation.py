@@ -1,4 +1,4 @@
-"""What ``make setup-film`` installs is enough for every command about one film."""
+"""The packages of ``make setup-film`` are enough for every command about one film."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ run("report", "run.db", "--frames", "video", "--png", "timeline.png", "-o", "rep
 
 
 def absent() -> list[str]:
-    """Modules that can be imported here and belong to no package of ``requirements/film.lock``."""
+    """List modules that can be imported here and belong to no package of ``requirements/film.lock``."""
     lock = (CHECKOUT / "requirements" / "film.lock").read_text()
     installed = {"extents", *map(canonicalize_name, re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE))}
     owners = metadata.packages_distributions()
@@ -43,7 +43,7 @@ def absent() -> list[str]:
 
 
 def run_without(blocked: list[str], program: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a program in a process in which importing these modules fails as if they were not installed."""
+    """Run a program in a process in which these modules cannot be imported, as if they were not installed."""
     return subprocess.run(
         [sys.executable, "-c", f"import sys\nsys.modules.update(dict.fromkeys({blocked!r}))\n{program}"],
         cwd=folder,
@@ -66,7 +66,7 @@ def test_the_commands_for_one_film_need_no_more(film: Path, tmp_path: Path) -> N
 
 
 def test_what_needs_more_says_how_to_get_it(film: Path, tmp_path: Path) -> None:
-    """A film for the store ends with an error that names the whole installation, and without a traceback."""
+    """A command that needs more fails without a traceback, and names the command that installs everything."""
     arguments = ["extents", "encode", str(film), "--crop", "0,190,320,240", "--tenant-id", VIDEO_ID, "--video-id", VIDEO_ID]
     done = run_without(absent(), f"import sys\nsys.argv = {arguments!r}\nfrom cli.main import main\nmain()\n", tmp_path)
     assert done.returncode == 1

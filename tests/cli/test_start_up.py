@@ -1,4 +1,4 @@
-"""What a process loads before it does anything: torch takes seconds, and the coordinator's image has none."""
+"""What a process imports at its start: torch takes seconds, and the coordinator's image does not have it."""
 
 import re
 import subprocess
@@ -13,11 +13,11 @@ from tests.cli.processes import clean_environment, run_extents
 CHECKOUT = Path(__file__).parents[2]
 
 LOADS_TORCH = {"crop", "find", "predict"}
-"""They do nothing else than predict."""
+"""These commands always predict."""
 
 
 def loaded(code: str, folder: Path, *arguments: str) -> set[str]:
-    """The modules that are loaded when this code has run."""
+    """Return the modules that are loaded after this code has run."""
     code = f"import atexit, sys\natexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -31,14 +31,14 @@ def loaded(code: str, folder: Path, *arguments: str) -> set[str]:
 
 
 def test_the_coordinator_needs_no_torch(tmp_path: Path) -> None:
-    """All that the coordinator is made of is there without torch or PyAV."""
+    """The coordinator's modules can be imported without torch and PyAV."""
     modules = loaded("import streams.apps.coordinator", tmp_path)
     assert "streams.agents.admit" in modules
     assert not modules & {"torch", "av"}
 
 
 def test_no_command_loads_torch_before_it_needs_it(tmp_path: Path) -> None:
-    """Importing every command but those that do nothing else than predict leaves torch alone."""
+    """Importing any command does not load torch, except for commands that always predict."""
     names = [module for name, (module, _) in COMMANDS.items() if name not in LOADS_TORCH]
     modules = loaded(f"import {', '.join(names)}", tmp_path)
     assert {"cli.film.encoding.encode", "cli.operations.models.models", "cli.service.doctor"} <= modules
@@ -46,13 +46,13 @@ def test_no_command_loads_torch_before_it_needs_it(tmp_path: Path) -> None:
 
 
 def test_the_listing_loads_no_command(tmp_path: Path) -> None:
-    """``extents --help`` names every command and imports none, nor their libraries."""
+    """``extents --help`` names every command and imports neither commands nor their libraries."""
     modules = loaded("from cli.main import main; sys.argv = ['extents', '--help']; main()", tmp_path)
     assert not modules & {"torch", "av", "faust", "aioboto3", "supabase", *(module for module, _ in COMMANDS.values())}
 
 
 def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
-    """Encoding starts at once: from the first to the last step, torch is never loaded."""
+    """Encoding a film never loads torch."""
     arguments = ["encode", str(film), "--crop", "10,200,311,240", "--out", "video"]
     modules = loaded("from cli.main import main; sys.argv[0] = 'extents'; main()", tmp_path, *arguments)
     assert (tmp_path / "video" / "layout.db").exists()
@@ -62,14 +62,14 @@ def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_how_it_is_used(name: str, tmp_path: Path) -> None:
-    """Help needs no settings, and shows an example on a line of its own."""
+    """Every command's help needs no settings and shows an example."""
     done = run_extents(name, "--help", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(rf"^ +extents {name}\b", done.stdout, re.MULTILINE)
 
 
 def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
-    """The commands for one film load no client of a broker, a store or a database, so that a small installation is enough."""
+    """The commands for one film load no client of a broker, a store or a database."""
     modules = loaded("import cli.film.finding.find, cli.film.runs.predict, cli.film.runs.show", tmp_path)
     assert not {name.partition(".")[0] for name in modules} & {
         "aioboto3",
@@ -83,7 +83,7 @@ def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
 
 
 def test_a_small_installation_says_how_to_get_the_rest(tmp_path: Path) -> None:
-    """A command of the service names the missing package and the command that installs everything, without a stack trace."""
+    """A service command names the missing package and the command that installs everything, without a stack trace."""
     code = "import sys\nsys.modules['aiokafka'] = None\nsys.argv = ['extents', 'submit', '--help']\nfrom cli.main import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", code],

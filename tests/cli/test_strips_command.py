@@ -20,7 +20,7 @@ PAIRS = 39
 
 @pytest.fixture
 def run_db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of the small video, in a folder of its own."""
+    """A run of the small video, in its own folder."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.db"
     path.write_bytes(build_run_db(fixed_run(PAIRS, cropped_frames_version=1)))
@@ -28,7 +28,7 @@ def run_db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_frames_are_those_of_the_caption(extents, run_db: Path) -> None:
-    """Every strip is in the picture as it is in the video, and those that show the caption have the bar's colour beside them."""
+    """Every strip in the picture is equal to the video's frame, and those with the caption have a coloured bar beside them."""
     caption = find_captions(fixed_run(PAIRS).probabilities).captions[0]
     done = extents("strips", run_db, "--caption", "1", "--around", "2", "--frames", VIDEO, "-o", "out/strips.png", "--json")
     assert done.status == 0, done.err
@@ -53,13 +53,13 @@ def test_the_frames_are_those_of_the_caption(extents, run_db: Path) -> None:
 
 
 def test_frames_are_named_once_and_only_where_there_are_any() -> None:
-    """Around a short caption the two ends share frames; at the video's own ends there are fewer."""
+    """Frames shared by both ends of a short caption are listed once, and there are fewer at the video's own ends."""
     assert frames_around(CaptionExtent(10, 11, 0.9, 0.9), 2, 100) == [8, 9, 10, 11, 12, 13]
     assert frames_around(CaptionExtent(0, 30, None, 0.9), 2, 32) == [0, 1, 29, 30, 31]
 
 
 def test_a_caption_that_is_not_there_is_refused(extents, run_db: Path, tmp_path: Path) -> None:
-    """The message says how many there are; nothing is written."""
+    """A caption number that does not exist gives an error, and no file is written."""
     done = extents("strips", run_db, "--caption", "99", "--frames", VIDEO)
     assert (done.status, done.out) == (2, "")
     assert "captions; extents show lists them" in done.err
@@ -67,7 +67,7 @@ def test_a_caption_that_is_not_there_is_refused(extents, run_db: Path, tmp_path:
 
 
 def test_another_videos_frames_are_refused(extents, tmp_path: Path) -> None:
-    """Strips of another video would mislead."""
+    """Frames of another video are rejected, because their strips would mislead."""
     path = tmp_path / "run.db"
     path.write_bytes(build_run_db(fixed_run(60, cropped_frames_version=1)))
     done = extents("strips", path, "--caption", "1", "--frames", VIDEO, "-o", tmp_path / "strips.png")

@@ -1,4 +1,4 @@
-"""``extents submit`` publishes a request for what lies in the store, and follows it to its outcome."""
+"""``extents submit`` publishes a request for a video in the store, and follows it to its outcome."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ CROP = "10,200,311,240"
 
 @pytest.fixture
 def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """An installation whose topics are not made yet, with one partition each."""
+    """An installation whose topics do not exist yet, with one partition each."""
     monkeypatch.chdir(tmp_path)
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def topics(environment: dict[str, str]) -> Topics:
 
 @pytest.fixture
 def video(extents, film: Path, topics: Topics, namespace) -> tuple[UUID, UUID]:
-    """Twenty frames in the store, as a video of this test's tenant."""
+    """A video of twenty frames in the store, of this test's tenant."""
     tenant, video = UUID(namespace.tenant_id), uuid4()
     assert extents("encode", film, "--crop", CROP, *ids((tenant, video))).status == 0
     return tenant, video
@@ -56,7 +56,7 @@ def ids(video: tuple[UUID, UUID]) -> list[str]:
 
 
 def published(topic: str) -> list[tuple[bytes, dict[str, object]]]:
-    """Every record of a topic of one partition."""
+    """Return every record of a topic with one partition."""
 
     async def read() -> list[tuple[bytes, dict[str, object]]]:
         partition = TopicPartition(topic, 0)
@@ -74,7 +74,7 @@ def published(topic: str) -> list[tuple[bytes, dict[str, object]]]:
 
 
 def test_the_frames_are_counted_in_the_store(extents, video, topics: Topics) -> None:
-    """The record holds the video's ids and the count of its frames, under its key; a person reads where it lies."""
+    """The record holds the video's ids and frame count, under the video's key, and the output names the record."""
     done = extents("submit", *ids(video))
     assert (done.status, done.err) == (0, "")
     ((key, record),) = published(topics.encoded)
@@ -97,7 +97,7 @@ def test_the_frames_are_counted_in_the_store(extents, video, topics: Topics) -> 
 
 
 def test_every_choice_is_in_the_record(extents, video, topics: Topics) -> None:
-    """Model, priority, force, name and count as given; low priority goes to its own topic; JSON tells the request."""
+    """Every option is in the record, low priority has its own topic, and JSON gives the request."""
     choices = ["--model-version", "v7", "--priority", "low", "--force", "--event-id", "again", "--version", "3", "--frame-count", "99"]
     done = extents("submit", *ids(video), *choices, "--json")
     assert (done.status, done.err) == (0, "")
@@ -114,7 +114,7 @@ def test_every_choice_is_in_the_record(extents, video, topics: Topics) -> None:
 
 
 def test_a_video_that_is_not_there_is_not_submitted(extents, topics: Topics, namespace) -> None:
-    """The place that was looked at is named, with the command that fills it; nothing is published."""
+    """A missing video gives an error with the prefix and the command that stores a video; nothing is published."""
     unknown = (UUID(namespace.tenant_id), uuid4())
     done = extents("submit", *ids(unknown))
     assert (done.status, done.out) == (1, "")
@@ -124,7 +124,7 @@ def test_a_video_that_is_not_there_is_not_submitted(extents, topics: Topics, nam
 
 
 def test_other_objects_beside_the_chunks_do_not_count(extents, video, topics: Topics) -> None:
-    """Whatever lies there, the frames are counted by the chunks alone."""
+    """Frames are counted only from chunks, whatever other objects are beside them."""
 
     async def add() -> None:
         async with open_store(WasabiSettings()) as store:
@@ -136,7 +136,7 @@ def test_other_objects_beside_the_chunks_do_not_count(extents, video, topics: To
 
 
 def test_a_missing_chunk_is_named(extents, video, topics: Topics) -> None:
-    """An incomplete video is reported at once."""
+    """A video with a missing chunk is rejected, and nothing is published."""
 
     async def change() -> None:
         async with open_store(WasabiSettings()) as store:
@@ -155,7 +155,7 @@ def test_a_missing_chunk_is_named(extents, video, topics: Topics) -> None:
     ids=" ".join,
 )
 def test_a_wrong_choice_is_a_matter_of_usage(extents, topics: Topics, wrong: list[str]) -> None:
-    """What no record may hold is refused with status 2."""
+    """An option that no record may hold is a usage error, with status 2."""
     done = extents("submit", *ids((uuid4(), uuid4())), *wrong)
     assert (done.status, done.out) == (2, "")
     assert wrong[0] in done.err
@@ -164,7 +164,7 @@ def test_a_wrong_choice_is_a_matter_of_usage(extents, topics: Topics, wrong: lis
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("watch", [[], ["--watch"]], ids=["publish", "watch"])
 def test_missing_topics_are_told_at_once(extents, namespace, watch: list[str]) -> None:
-    """Without the topic one line says how to make it, where a producer would wait without a word."""
+    """Without the topic, one line says how to create it, while a producer would wait in silence."""
     done = extents("submit", *ids((uuid4(), uuid4())), "--frame-count", "5", *watch)
     assert (done.status, done.out) == (1, "")
     assert done.err.count("\n") == 1
@@ -173,7 +173,7 @@ def test_missing_topics_are_told_at_once(extents, namespace, watch: list[str]) -
 
 
 def test_brokers_that_are_not_there_are_named(extents, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the address, and no traceback."""
+    """Unreachable brokers give one line with their address, without a traceback."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     done = extents("submit", *ids((uuid4(), uuid4())), "--frame-count", "5")
     assert (done.status, done.err.count("\n")) == (1, 1)
@@ -181,7 +181,7 @@ def test_brokers_that_are_not_there_are_named(extents, topics: Topics, monkeypat
 
 
 def test_watching_ends_in_time(extents, video) -> None:
-    """Without a coordinator there is no outcome: status 1, and how to watch again; the name makes it the same request."""
+    """Without an outcome, watching ends at the timeout with status 1 and the options that watch the same request again."""
     done = extents("submit", *ids(video), "--watch", "--timeout", "1", "--event-id", "mine")
     assert (done.status, done.out) == (1, "")
     assert f"request {request_id(*video, 1, 'mine')}: 20 frames" in done.err
@@ -189,7 +189,7 @@ def test_watching_ends_in_time(extents, video) -> None:
 
 
 def test_a_topic_that_nobody_reads_is_named(extents, video, topics: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a coordinator, watching says so after some seconds, and how to start one."""
+    """Without a coordinator, watching says so after a while, and how to start one."""
     monkeypatch.setattr("cli.service.following.PATIENCE_SECONDS", 0.2)
     done = extents("submit", *ids(video), "--watch", "--timeout", "15")
     assert done.status == 1
@@ -198,7 +198,7 @@ def test_a_topic_that_nobody_reads_is_named(extents, video, topics: Topics, monk
 
 @contextmanager
 def workers(environment: dict[str, str], folder: Path, *roles: Role) -> Iterator[None]:
-    """A process of its own for each role, ready."""
+    """Run a process for each role, ready."""
     parts = [worker(role, role, folder, environment) for role in roles]
     with asyncio.Runner() as runner:
         try:
@@ -211,7 +211,7 @@ def workers(environment: dict[str, str], folder: Path, *roles: Role) -> Iterator
 
 
 def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tmp_path: Path) -> None:
-    """A request for a model that does not exist ends with status 3, its type and why; as JSON with the whole event."""
+    """A rejected request ends with status 3, its type and its reason; JSON holds the whole event."""
     with workers(environment, tmp_path, "coordinator"):
         done = extents("submit", *ids(video), "--model-version", "mrn0fkfe", "--watch", "--timeout", "60")
         assert done.status == 3, done.err
@@ -229,7 +229,7 @@ def test_a_rejection_is_followed(extents, video, environment: dict[str, str], tm
 
 
 def test_a_run_is_followed_to_its_end(extents, video, environment: dict[str, str], tmp_path: Path) -> None:
-    """Completed: status 0, what was found and where it lies. Failed: status 4 and why."""
+    """A completed run ends with status 0 and its results, a failed one with status 4 and the reason."""
     chunk = "modulo_4/chunk_0000000004.webm"
 
     async def spoil() -> None:

@@ -1,4 +1,4 @@
-"""``extents worker`` says what is missing before it starts anything."""
+"""``extents worker`` names missing settings before it starts anything."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.cli.processes import run_extents
 
 @pytest.mark.parametrize("role", ["coordinator", "gpu"])
 def test_missing_settings_are_named_in_one_line(role: str, tmp_path: Path) -> None:
-    """Every required variable of the role's sections, in one line, with the page that lists them; status 1."""
+    """One line names every missing variable of the role's sections and the page that lists them; the status is 1."""
     done = run_extents("worker", role, folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
@@ -21,7 +21,7 @@ def test_missing_settings_are_named_in_one_line(role: str, tmp_path: Path) -> No
 
 
 def test_wrong_settings_are_named_without_their_values(tmp_path: Path, stack) -> None:
-    """A wrong value is reported by its variable's name alone, beside a missing variable of another section."""
+    """A wrong value is reported by its variable's name only, together with a missing variable of another section."""
     env = {name: value for name, value in stack.env.items() if name != "WASABI_BUCKET"}
     done = run_extents("worker", "gpu", folder=tmp_path, env={**env, "EXTENTS_BATCH_SIZE": "none-of-these", "EXTENTS_DEVICE": "tpu"})
     assert done.returncode == 1
@@ -32,7 +32,7 @@ def test_wrong_settings_are_named_without_their_values(tmp_path: Path, stack) ->
 
 
 def test_settings_are_read_from_a_file_too(tmp_path: Path) -> None:
-    """What .env in the working directory sets is not missing."""
+    """Variables in .env of the working directory count as set."""
     (tmp_path / ".env").write_text("WASABI_BUCKET=videos\nexport KAFKA_BOOTSTRAP_SERVERS=localhost:9092\n")
     done = run_extents("worker", "coordinator", folder=tmp_path)
     assert done.returncode == 1
@@ -42,7 +42,7 @@ def test_settings_are_read_from_a_file_too(tmp_path: Path) -> None:
 
 
 def test_another_role_is_a_matter_of_usage(tmp_path: Path) -> None:
-    """Roles are coordinator and gpu; anything else ends with status 2 and names them."""
+    """Any role other than coordinator and gpu is a usage error that names both."""
     done = run_extents("worker", "cpu", folder=tmp_path)
     assert done.returncode == 2
     assert "'coordinator', 'gpu'" in done.stderr
