@@ -1,4 +1,4 @@
-"""Makes admission requests and limits for tests, and puts them to the database."""
+"""Makes admission requests and limits for tests, and sends them to the database."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,12 +26,12 @@ WIDE = AdmissionLimits(
 
 
 def limits(**changes: int) -> AdmissionLimits:
-    """Limits that nothing reaches but those given."""
+    """Return limits that nothing reaches, except the given ones."""
     return replace(WIDE, **changes)
 
 
 def request(tenant_id: UUID | None = None, video_id: UUID | None = None, **changes: Any) -> AdmissionRequest:
-    """A new request for a video of 601 frames, whose run id follows from the rest."""
+    """Make a new request for a video of 601 frames, with the run id that follows from its other values."""
     values: dict[str, Any] = {
         "request_id": uuid4(),
         "tenant_id": tenant_id or uuid4(),
@@ -58,7 +58,7 @@ def request(tenant_id: UUID | None = None, video_id: UUID | None = None, **chang
 
 
 async def complete(rows: Rows, admitted: AdmissionRequest, attempt: int = 1) -> FinishedRun:
-    """Finish an admitted run and write its rows."""
+    """Complete an admitted run and write its rows."""
     assert admitted.run_id is not None
     run = finished_run(
         pairs=3,
@@ -75,7 +75,7 @@ async def complete(rows: Rows, admitted: AdmissionRequest, attempt: int = 1) -> 
 
 
 async def admit(connection: psycopg.AsyncConnection, submitted: AdmissionRequest, allowed: AdmissionLimits) -> AdmissionAnswer:
-    """Admission without PostgREST, for a schema that it does not serve."""
+    """Admit without PostgREST, for a schema that it does not serve."""
     values = (Jsonb(admission_values(submitted)), Jsonb(limit_values(allowed)))
     row = await (await connection.execute("select admit_request(%s, %s)", values)).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""The storage under test: a bucket of the test's own, the rows of the shared stack, and a schema in which only the test counts."""
+"""The storage under test: a bucket per test, the shared stack's rows, and an empty schema for tests that count over all rows."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -43,7 +43,7 @@ async def store(store_config) -> AsyncIterator[ObjectStore]:
 
 @pytest.fixture(params=["an empty project", "tables that were there"])
 def schema(request, stack) -> str:
-    """Of both kinds of database: our migrations alone, and the same on top of the web application's tables."""
+    """Both kinds of database: only our migrations, and our migrations on top of the web application's tables."""
     return stack.env["SUPABASE_SCHEMA"] if request.param == "an empty project" else request.getfixturevalue("existing_schema")
 
 
@@ -67,7 +67,7 @@ async def rows(stack, rows_config) -> AsyncIterator[Rows]:
 
 @pytest.fixture
 def own_schema(stack) -> Iterator[str]:
-    """A schema of another name, with the migrations applied twice as their comment says one may; gone after the test."""
+    """A schema of another name with all migrations applied twice, dropped after the test."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
         for _ in range(2):
@@ -79,7 +79,7 @@ def own_schema(stack) -> Iterator[str]:
 
 @pytest.fixture
 def connect(stack, own_schema):
-    """Opens connections as the service role, in the test's own schema."""
+    """Return a function that opens connections as the service role in the test's own schema."""
 
     async def opened() -> psycopg.AsyncConnection:
         options = f"-c search_path={own_schema} -c role=service_role"

@@ -10,7 +10,7 @@ from core.runs import FinishedRun
 
 
 def finished_run(pairs: int = 7, seed: int = 0, **changes: Any) -> FinishedRun:
-    """A run of new ids whose numbers follow from ``seed``."""
+    """Make a run with new ids, whose numbers follow from ``seed``."""
     rng = np.random.default_rng(seed)
     began = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
     values: dict[str, Any] = {
@@ -34,6 +34,6 @@ def finished_run(pairs: int = 7, seed: int = 0, **changes: Any) -> FinishedRun:
 
 
 def fixed_run(pairs: int = 7, **changes: Any) -> FinishedRun:
-    """The same run every time."""
+    """Make the same run each time."""
     ids = {name: UUID(int=number) for number, name in enumerate(("run_id", "request_id", "tenant_id", "video_id"), start=1)}
     return finished_run(pairs, **ids | changes)

@@ -1,4 +1,4 @@
-"""Admission: one decision a request, limits that hold exactly whatever comes at once, and messages that say what to change."""
+"""Admission: one decision per request, also for simultaneous ones."""
 
 import asyncio
 from collections import Counter
@@ -44,7 +44,7 @@ async def test_a_first_request_runs_and_leaves_its_job(rows):
 
 
 async def test_a_repeated_request_gets_the_stored_decision(rows):
-    """The first decision is repeated, whatever is passed the second time and whatever happened in between."""
+    """A repeated request gets its first decision, whatever it contains and whatever has happened since."""
     submitted = request()
     first = await rows.admit(submitted, WIDE)
     await rows.fail_run(submitted.run_id, 1, "broken", NOW)
@@ -56,7 +56,7 @@ async def test_a_repeated_request_gets_the_stored_decision(rows):
 
 
 async def test_a_request_joins_a_run_in_flight(rows):
-    """Another request for the same video, version and model starts nothing."""
+    """Another request for the same video, version and model joins the run in flight."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     joining = replace(submitted, request_id=uuid4())
@@ -66,7 +66,7 @@ async def test_a_request_joins_a_run_in_flight(rows):
 
 
 async def test_a_run_that_failed_gets_the_next_attempt(rows):
-    """A new request for a failed run queues its job again, with nothing left of the failure."""
+    """A new request for a failed run queues its job again, without the data of the failure."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await rows.record_progress(submitted.run_id, 1, 99, NOW)
@@ -79,7 +79,7 @@ async def test_a_run_that_failed_gets_the_next_attempt(rows):
 
 
 async def test_a_finished_run_answers_once_its_object_is_verified(rows):
-    """A row that the caller has not looked at is to be looked at; then it answers, and its details come back every time."""
+    """A finished run is first to be rechecked by the caller; once its object is verified, it is the stored answer."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await complete(rows, submitted)
@@ -92,7 +92,7 @@ async def test_a_finished_run_answers_once_its_object_is_verified(rows):
 
 
 async def test_recheck_writes_nothing(rows):
-    """A request told to look again is decided about when it comes back, not before."""
+    """A request with the answer to recheck has no stored decision yet."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await complete(rows, submitted)
@@ -103,7 +103,7 @@ async def test_recheck_writes_nothing(rows):
 
 
 async def test_a_run_whose_object_is_gone_runs_again(rows):
-    """A row without its object does not count: the same run gets its next attempt."""
+    """If a finished run's object is gone, the same run gets its next attempt."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await complete(rows, submitted)
@@ -112,7 +112,7 @@ async def test_a_run_whose_object_is_gone_runs_again(rows):
 
 
 async def test_a_run_seen_before_another_took_its_row_is_not_an_answer(rows):
-    """Between the caller's look and the decision a forced run took the row over: look again, at that one."""
+    """If a forced run has taken the row over since the caller's check, the caller must recheck that run."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await complete(rows, submitted)
@@ -125,7 +125,7 @@ async def test_a_run_seen_before_another_took_its_row_is_not_an_answer(rows):
 
 
 async def test_a_forced_request_runs_beside_a_finished_run(rows):
-    """Force does not look at what is there, and is a run of its own."""
+    """A forced request starts a run of its own beside a finished one."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     await complete(rows, submitted)
@@ -135,7 +135,7 @@ async def test_a_forced_request_runs_beside_a_finished_run(rows):
 
 
 async def test_the_callers_rejection_is_stored_as_given(rows):
-    """What the caller's checks found is the row, once, whatever numbers or characters the record holds."""
+    """The caller's rejection is stored once as given, whatever numbers or characters the record holds."""
     message = "a \0 in an id; 10 frames expected"
     submitted = request(
         rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message),
@@ -154,11 +154,11 @@ async def test_the_callers_rejection_is_stored_as_given(rows):
 
 
 async def test_a_video_of_another_tenant_is_refused(rows):
-    """A video has one tenant; another one is refused, learns nothing of the owner, and owns nothing afterwards."""
+    """A request of another tenant for a video is rejected, and leaves the video's owner as it was."""
     submitted = request()
     foreign = request(video_id=submitted.video_id)
     if isinstance(rows, RowsOfKnownVideos):
-        rows.upload(submitted)  # by its owner, before anybody asks
+        rows.upload(submitted)  # by its owner, before any request
     rejected = replace(foreign, rejection=Rejection(RejectionType.VALIDATION_FAILED, "no such version"))
     assert (await rows.admit(rejected, WIDE)).decision is Decision.REJECTED
     assert (await rows.admit(submitted, WIDE)).decision is Decision.RUN
@@ -172,7 +172,7 @@ async def test_a_video_of_another_tenant_is_refused(rows):
 
 
 async def test_one_request_many_times_at_once_is_decided_once(rows):
-    """Copies of a record taken up at the same moment get one decision, and one of them is its first."""
+    """Simultaneous copies of a request get the same decision, and exactly one of them is its first."""
     submitted = request()
     answers = await asyncio.gather(*(rows.admit(submitted, WIDE) for _ in range(20)))
     assert {(answer.decision, answer.attempt) for answer in answers} == {(Decision.RUN, 1)}
@@ -180,7 +180,7 @@ async def test_one_request_many_times_at_once_is_decided_once(rows):
 
 
 async def test_requests_for_one_run_at_once_start_it_once(rows):
-    """Twenty requests for the same video, version and model start one attempt and join it."""
+    """Twenty simultaneous requests for the same video, version and model start one attempt, and the others join it."""
     submitted = request()
     answers = await asyncio.gather(*(rows.admit(replace(submitted, request_id=uuid4()), WIDE) for _ in range(20)))
     assert Counter(answer.decision for answer in answers) == {Decision.RUN: 1, Decision.JOIN: 19}
@@ -188,7 +188,7 @@ async def test_requests_for_one_run_at_once_start_it_once(rows):
 
 
 async def test_unfinished_jobs_are_counted_by_priority(rows):
-    """The low-priority gate sees jobs that are queued or running, and no others."""
+    """The count for the low-priority gate has only jobs that are queued or running."""
     before = await rows.count_unfinished(Priority.LOW)
     submitted = [request(priority=Priority.LOW) for _ in range(3)]
     for item in submitted:
@@ -200,7 +200,7 @@ async def test_unfinished_jobs_are_counted_by_priority(rows):
 
 
 async def test_an_accepted_request_must_be_complete(rows):
-    """A request without a version, which only a rejection may lack, is refused and leaves nothing behind."""
+    """A request without a version, which only a rejection may lack, is refused and writes nothing."""
     submitted = request(cropped_frames_version=None, run_id=uuid4())
     with pytest.raises(PermanentError, match="admit_request"):
         await rows.admit(submitted, WIDE)
@@ -217,7 +217,7 @@ async def test_an_accepted_request_must_be_complete(rows):
     ids=["complete", "fail", "admit"],
 )
 async def test_a_run_is_never_seen_between_flight_and_finish(connect, ending):
-    """While a decision is being taken nothing ends a run nor takes another decision; it waits until the first is written."""
+    """While one decision is being made, no run ends and no other decision is made."""
     deciding, waiting = await connect(), await connect()
     submitted = request()
     await waiting.execute("set lock_timeout = '100ms'")
@@ -231,7 +231,7 @@ async def test_a_run_is_never_seen_between_flight_and_finish(connect, ending):
 
 
 def test_every_field_of_a_request_reaches_the_database():
-    """What is sent is plain JSON, and its ids are text."""
+    """A request is sent as plain JSON, with its ids as text."""
     submitted = request(found_run={"run_id": "r"}, gone_run_id="g", rejection=Rejection(RejectionType.QUEUE_FULL, "m"))
     values = orjson.loads(orjson.dumps(admission_values(submitted)))
     assert UUID(values["request_id"]) == submitted.request_id

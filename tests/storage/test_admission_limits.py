@@ -1,4 +1,4 @@
-"""The limits at the door hold exactly, whatever comes at once, and their messages say what to change."""
+"""Admission's limits hold exactly, also for simultaneous requests, and their messages name the setting."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ STORED = StoredRun("runs/x.db", 4096, "0" * 64, 1, False)
 
 
 async def test_a_forced_run_too_soon_is_refused(rows):
-    """The same video again within the window is refused when forced, at either priority, and not otherwise."""
+    """A forced request within the window is rejected at either priority, and a request without force is not."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     for priority in Priority:
@@ -42,7 +42,7 @@ async def test_a_forced_run_too_soon_is_refused(rows):
     ],
 )
 async def test_a_tenants_limit_is_its_own(rows, limit, rejection_type, variable):
-    """At the limit a tenant's next high-priority job is refused with number, limit and setting; others' and low ones are not."""
+    """At a tenant's limit its next high-priority job is rejected with number, limit and setting; low ones and other tenants' are not."""
     tenant = uuid4()
     for _ in range(2):
         assert (await rows.admit(request(tenant), limits(**{limit: 2}))).decision is Decision.RUN
@@ -55,7 +55,7 @@ async def test_a_tenants_limit_is_its_own(rows, limit, rejection_type, variable)
 
 
 async def test_a_finished_job_makes_room_in_the_queue_but_not_in_the_hour(rows):
-    """The queue counts what is unfinished, the hour counts what was admitted."""
+    """The queue limit counts unfinished jobs, the hourly limit admitted ones."""
     first = request()
     queue, hour = limits(queue_limit_tenant=1), limits(max_high_jobs_per_hour_tenant=1)
     await rows.admit(first, queue)
@@ -66,7 +66,7 @@ async def test_a_finished_job_makes_room_in_the_queue_but_not_in_the_hour(rows):
 
 
 async def test_a_job_beyond_its_deadline_does_not_hold_the_queue(rows):
-    """A job past its deadline blocks no other; the deadline of one that has not begun has not started."""
+    """A job past its deadline no longer counts for the queue, and the deadline starts when the job does."""
     first = request()
     queue = limits(queue_limit_tenant=1)
     await rows.admit(first, queue)
@@ -77,7 +77,7 @@ async def test_a_job_beyond_its_deadline_does_not_hold_the_queue(rows):
 
 
 async def test_many_at_once_keep_the_tenants_limit(rows):
-    """Of forty requests at the same moment exactly as many run as the limit allows."""
+    """Of forty simultaneous requests of a tenant, exactly as many run as the limit allows."""
     tenant = uuid4()
     answers = await asyncio.gather(*(rows.admit(request(tenant), limits(queue_limit_tenant=7)) for _ in range(40)))
     assert Counter(answer.decision for answer in answers) == {Decision.RUN: 7, Decision.REJECTED: 33}
@@ -91,7 +91,7 @@ async def test_many_at_once_keep_the_tenants_limit(rows):
     ],
 )
 async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, variable):
-    """Sixty requests of as many tenants over eight connections: exactly the limit runs, the rest are rejected with the reason."""
+    """Of sixty requests of as many tenants over eight connections, exactly the limit runs, and the others are rejected with the reason."""
     connections = [await connect() for _ in range(8)]
     submitted = iter([request() for _ in range(60)])
 
@@ -115,7 +115,7 @@ async def test_the_limit_over_all_holds_exactly(connect, limit, rejection_type, 
 
 
 async def test_limits_look_back_only_so_far(connect):
-    """An hour-old admission counts for no rate, and a forced run after the window is accepted."""
+    """An admission an hour ago counts for no rate limit, and a forced run after the window is accepted."""
     connection = await connect()
     submitted = request()
     hourly = limits(max_high_jobs_per_hour=1)
@@ -127,7 +127,7 @@ async def test_limits_look_back_only_so_far(connect):
 
 
 async def test_a_missing_limit_is_an_error(connect):
-    """A limit that is not given must not count as no limit."""
+    """A missing limit is an error, rather than no limit."""
     connection = await connect()
     values = limit_values(WIDE)
     values.pop("queue_limit")

@@ -1,4 +1,4 @@
-"""A refused object is distinguished from refused credentials."""
+"""A denied object is distinguished from denied credentials."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -36,7 +36,7 @@ def store_of(client: Client) -> ObjectStore:
 
 
 async def test_one_refused_object_is_its_own_fault():
-    """Others are served: the run that needs it fails, and no process ends for it."""
+    """If only one object is denied, the error is that object's, and the process can go on."""
     store = store_of(Client(all_objects=False))
     for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(RefusedObjectError, match=r"s3://b/k: .*other objects of the bucket are served"):
@@ -44,7 +44,7 @@ async def test_one_refused_object_is_its_own_fault():
 
 
 async def test_a_refused_bucket_is_a_wrong_setting():
-    """Then the message names what to check."""
+    """If everything is denied, the error names the setting to check."""
     store = store_of(Client(all_objects=True))
     for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(ConfigurationError, match="WASABI_ACCESS_KEY"):
@@ -52,7 +52,7 @@ async def test_a_refused_bucket_is_a_wrong_setting():
 
 
 class Scoped(Client):
-    """A client whose keys may list and read below ``videos/`` alone."""
+    """A client whose keys may list and read only below ``videos/``."""
 
     async def list_objects_v2(self, *, Prefix: str, **_: object) -> dict[str, object]:
         if not Prefix.startswith("videos/"):
@@ -61,7 +61,7 @@ class Scoped(Client):
 
 
 async def test_rights_to_our_prefix_are_enough():
-    """Keys that may not list the bucket's root: one refused object is still that object's fault, and the check passes."""
+    """Keys that may not list the bucket's root are enough: a denied object is still that object's error."""
     config = ObjectStoreConfig(
         bucket="b",
         access_key="a",

@@ -1,4 +1,4 @@
-"""Our migrations on tables that were there first, and on every earlier version of themselves."""
+"""Our migrations on tables that existed before them, and on every earlier version of themselves."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -22,18 +22,18 @@ VERSIONS = range(len(read_migrations(WRITTEN_FOR)))
 
 @pytest.fixture
 def existing(rows_config, existing_schema):
-    """The service's rows on a database that knows its videos."""
+    """The configuration of rows in a database that knows its videos."""
     return replace(rows_config, schema=existing_schema)
 
 
 @pytest.fixture
 def schema(stack):
-    """Not both kinds of database: these tests are about one each."""
+    """Only one kind of database, because these tests are about one each."""
     return stack.env["SUPABASE_SCHEMA"]
 
 
 async def test_a_video_that_the_database_does_not_know_is_rejected_without_a_row(existing, stack):
-    """The answer is a rejection that names the video and says that no row could be written; it is the same the next time."""
+    """An unknown video gives the same unrecorded rejection each time, which names the video and the missing row."""
     submitted = request()
     async with Rows(existing) as rows:
         answer = await rows.admit(submitted, WIDE)
@@ -47,7 +47,7 @@ async def test_a_video_that_the_database_does_not_know_is_rejected_without_a_row
 
 
 async def test_a_rejection_of_an_unknown_video_keeps_its_own_reason(existing):
-    """What was wrong with the record itself is not hidden by the missing video."""
+    """A rejection for another reason keeps that reason even if the video is unknown."""
     submitted = request()
     async with Rows(existing) as rows:
         for allowed in (limits(queue_limit=0), WIDE):
@@ -56,7 +56,7 @@ async def test_a_rejection_of_an_unknown_video_keeps_its_own_reason(existing):
 
 
 async def test_a_video_of_another_tenant_is_refused_before_its_first_run(existing, stack):
-    """The table of videos says whose a video is."""
+    """A request is rejected before the first run if the table of videos names another tenant."""
     submitted = request()
     add_video(stack.dsn, existing.schema, uuid4(), submitted.video_id)
     async with Rows(existing) as rows:
@@ -69,7 +69,7 @@ async def test_a_video_of_another_tenant_is_refused_before_its_first_run(existin
 
 
 async def test_a_video_deleted_while_it_was_computed_is_named(existing, stack):
-    """A finished run whose video is gone cannot have a row: a permanent error that names the key."""
+    """If a video is deleted during its run, completing the run is a permanent error that names the video."""
     submitted = request()
     add_video(stack.dsn, existing.schema, submitted.tenant_id, submitted.video_id)
     async with Rows(existing) as rows:
@@ -82,7 +82,7 @@ async def test_a_video_deleted_while_it_was_computed_is_named(existing, stack):
 
 
 async def test_jobs_that_nobody_will_finish_count_nowhere(existing, stack):
-    """Sixty old jobs of each priority are queued or running for ever: neither the queue nor the low-priority gate sees them."""
+    """Old jobs that are queued or running for ever count neither for the queue nor for the low-priority gate."""
     with psycopg.connect(stack.dsn) as connection:
         counts = connection.execute(
             f"select priority, count(*) from {existing.schema}.caption_frame_extents_inference_jobs"
@@ -97,7 +97,7 @@ async def test_jobs_that_nobody_will_finish_count_nowhere(existing, stack):
 
 
 async def test_numbers_that_a_narrow_column_cannot_hold_become_null(existing, stack):
-    """A rejection of an absurd frame count is written with what fits; its message has the number."""
+    """A rejection with numbers beyond a column's range is stored with NULL in their place."""
     submitted = request(frame_count=2**40, estimated_cost_usd=1e300)
     add_video(stack.dsn, existing.schema, submitted.tenant_id, submitted.video_id)
     async with Rows(existing) as rows:
@@ -107,7 +107,7 @@ async def test_numbers_that_a_narrow_column_cannot_hold_become_null(existing, st
 
 
 async def test_an_old_row_is_found_and_taken_over(existing, stack):
-    """A run of the former service, whose run_id is any UUID, is looked at before the same is computed again, and keeps its row's id."""
+    """A run of the former service, whose run_id is any UUID, is rechecked before a new run takes over its row and id."""
     with psycopg.connect(stack.dsn) as connection:
         found = connection.execute(
             f"select id, run_id, video_id, tenant_id, model_version from {existing.schema}.caption_frame_extents_inference_runs"
@@ -129,7 +129,7 @@ async def test_an_old_row_is_found_and_taken_over(existing, stack):
 
 @pytest.fixture(params=[False, True], ids=["empty", "existing"])
 def emptied(request, stack):
-    """A schema of its own, with the web application's tables or with none; gone after the test."""
+    """A schema with the web application's tables or without, dropped after the test."""
     name = f"test_{uuid4().hex[:12]}"
     if request.param:
         make_existing_tables(stack, name)
@@ -140,12 +140,12 @@ def emptied(request, stack):
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_every_earlier_version_moves_to_the_newest(stack, emptied, version):
-    """Whatever was applied before, with runs and rejections written under it, all of today's works after the newest, applied twice."""
+    """From every earlier version, with a run written under it, applying all migrations twice gives a working service."""
     migrations = read_migrations(emptied)
     apply(stack, migrations[:version])
     options = f"-c search_path={emptied} -c role=service_role"
     before = request()
-    if version >= 4:  # the first that was ever deployed
+    if version >= 4:  # the first version that was ever deployed
         _add_video(stack, emptied, before)
         async with await psycopg.AsyncConnection.connect(stack.dsn, autocommit=True, options=options) as connection:
             assert (await admit(connection, before, WIDE)).decision is Decision.RUN
@@ -163,7 +163,7 @@ async def test_every_earlier_version_moves_to_the_newest(stack, emptied, version
 
 
 def test_the_printed_script_is_applied_as_a_whole(stack, emptied):
-    """Where it fails everything is as it was before; where it does not, all of today's works, also the second time."""
+    """If the printed script fails it changes nothing; if not, the service works, also after a second time."""
     migrations = read_migrations(emptied)
     script = as_script(migrations)
     apply(stack, migrations[:4])
@@ -211,7 +211,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("statement", BREAKS)
 def test_the_check_names_what_is_missing(stack, emptied, statement):
-    """Each piece that is taken away or is otherwise than it must be is named, and the check itself leaves no row behind."""
+    """The check names each missing or changed part, and leaves no row behind."""
     apply(stack, read_migrations(emptied))
     tables = {name: f"caption_frame_extents_inference_{name}" for name in ("runs", "jobs", "rejections", "requests")}
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
@@ -232,7 +232,7 @@ def _check(connection) -> list[str]:
 
 
 async def test_doctors_question_is_answered_through_the_api(rows_config, existing):
-    """All that the service will do works on both kinds of database; a schema without the migrations is distinguished from a wrong one."""
+    """The doctor's check passes on both kinds of database, and names the migrations if the schema lacks them."""
     for config in (rows_config, existing):
         async with Rows(config) as rows:
             await rows.try_everything()
@@ -242,7 +242,7 @@ async def test_doctors_question_is_answered_through_the_api(rows_config, existin
 
 
 def test_the_migrations_are_written_for_any_schema():
-    """Only the schema's name differs, and a name that is a word of SQL is one as well."""
+    """Only the schema's name differs, and a reserved word of SQL works as a name too."""
     as_written, other = read_migrations(WRITTEN_FOR), read_migrations("user")
     assert [one.sql.replace(WRITTEN_FOR, '"user"') for one in as_written] == [one.sql for one in other]
     assert not any(WRITTEN_FOR in one.sql for one in other)

@@ -1,4 +1,4 @@
-"""Object keys: as documented, and from checked ids alone."""
+"""Object keys: as documented, and only from checked ids."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ DEFAULTS = {f"{kind}_template": KeySettings.model_fields[kind].default for kind 
 
 
 def test_default_keys_are_the_documented_ones():
-    """The defaults of the settings give the keys that the encoder writes and readers know."""
+    """The settings' defaults give the keys that the encoder writes and readers expect."""
     keys, base = Keys(**DEFAULTS), f"videos/{TENANT}/{VIDEO}"
     assert keys.chunk(TENANT, VIDEO, 7, plan_chunks(513)[1].name) == f"{base}/cropped_frames_v7/modulo_16/chunk_0000000512.webm"
     assert keys.layout(TENANT, VIDEO) == f"{base}/layout.db"
@@ -23,14 +23,14 @@ def test_default_keys_are_the_documented_ones():
 
 
 def test_the_former_services_keys_can_be_written():
-    """A run's first 8 characters may stand for all of it."""
+    """A template may use the first 8 characters of a run's id, as the former service did."""
     template = "{tenant_id}/{video_id}/v{version}_model-{model_version_8}_run-{run_id_8}.db"
     keys = Keys(**DEFAULTS | {"run_db_template": template})
     assert keys.run_db(TENANT, VIDEO, 7, "mrn0fkfd", UUID("0123abcd" + "0" * 24)) == f"{TENANT}/{VIDEO}/v7_model-mrn0fkfd_run-0123abcd.db"
 
 
 def test_chunk_keys_begin_with_their_prefix():
-    """A listing by the prefix of a level holds every chunk of that level."""
+    """A level's prefix is the beginning of every chunk's key of that level."""
     keys = Keys(**DEFAULTS | {"chunk_template": "a/{tenant_id}/{version}/b-{chunk}-c/{video_id}"})
     assert keys.chunk(TENANT, VIDEO, 7, "modulo_4/chunk_x.webm").startswith(keys.chunk_prefix(TENANT, VIDEO, 7, "modulo_4/"))
 
@@ -51,14 +51,14 @@ def test_chunk_keys_begin_with_their_prefix():
     ],
 )
 def test_an_invalid_template_is_a_configuration_error(kind, template, complaint):
-    """A template that lacks a field, has a foreign one or plays tricks with one is refused, and its variable named."""
+    """A template that lacks a field, has an unknown one or formats one is rejected with its variable's name."""
     with pytest.raises(ConfigurationError, match=complaint):
         Keys(**DEFAULTS | {f"{kind}_template": template})
 
 
 @pytest.mark.parametrize("version", ["", "../../etc", "a/b", "a" * 65, "-x", "x\n"])
 def test_an_invalid_model_version_never_gets_into_a_key(version):
-    """Slashes, leading dots and endless names are refused, even if earlier checks let them pass."""
+    """Versions with slashes, leading dots or too many characters are rejected, even if earlier checks accepted them."""
     with pytest.raises(ValueError, match="model version"):
         Keys(**DEFAULTS).run_db(TENANT, VIDEO, 1, version, RUN)
     with pytest.raises(ValueError, match="model version"):
@@ -66,6 +66,6 @@ def test_an_invalid_model_version_never_gets_into_a_key(version):
 
 
 def test_a_version_below_one_never_gets_into_a_key():
-    """Cropped frames are counted from 1."""
+    """A version of cropped frames below 1 is rejected."""
     with pytest.raises(ValueError, match="version 0"):
         Keys(**DEFAULTS).chunk(TENANT, VIDEO, 0, "modulo_1/chunk_0000000001.webm")

@@ -1,4 +1,4 @@
-"""``layout.db``: read as documented, and refused by name when it cannot be."""
+"""``layout.db`` is read as documented, and rejected by name if it cannot be."""
 
 import gzip
 import sqlite3
@@ -38,13 +38,13 @@ def database(*rows: dict, table: str = TABLE, wal: bool = False) -> bytes:
 
 
 def test_the_newest_row_counts():
-    """Of several rows the one written last is the layout."""
+    """If there are several rows, the last one is the layout."""
     assert parse_layout(database(ROW | {"crop_left": 1}, ROW), "layout.db") == EXPECTED
 
 
 @pytest.mark.parametrize("anchor", ["top", "", None, 3, b"left"])
 def test_an_unknown_anchor_counts_as_center(anchor):
-    """Anything but left, center and right is center, as it was for the old service."""
+    """Any anchor except left, center and right counts as center, as for the former service."""
     assert parse_layout(database(ROW | {"anchor_type": anchor}), "layout.db").anchor is Anchor.CENTER
 
 
@@ -78,7 +78,7 @@ def test_a_file_written_with_a_write_ahead_log_is_read():
     ],
 )
 def test_an_unusable_layout_is_corrupt_input(data, complaint):
-    """The message names the object, what was found and what was expected."""
+    """The error names the object, what was found and what was expected."""
     with pytest.raises(CorruptInputError, match=f"^videos/x/layout.db.*{complaint}"):
         parse_layout(data, "videos/x/layout.db")
 
@@ -104,14 +104,14 @@ LARGE = {
 
 @pytest.mark.parametrize("statement", CRAFTED.values(), ids=CRAFTED)
 def test_a_table_that_is_none_is_refused(statement):
-    """A crafted file in which the table is a query, or its columns are computed, is refused before anything is read from it."""
+    """A crafted file whose table is a query, or has computed columns, is rejected before any value is read."""
     with within(40_000_000), pytest.raises(CorruptInputError, match=r"expected a table|lacks anchor_type"):
         parse_layout(database(table=statement), "layout.db")
 
 
 @pytest.mark.parametrize("row", LARGE.values(), ids=LARGE)
 def test_a_value_out_of_all_measure_is_not_fetched(row):
-    """What a column holds is asked before it is read: it takes no more memory than the file itself, and its error stays short."""
+    """A column's type and length are checked before its value is read, so memory and error message stay bounded."""
     data = database(ROW | row)
     with within(250_000_000), pytest.raises(CorruptInputError) as raised:
         parse_layout(data, "layout.db")
@@ -120,7 +120,7 @@ def test_a_value_out_of_all_measure_is_not_fetched(row):
 
 @contextmanager
 def within(size_bytes: int) -> Iterator[None]:
-    """Fail when the process takes so much more memory at any time of this block."""
+    """Fail if the process uses this much more memory at any time in the block."""
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak (proc(5))
     before = _peak_bytes()
     yield
@@ -133,12 +133,12 @@ def _peak_bytes() -> int:
 
 
 def test_expanding_gives_the_file_back():
-    """What was packed comes out as it went in."""
+    """A packed layout expands to the same layout."""
     assert parse_layout(expand(gzip.compress(database(ROW)), "layout.db.gz"), "layout.db.gz") == EXPECTED
 
 
 def test_a_file_that_expands_without_end_is_refused():
-    """A small file that claims to be huge is given up at the limit, which is all that is ever held."""
+    """A small file that expands beyond the limit is rejected at the limit."""
     bomb = gzip.compress(bytes(50_000_000))
     assert len(bomb) < 100_000
     with pytest.raises(CorruptInputError, match=r"^layout.db.gz expands to more than 1000000 bytes"):
@@ -146,7 +146,7 @@ def test_a_file_that_expands_without_end_is_refused():
 
 
 def test_a_file_of_exactly_the_limit_is_taken():
-    """The limit itself is allowed."""
+    """A file of exactly the limit is accepted."""
     assert len(expand(gzip.compress(bytes(1000)), "layout.db.gz", max_bytes=1000)) == 1000
 
 
@@ -154,6 +154,6 @@ def test_a_file_of_exactly_the_limit_is_taken():
     ("data", "complaint"), [(b"plain", "is not gzip"), (gzip.compress(b"x" * 999, mtime=0)[:-4], "is truncated"), (b"", "is truncated")]
 )
 def test_broken_gzip_is_corrupt_input(data, complaint):
-    """Neither foreign bytes nor a file cut short pass for a layout."""
+    """Other bytes and a truncated file are rejected as corrupt."""
     with pytest.raises(CorruptInputError, match=f"^layout.db.gz {complaint}"):
         expand(data, "layout.db.gz")

@@ -1,4 +1,4 @@
-"""The listings that commands and pages show, read from a database through its API."""
+"""The lists that commands and pages show, read through the database's API."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ async def listings(rows_config) -> AsyncIterator[Listings]:
 
 
 async def test_jobs_are_listed_newest_first_and_by_what_is_asked(rows, listings) -> None:
-    """Each filter leaves the jobs that it names; a limit leaves the newest."""
+    """Each filter keeps the jobs that match it, and a limit keeps the newest."""
     tenant = uuid4()
     made = [request(tenant, priority=priority, replay_id=name) for priority, name in ((Priority.HIGH, None), (Priority.LOW, "r-1"))]
     for one in made:
@@ -37,7 +37,7 @@ async def test_jobs_are_listed_newest_first_and_by_what_is_asked(rows, listings)
 
 
 async def test_a_long_list_is_read_in_pages(rows, listings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every row once, though the database gives a few at a time and others are inserted meanwhile."""
+    """Every row is listed once, though the database returns a few at a time and another is inserted meanwhile."""
     monkeypatch.setattr(storage.database, "PAGE_ROWS", 2)
     tenant = uuid4()
     names = set()
@@ -55,7 +55,7 @@ async def test_a_long_list_is_read_in_pages(rows, listings, monkeypatch: pytest.
 
 
 async def test_every_finished_run_stays_findable(rows, listings) -> None:
-    """The table of runs has the forced run alone; the history has both, and says which superseded which."""
+    """The runs table has only the forced run, while the history has both and says which superseded which."""
     first = request()
     await rows.admit(first, limits())
     old = await complete(rows, first)
@@ -72,7 +72,7 @@ async def test_every_finished_run_stays_findable(rows, listings) -> None:
 
 
 async def test_a_name_of_pattern_characters_names_no_run(rows, listings) -> None:
-    """What LIKE reads as a pattern is no beginning of an id, however few runs there are."""
+    """Characters of a LIKE pattern match no run, whatever runs there are."""
     await rows.admit(request(), limits())
     for name in ("%" * 8, "_" * 8, "%%%%%%%%-"):
         assert await listings.job(name) is None
@@ -80,7 +80,7 @@ async def test_a_name_of_pattern_characters_names_no_run(rows, listings) -> None
 
 
 async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
-    """The summary counts what is unacknowledged; a listing leaves out what was acknowledged."""
+    """The summary counts unacknowledged rejections, and a filtered list leaves out acknowledged ones."""
     before = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
     refused = replace(request(), rejection=Rejection(RejectionType.QUEUE_FULL, "full"))
     await rows.admit(refused, limits())
@@ -95,7 +95,7 @@ async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
 
 
 async def test_the_overview_counts_what_is_unfinished(rows, listings) -> None:
-    """Jobs by priority and status with the oldest, and today's GPU seconds."""
+    """The overview counts unfinished jobs by priority and status."""
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     async def queued() -> int:
@@ -109,7 +109,7 @@ async def test_the_overview_counts_what_is_unfinished(rows, listings) -> None:
 
 @pytest.mark.parametrize("by", ["tenant", "model", "day"])
 async def test_usage_adds_up_gpu_seconds(rows, listings, by: str) -> None:
-    """By tenant, model or day of completion."""
+    """Usage sums runs and GPU seconds by tenant, model or day of completion."""
     asked = request(model_version=f"m{uuid4().hex[:8]}")
     await rows.admit(asked, limits())
     run = await complete(rows, asked)

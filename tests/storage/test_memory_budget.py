@@ -1,4 +1,4 @@
-"""One limit on what concurrent tasks hold."""
+"""One limit on the memory that concurrent tasks hold."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ async def settle() -> None:
 
 
 async def test_no_more_is_held_than_there_is():
-    """Many at once never hold more than the bound together, and all get their turn."""
+    """Concurrent tasks together never hold more than the limit, and each gets its turn."""
     budget, most = MemoryBudget(100), []
 
     async def take(size: int) -> None:
@@ -32,7 +32,7 @@ async def test_no_more_is_held_than_there_is():
 
 
 async def test_who_needs_more_than_all_holds_it_alone():
-    """A file larger than the limit is read alone; later ones wait, even if there is room for them."""
+    """A reservation above the limit is held alone, and later ones wait for it even if there is room."""
     budget, held, release = MemoryBudget(100), [], asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for size in (40, 500, 10):
@@ -45,7 +45,7 @@ async def test_who_needs_more_than_all_holds_it_alone():
 
 @pytest.mark.parametrize("moment", ["waiting", "its turn"])
 async def test_one_that_is_cancelled_holds_nothing(moment):
-    """Cancelled while it waits, or as its turn comes, it leaves its room to the next."""
+    """A task that is cancelled while it waits, or when its turn comes, leaves its memory to the next."""
     budget, held, release = MemoryBudget(100), [], asyncio.Event()
     release.set()
     async with budget.reserve(100):
@@ -53,6 +53,6 @@ async def test_one_that_is_cancelled_holds_nothing(moment):
         await settle()
         if moment == "waiting":
             second.cancel()
-    second.cancel()  # in the second case its turn has come, but it has not resumed yet
+    second.cancel()  # in the second case its turn has come, but the task has not resumed yet
     await asyncio.gather(second, third, return_exceptions=True)
     assert (held, budget.held_bytes) == ([80], 0)

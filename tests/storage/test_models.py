@@ -1,4 +1,4 @@
-"""A model in the store is whole, its version never changes its weights, and nothing half done counts as one."""
+"""A stored model is whole, its version never changes weights, and an unfinished push does not count."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ async def every_key(store) -> list[str]:
 
 
 async def test_a_pushed_model_can_be_found_and_fetched(models, store) -> None:
-    """Weights and manifest lie under the documented keys; versions, manifest and weights read back as they were."""
+    """Weights and manifest are stored under the documented keys, and read back unchanged."""
     first, second = manifest_of("mrn0fkfd", WEIGHTS), manifest_of("a-2", b"others")
     assert await models.push(first, WEIGHTS)
     assert await models.push(second, b"others")
@@ -39,7 +39,7 @@ async def test_a_pushed_model_can_be_found_and_fetched(models, store) -> None:
 
 
 async def test_the_same_model_again_changes_nothing(models, store, keys) -> None:
-    """A second push of the same weights says that they were there, also when the file is called something else."""
+    """Pushing the same weights again changes nothing, even with another file name."""
     await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     before = await store.get(keys.model("v1", MANIFEST), 10_000)
     assert not await models.push(replace(manifest_of("v1", WEIGHTS), file="weights.safetensors"), WEIGHTS)
@@ -48,7 +48,7 @@ async def test_the_same_model_again_changes_nothing(models, store, keys) -> None
 
 
 async def test_a_version_never_gets_other_weights(models) -> None:
-    """Other content under the same version is refused, both hashes are named, and what was there stays."""
+    """Other weights under the same version are rejected with both hashes, and the stored ones stay."""
     present, other = manifest_of("v1", WEIGHTS), manifest_of("v1", b"other weights")
     await models.push(present, WEIGHTS)
     with pytest.raises(PermanentError, match=rf"model v1 exists already with SHA-256 {present.sha256}.*{other.sha256}; choose another"):
@@ -58,7 +58,7 @@ async def test_a_version_never_gets_other_weights(models) -> None:
 
 @pytest.mark.parametrize("damage", ["other bytes", "gone"])
 async def test_damaged_weights_are_detected_and_replaced(models, store, keys, damage: str) -> None:
-    """Weights that are not the manifest's are an error that names them, and pushing the same file again puts them right."""
+    """Weights that differ from their manifest give an error that names them, and pushing the same file again repairs them."""
     manifest = manifest_of("v1", WEIGHTS)
     await models.push(manifest, WEIGHTS)
     key = keys.model("v1", manifest.file)
@@ -75,7 +75,7 @@ async def test_damaged_weights_are_detected_and_replaced(models, store, keys, da
 
 
 async def test_weights_without_a_manifest_are_no_model(models, store, keys) -> None:
-    """A push that ended between weights and manifest has stored nothing: not listed, unknown, and free for another try."""
+    """A push that ended before its manifest counts as nothing: it is not listed and can be repeated."""
     await models.push(manifest_of("v0", WEIGHTS), WEIGHTS)
     await store.put(keys.model("v1", "weights.pt"), b"half a push")
     assert await models.versions() == ["v0"]
@@ -86,7 +86,7 @@ async def test_weights_without_a_manifest_are_no_model(models, store, keys) -> N
 
 
 async def test_a_removed_model_is_gone(models, store) -> None:
-    """Nothing of it is left, its version may be used again, and removing a missing model is an error."""
+    """Removing a model leaves no object and frees its version; removing a missing model is an error."""
     await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     assert await models.remove("v1") == manifest_of("v1", WEIGHTS)
     assert await every_key(store) == []
@@ -96,7 +96,7 @@ async def test_a_removed_model_is_gone(models, store) -> None:
 
 
 async def test_a_model_whose_manifest_is_broken_can_be_removed_and_pushed_again(models, store, keys) -> None:
-    """Its version is free again; before that a push says what is in its way."""
+    """A broken manifest makes a push fail until the model is removed."""
     await models.push(manifest_of("v1", WEIGHTS), WEIGHTS)
     await store.put(keys.model("v1", MANIFEST), b"{")
     with pytest.raises(CorruptInputError, match="is not a model manifest"):
@@ -106,7 +106,7 @@ async def test_a_model_whose_manifest_is_broken_can_be_removed_and_pushed_again(
 
 
 async def test_only_one_of_two_simultaneous_pushes_gets_the_version(models) -> None:
-    """Other weights under the same version, pushed at the same time: one is stored whole, the other refused."""
+    """Of simultaneous pushes of different weights under one version, exactly one is stored, and the others are rejected."""
     pushes = []
     for data in (b"one", b"another", b"a third"):
         manifest = manifest_of("v1", data)
@@ -136,13 +136,13 @@ GOOD = {"model_version": "v1", "file": "weights.pt", "sha256": "0" * 64, "size_b
     ],
 )
 async def test_an_invalid_manifest_is_refused(models, store, keys, content: bytes, message: str) -> None:
-    """Broken JSON, wrong types, a file outside the model's place, another's manifest, one without end: named, never followed."""
+    """A manifest with broken JSON, wrong types, a foreign file or version, or of excessive size is rejected by name."""
     await store.put(keys.model("v1", MANIFEST), content)
     with pytest.raises(CorruptInputError, match=rf"models/caption_frame_extents/v1/manifest\.json.*{message}"):
         await models.manifest("v1")
 
 
 async def test_unknown_fields_of_a_manifest_are_ignored(models, store, keys) -> None:
-    """Fields of a later version are ignored."""
+    """Unknown fields of a later version are ignored."""
     await store.put(keys.model("v1", MANIFEST), orjson.dumps({**GOOD, "trained_on": "more"}))
     assert await models.manifest("v1") == ModelManifest(**GOOD)

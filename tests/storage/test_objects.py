@@ -1,4 +1,4 @@
-"""The object store over real sockets: what is put comes back, and what goes wrong has a name."""
+"""The object store over real sockets: objects come back unchanged, and failures have the right error."""
 
 import asyncio
 import gzip
@@ -21,7 +21,7 @@ from storage.presence import MissingChunks, missing_chunks
 
 @asynccontextmanager
 async def serving(answer: bytes | None) -> AsyncIterator[str]:
-    """A server that gives every request this answer and hangs up; with None it stays silent until the client hangs up."""
+    """Run a server that sends this response to every request and disconnects. With None it stays silent until the client disconnects."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,7 +41,7 @@ async def serving(answer: bytes | None) -> AsyncIterator[str]:
 
 
 async def test_an_object_comes_back_as_it_was_put(store):
-    """Bytes and metadata survive, and a second put replaces the first."""
+    """Bytes and metadata are stored, and a second put replaces the first."""
     await store.put("a/b.db", b"first")
     await store.put("a/b.db", b"\0second", {"run-id": "r"})
     assert await store.get("a/b.db", 7) == b"\0second"
@@ -50,7 +50,7 @@ async def test_an_object_comes_back_as_it_was_put(store):
 
 
 async def test_an_aborted_upload_leaves_the_old_object(store):
-    """Wherever it stops: in the headers, in the body, or when all has been sent."""
+    """An upload that is cancelled at any moment leaves the old object or the new one, whole."""
     before, after = b"a" * 5_000_000, b"b" * 5_000_000
     await store.put("a", before)
     for milliseconds in range(30):
@@ -58,12 +58,12 @@ async def test_an_aborted_upload_leaves_the_old_object(store):
         await asyncio.sleep(milliseconds / 1000)
         upload.cancel()
         await asyncio.gather(upload, return_exceptions=True)
-        await asyncio.sleep(0.02)  # the server has noticed by then
+        await asyncio.sleep(0.02)  # by then the server has noticed
         assert await store.get("a", len(after)) in (before, after)
 
 
 async def test_an_object_that_is_not_there_is_named(store):
-    """Reading and looking up say which key is missing; deleting it again is no error."""
+    """Reading a missing object names its key, and deleting it again is not an error."""
     await store.put("a", b"x")
     await store.delete("a")
     await store.delete("a")
@@ -73,21 +73,21 @@ async def test_an_object_that_is_not_there_is_named(store):
 
 
 async def test_an_object_over_the_limit_is_not_read(store):
-    """The limit is a promise about memory: a larger object is refused by its size."""
+    """An object above the limit is rejected by its size without being read."""
     await store.put("big", bytes(1001))
     with pytest.raises(CorruptInputError, match="big has 1001 bytes; expected at most 1000"):
         await store.get("big", 1000)
 
 
 async def test_listings_of_several_pages_are_whole(store):
-    """More keys than one page holds (1,000) are all listed once, in order, and none outside the prefix."""
+    """More keys than one page holds (1,000) are listed once each and in order, and none outside the prefix."""
     names = [f"many/{number:04d}" for number in range(1105)]
     await asyncio.gather(*(store.put(name, b"") for name in [*names, "other/x", "many-not/x"]))
     assert [key async for key in store.list_keys("many/")] == names
 
 
 async def test_more_reads_than_connections_all_finish(store_config):
-    """Reads beyond the pool's size wait for a connection instead of failing."""
+    """Reads beyond the pool's size wait for a connection."""
     async with ObjectStore(replace(store_config, pool_size=2)) as store:
         await asyncio.gather(*(store.put(str(number), bytes([number])) for number in range(40)))
         assert await asyncio.gather(*(store.get(str(number), 1) for number in range(40))) == [bytes([n]) for n in range(40)]
@@ -102,7 +102,7 @@ async def test_more_reads_than_connections_all_finish(store_config):
     ],
 )
 async def test_a_wrong_setting_is_named(store_config, changes, complaint):
-    """Wrong credentials and a wrong bucket are configuration errors, and the secret is not in them."""
+    """Wrong credentials or a wrong bucket give a configuration error without the secret."""
     async with ObjectStore(replace(store_config, **changes)) as store:
         with pytest.raises(ConfigurationError, match=complaint) as raised:
             await store.check()
@@ -112,12 +112,12 @@ async def test_a_wrong_setting_is_named(store_config, changes, complaint):
 
 
 async def test_the_right_settings_pass_the_check(store):
-    """A bucket that can be reached raises nothing."""
+    """A bucket that can be reached passes the check."""
     await store.check()
 
 
 async def test_an_unreachable_store_is_transient(store_config, unused_tcp_port):
-    """A refused connection may pass: the caller tries again."""
+    """A refused connection is transient."""
     async with ObjectStore(replace(store_config, endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")) as store:
         with pytest.raises(TransientError, match=r"s3://.*/a"):
             await store.get("a", 1)
@@ -135,14 +135,14 @@ async def test_an_unreachable_store_is_transient(store_config, unused_tcp_port):
     ],
 )
 async def test_an_answer_cut_short_is_transient(store_config, answer):
-    """A body that ends before its length, a busy server and a dropped connection may all pass."""
+    """A body that ends before its length, a busy server and a dropped connection are transient."""
     async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
         with pytest.raises(TransientError, match=r"s3://.*/a"):
             await store.get("a", 1000)
 
 
 async def test_a_server_that_does_not_answer_is_transient(store_config):
-    """A silent server is given up after the timeout."""
+    """A server that does not answer within the timeout is a transient error."""
     async with serving(None) as url, ObjectStore(replace(store_config, endpoint_url=url, timeout_seconds=0.2)) as store:
         for call in (store.get("a", 1000), store.put("a", b"x")):
             with pytest.raises(TransientError, match=r"s3://.*/a"):
@@ -151,7 +151,7 @@ async def test_a_server_that_does_not_answer_is_transient(store_config):
 
 @pytest.mark.parametrize("page", [b"<html><br>be back soon</html>", b"<ListBucketRes"])
 async def test_a_response_that_is_not_the_stores_is_transient(store_config, page):
-    """A gateway's page with status 200 is transient as well."""
+    """A gateway's page with status 200 is transient."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(page), page)
     async with serving(answer) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
         with pytest.raises(TransientError, match=r"s3://.*/a"):
@@ -159,14 +159,14 @@ async def test_a_response_that_is_not_the_stores_is_transient(store_config, page
 
 
 async def test_a_store_that_answers_passes_the_probe(store):
-    """Whether there is an object to read or not."""
+    """The probe passes whether there is an object to read or not."""
     await store.probe()
     await store.put("a", b"x")
     await store.probe()
 
 
 async def test_a_video_with_all_its_chunks_lacks_none(store, keys):
-    """Every chunk of a video is found, whatever else lies beside them."""
+    """No chunk of a complete video is missing, whatever other objects are beside them."""
     tenant, video = uuid4(), uuid4()
     names = [chunk.name for chunk in plan_chunks(1025)]
     await asyncio.gather(*(store.put(keys.chunk(tenant, video, 1, name), b"x") for name in [*names, "modulo_1/notes.txt"]))
@@ -175,7 +175,7 @@ async def test_a_video_with_all_its_chunks_lacks_none(store, keys):
 
 
 async def test_the_first_missing_chunk_is_named(store, keys):
-    """Missing chunks are counted, and the first is named in the order in which the layout lists them."""
+    """Missing chunks are counted, and the first of the layout's order is named."""
     tenant, video = uuid4(), uuid4()
     names = [chunk.name for chunk in plan_chunks(1025)]
     for name in set(names) - {names[5], names[2]}:
@@ -184,7 +184,7 @@ async def test_the_first_missing_chunk_is_named(store, keys):
 
 
 async def test_a_version_that_does_not_exist_is_distinguished_from_a_missing_chunk(store, keys):
-    """Where no chunk lies, the version is missing; another version, and a version 10 beside a version 1, are not it."""
+    """If a version has no chunk, it does not exist, even if another version whose number begins alike does."""
     tenant, video = uuid4(), uuid4()
     await store.put(keys.chunk(tenant, video, 10, plan_chunks(2)[0].name), b"x")
     missing = await missing_chunks(store, keys, tenant, video, 1, 2)
@@ -201,7 +201,7 @@ def layout_file() -> bytes:
 
 
 async def test_a_layout_is_the_same_packed_or_not(store, keys):
-    """``layout.db`` goes before ``layout.db.gz``, and packing does not change the hash that work is pinned to."""
+    """``layout.db`` overrides ``layout.db.gz``, and both have the same hash."""
     tenant, video, data = uuid4(), uuid4(), layout_file()
     with pytest.raises(MissingObjectError, match=r"neither .*layout\.db nor .*layout\.db\.gz exists"):
         await fetch_layout(store, keys, tenant, video)
@@ -216,7 +216,7 @@ async def test_a_layout_is_the_same_packed_or_not(store, keys):
 
 
 async def test_an_answer_without_a_length_is_read_up_to_the_bound(store_config):
-    """Where the store does not say how much it sends, it is read to its end, and given up at the bound."""
+    """A response without a length is read to its end, and rejected above the limit."""
     body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n12345\r\n3\r\n678\r\n0\r\n\r\n"
     async with serving(body) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
         assert await store.get("a", 8) == b"12345678"
@@ -227,7 +227,7 @@ async def test_an_answer_without_a_length_is_read_up_to_the_bound(store_config):
 
 
 async def test_an_answer_without_a_length_that_is_cut_short_is_transient(store_config):
-    """A connection that ends within a piece has not sent the object."""
+    """A connection that ends within a piece is transient."""
     body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n123"
     async with serving(body) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
         with pytest.raises(TransientError):
@@ -239,7 +239,7 @@ async def test_an_answer_without_a_length_that_is_cut_short_is_transient(store_c
     [("", "without a continuation token"), ("<NextContinuationToken>t</NextContinuationToken>", "the same continuation token again")],
 )
 async def test_a_listing_that_does_not_go_on_is_transient(store_config, token, complaint):
-    """A page that says there are more and not where, or always the same place, ends as an error that may pass."""
+    """A page that announces more without a new continuation token is transient."""
     xml = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}<Contents><Key>k</Key></Contents></ListBucketResult>"
     answer = f"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {len(xml)}\r\nConnection: close\r\n\r\n{xml}"
     async with serving(answer.encode()) as url, ObjectStore(replace(store_config, endpoint_url=url)) as store:
@@ -248,7 +248,7 @@ async def test_a_listing_that_does_not_go_on_is_transient(store_config, token, c
 
 
 async def test_what_is_held_at_a_time_has_one_bound(store):
-    """Of ten objects whose reading takes half the bound each, two are held at a time, and each is whole."""
+    """Of ten objects that each need half the limit, two are held at a time, and each is whole."""
     held, most = 0, 0
     for number in range(10):
         await store.put(f"o/{number}", bytes([number]) * 1000)

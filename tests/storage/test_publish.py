@@ -28,7 +28,7 @@ async def test_a_published_run_is_what_lies_in_the_store(store, keys, run):
 
 
 async def test_publishing_again_adopts_what_is_there(store, keys, run):
-    """A repeat, by this process or by another, writes nothing and reports the same."""
+    """Publishing again writes nothing and reports the same."""
     first = await publish_run(store, keys, run, build_run_db(run))
     await store.put(first.storage_key, build_run_db(run), {"untouched": "yes"})
     again = await publish_run(store, keys, run, build_run_db(run))
@@ -38,7 +38,7 @@ async def test_publishing_again_adopts_what_is_there(store, keys, run):
 
 
 async def test_an_object_complete_for_this_run_is_adopted_though_its_bytes_differ(store, keys, run):
-    """A file that another release wrote for the same run stays: it may have been announced."""
+    """A complete file that another release wrote for the same run is kept, because it may have been announced."""
     other = build_run_db(
         finished_run(pairs=200, run_id=run.run_id, tenant_id=run.tenant_id, video_id=run.video_id, provenance={"release": "older"})
     )
@@ -61,7 +61,7 @@ async def test_an_object_complete_for_this_run_is_adopted_though_its_bytes_diffe
     ids=["empty", "nonsense", "cut", "overwritten", "another run", "another length"],
 )
 async def test_an_object_of_another_run_is_replaced(store, keys, run, present):
-    """A damaged object, or one of another run, does not stand in the way."""
+    """A damaged object, or one of another run, is replaced."""
     await store.put(keys.run_db(run.tenant_id, run.video_id, 3, run.model_version, run.run_id), present(run))
     stored = await publish_run(store, keys, run, build_run_db(run))
     assert not stored.adopted
@@ -69,7 +69,7 @@ async def test_an_object_of_another_run_is_replaced(store, keys, run, present):
 
 
 async def test_a_later_attempt_replaces_an_earlier_one_and_not_the_other_way(store, keys):
-    """The file of attempt 2 takes the place of attempt 1's, and a process left over from attempt 1 leaves it there."""
+    """Attempt 2 replaces the file of attempt 1, and a process that is still on attempt 1 keeps the newer file."""
     first, second = fixed_run(attempt=1), fixed_run(attempt=2)
     await publish_run(store, keys, first, build_run_db(first))
     assert not (await publish_run(store, keys, second, build_run_db(second))).adopted
@@ -79,7 +79,7 @@ async def test_a_later_attempt_replaces_an_earlier_one_and_not_the_other_way(sto
 
 
 async def test_an_object_too_large_for_a_run_is_replaced(store, keys, run, monkeypatch):
-    """An object beyond any run's size is not read, and does not stand in the way."""
+    """An object beyond any run's size is replaced without being read."""
     data = build_run_db(run)
     monkeypatch.setattr("storage.publish.MAX_RUN_DB_BYTES", len(data))
     await store.put(keys.run_db(run.tenant_id, run.video_id, 3, run.model_version, run.run_id), bytes(len(data) + 1))
@@ -87,7 +87,7 @@ async def test_an_object_too_large_for_a_run_is_replaced(store, keys, run, monke
 
 
 async def test_a_mismatch_on_reading_back_publishes_nothing(store_config, keys, run):
-    """What cannot be read back as it was written is not reported as stored."""
+    """An object that reads back differently is not reported as stored."""
 
     class Forgetful(ObjectStore):
         async def put(self, key, data, metadata=None, **options):
@@ -100,7 +100,7 @@ async def test_a_mismatch_on_reading_back_publishes_nothing(store_config, keys, 
 
 
 async def test_a_stored_run_counts_only_if_its_object_is_the_rows(store, keys, run):
-    """A row's object is verified by its hash; gone, changed or damaged, it does not count."""
+    """A row's object is verified by its hash; one that is missing, changed or damaged does not count."""
     stored = await publish_run(store, keys, run, build_run_db(run))
     stored_run = await verify_stored_run(store, stored.storage_key, stored.sha256)
     assert stored_run is not None

@@ -1,4 +1,4 @@
-"""From keys and files back to rows: what is recognised, and what is refused by name."""
+"""From keys and files back to rows: what is recognised, and what is rejected by name."""
 
 import sqlite3
 from contextlib import closing
@@ -29,13 +29,13 @@ SHORT = DEFAULT.replace("{run_id}", "{run_id_8}")
     ],
 )
 def test_the_key_of_a_run_says_whose_it_is(template: str, key: str) -> None:
-    """By every template that the settings allow, for runs of the former service too."""
+    """Tenant and video are read from a run's key by every template that the settings allow, and for the former service's runs."""
     assert RunKeys(template).ids(key) == (TENANT, VIDEO)
 
 
 @pytest.mark.parametrize("key", [f"{BEGINNING}{RUN}.db.gz", f"videos/{TENANT}/{VIDEO}/layout.db", f"videos/tenant/{VIDEO}/x.db"])
 def test_other_keys_are_none_of_a_run(key: str) -> None:
-    """What else is below the same prefix is passed over."""
+    """Other objects below the same prefix are skipped."""
     assert RunKeys(DEFAULT).ids(key) is None
 
 
@@ -55,12 +55,12 @@ def with_provenance(key: str, value: str) -> bytes:
     ],
 )
 def test_a_file_that_contradicts_itself_is_named(key: str, value: str, fault: str) -> None:
-    """One strange object is a line of the report, and does not end the search for the others."""
+    """A file that contradicts itself or its key gives an error that names the fault."""
     with pytest.raises(CorruptInputError, match=f"^run.db:? {fault}"):
         read_finished_run(with_provenance(key, value), "run.db", TENANT, VIDEO)
 
 
 def test_a_run_without_a_request_counts_as_the_earliest() -> None:
-    """As those of the former service do."""
+    """A run without a request, such as one of the former service, counts as the earliest."""
     run, stored = read_finished_run(with_provenance("request_id", ""), "run.db", TENANT, VIDEO)
     assert (run.request_id, stored.storage_key) == (NO_REQUEST, "run.db")

@@ -1,4 +1,4 @@
-"""Row level security: a user reads its own tenant's rows and acknowledges its own rejections; only the service role writes."""
+"""Row level security: users read their tenant's rows and acknowledge its rejections, and only the service role writes."""
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ REJECTIONS = "caption_frame_extents_inference_rejections"
 
 
 async def test_a_users_token_reaches_only_its_own_tenant(rows, stack, schema):
-    """A user of one tenant reads that tenant's rows in all four tables, and no other tenant's."""
+    """A user reads the tenant's rows in all four tables, and no other tenant's."""
     mine, other = request(), request()
     for submitted in (mine, other):
         await rows.admit(submitted, WIDE)
@@ -35,7 +35,7 @@ async def test_a_users_token_reaches_only_its_own_tenant(rows, stack, schema):
 
 @pytest.mark.parametrize("claims", [{}, {"user_metadata": {"tenant_id": "{tenant}"}}])
 async def test_a_token_without_a_tenant_reaches_nothing(rows, stack, schema, claims):
-    """No tenant, or one that the user wrote into its own profile, is no tenant."""
+    """A missing tenant, or one that users wrote into their own profile, gives no rows."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     claims = {key: {"tenant_id": str(submitted.tenant_id)} for key in claims}
@@ -45,7 +45,7 @@ async def test_a_token_without_a_tenant_reaches_nothing(rows, stack, schema, cla
 
 @pytest.mark.parametrize("place", ["top", "app_metadata"])
 async def test_a_tenant_of_the_token_counts_where_the_database_knows_no_users(rows, stack, schema, place):
-    """A token's own tenant is looked at only where the schema has no current_user_tenant_id(), whose policies must not be widened."""
+    """A token's tenant counts only if the schema has no current_user_tenant_id(), so that its own policies are not widened."""
     submitted = request()
     await rows.admit(submitted, WIDE)
     tenant = {"tenant_id": str(submitted.tenant_id)}
@@ -56,14 +56,14 @@ async def test_a_tenant_of_the_token_counts_where_the_database_knows_no_users(ro
 
 
 async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stack, schema):
-    """The three acknowledged columns of the tenant's own rejections can be set, no other column, row or table."""
+    """A user may set the three acknowledged columns of the tenant's own rejections, and no other column, row or table."""
     mine, other = request(), request()
     for submitted in (mine, other):
         await rows.admit(submitted, limits(queue_limit=0))
     async with user(stack, schema, mine.tenant_id) as client:
         seen = {"acknowledged": True, "acknowledged_at": NOW.isoformat(), "acknowledged_by": client.headers["user-id"]}
         assert (await client.patch(REJECTIONS, params={"id": f"eq.{mine.request_id}"}, json=seen)).is_success
-        assert (await client.patch(REJECTIONS, params={"id": f"eq.{other.request_id}"}, json=seen)).is_success  # of no row
+        assert (await client.patch(REJECTIONS, params={"id": f"eq.{other.request_id}"}, json=seen)).is_success  # changes no row
         for column, value in (("rejection_message", "fine"), ("tenant_id", str(other.tenant_id)), ("frame_count", 1)):
             answer = await client.patch(REJECTIONS, params={"id": f"eq.{mine.request_id}"}, json={column: value})
             assert answer.json()["code"] == "42501"
@@ -88,16 +88,16 @@ async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stac
 
 @pytest.mark.parametrize("change", [{"acknowledged_by": "x" * 201}, {"acknowledged_at": "infinity"}])
 async def test_an_acknowledgement_is_of_a_bounded_size_and_time(rows, stack, schema, change):
-    """What a user writes into a rejection can neither fill the table nor break those who read it."""
+    """Values that a user writes into a rejection are bounded in size and time."""
     submitted = request()
     await rows.admit(submitted, limits(queue_limit=0))
     async with user(stack, schema, submitted.tenant_id) as client:
         answer = await client.patch(REJECTIONS, params={"id": f"eq.{submitted.request_id}"}, json=change)
-    assert answer.json()["code"] in ("23514", "22P02")  # refused by our check, or by a column that holds UUIDs alone
+    assert answer.json()["code"] in ("23514", "22P02")  # refused by our check, or by a column that holds only UUIDs
 
 
 async def test_nobody_without_a_token_reads_anything(stack, schema):
-    """The anonymous role has no right on any table."""
+    """The anonymous role may read no table."""
     async with httpx.AsyncClient(base_url=f"{stack.env['SUPABASE_URL']}/rest/v1/") as client:
         headers = {"apikey": stack.config.anon_key, "Accept-Profile": schema}
         for table in ("runs", "jobs", "rejections", "requests"):
@@ -110,7 +110,7 @@ PREFIX = "caption_frame_extents_inference_"
 
 @pytest.fixture
 def generous(stack):
-    """A connection to a project that grants everything new to everybody, as Supabase's guide to custom schemas has it, migrated."""
+    """A connection to a migrated project that grants everything new to everybody, as in Supabase's guide to custom schemas."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
         connection.execute(f"create schema {name}")
@@ -123,7 +123,7 @@ def generous(stack):
 
 
 def test_users_get_no_right_that_is_not_meant(generous):
-    """Of all tables and functions users may read four and acknowledge, and call the one that tells their tenant; others nothing."""
+    """Users may read four tables, acknowledge rejections and call the function that returns their tenant; anonymous users nothing."""
     rights = generous.execute(
         """
         select role, wanted, relname from pg_class, unnest(array['anon', 'authenticated']) as role,
@@ -151,7 +151,7 @@ def test_users_get_no_right_that_is_not_meant(generous):
 
 
 def test_every_table_is_guarded_and_no_function_lends_its_owners_rights(generous):
-    """Row level security is on everywhere, functions run as their caller with a search path of their own, what operators did stays."""
+    """All tables have row level security, functions run as their caller with a fixed search path, and operators' actions stay."""
     ours = "= current_schema()::regnamespace"
     unguarded = f"select relname from pg_class where relnamespace {ours} and relkind = 'r' and not relrowsecurity"
     assert generous.execute(unguarded).fetchall() == []
@@ -167,14 +167,14 @@ def test_every_table_is_guarded_and_no_function_lends_its_owners_rights(generous
 
 
 def user(stack, schema: str, tenant_id: UUID) -> httpx.AsyncClient:
-    """A web application's client, for a user who has logged in: known by a profile where there are profiles, else by its token."""
+    """Open a web application's client for a user, who is known by a profile if there are profiles, and otherwise by a token."""
     if schema == SCHEMA:
         return client_with(stack, schema, sub=str(add_user(stack.dsn, schema, tenant_id)))
     return client_with(stack, schema, sub=str(uuid4()), tenant_id=str(tenant_id))
 
 
 def client_with(stack, schema: str, **claims) -> httpx.AsyncClient:
-    """A web application's client with a token of these claims."""
+    """Open a web application's client with a token of these claims."""
     headers = {
         "apikey": stack.config.anon_key,
         "Authorization": f"Bearer {stack.config.token('authenticated', **claims)}",

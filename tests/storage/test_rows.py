@@ -1,4 +1,4 @@
-"""Rows of finished and failed runs: forward only, once, and the latest request's."""
+"""Rows of finished and failed runs: they only move forward, are written once, and belong to the latest request."""
 
 import asyncio
 from dataclasses import replace
@@ -19,7 +19,7 @@ SOON = limits(rate_limit_seconds=0)
 
 
 async def admitted(rows, **changes):
-    """An admitted request, and the run that finishes it."""
+    """Admit a request, and return it with the run that finishes it."""
     submitted = request(**changes)
     answer = await rows.admit(submitted, SOON)
     return submitted, run_of(submitted, answer.attempt)
@@ -48,7 +48,7 @@ async def find(rows, run):
 
 
 async def test_a_completed_run_has_its_row_and_its_job(rows):
-    """The row says where the object is and what it is; the job points to the row."""
+    """The row describes the run's object, and the job points to the row."""
     submitted, run = await admitted(rows)
     completion = await rows.complete_run(run, stored(run))
     row, job = await find(rows, run), await rows.find_job(run.run_id)
@@ -70,7 +70,7 @@ async def test_a_completed_run_has_its_row_and_its_job(rows):
 
 
 async def test_completing_again_changes_nothing(rows, stack, schema):
-    """A repeat, and many at once, leave rows as they are, down to the time of their last change."""
+    """Repeats, also simultaneous ones, do not write the rows again."""
     _, run = await admitted(rows)
     first = await rows.complete_run(run, stored(run))
     before = (await find(rows, run), await rows.find_job(run.run_id), versions(stack, schema, run))
@@ -81,7 +81,7 @@ async def test_completing_again_changes_nothing(rows, stack, schema):
 
 
 def versions(stack, schema, run) -> list[object]:
-    """What PostgreSQL changes with every write to a row, even one of equal values."""
+    """Return what PostgreSQL changes with every write to a row, even with equal values."""
     with psycopg.connect(stack.dsn) as connection:
         connection.execute(f"set search_path = {schema}")
         return [
@@ -93,7 +93,7 @@ def versions(stack, schema, run) -> list[object]:
 
 
 async def test_progress_only_moves_forward(rows):
-    """Late and foreign reports neither turn a job back nor change when it began."""
+    """Late reports, and reports of other attempts, change neither a job's progress nor its start."""
     _, run = await admitted(rows)
     await rows.record_progress(run.run_id, 1, 200, NOW)
     await rows.record_progress(run.run_id, 1, 100, NOW + timedelta(seconds=9))
@@ -104,7 +104,7 @@ async def test_progress_only_moves_forward(rows):
 
 
 async def test_a_failed_run_says_why(rows):
-    """The job carries the first message, and reports of work that come after do not revive it."""
+    """The job keeps the first failure's message, and later progress reports do not revive it."""
     _, run = await admitted(rows)
     await rows.fail_run(run.run_id, 1, "chunk \0 is corrupt", NOW)
     await rows.fail_run(run.run_id, 1, "another message", NOW)
@@ -115,7 +115,7 @@ async def test_a_failed_run_says_why(rows):
 
 
 async def test_completion_and_failure_end_alike_in_either_order(rows):
-    """A verified object outweighs a failure of the same attempt, whichever is written first."""
+    """A completion overrides a failure of the same attempt, whichever is written first."""
     (_, first), (_, second) = await admitted(rows), await admitted(rows)
     await rows.fail_run(first.run_id, 1, "x", NOW)
     await rows.complete_run(first, stored(first))
@@ -127,7 +127,7 @@ async def test_completion_and_failure_end_alike_in_either_order(rows):
 
 
 async def test_an_overtaken_attempt_changes_nothing(rows):
-    """What a process left over from attempt 1 reports, when attempt 2 has begun, is answered and not written."""
+    """Reports of attempt 1 change nothing once attempt 2 has begun, and are answered as stale."""
     submitted, first = await admitted(rows)
     await rows.fail_run(submitted.run_id, 1, "x", NOW)
     again = replace(submitted, request_id=uuid4())
@@ -144,7 +144,7 @@ async def test_an_overtaken_attempt_changes_nothing(rows):
 
 
 async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
-    """One row for each video, version and model: the forced run's, under the id that others point to."""
+    """A forced run takes over the video's row and keeps its id, which other tables refer to."""
     submitted, old = await admitted(rows)
     first = await rows.complete_run(old, stored(old))
     _, forced = await admitted(rows, tenant_id=submitted.tenant_id, video_id=submitted.video_id, force=True)
@@ -157,7 +157,7 @@ async def test_a_forced_run_takes_the_row_over_and_keeps_its_id(rows):
 
 @pytest.mark.parametrize("later_first", [True, False])
 async def test_the_later_request_has_the_row_in_either_order_of_finishing(rows, later_first):
-    """Of two runs of one video the one requested later owns the row in the end, and both jobs are completed."""
+    """Of two runs of one video, the one requested later owns the row, and both jobs are completed."""
     submitted, earlier = await admitted(rows)
     _, later = await admitted(rows, tenant_id=submitted.tenant_id, video_id=submitted.video_id, force=True)
     for run in (later, earlier) if later_first else (earlier, later):
@@ -170,7 +170,7 @@ async def test_the_later_request_has_the_row_in_either_order_of_finishing(rows, 
 
 
 async def test_a_row_of_the_old_service_is_taken_over(rows, stack, schema):
-    """A row that knows no request counts as the earliest, and keeps its id."""
+    """A row without a request counts as the earliest, and keeps its id if it is taken over."""
     _, run = await admitted(rows)
     with psycopg.connect(stack.dsn) as connection:
         (row_id,) = connection.execute(
@@ -185,21 +185,21 @@ async def test_a_row_of_the_old_service_is_taken_over(rows, stack, schema):
 
 
 async def test_a_run_without_its_job_is_completed_all_the_same(rows):
-    """A lost row does not lose the result: the job is written again."""
+    """If a run's job is lost, completing the run writes it again."""
     run = finished_run(pairs=3)
     assert (await rows.complete_run(run, stored(run))).outcome == "owner"
     assert (await rows.find_job(run.run_id)).status == "completed"
 
 
 async def test_missing_rows_are_none(rows):
-    """Looking for what was never written is no error."""
+    """Looking up a missing row gives None."""
     assert await rows.find_job(uuid4()) is None
     assert await rows.find_rejection(uuid4()) is None
     assert await rows.find_run(uuid4(), uuid4(), 1, 'model, with (signs) of a "filter"') is None
 
 
 async def test_the_right_settings_pass_the_check(rows):
-    """The service role, in its schema, with the migrations applied."""
+    """The service role passes the check in a migrated schema."""
     await rows.check()
 
 
@@ -213,7 +213,7 @@ async def test_the_right_settings_pass_the_check(rows):
     ],
 )
 async def test_a_wrong_setting_is_named(rows_config, changes, complaint):
-    """A wrong key, schema or address is a configuration error that says what to set, without the key."""
+    """A wrong key, schema or address gives a configuration error that names the setting, without the key."""
     with pytest.raises(ConfigurationError, match=complaint) as raised:
         async with Rows(replace(rows_config, **changes)) as rows:
             await rows.check()
@@ -221,14 +221,14 @@ async def test_a_wrong_setting_is_named(rows_config, changes, complaint):
 
 
 async def test_the_public_key_may_not_call_the_service(rows_config, stack):
-    """The key that web pages carry is no service role: the functions are not for it."""
+    """The public key of web pages may not call the service's functions."""
     async with Rows(replace(rows_config, service_role_key=stack.config.anon_key)) as rows:
         with pytest.raises(ConfigurationError, match="SUPABASE_SERVICE_ROLE_KEY"):
             await rows.check()
 
 
 async def test_an_unreachable_database_is_transient(rows_config, unused_tcp_port):
-    """A refused connection may pass."""
+    """A refused connection is transient."""
     async with Rows(replace(rows_config, url=f"http://127.0.0.1:{unused_tcp_port}")) as rows:
         with pytest.raises(TransientError, match="caption_frame_extents_inference_jobs"):
             await rows.find_job(uuid4())
@@ -236,7 +236,7 @@ async def test_an_unreachable_database_is_transient(rows_config, unused_tcp_port
 
 @pytest.mark.parametrize("status", [429, 500, 503, 522])
 async def test_a_server_error_is_transient_for_reads_and_calls(rows_config, status):
-    """A gateway's error page, whatever its body, may pass."""
+    """A gateway's error page is transient for reads and calls."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -254,7 +254,7 @@ async def test_a_server_error_is_transient_for_reads_and_calls(rows_config, stat
 
 
 async def test_closing_closes_the_connections(rows_config):
-    """After the context no connection is open, and none can be opened."""
+    """After the context, no connection can be opened."""
     async with Rows(rows_config) as rows:
         await rows.check()
     with pytest.raises(RuntimeError, match="closed"):

@@ -1,4 +1,4 @@
-"""The run database: its documented tables, its exact bytes, and what reading it back refuses."""
+"""The run database: its documented tables, its exact bytes, and what a reader rejects."""
 
 import hashlib
 import sqlite3
@@ -34,7 +34,7 @@ def changed(data: bytes, *statements: str) -> bytes:
 
 
 def test_readers_of_the_old_service_still_work():
-    """The statements of old readers give the run's metadata and its pairs, with the documented columns in their order."""
+    """The former service's statements read the run's metadata and pairs, with the documented columns in order."""
     run = fixed_run(pairs=3)
     with opened(build_run_db(run)) as connection:
         metadata = connection.execute("SELECT * FROM run_metadata")
@@ -93,13 +93,13 @@ def test_readers_of_the_old_service_still_work():
     ],
 )
 def test_the_tables_refuse_impossible_values(statement):
-    """Labels, probabilities and the uniqueness of a pair are checked by the file itself."""
+    """The file itself checks labels, probabilities and that a pair is unique."""
     with opened(build_run_db(fixed_run(pairs=3))) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute(statement)
 
 
 def test_captions_and_issues_are_stored_with_their_times():
-    """The added tables hold what ``find_captions`` says, in seconds as well as in frames."""
+    """The added tables hold the result of ``find_captions``, in seconds and in frames."""
     run = fixed_run(pairs=300)
     track = find_captions(run.probabilities)
     with opened(build_run_db(run)) as connection:
@@ -115,7 +115,7 @@ def test_captions_and_issues_are_stored_with_their_times():
 
 
 def test_a_built_database_reads_back():
-    """Reading gives back every value of the run, the probabilities bit for bit."""
+    """Every value of the run is read back unchanged, with the same bits of all probabilities."""
     run = finished_run(pairs=600)
     database = read_run_db(build_run_db(run), "run.db")
     assert (database.run_id, database.attempt, database.pairs) == (str(run.run_id), 1, 600)
@@ -139,7 +139,7 @@ def test_a_built_database_reads_back():
 
 
 def test_the_same_run_gives_the_same_bytes_in_any_process():
-    """Another process, with another hash seed and time zone, builds the file byte for byte."""
+    """A process with another hash seed and time zone builds the same bytes."""
     program = (
         "import hashlib; from storage.run_db import build_run_db; from tests.storage.finished_runs import fixed_run; "
         "print(hashlib.sha256(build_run_db(fixed_run(pairs=2000))).hexdigest())"
@@ -154,7 +154,7 @@ def test_the_same_run_gives_the_same_bytes_in_any_process():
 
 
 def test_bytes_do_not_depend_on_how_equal_values_are_written():
-    """The order of the provenance and the zone of a time are not part of a run."""
+    """The order of the provenance and a time's zone do not change the bytes."""
     run = fixed_run()
     tokyo = timezone(timedelta(hours=9))
     same = fixed_run(
@@ -166,12 +166,12 @@ def test_bytes_do_not_depend_on_how_equal_values_are_written():
 
 
 def test_bytes_do_not_name_the_sqlite_that_wrote_them():
-    """The version that SQLite notes in the header is a constant, so machines of different age agree."""
+    """The header holds a constant instead of SQLite's version, so that the bytes are the same on every machine."""
     assert build_run_db(fixed_run())[96:100] == (3_040_000).to_bytes(4, "big")
 
 
 def test_a_database_of_the_old_service_is_read():
-    """Without the added tables, captions are derived from the pairs and the attempt is the first."""
+    """Without the added tables, captions are derived from the pairs, and the attempt is 1."""
     run = fixed_run(pairs=50)
     old = changed(build_run_db(run), "DROP TABLE run_provenance", "DROP TABLE caption_extents", "DROP TABLE quality_issues")
     database = read_run_db(old, "run.db")
@@ -188,7 +188,7 @@ UPDATE pair_results SET processing_time_ms = NULL; UPDATE run_metadata SET start
 
 
 def test_a_database_of_the_old_service_may_lack_pairs_and_values():
-    """Pairs that could not be predicted have no row: they are named, count as no label, and bring no issue. NULLs are no error."""
+    """Missing pairs of an old database are listed and have neither label nor issue, and NULLs are accepted."""
     run = fixed_run(pairs=50)
     old = changed(build_run_db(run), *OLD, *LOOSE.split(";"), "DELETE FROM pair_results WHERE frame1_index IN (0, 7, 8, 49)")
     found = read_run_db(old, "run.db")
@@ -232,7 +232,7 @@ HOSTILE_OURS = {
 
 @pytest.mark.parametrize("statements", [*((*OLD, *one) for one in HOSTILE.values()), *HOSTILE_OURS.values()], ids=[*HOSTILE, *HOSTILE_OURS])
 def test_a_crafted_file_is_corrupt_input(statements):
-    """A crafted file in place of a run database is refused by name, at once, and with a short message."""
+    """A crafted file is rejected by name, within seconds, and with a short message."""
     data = changed(build_run_db(fixed_run(pairs=50)), "PRAGMA ignore_check_constraints = ON", *statements)
     began = time.monotonic()
     with pytest.raises(CorruptInputError, match=r"^run\.db") as raised:
@@ -258,7 +258,7 @@ def test_a_crafted_file_is_corrupt_input(statements):
     ],
 )
 def test_a_damaged_or_incomplete_file_is_refused(damage):
-    """Nothing that is cut, overwritten or lacks a row passes for a run."""
+    """A file that is truncated, overwritten or lacks a row is rejected."""
     with pytest.raises(CorruptInputError, match=r"^run\.db"):
         read_run_db(damage(build_run_db(fixed_run(pairs=200))), "run.db")
 
@@ -276,6 +276,6 @@ def test_a_damaged_or_incomplete_file_is_refused(damage):
     ],
 )
 def test_an_impossible_run_is_refused_before_it_is_written(changes, complaint):
-    """Shapes that disagree, impossible probabilities and times without a zone never become a file."""
+    """Inconsistent shapes, impossible probabilities and times without a zone are rejected before anything is written."""
     with pytest.raises(ValueError, match=complaint):
         fixed_run(**changes)

@@ -1,4 +1,4 @@
-"""Every exception of the vendors' libraries becomes one of ours."""
+"""Every exception of the vendors' libraries is mapped to one of ours."""
 
 import inspect
 
@@ -28,13 +28,13 @@ HTTPX_ROOTS = {httpx.HTTPError, httpx.RequestError}
 
 @pytest.mark.parametrize("kind", BOTO_EXCEPTIONS, ids=lambda kind: kind.__name__)
 def test_every_exception_of_botocore_is_mapped(kind):
-    """A release of botocore that adds an exception fails here until somebody says what it means."""
+    """Every exception of botocore has an error of ours, including exceptions that a new release adds."""
     assert is_mapped(kind, object_errors.TABLE)
 
 
 @pytest.mark.parametrize("kind", [k for k in exceptions_of(httpx) if k not in HTTPX_ROOTS], ids=lambda kind: kind.__name__)
 def test_every_exception_of_httpx_is_mapped(kind):
-    """A release of httpx that adds an exception fails here until somebody says what it means."""
+    """Every exception of httpx has an error of ours, including exceptions that a new release adds."""
     assert is_mapped(kind, row_errors.TABLE)
 
 
@@ -59,7 +59,7 @@ def test_every_exception_of_httpx_is_mapped(kind):
     ],
 )
 def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected):
-    """Transient errors are distinguished from wrong settings and from permanent refusals."""
+    """A store's error code and status distinguish transient errors, wrong settings and permanent errors."""
     answer = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     with pytest.raises(expected, match=r"^the thing") as raised, object_errors.mapped("the thing"):
         raise boto.ClientError(answer, "GetObject")
@@ -78,7 +78,7 @@ def test_a_stores_answer_is_judged_by_its_code_and_status(code, status, expected
     ],
 )
 def test_the_databases_answer_is_judged_by_its_code(code, expected):
-    """Wrong rights and missing migrations say what to fix; a refused value is permanent; a read-only database is transient."""
+    """Missing rights and migrations are configuration errors, a refused value is permanent, and a read-only database is transient."""
     with pytest.raises(expected, match=r"^the thing") as raised, row_errors.mapped("the thing"):
         raise APIError({"message": "m", "code": code})
     assert type(raised.value) is expected
@@ -86,7 +86,7 @@ def test_the_databases_answer_is_judged_by_its_code(code, expected):
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 546])
 async def test_a_transient_status_is_recognised_from_any_server(status):
-    """A gateway's error page in front of the database is as passing as the database's own 503."""
+    """A gateway's error page with such a status is transient, as the database's own would be."""
     response = httpx.Response(status, text="<html>upstream</html>", request=httpx.Request("GET", "http://x"))
     with pytest.raises(TransientError, match=str(status)):
         await row_errors.judge_status(response)
@@ -94,14 +94,14 @@ async def test_a_transient_status_is_recognised_from_any_server(status):
 
 @pytest.mark.parametrize("table", [object_errors, row_errors])
 def test_our_own_errors_pass_as_they_are(table):
-    """An error that is ours already keeps its class."""
+    """Errors of ours pass unchanged."""
     with pytest.raises(CorruptInputError, match="as it is"), table.mapped("the thing"):
         raise CorruptInputError("as it is")
 
 
 @pytest.mark.parametrize("table", [object_errors, row_errors])
 def test_programming_errors_are_not_hidden(table):
-    """A KeyError is a bug, not a vendor's error."""
+    """A KeyError passes unchanged, because it is a bug and not a vendor's error."""
     with pytest.raises(KeyError), table.mapped("the thing"):
         raise KeyError("x")
 
@@ -115,13 +115,13 @@ def test_programming_errors_are_not_hidden(table):
     ],
 )
 def test_a_limit_that_passed_names_its_setting(vendor, error, setting):
-    """Who reads that an answer took too long also reads what to change."""
+    """The error for a timeout names the setting of its limit."""
     with pytest.raises(TransientError, match=f"{setting} is the limit"), vendor.mapped("the thing"):
         raise error
 
 
 def test_a_wrong_region_names_its_setting():
-    """Of a HEAD, too, which answers with a status alone."""
+    """A wrong region names its setting, also for a HEAD request, which returns only a status."""
     answer = {"Error": {"Code": "301", "Message": "Moved Permanently"}, "ResponseMetadata": {"HTTPStatusCode": 301}}
     with pytest.raises(ConfigurationError, match="check WASABI_REGION"), object_errors.mapped("the thing"):
         raise boto.ClientError(answer, "HeadObject")
