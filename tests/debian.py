@@ -1,4 +1,4 @@
-"""Programs that are packages of Debian, installed by ``make test`` where that can be done."""
+"""Programs from packages of Debian, which ``make test`` installs if it can."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ AXE = DIST / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def program(name: str) -> Path:
-    """The path of a program. Where this machine could have it, its absence fails the test; elsewhere the test is skipped."""
+    """Return a program's path. If it is missing, the test fails if this machine could install it, and is skipped otherwise."""
     found = next((path for path in (DIST / "prometheus" / "usr" / "bin" / name, Path(shutil.which(name) or "")) if path.is_file()), None)
     if found is None:
         could = shutil.which("apt-get") is not None and os.geteuid() == 0

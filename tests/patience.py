@@ -1,11 +1,11 @@
-"""Time limits of tests' waits, which a busy machine stretches: what is waited for takes longer there, and is no less right."""
+"""Time limits for waits in tests, which are longer on a busy machine: it is slower, not wrong."""
 
 import os
 import time
 
 
 class Deadline:
-    """Passes after some seconds of a machine that has a core for every process that wants one; later on a busy one."""
+    """Passes after some seconds on a machine with a free core for every process, and later on a busy one."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds

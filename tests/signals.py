@@ -1,9 +1,9 @@
-"""Signals as a process of a user's own has them."""
+"""Signal handling as in a process that a user starts."""
 
 import signal
 
 
 def heed_signals() -> None:
-    """For ``preexec_fn``: tests that run in the background, or past their terminal's end, were themselves told to ignore these."""
+    """For ``preexec_fn``: restores the default signals, which tests in the background or without a terminal inherit as ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
