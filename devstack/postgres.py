@@ -18,11 +18,11 @@ from devstack.paths import postgres_programs
 from devstack.ports import HOST
 
 NAME: Final = "postgres"
-SUPERUSER: Final = "supabase_admin"  # as in Supabase, where `postgres` owns the database but is no superuser
+SUPERUSER: Final = "supabase_admin"  # as in Supabase, where `postgres` owns the database but is not a superuser
 
 _NOBODY: Final = 65534
 
-_REAPED_SECONDS: Final = 5.0  # init reaps at once; on a busy machine, or in a container whose first process is no init, it may not
+_REAPED_SECONDS: Final = 5.0  # init reaps at once, but may not on a busy machine or in a container whose first process is not init
 
 _ROLES: Final = """
 create role postgres login createdb createrole replication bypassrls password {postgres_password};
@@ -50,7 +50,7 @@ create function auth.uid() returns uuid language sql stable
 
 
 def postgres_part(config: StackConfig, folder: Path) -> Part:
-    """The server. ``prepare_postgres`` comes first, ``create_roles`` after."""
+    """Return the server. Call ``prepare_postgres`` before it starts and ``create_roles`` afterwards."""
 
     async def check() -> None:
         async with await psycopg.AsyncConnection.connect(_superuser_dsn(config), connect_timeout=60) as connection:
@@ -61,7 +61,7 @@ def postgres_part(config: StackConfig, folder: Path) -> Part:
         "port": config.ports[NAME],
         "unix_socket_directories": "",
         "max_connections": 60,
-        # A server that is killed loses nothing without these, only a machine that crashes would: not worth the waiting here.
+        # Without these only a crash of the machine loses data, not a killed server: not worth the waiting here.
         "fsync": "off",
         "full_page_writes": "off",
     }
@@ -71,7 +71,7 @@ def postgres_part(config: StackConfig, folder: Path) -> Part:
 
 
 async def prepare_postgres(config: StackConfig, folder: Path) -> None:
-    """Make the data folder the first time."""
+    """Create the data folder the first time."""
     data = folder / NAME
     if (data / "PG_VERSION").exists():
         await _release_lock(data / "postmaster.pid")
@@ -97,9 +97,9 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
 
 
 async def _release_lock(lock: Path) -> None:
-    """Remove the lock of a server that was killed and that nobody has reaped yet: PostgreSQL takes a zombie for a running server.
+    """Remove the lock of a killed server that has not been reaped yet: PostgreSQL mistakes a zombie for a running server.
 
-    The wait before is longer than the killed server's own processes need to notice and end.
+    The wait before that is longer than the killed server's own processes need to notice and end.
     """
     deadline = time.monotonic() + _REAPED_SECONDS
     while lock.exists() and _is_zombie(int(lock.read_text().split()[0])):
@@ -117,7 +117,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 async def create_roles(config: StackConfig) -> None:
-    """Supabase's roles and its ``auth`` helpers, in a database that has none yet."""
+    """Create Supabase's roles and its ``auth`` helpers in a database that has none yet."""
     async with await psycopg.AsyncConnection.connect(_superuser_dsn(config)) as connection:
         found = await connection.execute("select 1 from pg_roles where rolname = 'authenticator'")
         if await found.fetchone():
@@ -139,9 +139,9 @@ def _is_root() -> bool:
 
 
 def _as_unprivileged(command: list[str]) -> list[str]:
-    """PostgreSQL refuses to run as root, so there it runs as ``nobody``.
+    """Wrap a command for root: PostgreSQL refuses to run as root, so it runs as ``nobody``.
 
-    It keeps the one right that a clone below root's closed home needs: to reach its own files. ``access``, by which initdb looks
+    It keeps the one right that it needs below root's closed home: to reach its own files. ``access``, with which initdb looks
     for its programs, ignores that right after a change of user unless ``no_setuid_fixup`` is set. setpriv also repeats the
     request to die with the parent, which the kernel forgets when the user changes.
     """

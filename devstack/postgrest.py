@@ -14,7 +14,7 @@ NAME: Final = "postgrest"
 
 
 def postgrest_part(config: StackConfig, folder: Path) -> Part:
-    """The server. The database must have its roles and tables already."""
+    """Return the server. The database must have its roles and tables already."""
 
     async def check() -> None:
         headers = {"Authorization": f"Bearer {config.service_role_key}", "Accept-Profile": config.schema}

@@ -19,7 +19,7 @@ _PROBE: Final = "stack-check"  # the object that the check writes, reads and del
 
 
 def seaweed_part(config: StackConfig, folder: Path) -> Part:
-    """The server. Its check creates the service's bucket, and puts, gets and deletes an object with the service's keys."""
+    """Return the server. Its check creates the service's bucket, and puts, gets and deletes an object with the service's keys."""
     data = folder / NAME
     data.mkdir(parents=True, exist_ok=True)
     identities = folder / "etc" / "s3.json"
@@ -42,7 +42,7 @@ def seaweed_part(config: StackConfig, folder: Path) -> Part:
 
 
 def remove_sockets(config: StackConfig) -> None:
-    """Delete the sockets that a killed SeaweedFS leaves behind; their paths are fixed. Those of another user stay."""
+    """Delete the sockets that a killed SeaweedFS leaves behind at fixed paths. Another user's sockets are kept."""
     for role in ("master", "volume", "filer", "s3"):
         with suppress(PermissionError):
             Path(f"/tmp/seaweedfs-{role}-grpc-{config.ports[f'{role}-grpc']}.sock").unlink(missing_ok=True)  # noqa: S108 - see above

@@ -1,6 +1,6 @@
 """The public interface of the embedded stack: start one, find its addresses, stop it.
 
-``owned`` is for a command that needs a stack of its own: the stack stops when the command ends, however it ends.
+``owned`` is for a command that needs its own stack: the stack stops when the command ends, however it ends.
 ``up``, ``down`` and ``status`` are for a stack that keeps running until it is stopped.
 """
 
@@ -80,25 +80,25 @@ class OwnedStack(Stack):
         return log_path(self.folder, "").parent
 
     def create_bucket(self, name: str) -> None:
-        """Create a bucket that the service may use: the name begins with that of its own."""
+        """Create a bucket that the service may use: the name begins with that of its own bucket."""
         if not name.startswith(self.config.bucket):
             raise ValueError(f"bucket {name!r}: the service may only use those whose names begin with {self.config.bucket!r}")
         self._supervisor.send({"do": "bucket", "name": name})
 
     def part(self, name: str) -> "PartControl":
-        """``kafka-1`` …, ``s3``, ``postgres``, ``postgrest`` or ``rest``."""
+        """Return the control of ``kafka-1`` …, ``s3``, ``postgres``, ``postgrest`` or ``rest``."""
         if name not in self.addresses():
             raise ValueError(f"no part {name!r}; there are {', '.join(self.addresses())}")
         return PartControl(self._supervisor, name)
 
     def broker(self, node: int) -> "PartControl":
-        """Broker ``node``, from 1."""
+        """Return the control of broker ``node``, counted from 1."""
         return self.part(f"kafka-{node}")
 
 
 @dataclass(frozen=True, slots=True)
 class PartControl:
-    """Makes one part fail and recover. Every call blocks until that is done: in a coroutine, use a thread."""
+    """Makes one part fail and recover. Every call blocks until that is done, so use a thread in a coroutine."""
 
     _supervisor: SupervisorClient
     name: str
@@ -142,7 +142,7 @@ def owned(
     stack = OwnedStack(folder, find(folder).config, supervisor)
     try:
         yield stack
-    except Exception:  # an interrupt is no failure, and leaves nothing behind
+    except Exception:  # an interrupt is not a failure, and leaves nothing behind
         if throwaway:
             with contextlib.suppress(StackError):
                 logs = stack.keep_logs()
@@ -190,7 +190,7 @@ def down(folder: Path, *, purge: bool = False) -> bool:
 
 
 def find(folder: Path) -> Stack:
-    """The stack of this folder, running or not.
+    """Return the stack of this folder, running or not.
 
     Raises:
         ConfigurationError: there is none.
@@ -219,7 +219,7 @@ def is_running(folder: Path) -> bool:
 
 
 def environment_script(variables: Mapping[str, str]) -> str:
-    """The variables as a script for a shell, which also works as a ``.env`` file."""
+    """Return the variables as a shell script, which also works as a ``.env`` file."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
 

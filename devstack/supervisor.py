@@ -156,7 +156,7 @@ class Supervisor:
         (self._folder / STATE_FILE).unlink(missing_ok=True)
 
     def _delete_data(self) -> None:
-        """Delete the folder; where the logs are to be kept, all but those."""
+        """Delete the folder, except the logs if they are to be kept."""
         if not self._keep_logs:
             shutil.rmtree(self._folder, ignore_errors=True)
             return
@@ -181,7 +181,7 @@ def _send(**event: object) -> None:
 
 
 def _message(failure: BaseException) -> str:
-    """The error's message; of a group the first one's, since its siblings were only cancelled because of it."""
+    """Return the error's message; for a group the first one's, because its siblings were only cancelled due to it."""
     if isinstance(failure, BaseExceptionGroup):
         return _message(failure.exceptions[0])
     if isinstance(failure, PartFailedError | ConfigurationError):
@@ -190,7 +190,7 @@ def _message(failure: BaseException) -> str:
 
 
 def _take_lock(folder: Path) -> bool:
-    """Whether this is now the folder's only supervisor; then the lock holds its process id.
+    """Try to become the folder's only supervisor; returns whether it did. The lock then holds its process id.
 
     The lock's descriptor is never closed: it is released when the process ends.
     """

@@ -11,7 +11,7 @@ from core.errors import ConfigurationError
 from devstack.part import Progress, log_path, tail
 from devstack.paths import make_folder
 
-SHUTDOWN_SECONDS: Final = 40.0  # longer than stopping takes even when every server has to be killed in the end
+SHUTDOWN_SECONDS: Final = 40.0  # longer than stopping takes even if every server has to be killed in the end
 
 
 class StackError(ConfigurationError):
@@ -28,7 +28,7 @@ class SupervisorClient:
         self._log = log
         self._lock = threading.Lock()
         with log.open("ab") as errors:
-            # -P: the supervisor is this checkout's, though the command may be given in another, which has a devstack as well.
+            # -P: the supervisor must be this checkout's, even if the command runs in another one, which has a devstack too.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "devstack.supervisor", str(folder), *options],
                 stdin=subprocess.PIPE,

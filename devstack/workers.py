@@ -13,7 +13,7 @@ Role = Literal["coordinator", "gpu"]
 
 
 def worker(role: Role, name: str, folder: Path, environment: dict[str, str]) -> Part:
-    """A worker process, not yet started. It is ready once ``/readyz`` says so: it has joined its consumer group.
+    """Return a worker process, not started yet. It is ready once ``/readyz`` says so: it has joined its consumer group.
 
     Args:
         environment: its settings, in addition to this process's environment.
