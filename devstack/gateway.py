@@ -1,4 +1,4 @@
-"""Supabase's gateway in front of PostgREST: serves ``/rest/v1`` to clients with one of the project's API keys, as a process."""
+"""Supabase's gateway, a process in front of PostgREST: serves ``/rest/v1`` to clients with one of the project's API keys."""
 
 import os
 import sys
