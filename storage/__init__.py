@@ -1,1 +1,1 @@
-"""What outlives a process: objects, run databases and Supabase rows. The only importer of aioboto3, supabase and sqlite3."""
+"""What outlives a process: objects, run databases and Supabase rows. Only this package imports aioboto3, supabase and sqlite3."""

@@ -10,7 +10,7 @@ from storage.rows import Rows
 
 
 def open_store(settings: WasabiSettings, keys: Keys | None = None) -> ObjectStore:
-    """The store, to be entered as a context manager.
+    """Return the store, to be entered as a context manager.
 
     Args:
         keys: where our objects are, so that only those are probed; the default templates if None.
@@ -30,17 +30,17 @@ def open_store(settings: WasabiSettings, keys: Keys | None = None) -> ObjectStor
 
 
 def open_rows(settings: SupabaseSettings) -> Rows:
-    """The database, to be entered as a context manager."""
+    """Return the database, to be entered as a context manager."""
     return Rows(rows_config(settings))
 
 
 def open_listings(settings: SupabaseSettings) -> Listings:
-    """The same database for lists and figures, to be entered as a context manager."""
+    """Return the same database for lists and figures, to be entered as a context manager."""
     return Listings(rows_config(settings))
 
 
 def open_replays(settings: SupabaseSettings) -> Replays:
-    """The same database for replays, to be entered as a context manager."""
+    """Return the same database for replays, to be entered as a context manager."""
     return Replays(rows_config(settings))
 
 

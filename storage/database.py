@@ -15,7 +15,7 @@ from storage.row_errors import judge_status, mapped
 TABLE_PREFIX: Final = "caption_frame_extents_inference_"
 
 PAGE_ROWS: Final = 500
-"""Supabase answers with 1,000 rows at most unless it is configured otherwise."""
+"""Supabase returns at most 1,000 rows, unless it is configured otherwise."""
 
 Narrow = Callable[[AsyncSelectRequestBuilder], AsyncSelectRequestBuilder]
 
@@ -37,8 +37,8 @@ class RowsConfig:
 class Database:
     """An async context manager that belongs to one event loop; its calls may overlap. Nothing is retried here.
 
-    Every method raises TransientError for what may pass (5xx, timeouts, connections), ConfigurationError for what a
-    setting or a migration must fix, and PermanentError for all else the database refuses.
+    Every method raises TransientError for temporary errors (5xx, timeouts, connections), ConfigurationError for what a
+    setting or a migration must fix, and PermanentError for any other refusal by the database.
     """
 
     def __init__(self, config: RowsConfig) -> None:
@@ -69,12 +69,12 @@ class Database:
             return (await self._client.rpc(function, dict(arguments)).execute()).data
 
     async def pages(self, table: str, narrow: Narrow, order: tuple[str, ...], limit: int | None = None) -> AsyncIterator[dict[str, Any]]:
-        """The rows that ``narrow`` selects, page by page.
+        """Read the rows that ``narrow`` selects, page by page.
 
         Args:
-            order: columns, each descending, nulls last. They end with a unique one, by which a row that moved to a later
-                page, because others were inserted before it, is recognised.
-            limit: at most so many rows.
+            order: columns, each descending, nulls last. The last one is unique: rows that moved to a later page, because others
+                were inserted before them, are recognised by it.
+            limit: the maximum number of rows.
         """
         seen: set[Any] = set()
         begin = 0
@@ -102,7 +102,7 @@ class Database:
             return (await narrow(query).execute()).count or 0
 
     async def update(self, table: str, values: Mapping[str, Any], equal: Mapping[str, Any], **among: list[Any]) -> list[dict[str, Any]]:
-        """Change the rows in which each column of ``equal`` has its value, and each of ``among`` one of its values; return them."""
+        """Change the rows in which each column of ``equal`` has its value, and each of ``among`` one of its values. Returns them."""
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
             query = self._client.table(f"{TABLE_PREFIX}{table}").update(dict(values))
             for column, value in equal.items():
@@ -113,7 +113,7 @@ class Database:
         return self._rows(table, data)
 
     async def insert(self, table: str, rows: list[dict[str, Any]], *, ignore_conflicts_on: str | None = None) -> list[dict[str, Any]]:
-        """Insert rows; return those that were inserted."""
+        """Insert rows. Returns those that were inserted."""
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
             target = self._client.table(f"{TABLE_PREFIX}{table}")
             if ignore_conflicts_on is None:
@@ -123,7 +123,7 @@ class Database:
         return self._rows(table, data)
 
     async def delete(self, table: str, equal: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Delete the rows in which each column has its value; return them."""
+        """Delete the rows in which each column has its value. Returns them."""
         if not equal:
             raise ValueError(f"deleting from {table} needs a condition")
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):

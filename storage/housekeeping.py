@@ -1,4 +1,4 @@
-"""Deletes runs: the row first, then the object, so that a reader of rows never finds one whose object is gone."""
+"""Deletes runs, the row before the object, so that a reader of rows never finds one whose object is missing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from storage.objects import ObjectStore
 
 
 async def delete_run(database: Database, store: ObjectStore, run: Mapping[str, Any]) -> None:
-    """Delete a run of the history: its row if it has one, its object, and note in the history that it is gone.
+    """Delete a run of the history: its row if it has one, and its object. The history then says that the run is deleted.
 
     Each step may be repeated: if the process is killed in between, the next call does the rest.
     """

@@ -42,20 +42,20 @@ class Keys:
 
     @property
     def videos_prefix(self) -> str:
-        """The common prefix of the keys of all chunks of all tenants; empty if the template begins with an id."""
+        """The common prefix of all chunks' keys for all tenants; empty if the template begins with an id."""
         return self.chunk_template.partition("{")[0]
 
     @property
     def trial_folder(self) -> str:
-        """The prefix of objects that are written to check that they can be. docs/deployment.md lists the rights to it."""
+        """The prefix of trial objects, written to check the rights. docs/deployment.md lists the rights to it."""
         return f"{self.videos_prefix}extents-check/"
 
     def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
-        """The key of a chunk. ``name`` is the name of a ``core.frames.Chunk``."""
+        """Return the key of a chunk. ``name`` is the name of a ``core.frames.Chunk``."""
         return self.chunk_template.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version), chunk=name)
 
     def chunk_prefix(self, tenant_id: UUID, video_id: UUID, version: int, folder: str) -> str:
-        """The common prefix of the keys of all chunks whose names begin with ``folder``."""
+        """Return the common prefix of the keys of all chunks whose names begin with ``folder``."""
         before, _, _ = self.chunk_template.partition("{chunk}")
         return before.format(tenant_id=tenant_id, video_id=video_id, version=_checked_version(version)) + folder
 

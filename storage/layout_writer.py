@@ -25,7 +25,7 @@ _WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
 
 
 def pack_layout(layout: Layout) -> bytes:
-    """The bytes of a ``layout.db`` with this one row; the same layout gives the same bytes."""
+    """Return the bytes of a ``layout.db`` with this one row. The same layout gives the same bytes."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("PRAGMA page_size = 4096")
         connection.execute(_TABLE)

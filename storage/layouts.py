@@ -13,7 +13,7 @@ from core.types import Anchor, Layout
 from storage.keys import Keys
 from storage.sqlite_files import open_database, require_table
 
-if TYPE_CHECKING:  # a layout on this machine is read without the store's client
+if TYPE_CHECKING:  # a local layout is read without the store's client
     from storage.objects import ObjectStore
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
@@ -140,7 +140,7 @@ def _anchor(connection: sqlite3.Connection, rowid: int) -> Anchor:
 
 
 def _checked(layout: Layout, name: str) -> Layout:
-    """Refuse a box that no frame can have. A frame whose side is not positive has no known size, and bounds nothing.
+    """Reject a box that no frame can have. A frame whose side is not positive has an unknown size and limits nothing.
 
     Raises:
         CorruptInputError: names the edges that were found.

@@ -13,7 +13,7 @@ from core.model_choice import Promotion
 from storage.database import Database
 
 Row = dict[str, Any]
-"""A row as the database's API answers: names of columns, ids and moments as text."""
+"""A row in the form that the database's API returns: column names, with ids and times as text."""
 
 SHORTEST_NAME: Final = 8
 """The fewest characters of a run id that may name a run; they must be unique."""
@@ -23,7 +23,7 @@ NEWEST_FIRST: Final = ("created_at", "id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Selects rows; a field that is None selects all. ``since`` and ``until`` are about when a row was created."""
+    """Selects rows; a field that is None selects all. ``since`` and ``until`` compare the time at which a row was created."""
 
     tenant_id: UUID | None = None
     video_id: UUID | None = None
@@ -45,7 +45,7 @@ class Filter:
         if self.acknowledged is True:
             query = query.is_("acknowledged", "true")
         elif self.acknowledged is False:
-            query = query.not_.is_("acknowledged", "true")  # where the web application made the table, it may be null
+            query = query.not_.is_("acknowledged", "true")  # if the web application created the table, it may be null
         if self.superseded is True:
             query = query.not_.is_("superseded_by", "null").is_("deleted_at", "null")
         elif self.superseded is False:
@@ -58,43 +58,43 @@ class Filter:
 
 
 class Listings(Database):
-    """Each listing has the newest first and reads its pages while it is iterated."""
+    """Each list begins with the newest row, and reads its pages while it is iterated."""
 
     def jobs(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
-        """Jobs, those of the former service (``run_id`` is null) among them."""
+        """List jobs, including those of the former service (whose ``run_id`` is null)."""
         return self.pages("jobs", chosen.narrow, NEWEST_FIRST, limit)
 
     def runs(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
-        """The latest run of each video, version and model: what the web application reads."""
+        """List the latest run of each video, version and model, as the web application reads them."""
         return self.pages("runs", chosen.narrow, NEWEST_FIRST, limit)
 
     def run_history(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
-        """Every finished run, superseded and deleted ones among them."""
+        """List every finished run, including superseded and deleted ones."""
         return self.pages("run_history", chosen.narrow, ("created_at", "run_id"), limit)
 
     def rejections(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
         return self.pages("rejections", chosen.narrow, NEWEST_FIRST, limit)
 
     def requests(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
-        """Each record of video.encoded with what was decided about it."""
+        """List the records of video.encoded, each with the decision about it."""
         return self.pages("requests", chosen.narrow, ("created_at", "request_id"), limit)
 
     def replays(self, limit: int | None = None) -> AsyncIterator[Row]:
         return self.pages("replays", lambda query: query, ("created_at", "replay_id"), limit)
 
     async def job(self, name: str) -> Row | None:
-        """By run id or the beginning of it (8 characters at least), or by the row's own id."""
+        """Find a job by its run id, by at least its first 8 characters, or by the row's own id."""
         return await self._by("jobs", ("run_id", "id"), name) or await self._beginning("jobs", name)
 
     async def run(self, name: str) -> Row | None:
-        """Any finished run, by its id or the beginning of it (8 characters at least)."""
+        """Find any finished run by its id, or by at least its first 8 characters."""
         return await self._by("run_history", ("run_id",), name) or await self._beginning("run_history", name)
 
     async def rejection(self, name: str) -> Row | None:
         return await self._by("rejections", ("id",), name)
 
     async def present_runs(self, videos: list[UUID]) -> list[Row]:
-        """The rows of runs of these videos, of every version and model."""
+        """Return the rows of all runs of these videos, of every version and model."""
         found: list[Row] = []
         for begin in range(0, len(videos), 100):
             names = [str(video) for video in videos[begin : begin + 100]]
@@ -102,18 +102,18 @@ class Listings(Database):
         return found
 
     async def rejection_summary(self, days: int) -> list[Row]:
-        """By day and type, the newest day first: day, rejection_type, total, unacknowledged, videos."""
+        """Count by day and type, newest day first: day, rejection_type, total, unacknowledged, videos."""
         since = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
         rows: list[Row] = await self.call("rejection_summary", {"since": since.isoformat()})
         return rows
 
     async def overview(self, since: datetime, today: datetime) -> Row:
-        """The figures of a status page: unfinished jobs, outcomes since a moment, rejections, replays, today's GPU seconds."""
+        """Return a status page's figures: unfinished jobs, outcomes since a time, rejections, replays, today's GPU seconds."""
         row: Row = await self.call("service_overview", {"since": since.isoformat(), "today": today.isoformat()})
         return row
 
     async def usage(self, first: datetime, last: datetime, by: str) -> list[Row]:
-        """By ``tenant``, ``model`` or ``day``: name, runs, failed, pairs, gpu_seconds, wall_seconds."""
+        """Sum by ``tenant``, ``model`` or ``day``: name, runs, failed, pairs, gpu_seconds, wall_seconds."""
         rows: list[Row] = await self.call("usage_between", {"first": first.isoformat(), "last": last.isoformat(), "by": by})
         return rows
 
@@ -125,19 +125,19 @@ class Listings(Database):
         return row
 
     async def replay_outcomes(self, replay_id: str, first: int = 0, rows: int = 500) -> list[Row]:
-        """A page of a replay's items in their order, each with what became of it."""
+        """Return a page of a replay's items in their order, each with its outcome."""
         found: list[Row] = await self.call("replay_outcomes", {"replay": replay_id, "first_number": first, "max_rows": rows})
         return found
 
     async def promotions(self) -> list[Promotion]:
-        """Those that were not withdrawn, the newest first."""
+        """Return the promotions that were not withdrawn, newest first."""
         rows = [row async for row in self.pages("model_promotions", lambda query: query.is_("withdrawn_at", "null"), ("id",))]
         return [
             Promotion(row["id"], row["model_version"], row["percent"], UUID(row["tenant_id"]) if row["tenant_id"] else None) for row in rows
         ]
 
     async def purge_of(self, tenant_id: UUID, video_id: UUID) -> Row | None:
-        """The mark that a video, or all of its tenant's, was purged."""
+        """Return the mark that a video, or its whole tenant, was purged."""
 
         def narrow(query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
             return query.eq("tenant_id", str(tenant_id)).or_(f"video_id.is.null,video_id.eq.{video_id}")
@@ -155,7 +155,7 @@ class Listings(Database):
         return None
 
     async def _beginning(self, table: str, name: str) -> Row | None:
-        """The only row whose run id begins with ``name``; None if there are several."""
+        """Return the only row whose run id begins with ``name``; None if there are several."""
         beginning = _plain(name)
         if len(beginning) < SHORTEST_NAME:
             return None
@@ -164,7 +164,7 @@ class Listings(Database):
 
 
 def _plain(name: str) -> str:
-    """Without the characters that have a meaning in a pattern of LIKE."""
+    """Remove the characters that have a meaning in a LIKE pattern."""
     return "".join(character for character in name if character.isalnum() or character == "-")
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """Bytes that may be held at a time. A task that needs more than all of them holds them alone. First come, first served.
+    """Bytes that may be held at a time, first come, first served. A task that needs more than the total holds all of it alone.
 
     Belongs to one event loop.
     """
@@ -22,7 +22,7 @@ class MemoryBudget:
 
     @asynccontextmanager
     async def reserve(self, size_bytes: int) -> AsyncIterator[None]:
-        """Wait until so many bytes are free, and hold them for as long as this block."""
+        """Wait until this many bytes are free, and hold them during this block."""
         needed = min(size_bytes, self._size_bytes)
         await self._take(needed)
         try:

@@ -39,10 +39,10 @@ class Migration:
 
 
 def read_migrations(schema: str) -> list[Migration]:
-    """All migrations in the order in which they are applied, written for ``schema``.
+    """Read all migrations, in the order in which they are applied, for ``schema``.
 
     Raises:
-        ConfigurationError: no name of a schema, or the files are not installed.
+        ConfigurationError: the name is not a valid schema name, or the files are not installed.
     """
     if not is_schema_name(schema):
         raise ConfigurationError(f"{schema!r} is no name of a schema (SUPABASE_SCHEMA); expected {_SCHEMA_NAME.pattern}")
@@ -51,15 +51,15 @@ def read_migrations(schema: str) -> list[Migration]:
         raise ConfigurationError(
             f"the migrations are not installed: there is no {_FOLDERS[-1]}; install Extents from its wheel or its repository"
         )
-    name = schema if schema == WRITTEN_FOR else f'"{schema}"'  # quoted: it may be a word of SQL
+    name = schema if schema == WRITTEN_FOR else f'"{schema}"'  # quoted, because it may be a reserved word of SQL
     return [Migration(path.name, path.read_text().replace(WRITTEN_FOR, name)) for path in sorted(folder.glob("*.sql"))]
 
 
 def as_script(migrations: Iterable[Migration]) -> str:
-    """All of them in one transaction.
+    """Join all migrations in one transaction.
 
-    Later files replace functions and policies of earlier ones. A running service, and users, must never meet the earlier ones
-    again, which would fail its runs on the web application's tables.
+    Later files replace functions and policies of earlier ones. A running service and its users must never meet the earlier ones
+    again, because they would make runs fail on the web application's tables.
     """
     files = "\n".join(f"-- {migration.file}\n{migration.sql}" for migration in migrations)
     return f"begin;\n{files}\ncommit;\n"

@@ -17,7 +17,7 @@ from storage.objects import ObjectStore
 MANIFEST: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 MAX_WEIGHTS_BYTES: Final = 4 * 1024**3
-"""Weights are held in memory while they are fetched; the production model has 137 MB."""
+"""Weights are held in memory while they are fetched. The production model has 137 MB."""
 
 
 @with_config(ConfigDict(strict=True, extra="ignore"))

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from core.errors import ConfigurationError, ExistingObjectError, ExtentsError, MissingObjectError, PermanentError, TransientError
 
 TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]] = (
-    # The network, or a server that could not answer now.
+    # The network, or a server that could not respond now.
     (
         TransientError,
         (
@@ -127,7 +127,7 @@ _SETTINGS: Final = {
     "SignatureDoesNotMatch": "WASABI_SECRET_KEY",
     "AuthorizationHeaderMalformed": "WASABI_REGION",
     "PermanentRedirect": "WASABI_REGION or WASABI_ENDPOINT",
-    "301": "WASABI_REGION or WASABI_ENDPOINT",  # the same of a HEAD, which answers without a code
+    "301": "WASABI_REGION or WASABI_ENDPOINT",  # the same for a HEAD, whose response has no code
     "IllegalLocationConstraintException": "WASABI_REGION or WASABI_ENDPOINT",
     "RequestTimeTooSkewed": "the clock of this machine",
     "AccessDenied": "the rights of WASABI_ACCESS_KEY on WASABI_BUCKET",

@@ -21,7 +21,7 @@ SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
 """The slowest upload that is allowed; it extends the timeout of a put by its size."""
 
 MAX_HELD_BYTES: Final = 768 * 1024 * 1024
-"""Limit for the layouts and run databases that are read at a time, with what is made of them: three times the largest layout."""
+"""Limit for the layouts and run databases that are read at a time, including the values made from them: three layouts' maximum."""
 
 _PIECE_BYTES: Final = 1024 * 1024
 
@@ -62,7 +62,7 @@ class ObjectStoreConfig:
 class ObjectStore:
     """One bucket. An async context manager that belongs to one event loop; calls may overlap.
 
-    Nothing is retried here: the caller counts the tries, since it knows how long it may wait. Every method raises TransientError
+    Nothing is retried here: the caller counts the tries, because it knows how long it may wait. Every method raises TransientError
     for temporary errors (5xx, SlowDown, timeouts, connection errors, a truncated body), ConfigurationError for a wrong setting,
     and PermanentError for any other refusal by the server.
     """
@@ -113,13 +113,13 @@ class ObjectStore:
 
     @asynccontextmanager
     async def hold(self, key: str, max_bytes: int, copies: int, *, most: int | None = None) -> AsyncIterator[bytes]:
-        """Read a whole object that others have written, once there is room in memory for it and for what is made of it.
+        """Read a whole object that others have written, once there is room in memory for it and for what is made from it.
 
-        ``MAX_HELD_BYTES`` limits everything that is held this way at a time; the block frees its share when it ends.
+        ``MAX_HELD_BYTES`` limits all memory that is held this way. The block frees its share when it ends.
 
         Args:
-            copies: how many times its size reading the object takes.
-            most: how many bytes reading it takes at most.
+            copies: the memory that reading the object takes, in multiples of its size.
+            most: the maximum memory that reading it takes, in bytes.
 
         Raises:
             As ``get``.
@@ -133,7 +133,7 @@ class ObjectStore:
 
     @asynccontextmanager
     async def _opened(self, key: str, max_bytes: int) -> AsyncIterator[tuple[int | None, Any]]:
-        """An object's size, if the store gives it, and its body, which has not been read."""
+        """Open an object: its size, if the store gives it, and its body, which has not been read."""
         async with self._single_object(key):
             response = await self._client.get_object(Bucket=self.bucket, Key=key)
             async with response["Body"] as body:
@@ -143,7 +143,7 @@ class ObjectStore:
                 yield size, body
 
     async def _read(self, key: str, body: Any, size: int | None, max_bytes: int) -> bytes:
-        """A whole body. One of unknown size is read up to ``max_bytes``."""
+        """Read a whole body. One of unknown size is read up to ``max_bytes``."""
         if size is not None:
             data: bytes = await body.read()
             if len(data) != size:
@@ -188,7 +188,7 @@ class ObjectStore:
         Raises:
             ExistingObjectError: the object exists and must not be replaced.
         """
-        # The client's own timeout starts once everything is sent, so a server that accepts nothing would block forever.
+        # The client's own timeout starts after everything is sent, so a server that accepts nothing would block forever.
         limit_seconds = self._config.timeout_seconds + len(data) / SLOWEST_UPLOAD_BYTES_PER_SECOND
         with mapped(self._name(key)):
             async with asyncio.timeout(limit_seconds):
@@ -243,7 +243,7 @@ class ObjectStore:
                 raise
 
     async def probe(self) -> None:
-        """Read one byte of the first of our objects, which shows whether the store serves any objects now."""
+        """Read one byte of the first of our objects, which shows whether the store serves objects now."""
         with mapped(f"bucket {self.bucket}"):
             key = await self._first_key()
             if key is not None:
@@ -257,10 +257,10 @@ class ObjectStore:
 
     @asynccontextmanager
     async def _single_object(self, key: str) -> AsyncIterator[None]:
-        """Distinguish a refused object from wrong settings: if other objects are served, the refusal concerns this object.
+        """Distinguish a denied object from wrong settings: if other objects are served, the denial concerns only this object.
 
         Raises:
-            RefusedObjectError: access to this object alone is refused.
+            RefusedObjectError: access is denied to this object only.
         """
         try:
             with mapped(self._name(key)):

@@ -71,7 +71,7 @@ async def find_stored_run(store: ObjectStore, key: str, run_id: UUID) -> tuple[R
 
 
 async def _read_present(store: ObjectStore, key: str) -> bytes | None:
-    """The object; None if it is missing or too large to be a run database."""
+    """Read the object; None if it is missing or too large to be a run database."""
     try:
         return await store.get(key, MAX_RUN_DB_BYTES)
     except (MissingObjectError, CorruptInputError):
@@ -91,5 +91,5 @@ async def _stored(key: str, data: bytes, attempt: int, *, adopted: bool) -> Stor
 
 
 async def _sha256(data: bytes) -> str:
-    """Computed in a thread, since 67 MB take a fifth of a second."""
+    """Compute it in a thread, because 67 MB take a fifth of a second."""
     return await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())

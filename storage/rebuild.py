@@ -1,4 +1,4 @@
-"""From the object of a run back to the values that its rows are made of, for a registry that was lost."""
+"""Reads values for a run's rows back from its object, for a registry that was lost."""
 
 import hashlib
 import re
@@ -19,30 +19,30 @@ _FIELDS = {
 }
 
 NO_REQUEST = UUID(int=0)
-"""The request of a run of the former service, which kept none. No request has this id, so such a run counts as the earliest."""
+"""The request of a run of the former service, which stored none. No request has this id, so such a run counts as the earliest."""
 
 
 class RunKeys:
-    """Recognises the keys of run databases by their template, those of the former service (``run-{run_id[:8]}``) among them."""
+    """Recognises the keys of run databases by their template, including those of the former service (``run-{run_id[:8]}``)."""
 
     def __init__(self, template: str) -> None:
         parts = re.split(r"\{(\w+)\}", template)
         texts = [re.escape(part) if place % 2 == 0 else f"(?P<{part}>{_FIELDS[part]})" for place, part in enumerate(parts)]
         self._pattern = re.compile("".join(texts))
         self.prefix = parts[0]
-        """What the keys of all run databases begin with."""
+        """The beginning of all run databases' keys."""
 
     def ids(self, key: str) -> tuple[UUID, UUID] | None:
-        """Tenant and video; None for any other key."""
+        """Return tenant and video; None for any other key."""
         found = self._pattern.fullmatch(key)
         return None if found is None else (UUID(found["tenant_id"]), UUID(found["video_id"]))
 
 
 def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) -> tuple[FinishedRun, StoredRun]:
-    """What was written to the database of rows when this run was finished.
+    """Read what was written to the rows when this run was finished.
 
     Raises:
-        CorruptInputError: the file is damaged, or is another video's than its key says.
+        CorruptInputError: the file is damaged, or its video is not the one of its key.
     """
     found = read_run_db(data, key)
     inside = (found.provenance.get("tenant_id", str(tenant_id)), found.provenance.get("video_id", str(video_id)))

@@ -1,4 +1,4 @@
-"""Between the values of ``core`` and the JSON of the database's functions and rows."""
+"""Converts between the values of ``core`` and the JSON of the database's functions and rows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectionRow:
-    """A request that was refused, and whether somebody has seen it."""
+    """A request that was rejected, and whether a user has acknowledged it."""
 
     request_id: UUID
     tenant_id: UUID
@@ -57,7 +57,7 @@ class RejectionRow:
 
 
 def admission_values(request: AdmissionRequest) -> dict[str, Any]:
-    """A number that its column cannot hold becomes null: only a rejected record can have one, and it must not fail its own rejection."""
+    """Numbers beyond a column's range become null: only a rejected record can have one, and it must not fail its own rejection."""
     return {
         "request_id": str(request.request_id),
         "run_id": _text(request.run_id),
@@ -180,7 +180,7 @@ def rejection_row(values: Mapping[str, Any]) -> RejectionRow:
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value).replace("\0", "\ufffd")  # PostgreSQL's text holds every character but this one
+    return None if value is None else str(value).replace("\0", "\ufffd")  # PostgreSQL's text holds every character except this one
 
 
 def _fitting(value: int | None, limit: int) -> int | None:
@@ -188,7 +188,7 @@ def _fitting(value: int | None, limit: int) -> int | None:
 
 
 def _real(value: float | None) -> float | None:
-    """For a column of single precision, which refuses what rounds to infinity, and what rounds to zero and is not."""
+    """Fit a column of single precision, which rejects values that round to infinity, and nonzero values that round to zero."""
     if value is None or not abs(value) <= REAL_MAX:
         return None
     return value if abs(value) >= 1 / REAL_MAX else 0.0

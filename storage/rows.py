@@ -1,4 +1,4 @@
-"""Rows of Supabase: the decision about a request, the state of a job, the row of a finished run."""
+"""Supabase's rows: the decision about a request, the state of a job, the row of a finished run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ from storage.row_values import (
 UNFINISHED: Final = ("queued", "running")
 
 SCHEMA_VERSION: Final = 3
-"""The ``schema_version()`` of the migrations that this code was written for, and works with or with later ones."""
+"""The lowest ``schema_version()`` of the migrations with which this code works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What became of a finished run's rows.
+    """The state of a finished run's rows.
 
     Attributes:
         run_row_id: the row of the run's video, version and model; None only for a ``stale`` run without one.
         outcome: ``owner``: the row is this run's. ``superseded``: it belongs to a run that was requested later, and stays
-            that run's. ``stale``: a later attempt of this run has begun, nothing was written.
+            that run's. ``stale``: a later attempt of this run has begun, and nothing was written.
     """
 
     run_row_id: UUID | None
@@ -45,27 +45,27 @@ class Completion:
 
 
 class Rows(Database):
-    """The service's rows, by the service role. An async context manager that belongs to one event loop; its calls may overlap.
+    """The service's rows, through the service role. An async context manager that belongs to one event loop; its calls may overlap.
 
-    Every call may be repeated without effect on what it did the first time.
+    Every call may be repeated without changing the effect of the first.
     """
 
     async def admit(self, request: AdmissionRequest, limits: AdmissionLimits) -> AdmissionAnswer:
-        """Decide about a request, once: asked again, it gives the stored decision, whatever is passed then."""
+        """Decide about a request, once: a repeated call returns the stored decision, whatever it passes."""
         answer = await self.call("admit_request", {"request": admission_values(request), "limits": limit_values(limits)})
         return admission_answer(answer)
 
     async def record_progress(self, run_id: UUID, attempt: int, pairs_done: int, started_at: datetime) -> None:
-        """Note how far a run is. Late calls, and those about another attempt than the present one, have no effect."""
+        """Record a run's progress. Late calls, and calls for another attempt than the current one, have no effect."""
         await self.call(
             "record_progress",
             {"run_id": str(run_id), "attempt": attempt, "pairs_done": pairs_done, "started_at": started_at.isoformat()},
         )
 
     async def complete_run(self, run: FinishedRun, stored: StoredRun) -> Completion:
-        """Write the run's row and complete its job, in one transaction; then enter it into the history of runs.
+        """Write the run's row and complete its job in one transaction, and then add it to the history of runs.
 
-        A run whose stored file is of a later attempt (``stored.attempt``) is answered ``stale`` by the database as well.
+        If the stored file belongs to a later attempt (``stored.attempt``), the database also answers ``stale``.
         """
         values = run_values(run, stored)
         answer = await self.call("complete_run", {"run": values})
@@ -88,7 +88,7 @@ class Rows(Database):
         )
 
     async def find_run(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str) -> RunRow | None:
-        """The finished run of a video, if there is a row. The caller checks that its object is there."""
+        """Find the row of a video's finished run. The caller checks that its object exists."""
         rows = await self._select(
             "runs",
             {
@@ -101,12 +101,12 @@ class Rows(Database):
         return run_row(rows[0]) if rows else None
 
     async def find_run_by_id(self, run_id: str) -> RunRow | None:
-        """The row of one run. Those of the former service need not have a UUID for an id."""
+        """Find the row of a run. Runs of the former service may have an id that is not a UUID."""
         rows = await self._select("runs", {"run_id": run_id})
         return run_row(rows[0]) if rows else None
 
     async def find_answer(self, request_id: UUID) -> AdmissionAnswer | None:
-        """What was decided about a request, if anything yet: for the sender to follow."""
+        """Find the stored decision about a request, for a sender that follows it; None if there is none yet."""
         rows = await self._select("requests", {"request_id": str(request_id)})
         return admission_answer({**rows[0]["answer"], "repeated": True}) if rows else None
 
@@ -119,16 +119,16 @@ class Rows(Database):
         return rejection_row(rows[0]) if rows else None
 
     async def count_unfinished(self, priority: Priority) -> int:
-        """Jobs of this priority that are queued or running. Those of the former service, which have no run_id, will never end."""
+        """Count queued and running jobs of this priority, except those of the former service (without run_id), which never end."""
         return await self.count(
             "jobs", lambda query: query.eq("priority", priority.value).in_("status", UNFINISHED).not_.is_("run_id", "null")
         )
 
     async def check(self) -> None:
-        """Ask for something that only the service role may call, and that the migrations define.
+        """Call a function that the migrations define and that only the service role may call.
 
         Raises:
-            ConfigurationError: wrong key, schema or URL, or migrations missing or of another version.
+            ConfigurationError: the key, schema or URL is wrong, or the migrations are missing or of another version.
         """
         version = await self.call("schema_version", {})
         if version < SCHEMA_VERSION:
@@ -138,7 +138,7 @@ class Rows(Database):
             )
 
     async def try_everything(self) -> None:
-        """Have the database do all that the service will ask of it, and roll it back. For checking a new installation.
+        """Run in the database everything that the service will need, and roll it back. For checking a new installation.
 
         Raises:
             ConfigurationError: names everything that does not work.
@@ -147,7 +147,7 @@ class Rows(Database):
         faults = await self.call("check_service", {})
         if faults:
             raise ConfigurationError(f"schema {self._schema}: {'; '.join(faults)}")
-        for table in ("runs", "jobs", "rejections", "requests"):  # these the service also reads through the API itself
+        for table in ("runs", "jobs", "rejections", "requests"):  # the service also reads these through the API
             await self._select(table, {"tenant_id": str(UUID(int=0))})
 
     async def _select(self, table: str, equal: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
 
 
 def provenance(run: FinishedRun) -> dict[str, str]:
-    """The contents of ``run_provenance``: the run's own provenance and its ids."""
+    """Return the contents of ``run_provenance``: the run's own provenance and its ids."""
     return {
         **run.provenance,
         "attempt": str(run.attempt),

@@ -1,4 +1,4 @@
-"""Reads run databases: ours, those of the former service, and whatever else lies under a key. Nothing in them is trusted."""
+"""Reads run databases: ours, those of the former service, and any other object under a key. Nothing in them is trusted."""
 
 import math
 import sqlite3
@@ -21,7 +21,7 @@ MAX_RUN_DB_BYTES: Final = 512 * 1024 * 1024
 """Far above any run: 200,000 pairs take about 70 MB."""
 
 MAX_PAIRS: Final = 2_000_000
-"""The most pairs of a run: two days of video."""
+"""The maximum number of pairs in a run: two days of video."""
 
 _MAX_VALUE_BYTES: Final = 1024 * 1024
 _MAX_TEXT: Final = 4096
@@ -63,8 +63,8 @@ class RunDatabase:
         attempt: 1 in a database of the former service.
         gpu_seconds: None in a database of the former service.
         provenance: empty in a database of the former service.
-        probabilities: (pairs, 2, 5) float32, as written; all equal where a pair is missing.
-        pair_milliseconds: (pairs,) float64; NaN where it is not known.
+        probabilities: (pairs, 2, 5) float32, as written; all equal if a pair is missing.
+        pair_milliseconds: (pairs,) float64; NaN if unknown.
         missing_pairs: first frames of the pairs that the former service could not predict and left out, ascending.
         track: captions and issues as stored; derived from ``probabilities`` for a database of the former service.
     """
@@ -99,7 +99,7 @@ def read_run_file(path: Path) -> RunDatabase:
     """Read a run database from disk.
 
     Raises:
-        CorruptInputError: it is too large, or as ``read_run_db``.
+        CorruptInputError: it is too large, or unusable as in ``read_run_db``.
     """
     size_bytes = path.stat().st_size
     if size_bytes > MAX_RUN_DB_BYTES:
@@ -185,7 +185,7 @@ def _checked_count(pairs: int, name: str) -> int:
 def _read_pairs(
     connection: sqlite3.Connection, pairs: int, name: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], tuple[int, ...]]:
-    """Probabilities (pairs, 2, 5), milliseconds (pairs,), and the first frames of the pairs without a row."""
+    """Read probabilities (pairs, 2, 5), milliseconds (pairs,), and the first frames of pairs without a row."""
     (count,) = connection.execute("SELECT count(*) FROM pair_results").fetchone()
     if not 1 <= count <= pairs:
         raise CorruptInputError(f"{name}: {count} rows in pair_results; expected {pairs}, one for each frame and the next")
@@ -212,7 +212,7 @@ def _rows(connection: sqlite3.Connection, table: str, columns: Sequence[str], or
 
 
 def _without_issues_of(missing: Sequence[int], track: CaptionTrack) -> CaptionTrack:
-    """Nothing was predicted of a missing pair, so nothing about it is doubtful."""
+    """Drop issues of missing pairs: nothing was predicted for them, so nothing about them is doubtful."""
     gone = set(missing)
     kept = (issue for issue in track.issues if issue.kind in ("single_frame", "doubtful") or issue.frame_index not in gone)
     return replace(track, issues=tuple(kept)) if gone else track
@@ -237,7 +237,7 @@ def _stored_caption(derived: CaptionTrack, first: int, last: int, start: float |
 
 
 def _moment(text: str) -> datetime:
-    """In UTC. The former service wrote times in UTC without a zone."""
+    """Parse a time as UTC. The former service wrote times in UTC without a zone."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 

@@ -1,8 +1,8 @@
 """Opens SQLite files from bytes, in memory. Nothing is written to disk, and the file's contents are not trusted.
 
-SQLite answers any query of ours about any file, and a crafted file makes the answer arbitrarily large: a view of
-``zeroblob(999000000)`` has four kilobytes. So values have a longest length, only plain tables are read, and what a column holds is
-asked in SQL before a value is fetched.
+SQLite answers any query about any file, and a crafted file can make the answer arbitrarily large: a view of
+``zeroblob(999000000)`` takes four kilobytes. So values have a maximum length, only plain tables are read, and a column's content
+is checked in SQL before a value is fetched.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
-"""Far above what our statements and the tables that we read need."""
+"""Far above what our statements and tables need."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def open_database(data: bytes, name: str, max_value_bytes: int) -> Iterator[sqli
     """Open a connection to a copy of the file.
 
     Args:
-        max_value_bytes: the longest text, blob or row that SQLite may make or read.
+        max_value_bytes: the maximum length of a text, blob or row that SQLite may create or read.
 
     Raises:
         CorruptInputError: SQLite, or the conversion of its values, failed within the block.
@@ -63,7 +63,7 @@ def require_table(connection: sqlite3.Connection, table: str, columns: Sequence[
     Generated columns, which are computed when they are read, do not count.
 
     Raises:
-        CorruptInputError: it has not.
+        CorruptInputError: one of these does not hold.
     """
     found = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     if found is None:
