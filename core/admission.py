@@ -33,7 +33,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionRequest:
-    """What deciding about one ``video.encoded`` record and answering it requires.
+    """The values needed to decide about one ``video.encoded`` record and to answer it.
 
     Attributes:
         run_id, cropped_frames_version, model_version, frame_count: None only with a ``rejection``, if the record did not
@@ -41,7 +41,7 @@ class AdmissionRequest:
         rejection: the result of the caller's own checks; stored as given.
         found_run: a finished run whose object the caller has verified. Must contain ``run_id``; everything else (key, hash,
             counts) is stored and returned with the answer, so that a repeat does not need the object.
-        gone_run_id: a run whose row has no object any more, so the row does not count.
+        gone_run_id: a run whose row has no object any more, so that the row does not count.
     """
 
     request_id: UUID
@@ -66,7 +66,7 @@ class AdmissionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionLimits:
-    """The limits that only the database can check, since they count admitted jobs."""
+    """The limits that only the database can check, because they count admitted jobs."""
 
     rate_limit_seconds: int
     max_high_jobs_per_hour: int
@@ -85,7 +85,7 @@ class AdmissionAnswer:
         attempt: set for ``run`` and ``join``.
         rejection: set for ``rejected``.
         found_run: set for ``found``, as passed by the caller when the decision was made.
-        recorded: False where a rejection has no row, because the database does not know the video.
+        recorded: False if a rejection has no row, because the database does not know the video.
         repeated: the decision was stored by an earlier call and has been counted already.
     """
 

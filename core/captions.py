@@ -24,7 +24,7 @@ LEAST_CONFIDENCE: Final = 0.32
 """Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
 
 STANDING_SECONDS: Final = 20.0
-"""In a longer video, what is visible from the first frame to the last is no caption but a logo or a frame."""
+"""In a longer video, something visible from the first frame to the last is not a caption but a logo or a border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class CaptionExtent:
     """One caption, from ``first_frame`` to ``last_frame``, both inclusive.
 
     Attributes:
-        start_confidence, end_confidence: the mean probability of the label at that boundary; None where the video itself
+        start_confidence, end_confidence: the mean probability of the label at that boundary; None if the video itself
             begins or ends.
-        confidence: 0..1, how far the whole is to be believed, by its boundaries and by what is between them.
+        confidence: 0..1, how reliable the caption is, by its boundaries and by the pairs between them.
     """
 
     first_frame: int
@@ -54,7 +54,7 @@ class CaptionExtent:
 
 @dataclass(frozen=True, slots=True)
 class QualityIssue:
-    """Something a person may want to look at. ``frame_index`` is the pair's first frame, or the caption's."""
+    """Something that a user may want to check. ``frame_index`` is the pair's first frame, or the caption's."""
 
     kind: str
     frame_index: int
@@ -63,7 +63,7 @@ class QualityIssue:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A stretch that the labels call a caption, and why it is left out of the captions."""
+    """A range that is a caption by its labels, and why it is left out of the captions."""
 
     caption: CaptionExtent
     reason: str
@@ -71,13 +71,13 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaptionTrack:
-    """What the probabilities of one video say.
+    """The result for the probabilities of one video.
 
     Attributes:
         probabilities: (pairs, 5) float64, the mean of both directions.
-        labels: (pairs,) indices into ``core.types.LABELS``, the likeliest consistent sequence; doubtful captions are in it.
+        labels: (pairs,) indices into ``core.types.LABELS``, the likeliest consistent sequence; includes doubtful captions.
         captions: ascending, without overlap.
-        doubts: likewise, apart from the captions.
+        doubts: the doubtful captions, likewise, which are not in ``captions``.
         issues: ascending by frame.
     """
 
@@ -104,7 +104,7 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
 
 
 def _doubt(caption: CaptionExtent, frame_count: int) -> str | None:
-    """Why a candidate is no caption to rely on; None where it is one."""
+    """Return why a candidate is not a reliable caption; None if it is."""
     if caption.confidence < LEAST_CONFIDENCE:
         return f"confidence {caption.confidence:.3f}; a caption has at least {LEAST_CONFIDENCE}"
     whole = caption.first_frame == 0 and caption.last_frame == frame_count - 1
@@ -114,14 +114,14 @@ def _doubt(caption: CaptionExtent, frame_count: int) -> str | None:
 
 
 def extent_confidence(mean: FloatArray, first: int, last: int) -> float:
-    """The probability that it begins and ends there, by the weaker of both, times how sure its pairs are to show one text.
+    """The probability that a caption begins and ends there, by the weaker boundary, times how surely its pairs show one text.
 
-    Whether another caption follows or none does not matter here: at the end, ``different`` and ``valid_empty`` count
-    alike. A film's own beginning and end are certain. Pairs inside that may as well be empty weigh doubly (squared),
-    since grass taken for letters shows there first.
+    Whether another caption follows does not matter here: at the end, ``different`` and ``valid_empty`` count
+    the same. A film's own beginning and end are certain. Pairs inside that may also be empty count doubly (squared),
+    because grass mistaken for letters shows there first.
 
-    Correctly rounded sums and plain products give the same bits with every NumPy and C library: this decides what a run
-    database holds.
+    Correctly rounded sums and plain products give the same bits with every NumPy and C library, because run databases
+    depend on them.
     """
     start = float(mean[first - 1, DIFFERENT] + mean[first - 1, EMPTY_VALID]) if first > 0 else 1.0
     end = float(mean[last, DIFFERENT] + mean[last, VALID_EMPTY]) if last < len(mean) else 1.0

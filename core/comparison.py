@@ -9,7 +9,7 @@ from core.captions import CaptionExtent, CaptionTrack
 from core.types import LABELS
 
 EVEN: Final = 0.02
-"""Confidences nearer to each other than this count as the same: less than the two directions of one pair disagree."""
+"""Confidences closer to each other than this count as equal: the two directions of one pair differ by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class MatchedCaption:
 
     @property
     def start_shift(self) -> int:
-        """By how many frames it begins later than before."""
+        """The number of frames by which it begins later than before."""
         return self.after.first_frame - self.before.first_frame
 
     @property
@@ -30,12 +30,12 @@ class MatchedCaption:
 
     @property
     def shift(self) -> int:
-        """The greater of both shifts, without its sign."""
+        """The greater of both absolute shifts."""
         return max(abs(self.start_shift), abs(self.end_shift))
 
     @property
     def confidence_change(self) -> float | None:
-        """Change of the boundaries' mean confidence; None where one of the captions has no boundary within the video."""
+        """Change of the boundaries' mean confidence; None if one of the captions has no boundary within the video."""
         before, after = _confidence(self.before), _confidence(self.after)
         return None if before is None or after is None else after - before
 
@@ -58,12 +58,12 @@ class Comparison:
 
     @property
     def moved(self) -> tuple[MatchedCaption, ...]:
-        """The greatest shift first."""
+        """Moved captions, greatest shift first."""
         return tuple(sorted((pair for pair in self.matched if pair.shift), key=lambda pair: -pair.shift))
 
     @property
     def captions(self) -> int:
-        """Captions of either."""
+        """The number of captions in either result."""
         return len(self.matched) + len(self.added) + len(self.lost)
 
     @property
@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def change(self) -> float:
-        """The share of captions that were moved, added or lost; 0 where there are none."""
+        """The share of captions that were moved, added or lost; 0 if there are none."""
         return self.changed / self.captions if self.captions else 0.0
 
     @property
@@ -88,7 +88,7 @@ def compare(before: CaptionTrack, after: CaptionTrack) -> Comparison:
     """Compare two results of one video.
 
     Raises:
-        ValueError: they have not the same number of pairs, so they are not of the same frames.
+        ValueError: the results have different numbers of pairs, so they are of different frames.
     """
     if len(before.labels) != len(after.labels):
         raise ValueError(f"{len(before.labels)} pairs and {len(after.labels)} pairs are not of the same frames")
@@ -102,7 +102,7 @@ def compare(before: CaptionTrack, after: CaptionTrack) -> Comparison:
 def _match(
     before: Sequence[CaptionExtent], after: Sequence[CaptionExtent]
 ) -> tuple[tuple[MatchedCaption, ...], tuple[CaptionExtent, ...], tuple[CaptionExtent, ...]]:
-    """Pairs of captions by the share of frames that they have in common, the greatest first; each caption is in one pair at most."""
+    """Pair captions by the share of frames that they have in common, greatest first. Each caption is in at most one pair."""
     candidates: list[tuple[float, int, int]] = []
     start = 0
     for old_index, old in enumerate(before):

@@ -17,11 +17,11 @@ class ExtentsError(Exception):
 
 
 class TransientError(ExtentsError):
-    """May go away by itself: a timeout, a 5xx, a refused connection. Retried with backoff."""
+    """May pass by itself: a timeout, a 5xx, a refused connection. Retried with backoff."""
 
 
 class PermanentError(ExtentsError):
-    """Will be the same at every try. Fails the run, or ends the command."""
+    """The same at every try. Fails the run, or ends the command."""
 
 
 class ConfigurationError(PermanentError):

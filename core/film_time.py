@@ -1,4 +1,4 @@
-"""Times in a film, as people read them."""
+"""Formats times in a film for people."""
 
 
 def clock(seconds: float) -> str:

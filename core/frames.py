@@ -1,7 +1,7 @@
 """How a video's frames are stored in chunks and cut into spans: pure arithmetic over frame indices.
 
 Each frame is stored once. Level 16 holds the frames with i % 16 == 0, level 4 those with i % 4 == 0 that level 16 does not
-hold, and level 1 the rest. Within a level frames ascend, 32 to a chunk. The 512 frames from a multiple of 512 on are therefore
+hold, and level 1 the rest. Within a level frames ascend, 32 to a chunk. The 512 frames from a multiple of 512 are therefore
 exactly 1 + 3 + 12 whole chunks, which form a span.
 """
 

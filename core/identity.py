@@ -7,7 +7,7 @@ NAMESPACE: Final = UUID("6f0c7f5e-3b1d-5c8a-9a44-0e7d52b6c1f3")
 """Root of all our UUIDv5. Never changes, since existing run ids are derived from it."""
 
 LOCAL_TENANT: Final = uuid5(NAMESPACE, "local")
-"""Whose the videos of local folders are. No tenant of the service has this id."""
+"""The tenant of videos in local folders. No tenant of the service has this id."""
 
 
 def parse_uuid(text: str) -> UUID:

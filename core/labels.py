@@ -1,4 +1,4 @@
-"""From probabilities of frame pairs to one label a pair: the likeliest sequence in which each follows from the one before."""
+"""From probabilities of frame pairs to one label per pair: the likeliest sequence in which each follows from the one before."""
 
 from typing import Final
 
@@ -10,16 +10,16 @@ from core.types import LABELS
 SAME, DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, VALID_EMPTY = range(len(LABELS))
 
 REVERSED: Final = [SAME, DIFFERENT, EMPTY_EMPTY, VALID_EMPTY, EMPTY_VALID]
-"""The index of each label's probability when the pair is shown in the other order."""
+"""The index of each label's probability if the pair is shown in the other order."""
 
 PROBABILITY_FLOOR: Final = 1e-12
-"""Replaces smaller probabilities, whose logarithm would rule a sequence out; far below any probability that matters."""
+"""Replaces smaller probabilities, whose logarithm would exclude a sequence; far below any probability that matters."""
 
 RUN_EVIDENCE: Final = 0.5
-"""What a run of pairs with the same likeliest label counts as evidence for staying, in pairs.
+"""How much a run of pairs with the same likeliest label counts as evidence for staying, in pairs.
 
-Neighbouring pairs show nearly the same picture, so a network that takes grass for letters does so ten times in a row:
-ten pairs are no more evidence than one. With half a pair a run, a boundary needs evidence of its own.
+Neighbouring pairs show nearly the same picture, so a network that mistakes grass for letters does so ten times in a row:
+ten pairs are no more evidence than one. With half a pair per run, a boundary needs its own evidence.
 """
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,11 +33,11 @@ def mean_probabilities(probabilities: npt.NDArray[np.float32]) -> FloatArray:
 
 
 def consistent_labels(mean: FloatArray) -> LabelArray:
-    """The likeliest sequence of labels among those that follow from one another.
+    """Find the likeliest sequence of labels among those that follow from one another.
 
     Viterbi over the frames' two states: ``same`` and ``different`` lead from valid to valid, ``empty_empty`` from empty to
     empty, the other two as named. Logarithms of ``same`` and ``empty_empty`` count by ``staying_weights``, the others in
-    full. Of equals, ``same`` goes before ``different`` and coming from empty before coming from valid.
+    full. Of equal sequences, ``same`` is preferred to ``different``, and coming from empty to coming from valid.
 
     Args:
         mean: (pairs, 5).
@@ -70,7 +70,7 @@ def consistent_labels(mean: FloatArray) -> LabelArray:
 
 
 def staying_weights(mean: FloatArray) -> FloatArray:
-    """What each pair counts as evidence for staying in a state, 0..1: ``RUN_EVIDENCE`` shared by the pairs of its run.
+    """How much each pair counts as evidence for staying in a state, 0..1: ``RUN_EVIDENCE`` shared by the pairs of its run.
 
     A run is consecutive pairs of the same likeliest label.
     """

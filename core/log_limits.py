@@ -1,4 +1,4 @@
-"""Keeps a log readable while something fails without end: a kind of message once, then how often it came in each minute."""
+"""Keeps a log readable while something fails continuously: a kind of message is written once, and then counted each minute."""
 
 import logging
 import re
@@ -9,20 +9,20 @@ from typing import Any, Final
 WINDOW_SECONDS: Final = 60.0
 
 OWN_BURST: Final = 20
-"""Warnings of one kind that our modules may write in a window: each is about a record or a run, and a few of them are read."""
+"""Warnings of one kind that our modules may write in a window: each is about a record or a run, and a few are worth reading."""
 
 LIBRARY_BURST: Final = 1
 """The same for a library, which repeats a message for each connection and try."""
 
 MAX_KINDS: Final = 1000
-"""Kinds that are counted separately; those beyond count as one."""
+"""Kinds that are counted separately. All kinds beyond count as one."""
 
 COUNT_EVENT: Final = "log.repeated"
 
 _DIGITS: Final = re.compile(r"0x[0-9a-f]+|\d+")
 
 Kind = tuple[str, int, str]
-"""Logger, level, and the message without what varies."""
+"""Logger, level, and the message without its variable parts."""
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class _Seen:
 
 
 class RepeatLimit(logging.Filter):
-    """A handler's filter. Safe to call from any thread; one timer, which runs while anything is counted, writes the counts.
+    """A handler's filter. Safe to call from any thread. One timer, which runs while anything is counted, writes the counts.
 
-    Our events below a warning, which report work that was done, always pass, as does whatever is critical. A line below a
+    Our events below a warning, which report completed work, always pass, and so do critical ones. A line below a
     warning that a framework writes in our modules' names is about its own start and end, and passes only at DEBUG.
     """
 
@@ -46,7 +46,7 @@ class RepeatLimit(logging.Filter):
         self._counting = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        event: Any = record.msg if isinstance(record.msg, dict) else None  # structlog passes its events so
+        event: Any = record.msg if isinstance(record.msg, dict) else None  # structlog passes its events like this
         own = event is not None
         if own and (record.levelno < logging.WARNING or event.get("event") == COUNT_EVENT):
             return True
@@ -78,7 +78,7 @@ class RepeatLimit(logging.Filter):
         timer.start()
 
     def _count(self) -> None:
-        """At the end of a window: write how much was withheld; forget kinds that have become quiet."""
+        """At the end of a window, write how many messages were withheld, and forget kinds that have become quiet."""
         with self._lock:
             withheld = {kind: seen.withheld for kind, seen in self._kinds.items() if seen.withheld}
             self._kinds = {kind: _Seen(self._kinds[kind].written) for kind in withheld}

@@ -23,7 +23,7 @@ _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.Except
 def _serialize(value: Any, **_: Any) -> str:
     try:
         line = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # of a path that is not UTF-8, or an integer of more than 64 bits
+    except TypeError:  # for a path that is not UTF-8, or an integer of more than 64 bits
         line = json.dumps(value, default=str).encode()
     return redact_json(line).decode()
 

@@ -1,5 +1,5 @@
-"""What the service's metrics are made of: labels with bounded values, series that exist before their first event, and gauges
-that one process alone reports.
+"""The building blocks of the service's metrics: labels with bounded values, series that exist before their first event, and gauges
+that only one process reports.
 """
 
 import itertools
@@ -26,7 +26,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label. ``values`` are all that it can have; where they are known only at run time, ``bound`` says what bounds them."""
+    """A label. ``values`` are all that it can have. If they are known only at run time, ``bound`` says what bounds them."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ def owned_gauge(name: str, text: str, *labels: Label) -> "OwnedGauge":
 
 
 class OwnedGauge(Collector):
-    """A gauge about the whole installation, which one process reports at a time. It has no series until it is set.
+    """A gauge about the whole installation, which one process at a time reports. It has no series until it is set.
 
     If several coordinators reported it, a careless ``sum`` would add them up, and a former owner would keep reporting old values.
     """
@@ -88,7 +88,7 @@ class OwnedGauge(Collector):
             self._values[labels] = value
 
     def replace(self, values: Mapping[Any, float]) -> None:
-        """Set these, and drop every other series."""
+        """Set these series, and drop every other one."""
         with self._lock:
             self._values = dict(values)
 
@@ -104,7 +104,7 @@ class OwnedGauge(Collector):
 
 
 class BoundedValues:
-    """Lets so many different values of a label through; those after them are all ``other``."""
+    """Passes up to a limit of different values for a label; all later ones become ``other``."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._known = limit, set[str]()
@@ -117,10 +117,10 @@ class BoundedValues:
 
 
 def begin_at_zero(role: Role, **run_time_values: Iterable[str]) -> None:
-    """Make every series of a role whose labels are known, so that ``increase()`` sees the first event of each.
+    """Create every series of a role whose labels are known, so that ``increase()`` sees the first event of each.
 
     Args:
-        run_time_values: of labels that are known only now, such as the installation's topics.
+        run_time_values: values of labels that are known only now, such as the installation's topics.
     """
     known = {name: tuple(values) for name, values in run_time_values.items()}
     for spec in SPECS.values():

@@ -1,6 +1,6 @@
 """Every metric of the service, in one place. Base units; labels are bounded, never a run or a video.
 
-``docs/metrics.md`` is made from this module. A run's id goes into exemplars, which cost no series.
+``docs/metrics.md`` is generated from this module. A run's id goes into exemplars, which cost no series.
 """
 
 from typing import Final
@@ -24,10 +24,10 @@ STAGE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 RUN_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 
 CONFIDENCE_BANDS: Final = ("0-0.5", "0.5-0.6", "0.6-0.7", "0.7-0.8", "0.8-0.9", "0.9-0.95", "0.95-0.99", "0.99-0.999", "0.999-1")
-"""Finer where a trained model's answers are."""
+"""Finer where a trained model's confidences are."""
 
 model_label = BoundedValues(20)
-"""A model version as a label: the first 20 that a process meets by name, then ``other``."""
+"""A model version as a label: the first 20 versions that a process uses have their names, and all others are ``other``."""
 
 PRIORITY = Label("priority", tuple(PriorityOfRuns))
 REPLAY = Label("replay", ("no", "yes"))
@@ -52,7 +52,7 @@ LOG_KINDS: Final = (
     "unknown",
 )
 
-# What comes in and what goes out.
+# Requests and outcomes.
 REQUESTS = counter(
     "extents_requests_total",
     "video.encoded records by what was decided.",
@@ -97,7 +97,7 @@ UNFINISHED_RUNS = gauge(
 )
 OLDEST_UNFINISHED = gauge("extents_oldest_unfinished_run_seconds", "Age of the oldest run that is not announced yet.", COORDINATOR)
 
-# What is outstanding in the whole installation, reported by one coordinator at a time.
+# Unfinished work in the whole installation, reported by one coordinator at a time.
 JOBS = owned_gauge("extents_jobs", "Unfinished jobs.", Label("status", ("queued", "running")), PRIORITY)
 OLDEST_JOB = owned_gauge("extents_oldest_job_seconds", "Age of the oldest unfinished job; 0 where there is none.", PRIORITY)
 UNACKNOWLEDGED_REJECTIONS = owned_gauge(
@@ -159,7 +159,7 @@ MODEL_INFO = gauge(
 BATCH_SIZE = gauge("extents_batch_size", "Pairs in one forward pass, as set.", GPU_WORKER)
 DEVICE_INFO = gauge("extents_device_info", "The device this worker computes on.", GPU_WORKER, Label("device", bound="one a process"))
 
-# What the models say, to notice drift.
+# The models' predictions, to notice drift.
 LABEL_PAIRS = counter("extents_label_pairs_total", "Pairs of finished runs by label.", COORDINATOR, MODEL, Label("label", tuple(LABELS)))
 CONFIDENCE_PAIRS = counter(
     "extents_confidence_pairs_total",
@@ -179,7 +179,7 @@ QUALITY_ISSUES = counter(
 CAPTIONS = counter("extents_captions_total", "Captions of finished runs.", COORDINATOR, MODEL)
 FILM_SECONDS = counter("extents_film_seconds_total", "Length of the films of finished runs.", COORDINATOR, MODEL)
 
-# Kafka, and what else both workers depend on.
+# Kafka, and other dependencies of both workers.
 IN_FLIGHT = gauge("extents_records_in_flight", "Records read and not yet acknowledged.", EVERY_ROLE, TOPIC)
 OLDEST_RECORD = gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", EVERY_ROLE, TOPIC)
 CONSUMER_LAG = gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker reports.", EVERY_ROLE, TOPIC)

@@ -8,10 +8,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One decision of a person that a version runs by default.
+    """An operator's decision that a version runs by default.
 
     Attributes:
-        percent: of the videos; which ones follows from their ids, so that a greater share holds the lesser one.
+        percent: share of the videos, chosen by their ids so that a greater share includes those of a smaller one.
         tenant_id: None for every tenant.
     """
 
@@ -23,21 +23,21 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """``reason`` is stored with the run and says why it got this model."""
+    """The model of a run. ``reason`` is stored with the run and says why it got this model."""
 
     version: str
     reason: str
 
 
 def choose_model(promotions: Sequence[Promotion], override: str | None, builtin: str, tenant_id: UUID, video_id: UUID) -> ModelChoice:
-    """The model of a request that names none.
+    """Choose the model for a request that names none.
 
-    A tenant's own promotions go before those of all, and the newer before the older; a video outside one's share is left to
+    A tenant's own promotions precede those for all tenants, and newer ones older ones. A video outside a promotion's share is left to
     the next.
 
     Args:
-        promotions: those that were not withdrawn, the newest first.
-        override: EXTENTS_MODEL_VERSION, which goes before all of them.
+        promotions: those that were not withdrawn, newest first.
+        override: EXTENTS_MODEL_VERSION, which precedes all of them.
     """
     if override is not None:
         return ModelChoice(override, "EXTENTS_MODEL_VERSION")
@@ -51,5 +51,5 @@ def choose_model(promotions: Sequence[Promotion], override: str | None, builtin:
 
 
 def bucket(video_id: UUID) -> int:
-    """0 to 99, the same for a video every time."""
+    """0 to 99, always the same for a video."""
     return int.from_bytes(hashlib.sha256(video_id.bytes).digest()[:8], "big") % 100

@@ -1,4 +1,4 @@
-"""Moments as Kafka and PostgreSQL keep them: both hold more than Python does."""
+"""Times as Kafka and PostgreSQL store them: both have a wider range than Python."""
 
 import re
 from datetime import UTC, datetime
@@ -8,17 +8,17 @@ from pydantic import AfterValidator, AwareDatetime
 
 EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-"""A day within what Python and PostgreSQL can hold, so that no time zone leads out of it."""
+"""A day that Python and PostgreSQL can hold in every time zone."""
 
 _BEFORE_ALL: Final = re.compile(r"-infinity|.* BC")
 _AFTER_ALL: Final = re.compile(r"infinity|[0-9]{5,}-.*")
-"""How PostgreSQL writes what Python cannot hold."""
+"""PostgreSQL's spelling of times that Python cannot hold."""
 
 
 def utc(timestamp_ms: int) -> datetime:
-    """The moment of a record's timestamp in milliseconds since the epoch, in which any producer may write any number.
+    """Convert a record's timestamp, in milliseconds since the epoch. Its producer may have written any number.
 
-    One outside the years 1 to 9999 counts as the first or last moment within them.
+    A time outside the years 1 to 9999 becomes the first or last one within them.
     """
     try:
         return min(max(datetime.fromtimestamp(timestamp_ms / 1000, UTC), EARLIEST), LATEST)
@@ -27,12 +27,12 @@ def utc(timestamp_ms: int) -> datetime:
 
 
 def parse_moment(text: str) -> datetime:
-    """A moment from ISO 8601, or from a row; one without a zone is in UTC, since old records may hold such.
+    """Parse a time from ISO 8601 or from a row. A time without a zone is in UTC, because old records may hold such times.
 
-    ``infinity``, and years that only PostgreSQL holds, count as the first or last moment, as in ``utc``.
+    ``infinity``, and years that only PostgreSQL can hold, become the first or last time, as in ``utc``.
 
     Raises:
-        ValueError: the text is not a moment.
+        ValueError: the text is not a time.
     """
     if _BEFORE_ALL.fullmatch(text):
         return EARLIEST
@@ -49,4 +49,4 @@ def _in_range(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
-"""A time in a record: with its zone, and a day within the years 1 to 9999."""
+"""A time in a record, with a zone and within the years 1 to 9999."""

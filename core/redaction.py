@@ -1,6 +1,6 @@
 """The one filter that keeps secrets out of everything that leaves the process: logs, events, rows, dead letters, output.
 
-A secret is registered when its setting is read. Libraries quote what they were given, so all text is filtered where it
+A secret is registered when its setting is read. Libraries quote their input, so all text is filtered where it
 leaves the process.
 """
 
@@ -18,7 +18,7 @@ _ANYWHERE_LENGTH: Final = 8
 """From this length on, a secret is masked inside longer words too."""
 
 _WORD_LENGTH: Final = 4
-"""From this length on, a secret is masked where it is a word of its own. A shorter one cannot be distinguished from ordinary text.
+"""From this length on, a secret is masked as a separate word. A shorter one cannot be distinguished from ordinary text.
 
 A secret that is an ordinary word, such as ``kafka``, is masked wherever that word appears. Choose another.
 """
@@ -32,7 +32,7 @@ _pattern: re.Pattern[str] = re.compile(_URL_LOGIN)
 
 
 def register_secret(secret: str) -> None:
-    """Mask this value from now on. Safe to call from any thread, and again."""
+    """Mask this value from now on. Safe to call repeatedly, and from any thread."""
     global _pattern
     with _lock:
         if len(secret) < _WORD_LENGTH or secret in _secrets:
@@ -43,19 +43,19 @@ def register_secret(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text with each known secret replaced by a mask."""
+    """Replace each known secret in the text by a mask."""
     return _pattern.sub(MASK, text)
 
 
 def redact_bytes(data: bytes) -> bytes:
-    """The same for UTF-8; other bytes stay as they are."""
+    """Redact bytes in UTF-8; other bytes are kept."""
     text = data.decode(errors="surrogateescape")
     filtered = redact(text)
     return data if filtered == text else filtered.encode(errors="surrogateescape")
 
 
 def redact_json(data: bytes) -> bytes:
-    """The same for JSON, within its strings and names: a secret made of digits must not turn a number into something else."""
+    """Redact strings and names in JSON: a secret made of digits must not change a number."""
     filtered = redact_bytes(data)
     if filtered is data:
         return data
@@ -78,10 +78,10 @@ def _redacted(value: Any) -> Any:
 
 
 def _forms(secret: str) -> set[str]:
-    """Patterns of a secret as it is, and as URLs, JSON and ``repr`` write it."""
+    """Return patterns of a secret as it is, and in the spellings of URLs, JSON and ``repr``."""
     spellings = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1]}
     spellings |= {json.dumps(spelling)[1:-1] for spelling in spellings}  # a line of the log quotes what a library quoted
     if len(secret) >= _ANYWHERE_LENGTH:
         return {re.escape(spelling) for spelling in spellings}
-    begins = r"(?:(?<![A-Za-z0-9_.-])|(?<=\\[bfnrt]))"  # also behind an escaped line break, as JSON and repr write it
+    begins = r"(?:(?<![A-Za-z0-9_.-])|(?<=\\[bfnrt]))"  # also after an escaped line break in JSON and repr
     return {rf"{begins}{re.escape(spelling)}(?![A-Za-z0-9_-])" for spelling in spellings}

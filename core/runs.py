@@ -1,4 +1,4 @@
-"""A finished run as plain values: what its database, its rows and its event are made of. No files, no clock."""
+"""A finished run as plain values, from which its database, rows and event are made. No files, no clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from core.types import LABELS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinishedRun:
-    """One attempt of a run with all its spans, built from its records alone, so that every process builds the same value.
+    """One attempt of a run with all its spans, built only from its records, so that every process builds the same value.
 
     Attributes:
         request_id: the request that started the attempt; decides which of two runs of a video is later.

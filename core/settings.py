@@ -301,7 +301,7 @@ class Settings:
         return read_section(ProcessSettings)
 
     def unknown(self) -> list[str]:
-        """A sentence for each variable with a prefix of ours that is no setting, with the nearest name."""
+        """Return a sentence for each variable with one of our prefixes that is not a setting, with the nearest name."""
         return unknown_variables(self.SECTIONS)
 
     def check(self, sections: Sequence[str] = ALL_SECTIONS) -> Self:
@@ -322,7 +322,7 @@ class Settings:
 
 
 def _together(message: str) -> PydanticCustomError:
-    """A fault of settings that do not fit one another; the message names them."""
+    """Return an error for settings that contradict each other; the message names them."""
     return PydanticCustomError("settings", message)
 
 

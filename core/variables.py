@@ -1,4 +1,4 @@
-"""How settings come out of environment variables: trimmed, empty as unset, secrets also from files; and the types that check them.
+"""Reads settings from environment variables: trimmed, empty as unset, secrets also from files; and the types that check them.
 
 Errors name a variable and never repeat its value, which may be a secret in the wrong place.
 """
@@ -25,17 +25,17 @@ FILE_SUFFIX: Final = "_FILE"
 MAX_SECRET_BYTES: Final = 64 * 1024
 
 _KUBERNETES: Final = re.compile(r"\w+_(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT_\d+_(TCP|UDP)(_\w+)?=|PORT=(tcp|udp)://).*")
-"""What Kubernetes sets in every container for each service, so also for one that is called kafka."""
+"""What Kubernetes sets in every container for each service, including one that is called kafka."""
 
 
 def variable(section: type[BaseSettings], field: str) -> str:
-    """The environment variable that sets a field."""
+    """Return the environment variable that sets a field."""
     alias = section.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"{section.model_config.get('env_prefix', '')}{field}".upper()
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether its value is a secret, optional or not."""
+    """Whether a field's value is a secret, optional or not."""
     parts = (field.annotation, *get_args(field.annotation))
     return any(part is SecretStr or SecretStr in get_args(part) for part in parts)
 
@@ -95,7 +95,7 @@ def _broker_list(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _UnreadableSecret:
-    """In the place of a secret whose file gives none: what is wrong."""
+    """Replaces a secret whose file cannot be used, and holds the reason."""
 
     message: str
 
@@ -122,7 +122,7 @@ BrokerList = Annotated[str, AfterValidator(_broker_list)]
 
 
 class EnvironmentSettings(BaseSettings):
-    """A section of settings. Whitespace around a value is no part of it, and an empty variable is one that is not set."""
+    """A section of settings. Whitespace around a value is removed, and an empty variable counts as not set."""
 
     @classmethod
     def settings_customise_sources(
@@ -189,14 +189,14 @@ def _read_secret(path: str, name: str) -> "str | _UnreadableSecret":
     return text or _UnreadableSecret(f"the file of {name} is empty")
 
 
-# Variables that nobody reads.
+# Variables that no setting reads.
 
 
 def unknown_variables(sections: "tuple[type[EnvironmentSettings], ...]", environment: Mapping[str, str] | None = None) -> list[str]:
-    """A sentence for each variable that looks like a setting and is none, with the nearest name. Looks into ``.env`` too.
+    """Return a sentence with the nearest name for each variable that looks like a setting but is not one, including those of ``.env``.
 
     Args:
-        environment: the variables that are set; this process's by default.
+        environment: the variables that are set; by default this process's.
     """
     prefixes = tuple({section.model_config["env_prefix"] for section in sections if section.model_config["env_prefix"]})
     known: set[str] = set()
