@@ -120,8 +120,8 @@ def extent_confidence(mean: FloatArray, first: int, last: int) -> float:
     the same. A film's own beginning and end are certain. Pairs inside that may also be empty count doubly (squared),
     because grass mistaken for letters shows there first.
 
-    Correctly rounded sums and plain products give the same bits with every NumPy and C library, because run databases
-    depend on them.
+    It uses correctly rounded sums and plain products, which give the same bits with every NumPy and C library: run databases
+    depend on that.
     """
     start = float(mean[first - 1, DIFFERENT] + mean[first - 1, EMPTY_VALID]) if first > 0 else 1.0
     end = float(mean[last, DIFFERENT] + mean[last, VALID_EMPTY]) if last < len(mean) else 1.0
