@@ -11,13 +11,13 @@ _ROOT: Final = files("pages.assets")
 
 @cache
 def read_asset(name: str) -> str:
-    """A file of this folder as text."""
+    """Read a file of this folder as text."""
     return _ROOT.joinpath(name).read_text(encoding="utf-8")
 
 
 @cache
 def templates() -> Environment:
-    """Jinja templates, every value escaped. A name that a template does not get is an error."""
+    """Return the Jinja templates. Every value is escaped, and a name that a template does not get is an error."""
     return Environment(
         loader=PackageLoader("pages.assets", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

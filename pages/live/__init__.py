@@ -1,1 +1,1 @@
-"""The live page: what is in progress, what waits for a person, and a page of each run and each video."""
+"""The live page: what is in progress, what waits for an operator, and a page for each run and each video."""

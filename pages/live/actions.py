@@ -1,4 +1,4 @@
-"""What an operator may change from the page. Each action is written to the audit table first, so that none is without a trace."""
+"""What an operator may change from the page. Each action is written to the audit table first, so that each leaves a trace."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -9,10 +9,10 @@ from storage.listings import Listings
 
 
 async def acknowledge_rejection(listings: Listings, session: Session, rejection_id: UUID) -> None:
-    """Mark a rejection as dealt with. One that is acknowledged already stays as it is.
+    """Mark a rejection as dealt with. One that is already acknowledged is left unchanged.
 
     Raises:
-        MissingObjectError: there is no such rejection.
+        MissingObjectError: the rejection does not exist.
     """
     row = await listings.rejection(str(rejection_id))
     if row is None:

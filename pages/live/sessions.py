@@ -13,7 +13,7 @@ import orjson
 
 COOKIE: Final = "extents_session"
 SESSION_SECONDS: Final = 12 * 3600
-"""A working day; then the token is asked for again."""
+"""A working day, after which the token is requested again."""
 
 MAX_NAME: Final = 80
 
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who has logged in. ``name`` is as typed: the audit table shows it beside the role, which is certain."""
+    """A logged-in user. ``name`` is as typed, and not verified: the audit table shows it beside the role, which is."""
 
     id: str
     role: Role
@@ -42,9 +42,9 @@ class Session:
 
 
 class Sessions:
-    """Makes and checks sessions. Nothing is stored: every coordinator with the same tokens accepts the same cookie.
+    """Creates and checks sessions. Nothing is stored: every coordinator with the same tokens accepts the same cookie.
 
-    The signing key follows from the tokens, so a new token ends the sessions of the old one.
+    The signing key is derived from the tokens, so a new token ends the sessions of the old one.
     """
 
     def __init__(self, viewer_token: str | None, operator_token: str | None) -> None:
@@ -53,7 +53,7 @@ class Sessions:
         self._key = hashlib.sha256(b"extents-page\0" + material.encode()).digest()
 
     def log_in(self, token: str, name: str) -> Session | None:
-        """A session for a token; None for a wrong one. Takes the same time for either."""
+        """Return a session for a token; None for a wrong one. Takes the same time for both."""
         given = hashlib.sha256(token.encode()).digest()
         role = None
         for candidate, expected in self._tokens.items():
@@ -68,7 +68,7 @@ class Sessions:
         return f"{content}.{self._sign('cookie', content)}"
 
     def from_cookie(self, cookie: str) -> Session | None:
-        """The session of a cookie that we have made and that has not expired."""
+        """Return the session of a cookie that we created and that has not expired."""
         content, _, signature = cookie.rpartition(".")
         if not _equal(signature, self._sign("cookie", content)):
             return None
@@ -77,7 +77,7 @@ class Sessions:
         return None if session.expired else session
 
     def form_token(self, session: Session) -> str:
-        """What each form of a session carries; another site cannot know it."""
+        """Return the token that each form of a session carries, and that another site cannot know."""
         return self._sign("form", session.id)
 
     def is_from(self, session: Session, form_token: str) -> bool:
@@ -88,5 +88,5 @@ class Sessions:
 
 
 def _equal(given: str, expected: str) -> bool:
-    """Compare in constant time. What a client sends may hold any characters, which ``compare_digest`` takes as bytes only."""
+    """Compare in constant time. A client may send any characters, which ``compare_digest`` accepts only as bytes."""
     return hmac.compare_digest(given.encode(errors="surrogateescape"), expected.encode())

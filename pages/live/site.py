@@ -1,4 +1,4 @@
-"""The live page's web application: log in, look, act. Mounted by the coordinator, or alone by ``extents ui``."""
+"""The live page's web application: log in, view, act. Mounted by the coordinator, or served separately by ``extents ui``."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The two tokens. Without any, the page is not served at all."""
+    """The two tokens. Without any token, the page is not served."""
 
     viewer_token: str | None
     operator_token: str | None
@@ -68,7 +68,7 @@ class Site:
         self._watcher = Watcher(listings, brokers)
 
     def application(self) -> web.Application:
-        """The application, to be mounted at the root that was given."""
+        """Return the application, to be mounted at the given root."""
         app = web.Application(middlewares=[self._guard])
         app.add_routes(
             [
@@ -97,7 +97,7 @@ class Site:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let through what the session may do; errors as pages; headers on everything."""
+        """Pass on what the session may do, show errors as pages, and set headers on everything."""
         request["session"] = self._sessions.from_cookie(request.cookies.get(COOKIE, ""))
         try:
             refusal = await self._refusal(request)
@@ -114,7 +114,7 @@ class Site:
         return response
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
-        """No page without a session, no action without the operator's session and a form of its own."""
+        """Refuse a page without a session, and an action without the operator's session and a form of that session."""
         path = request.path.removeprefix(self._root)
         if path == "/login" or path.startswith("/assets/"):
             return None
@@ -191,7 +191,7 @@ class Site:
         )
 
     def _charts(self) -> list[list[float]]:
-        """Columns, as uPlot takes them."""
+        """Return columns, in uPlot's format."""
         history = list(self._watcher.history)
         return [[each.at for each in history], *([getattr(each, name) for each in history] for name in ("high", "low", "unfinished"))]
 
@@ -203,7 +203,7 @@ class Site:
         return self._page(request, "live_home.html", sections=Markup(self._sections(request)), charts=charts)  # noqa: S704 - a template's
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Server-sent events: the sections as they are now, after each refresh, until the session expires."""
+        """Send server-sent events: the current sections after each refresh, until the session expires."""
         session: Session = request["session"]
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **HEADERS})
         await response.prepare(request)
@@ -221,7 +221,7 @@ class Site:
         return response
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
-        """A run, a video or a tenant by its id; a run also by the first eight characters."""
+        """Find a run, a video or a tenant by its id; a run also by the first eight characters."""
         name = request.query.get("q", "").strip().lower()
         row = (await self._listings.run(name) or await self._listings.job(name)) if name else None
         if row is not None:
@@ -231,7 +231,7 @@ class Site:
         return self._error(request, 404, f"Nothing found for {name!r}. Search for the id of a run, a video or a tenant, as a UUID.")
 
     async def _video(self, request: web.Request) -> web.Response:
-        """All that is known of a video, or of a tenant's videos."""
+        """Show all that is known about a video, or about a tenant's videos."""
         name = _uuid(request, "video_id")
         for chosen, what in ((Filter(video_id=name), "Video"), (Filter(tenant_id=name), "Tenant")):
             jobs = [row async for row in self._listings.jobs(chosen, SHOWN)]
@@ -253,7 +253,7 @@ class Site:
         )
 
     async def _report(self, request: web.Request) -> web.Response:
-        """The report as a file to keep."""
+        """Return the report as a file to download."""
         row = await self._listings.run(str(_uuid(request, "run_id")))
         if row is None:
             raise MissingObjectError("This run has no result yet.")

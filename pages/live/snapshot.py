@@ -1,4 +1,4 @@
-"""What the home page shows, read once for all its viewers."""
+"""What the home page shows, read once for all viewers."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ from storage.listings import NEWEST_FIRST, Filter, Listings, Row
 log = get_logger(__name__)
 
 REFRESH_SECONDS: Final = 3.0
-"""While somebody looks."""
+"""The interval while there are viewers."""
 
 IDLE_SECONDS: Final = 60.0
-"""While nobody does: the charts go on."""
+"""The interval without viewers, so that the charts continue."""
 
 HISTORY_SECONDS: Final = 3600
 SHOWN: Final = 50
@@ -27,7 +27,7 @@ SHOWN: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """A consumer group: its processes, and how far it is behind, by topic."""
+    """A consumer group: its processes, and its lag by topic."""
 
     name: str
     state: str
@@ -37,7 +37,7 @@ class WorkerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter that nobody has handled."""
+    """An unhandled dead letter."""
 
     id: str
     topic: str
@@ -48,18 +48,18 @@ class Letter:
 
 
 class Brokers(Protocol):
-    """What the page asks the brokers. Both raise ExtentsError when they do not answer."""
+    """What the page reads from the brokers. Both methods raise ExtentsError if the brokers do not respond."""
 
     async def groups(self) -> list[WorkerGroup]:
-        """The consumer groups of both roles."""
+        """Return the consumer groups of both roles."""
 
     async def letters(self) -> list[Letter]:
-        """Dead letters that nobody has handled, oldest first."""
+        """Return unhandled dead letters, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A point of the charts: spans that wait, by priority, and unfinished jobs."""
+    """A point of the charts: waiting spans by priority, and unfinished jobs."""
 
     at: float
     high: int
@@ -69,10 +69,10 @@ class Sample:
 
 @dataclass(slots=True)
 class Snapshot:
-    """Each part is there or its error is: one that cannot be read does not hide the others.
+    """Each part or its error: a part that cannot be read does not hide the others.
 
     Attributes:
-        letters: the newest ones; ``letter_count`` is the number of all, None while it is not known.
+        letters: the newest ones; ``letter_count`` is the number of all, None while unknown.
     """
 
     at: datetime | None = None
@@ -100,7 +100,7 @@ class Watcher:
         self._refreshing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Refresh for ever; ends by being cancelled."""
+        """Refresh until cancelled."""
         while True:
             await self.refresh()
             self._wanted.clear()
@@ -108,7 +108,7 @@ class Watcher:
                 await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS if self.viewers else IDLE_SECONDS)
 
     def hurry(self) -> None:
-        """Refresh now: somebody has come, or has changed something."""
+        """Refresh now, because a viewer has come or something has been changed."""
         self._wanted.set()
 
     async def changed(self) -> None:

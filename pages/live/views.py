@@ -1,4 +1,4 @@
-"""From rows to what a template prints: durations, shares and times in words."""
+"""Turns rows into what a template prints: durations, shares and times in words."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +35,7 @@ def film_length(pairs: int | None) -> str:
 
 
 def progress(job: Row) -> dict[str, Any]:
-    """Share done, pairs a second and time left of a job, as far as they can be known."""
+    """Return a job's share done, pairs per second and time left, as far as they are known."""
     total, done, started = job["pairs_total"] or 0, job["pairs_done"] or 0, moment(job["started_at"])
     elapsed = (datetime.now(UTC) - started).total_seconds() if started else 0.0
     rate = done / elapsed if done and elapsed > 0 else None
@@ -49,7 +49,7 @@ def progress(job: Row) -> dict[str, Any]:
 
 
 def took(job: Row) -> str:
-    """From the request to the end."""
+    """Return the time from the request to the end."""
     begin, end = moment(job["created_at"]), moment(job["completed_at"])
     return duration((end - begin).total_seconds()) if begin and end else ""
 

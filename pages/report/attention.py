@@ -1,4 +1,4 @@
-"""What a person should look at first: doubtful boundaries and quality issues, the most doubtful first."""
+"""What a user should look at first: doubtful boundaries and quality issues, most doubtful first."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from core.labels import DIFFERENT, EMPTY_VALID, REVERSED, VALID_EMPTY, FloatArra
 from storage.run_db_reader import RunDatabase
 
 DOUBTFUL: Final = 0.9
-"""A boundary is worth a look if either direction is less sure of it than this."""
+"""A boundary is worth a look if either direction has a lower confidence than this."""
 
 MAX_ITEMS: Final = 200
-"""More than a person looks at in one sitting; the timeline marks all of them."""
+"""More than anybody checks in one sitting. The timeline marks all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A pair to look at. ``score`` is the smaller of both directions' confidences in the label that is used."""
+    """A pair to look at. ``score`` is the lower of both directions' confidences in the label that is used."""
 
     pair: int
     score: float
@@ -27,18 +27,18 @@ class Attention:
 
 
 def read_forward(run: RunDatabase) -> FloatArray:
-    """Probabilities with the backward direction read forward: (pairs, 2, 5)."""
+    """Return probabilities with the backward labels reversed: (pairs, 2, 5)."""
     return np.stack((run.probabilities[:, 0], run.probabilities[:, 1][:, REVERSED]), axis=1).astype(np.float64)
 
 
 def boundaries(track: CaptionTrack) -> list[int]:
-    """Pairs at which a caption begins or ends, ascending."""
+    """Return the pairs at which a caption begins or ends, ascending."""
     found: list[int] = np.flatnonzero(np.isin(track.labels, (DIFFERENT, EMPTY_VALID, VALID_EMPTY))).tolist()
     return found
 
 
 def rank(run: RunDatabase) -> list[Attention]:
-    """Every pair that deserves a look, the least certain first; at most ``MAX_ITEMS``."""
+    """Return every pair that deserves a look, least certain first; at most ``MAX_ITEMS``."""
     scores = _scores(run)
     reasons: dict[int, list[str]] = defaultdict(list)
     for pair in boundaries(run.track):
@@ -52,7 +52,7 @@ def rank(run: RunDatabase) -> list[Attention]:
 
 
 def worst_boundaries(run: RunDatabase, count: int) -> list[int]:
-    """The pairs to show strips of: those that ``rank`` puts first, then the least certain of the other boundaries."""
+    """Return the pairs to show strips of: first those of ``rank``, then the least certain of the other boundaries."""
     scores = _scores(run)
     ranked = [item.pair for item in rank(run)]
     others = sorted(set(boundaries(run.track)) - set(ranked), key=lambda pair: (scores[pair], pair))
@@ -60,6 +60,6 @@ def worst_boundaries(run: RunDatabase, count: int) -> list[int]:
 
 
 def _scores(run: RunDatabase) -> FloatArray:
-    """(pairs,): the smaller of both directions' probabilities of the label that is used."""
+    """(pairs,): the lower of both directions' probabilities of the label that is used."""
     used = run.track.labels[:, None, None]  # (pairs, 1, 1)
     return np.asarray(np.take_along_axis(read_forward(run), used, axis=2).min(axis=(1, 2)))

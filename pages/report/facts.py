@@ -1,4 +1,4 @@
-"""The parts of the report that need no script: facts, label shares, and how confidence is distributed."""
+"""The parts of the report that need no script: facts, label shares, and the distribution of confidence."""
 
 import itertools
 import math
@@ -11,12 +11,12 @@ from core.types import FRAMES_PER_SECOND
 from storage.run_db_reader import RunDatabase
 
 CONFIDENCE_EDGES: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
-"""Finer where a trained model's answers are: nearly all of them lie above 0.99."""
+"""Finer where a trained model's confidences are: nearly all of them are above 0.99."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShareRow:
-    """A row of a table with a bar. ``widths`` are 0..100, on a logarithmic scale where counts differ by orders of magnitude."""
+    """A table row with a bar. ``widths`` are 0..100, on a logarithmic scale if counts differ by orders of magnitude."""
 
     name: str
     counts: tuple[int, ...]
@@ -24,7 +24,7 @@ class ShareRow:
 
 
 def facts(run: RunDatabase) -> list[tuple[str, str]]:
-    """Names and values, in the order they are read."""
+    """Return names and values, in reading order."""
     minutes, seconds = divmod((run.pairs + 1) / FRAMES_PER_SECOND, 60)
     captions = len(run.track.captions)
     known = [
@@ -51,13 +51,13 @@ _SHOWN: Final = frozenset({"video_id", "tenant_id", "attempt"})
 
 
 def label_rows(run: RunDatabase) -> list[ShareRow]:
-    """Pairs of each label."""
+    """Count the pairs of each label."""
     counts = run.track.label_counts
     return [ShareRow(label.value, (count,), (_log_width(count, run.pairs),)) for label, count in counts.items()]
 
 
 def confidence_rows(run: RunDatabase) -> list[ShareRow]:
-    """Pairs by the probability of the likeliest label: forward, backward."""
+    """Count the pairs by the probability of the likeliest label: forward, backward."""
     edges = (*CONFIDENCE_EDGES[:-1], 1.0 + 1e-6)
     forward, backward = (np.histogram(run.probabilities[:, direction].max(axis=1), edges)[0].tolist() for direction in (0, 1))
     names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(CONFIDENCE_EDGES)]

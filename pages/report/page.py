@@ -18,11 +18,11 @@ from storage.run_db_reader import RunDatabase
 
 
 def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), without_strips: str | None = None) -> str:
-    """The report as one HTML document, which loads nothing.
+    """Render the report as one HTML document, which loads nothing.
 
     Args:
         filmstrips: strips either side of boundaries, for as many as should be shown.
-        without_strips: why there are none, where a reader would expect some.
+        without_strips: why there are none, if a reader would expect some.
     """
     attention = rank(run)
     style = read_asset("base.css") + read_asset("timeline.css") + read_asset("report.css")
@@ -51,12 +51,12 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
 
 
 def json_in_html(value: object) -> str:
-    """JSON that cannot end its script element: ``<`` is written as an escape, which means the same within strings."""
+    """Write JSON that cannot end its script element: ``<`` is escaped, which means the same within strings."""
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 
 def _policy(style: str, script: str) -> str:
-    """What the browser may load: the images within, and exactly this style and this script."""
+    """Return what the browser may load: embedded images, and exactly this style and this script."""
     allowed = f"img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 

@@ -1,4 +1,4 @@
-"""A run as the timeline's script reads it: compact, so that 36,000 pairs take a fraction of a megabyte."""
+"""A run in the format of the timeline's script: compact, so that 36,000 pairs take a fraction of a megabyte."""
 
 import base64
 import zlib
@@ -18,7 +18,7 @@ ISSUE_KINDS: Final = ("direction_conflict", "incoherent", "single_frame", "doubt
 
 @dataclass(frozen=True, slots=True)
 class Filmstrip:
-    """Strips either side of a pair, as encoded images of consecutive frames from ``first_frame``."""
+    """Strips on both sides of a pair, as encoded images of consecutive frames from ``first_frame``."""
 
     pair: int
     first_frame: int
@@ -27,10 +27,10 @@ class Filmstrip:
 
 
 def payload(run: RunDatabase, attention: Sequence[Attention], filmstrips: Sequence[Filmstrip]) -> dict[str, Any]:
-    """What ``timeline.js`` takes.
+    """Build the input of ``timeline.js``.
 
-    Probabilities are bytes, 255 for 1, in the order pair, direction (both read forward), label; packed by zlib, which the
-    browser undoes. Issues are pairs of numbers: the kind's place in ``issue_kinds`` and the frame.
+    Probabilities are bytes, 255 for 1, in the order pair, direction (both with forward labels), label. They are compressed with zlib,
+    which the browser expands. Issues are pairs of numbers: the kind's index in ``issue_kinds``, and the frame.
     """
     quantised = np.rint(read_forward(run) * 255).astype(np.uint8)
     kinds = [*ISSUE_KINDS, *sorted({issue.kind for issue in run.track.issues} - set(ISSUE_KINDS))]
