@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The architectures by name, and why each entry point that was left out cannot be used."""
+    """The architectures by name, and for each unusable entry point the reason."""
 
     known: Mapping[str, Architecture]
     unusable: tuple[str, ...]
@@ -38,9 +38,9 @@ class Installed:
 
 @functools.cache
 def architectures() -> Installed:
-    """The architectures of this package, and those that other distributions provide, in the order of their entry points' names.
+    """Find the architectures of this package, and those of other distributions in the order of their entry points' names.
 
-    A name belongs to the first that bears it, this package before all others.
+    A name belongs to the first architecture that has it, and this package comes before all others.
     """
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     known: dict[str, Architecture] = {module.ARCHITECTURE.name: module.ARCHITECTURE for module in modules}
@@ -60,10 +60,10 @@ def architectures() -> Installed:
 
 
 def find_architecture(name: str) -> Architecture:
-    """The architecture of that name.
+    """Return the architecture of that name.
 
     Raises:
-        CheckpointError: there is none; the message lists the known ones, and the entry points that cannot be used.
+        CheckpointError: the name is unknown; the message lists the known ones, and the entry points that cannot be used.
     """
     installed = architectures()
     if name not in installed.known:
@@ -76,7 +76,7 @@ def find_architecture(name: str) -> Architecture:
 def _load(point: EntryPoint) -> Architecture:
     """
     Raises:
-        ConfigurationError: it cannot be loaded, or is no architecture.
+        ConfigurationError: it cannot be loaded, or is not an architecture.
     """
     try:
         architecture: Architecture = point.load()

@@ -132,7 +132,7 @@ class SiameseStripPredictor:
         return CANVAS
 
     def open_video(self, layout: Layout) -> None:
-        """Do nothing: the model only uses the strips."""
+        """Do nothing, because the model uses only the strips."""
 
     def predict(self, video: None, frames: Frames) -> Probabilities:
         """Classify each pair of consecutive frames: (n − 1, 2, 5).

@@ -18,9 +18,9 @@ log = structlog.get_logger()
 def in_batches(
     pairs: int, options: EngineOptions, predict: Callable[[int, int, EngineOptions], Tensor]
 ) -> tuple[list[Tensor], EngineOptions]:
-    """Call ``predict(first, stop, options)`` for consecutive batches of pairs, halving the batch size when memory runs out.
+    """Call ``predict(first, stop, options)`` for consecutive batches of pairs, halving the batch size if memory runs out.
 
-    A network is compiled for one batch size. With a smaller one it runs uncompiled, since compiling takes a minute.
+    A network is compiled for one batch size. With a smaller one it runs uncompiled, because compiling takes a minute.
 
     Returns:
         The batches' results in order, and the options with the batch size that fitted.

@@ -19,12 +19,12 @@ SMALLEST_DRIVERS: Final = {"12": "525.60.13", "13": "580.65.06"}
 
 
 def pick_device() -> str:
-    """``cuda`` if this PyTorch can use a CUDA device, else ``cpu``."""
+    """Return ``cuda`` if this PyTorch can use a CUDA device, otherwise ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_device(wanted: str) -> str:
-    """The device for a setting; ``auto`` picks the best one available.
+    """Return the device for a setting; ``auto`` picks the best one available.
 
     Raises:
         ConfigurationError: the setting is ``cuda``, and there is no CUDA device.
@@ -39,7 +39,7 @@ def choose_device(wanted: str) -> str:
 
 
 def driver_advice() -> str:
-    """Which NVIDIA driver this PyTorch needs, and which one runs here."""
+    """Say which NVIDIA driver this PyTorch needs, and which one runs here."""
     needed = SMALLEST_DRIVERS.get((torch.version.cuda or "").partition(".")[0])
     if needed is None:
         return "This build of torch is for the CPU alone: install a CUDA build."
@@ -57,7 +57,7 @@ def compute_reproducibly(device: torch.device) -> None:
 
 
 def memory_gauges(device: str) -> dict[str, Callable[[], float]]:
-    """Bytes of the device's memory by kind: ``used`` and ``peak`` by this process, ``total``. All 0 for a processor."""
+    """Return gauges of the device's memory in bytes: ``used`` and ``peak`` by this process, ``total``. All 0 for a processor."""
     if torch.device(device).type != "cuda":
         return {kind: lambda: 0.0 for kind in ("used", "peak", "total")}
     total = float(torch.cuda.get_device_properties(device).total_memory)
@@ -77,7 +77,7 @@ def cpu_has_bfloat16() -> bool:
 
 @functools.cache
 def describe_device(device: str) -> str:
-    """The device's model and size, such as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
+    """Return the device's model and size, such as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
     if torch.device(device).type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
@@ -86,7 +86,7 @@ def describe_device(device: str) -> str:
 
 @functools.cache
 def software_versions(device: str) -> dict[str, str]:
-    """The versions that a result's last bits depend on, by name; those of the GPU only if it is used."""
+    """Return the versions on which a result's last bits depend, by name; those of the GPU only if it is used."""
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     if torch.device(device).type == "cuda":
         versions["cuda"] = torch.version.cuda or "unknown"
@@ -101,6 +101,6 @@ def _cpu_model() -> str:
 
 
 def _driver_version() -> str:
-    """As the kernel module reports it, which needs no NVIDIA tool in the image."""
+    """Read the version from the kernel module, which needs no NVIDIA tool in the image."""
     match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
     return match.group(1) if match else "unknown"

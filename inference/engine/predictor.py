@@ -64,7 +64,7 @@ class Predictor(Protocol):
 
     @property
     def strip_size(self) -> tuple[int, int] | None:
-        """Height and width that strips are resized to, whatever their shape, so that a decoder may do it; None: it depends on the strip."""
+        """Height and width to which all strips are resized, so that a decoder may do it; None if they depend on the strip."""
 
     def open_video(self, layout: Layout) -> Any:
         """Compute what all frames of a video share; the result is passed to ``predict``.

@@ -5,7 +5,7 @@ from inference.engine.predictor import EngineOptions
 
 
 def describe_engine(options: EngineOptions) -> dict[str, str]:
-    """Versions and options by name. Pass the predictor's ``options`` after it has predicted."""
+    """Return versions and options by name. Pass the predictor's ``options`` after it has predicted."""
     return {
         **software_versions(options.device),
         "batch_size": str(options.batch_size),

@@ -1,1 +1,1 @@
-"""A film in, its captions out, in one pass: where they are, when they begin and end, and stills to read them from."""
+"""Finds a film's captions in one pass: where they are, when they begin and end, and stills to read them from."""

@@ -1,7 +1,7 @@
-"""When exactly a caption begins or ends: by the film's own pictures around a boundary that is known to a tenth of a second.
+"""Finds when exactly a caption begins or ends, from the film's own pictures around a boundary known to a tenth of a second.
 
 Each picture is compared with the pictures before and after the boundary, by the pixels that differ between the two and are steady in
-both: those are the letters. The boundary is the first picture past half the way; in a fade, the half-visible one.
+both: those are the letters. The boundary is the first picture more than half-way from before to after; in a fade, the half-visible one.
 """
 
 from bisect import bisect_left
@@ -16,14 +16,14 @@ from core.types import FRAMES_PER_SECOND
 from inference.media.strips import Luma
 
 REACH: Final = 12
-"""Samples on either side that a boundary looks at: a fade of a second lies within."""
+"""Samples on either side of a boundary that are looked at: enough for a fade of a second."""
 
-_LEAST_LEVELS: Final = 10.0  # by which a pixel before and after must differ, of 255, beyond what they vary by
+_LEAST_LEVELS: Final = 10.0  # by which a pixel before and after must differ, of 255, in addition to its variation
 _LEAST_PIXELS: Final = 12
-_MOST_PIXELS: Final = 0.12  # of the strip: letters cover less, and where more has changed, it is the ground
-_STEADY: Final = (0.05, 0.95)  # below the first share of the way a fade has not begun, above the second it is done
-_LARGEST_STEP: Final = 0.34  # of the way from one picture to the next: more, and it is a cut of the scene, not a fade
-_LEAST_REACH_SECONDS: Final = 0.15  # on either side, without which there is nothing steady to compare with
+_MOST_PIXELS: Final = 0.12  # of the strip: letters cover less, and if more has changed, it is the background
+_STEADY: Final = (0.05, 0.95)  # below the first share of the way a fade has not begun, above the second it is over
+_LARGEST_STEP: Final = 0.34  # of the way from one picture to the next: a larger step is a cut of the scene, not a fade
+_LEAST_REACH_SECONDS: Final = 0.15  # on either side, as steady pictures to compare with
 
 Levels = npt.NDArray[np.float32]
 
@@ -37,12 +37,12 @@ class Moment:
 
 
 def refine(moments: Sequence[Moment], pair: int, earlier: int | None, later: int | None) -> float | None:
-    """When the first picture after a boundary is shown, in seconds; None if the pictures do not show it.
+    """Return when the first picture after a boundary is shown, in seconds; None if the pictures do not show it.
 
     Args:
-        moments: consecutive pictures around the boundary, ascending; more of them on either side do not matter.
+        moments: consecutive pictures around the boundary, ascending; additional ones on either side do not matter.
         pair: the boundary lies between samples ``pair`` and ``pair + 1``.
-        earlier, later: the pairs of the boundaries before and after it; None where there is none within ``REACH``.
+        earlier, later: the pairs of the boundaries before and after it; None if there is none within ``REACH``.
     """
     window = _within(moments, (pair - REACH) / FRAMES_PER_SECOND, (pair + 1 + REACH) / FRAMES_PER_SECOND)
     gap_before = min(REACH, pair - earlier) if earlier is not None else REACH
@@ -65,11 +65,11 @@ def _within(moments: Sequence[Moment], first: float, last: float) -> Sequence[Mo
 
 
 def _steady(around: Sequence[Moment], edge: float, gap: int) -> list[Levels]:
-    """Pictures on one side of the boundary, far enough from it for a fade to be over and from the next one for it not to have begun."""
+    """Return pictures on one side of the boundary, after any fade there is over and before the next boundary's fade begins."""
     if not around:
         return []
     reach = gap / FRAMES_PER_SECOND
-    available = around[0].start - edge if gap < 0 else around[-1].start - edge  # less where the film begins or ends
+    available = around[0].start - edge if gap < 0 else around[-1].start - edge  # less if the film begins or ends there
     reach = max(reach, available) if gap < 0 else min(reach, available)
     near, far = sorted((edge + 0.45 * reach, edge + 0.8 * reach))
     steady = [moment.luma.astype(np.float32) for moment in around if near <= moment.start <= far]
@@ -79,7 +79,7 @@ def _steady(around: Sequence[Moment], edge: float, gap: int) -> list[Levels]:
 
 
 def _fade(around: Sequence[Moment], before: list[Levels], after: list[Levels], pair: int) -> float | None:
-    """The middle of a fade, or the cut inside the sampled pair; None if the pixels show neither."""
+    """Return the middle of a fade, or the cut inside the sampled pair; None if the pixels show neither."""
     low, high = np.mean(before, axis=0), np.mean(after, axis=0)
     spread = np.std(before, axis=0) + np.std(after, axis=0)
     weight = np.maximum(0.0, np.abs(high - low) - 2 * spread - _LEAST_LEVELS)
@@ -101,7 +101,7 @@ def _fade(around: Sequence[Moment], before: list[Levels], after: list[Levels], p
 
 
 def _cut(around: Sequence[Moment], pair: int) -> float | None:
-    """The first picture, of those after one sample up to the next, that looks more like the second than like the first."""
+    """Return the first picture between two samples that looks more like the second than like the first."""
     first, second = pair / FRAMES_PER_SECOND, (pair + 1) / FRAMES_PER_SECOND
     starts = [moment.start for moment in around]
     begin = max(0, bisect_left(starts, first + 1e-6) - 1)
@@ -118,14 +118,14 @@ def _cut(around: Sequence[Moment], pair: int) -> float | None:
 
 
 def _way(moments: Sequence[Moment], low: Levels, high: Levels, weight: Levels) -> npt.NDArray[np.float64]:
-    """(moments,) how far each picture has come from ``low`` to ``high``, 0..1, as the weighted mean of its pixels."""
+    """(moments,) how far each picture is from ``low`` to ``high``, 0..1, as the weighted mean of its pixels."""
     used = weight > 0
     base, step, shares = low[used], (high - low)[used], weight[used] / weight[used].sum()
     return np.array([float((np.clip((moment.luma[used] - base) / step, -0.25, 1.25) * shares).sum()) for moment in moments])
 
 
 def _crossing(way: npt.NDArray[np.float64]) -> int | None:
-    """The first picture past half the way, such that most before it are not and most after it are."""
+    """Return the first picture more than half-way, so that most before it are not and most after it are."""
     past = way > 0.5
     if not past.any() or past.all():
         return None

@@ -1,4 +1,4 @@
-"""From what was seen in a zone to its captions, with times in the film's own pictures."""
+"""Turns the results of a zone into its captions, with times of the film's own pictures."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from core.captions import CaptionExtent, find_captions
 from core.types import FRAMES_PER_SECOND
 from inference.finding.track import Track
 
-_ROUNDING: Final = 1e-6  # of times in floating point, in samples
+_ROUNDING: Final = 1e-6  # of floating-point times, in samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class FoundCaption:
         extent: on the grid of 10 samples a second, with the confidences.
         doubt: why it may not be a caption; None if there is no doubt.
         text: its words, if it was read.
-        text_confidence: the reader's, 0..1.
+        text_confidence: the reader's confidence, 0..1.
     """
 
     zone: str
@@ -38,7 +38,7 @@ class FoundCaption:
 
     @property
     def first_frame(self) -> int:
-        """The first sample, of ten a second, that shows it."""
+        """The first sample, of ten per second, that shows it."""
         return min(self.last_frame, math.ceil(self.start_seconds * FRAMES_PER_SECOND - _ROUNDING))
 
     @property
@@ -47,7 +47,7 @@ class FoundCaption:
         return max(0, math.ceil(self.end_seconds * FRAMES_PER_SECOND - _ROUNDING) - 1)
 
     def until(self, other: "FoundCaption") -> "FoundCaption":
-        """This caption and a later one as one: it ends with the other, and is as sure as the weaker of both."""
+        """Join this caption and a later one: it ends with the later one, and has the lower confidence of both."""
         extent = CaptionExtent(
             self.extent.first_frame,
             other.extent.last_frame,
@@ -59,7 +59,7 @@ class FoundCaption:
 
 
 def captions_of(track: Track) -> list[FoundCaption]:
-    """The captions of a zone and the doubtful ones, ascending."""
+    """Return the zone's captions, including doubtful ones, ascending."""
     if not len(track.probabilities):
         return []
     found = find_captions(track.probabilities)

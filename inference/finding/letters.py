@@ -1,6 +1,6 @@
-"""Where in a picture there may be letters: many thin strokes close together, in a row.
+"""Finds where in a picture there may be letters: many thin strokes close together, in a row.
 
-This only says where to look. The network decides whether it is writing, and its changes over the film whether it is a caption.
+This only says where to look. The network decides whether it is writing, and changes over the film decide whether it is a caption.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ LumaMap = npt.NDArray[np.uint8]  # (height, width)
 Mask = npt.NDArray[np.bool_]
 
 WORKING_SIDE: Final = 640
-"""Pixels of a picture's longer side while it is searched: letters of a readable caption have strokes of 1 to 5 pixels there."""
+"""Pixels of a picture's longer side in a search: there, letters of a readable caption have strokes of 1 to 5 pixels."""
 
-_REACHES: Final = (2, 4, 6)  # pixels from a stroke's middle to the ground beside it
-_LEAST_LEVELS: Final = 28  # by which a stroke differs from the ground on both its sides
+_REACHES: Final = (2, 4, 6)  # pixels from a stroke's middle to the background beside it
+_LEAST_LEVELS: Final = 28  # by which a stroke differs from the background on both sides
 _WINDOW: Final = (7, 45)  # rows and columns over which strokes are counted
 _LEAST_SHARE: Final = 0.16  # of a window's pixels that belong to strokes
-_LEAST_COLUMNS: Final = 0.035  # of the picture's width that a row of letters covers: a word of four
+_LEAST_COLUMNS: Final = 0.035  # of the picture's width that a row of letters covers: a word of four letters
 _LEAST_ROWS: Final = 6
-_MOST_ROWS: Final = 0.17  # of the picture's shorter side, for two lines that touch; higher, it is texture
+_MOST_ROWS: Final = 0.17  # of the picture's shorter side, for two lines that touch; anything higher is texture
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Line:
 
 
 def strokes(luma: LumaMap) -> Mask:
-    """Pixels that are lighter, or darker, than what lies a few pixels to their left and to their right alike."""
+    """Find pixels that are lighter, or darker, than those a few pixels to their left and those to their right."""
     levels = luma.astype(np.int16)
     found = np.zeros(luma.shape, bool)
     for reach in _REACHES:
@@ -52,10 +52,10 @@ def strokes(luma: LumaMap) -> Mask:
 
 
 def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
-    """Rows of strokes, from top to bottom.
+    """Find rows of strokes, from top to bottom.
 
     Args:
-        shorter_side: of the whole picture, where the mask is a part of it.
+        shorter_side: of the whole picture, if the mask is a part of it.
     """
     dense = _density(mask) >= _LEAST_SHARE
     height, width = mask.shape
@@ -70,7 +70,7 @@ def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
 
 
 def _density(mask: Mask) -> npt.NDArray[np.floating]:
-    """The share of set pixels in a window around each pixel."""
+    """Return the share of set pixels in a window around each pixel."""
     shares: npt.NDArray[np.floating] = mask.astype(np.float32)
     for axis, size in enumerate(_WINDOW):
         padding = [(0, 0), (0, 0)]
@@ -83,6 +83,6 @@ def _density(mask: Mask) -> npt.NDArray[np.floating]:
 
 
 def _runs(flags: Mask) -> list[tuple[int, int]]:
-    """First and last + 1 of each run of set flags."""
+    """Return first and last + 1 of each run of set flags."""
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

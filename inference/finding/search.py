@@ -1,4 +1,4 @@
-"""Finds the zones of a film that hold captions: rows in which letters come and go, on pictures spread over all of it."""
+"""Finds the zones of a film that hold captions: rows in which letters come and go, in pictures spread over the whole film."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from inference.media.film import upright
 from inference.media.glimpses import glimpse
 
 GLIMPSES: Final = 96
-_STRIP: Final = (512, 32)  # width, height: the network stretches strips anyway
-_MARGIN: Final = 0.4  # of a line's height, on each side, as strips drawn by hand have it
-_LEAST_WRITING: Final = 0.5  # the network's word for letters in a strip
+_STRIP: Final = (512, 32)  # width, height: the network stretches strips to this size
+_MARGIN: Final = 0.4  # of a line's height, on each side, as in strips that people draw
+_LEAST_WRITING: Final = 0.5  # the network's least probability of letters in a strip
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of a film.
+    """The result of searching a film.
 
     Attributes:
-        zones: where captions are, from top to bottom; empty: there are none.
+        zones: where captions are, from top to bottom; empty if there are none.
         standing: boxes of writing that never changes, such as logos.
-        pictures: how many were looked at.
+        pictures: the number of pictures that were searched.
         width, height: of the film, in pixels.
         samples: some of the pictures, RGB, with their times in seconds.
     """
@@ -53,10 +53,10 @@ class _Candidate:
 
 
 def search(path: Path, predictor: Predictor, within: Sequence[CropBox] = (), samples: int = 0) -> Sight:
-    """Look at pictures all over a film. Takes a few seconds, however long the film is.
+    """Search pictures spread over a whole film. Takes a few seconds, however long the film is.
 
     Args:
-        within: look inside these boxes only.
+        within: search only inside these boxes.
         samples: how many pictures to keep, for a preview.
 
     Raises:
@@ -104,7 +104,7 @@ def _candidates(number: int, picture: Frames, bound: CropBox) -> list[_Candidate
 
 
 def _shrunk(picture: Frames, step: int) -> LumaMap:
-    """Luma, each pixel the mean of ``step`` × ``step``; rows and columns that are left over are cut off."""
+    """Shrink luma: each pixel is the mean of ``step`` × ``step``; remaining rows and columns are cut off."""
     height, width = (side // step * step for side in picture.shape[:2])
     green = picture[:height, :width, 1].reshape(height // step, step, width // step, step)
     return np.asarray(green.mean(axis=(1, 3)), np.uint8)
@@ -118,7 +118,7 @@ def _widened(line: Line, shape: tuple[int, ...]) -> Line:
 
 
 def _writing(predictor: Predictor, strips: Sequence[Frames]) -> list[float]:
-    """How sure the network is that there are letters in each strip, 0..1: what it says of the strip beside itself."""
+    """Return how sure the network is that there are letters in each strip, 0..1, from its labels for the strip paired with itself."""
     if not strips:
         return []
     twice = np.repeat(np.stack(strips), 2, axis=0)

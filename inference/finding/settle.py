@@ -1,4 +1,4 @@
-"""From lines of letters seen throughout a film to the zones of its captions, leaving out logos and texture."""
+"""Turns lines of letters found throughout a film into the zones of its captions, leaving out logos and texture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from inference.finding.zone import Zone, name_zones
 from inference.media.box import CropBox
 
 _LEAST_PICTURES: Final = 2  # with letters at about the same rows
-_LEAST_PART: Final = 0.15  # of the pictures that a zone's most frequent row is seen in, for the rows at its rim
-_LEAST_RIVAL: Final = 0.15  # of the pictures of the most frequent zone, for another one
-_LEAST_WRITING: Final = 0.85  # the network's mean word for the lines of a zone
-_LEAST_OVERLAP: Final = 0.6  # of the rows of two lines that stand at the same place
-_LEAST_RECURRENCE: Final = 0.2  # of the pictures that the most frequent place is seen in
+_LEAST_PART: Final = 0.15  # of the pictures with a zone's most frequent row, for the rows at its edge
+_LEAST_RIVAL: Final = 0.15  # of the pictures of the most frequent zone, for another zone
+_LEAST_WRITING: Final = 0.85  # the network's mean probability of letters for the lines of a zone
+_LEAST_OVERLAP: Final = 0.6  # of the rows of two lines at the same place
+_LEAST_RECURRENCE: Final = 0.2  # of the pictures with the most frequent place
 _STANDING: Final = 0.75  # mean overlap of the strokes of two pictures, from which on they show the same writing
 _LEAST_STANDING: Final = 3  # pictures
 _ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
@@ -27,7 +27,7 @@ _ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of l
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A line of letters in one of the pictures, in pixels of the film, and its strokes, by which two lines are compared."""
+    """A line of letters in one of the pictures, in pixels of the film, with its strokes, by which two lines are compared."""
 
     picture: int
     box: CropBox
@@ -36,7 +36,7 @@ class Seen:
 
 
 def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tuple[list[Zone], list[CropBox]]:
-    """The zones from top to bottom, and the boxes of writing that never changes."""
+    """Return the zones from top to bottom, and the boxes of writing that never changes."""
     standing, changing = _apart(seen, pictures)
     groups = [group for group in _groups(_recurring(changing), height) if _pictures(group) >= min(_LEAST_PICTURES, pictures)]
     groups = [group for group in groups if np.mean([one.writing for one in group]) >= _LEAST_WRITING]
@@ -52,20 +52,20 @@ def _pictures(group: Sequence[Seen]) -> int:
 
 
 def _recurring(seen: Sequence[Seen]) -> list[Seen]:
-    """Lines at whose rows other pictures have lines, too: captions keep to their place, texture does not."""
+    """Return lines at whose rows other pictures have lines too: captions keep their place, but texture does not."""
     recurrence = [len({other.picture for other in seen if _overlap(one.box, other.box) >= _LEAST_OVERLAP}) for one in seen]
     least = _LEAST_RECURRENCE * max(recurrence, default=0)
     return [one for one, pictures in zip(seen, recurrence, strict=True) if pictures >= least]
 
 
 def _overlap(one: CropBox, other: CropBox) -> float:
-    """Of the rows that two boxes cover together, the share that both do."""
+    """Return the share of the rows of either box that both cover."""
     shared = min(one.bottom, other.bottom) - max(one.top, other.top)
     return max(0, shared) / (max(one.bottom, other.bottom) - min(one.top, other.top))
 
 
 def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[Seen]]:
-    """Boxes that show the same strokes in at least half of the pictures, and all other lines."""
+    """Separate boxes that show the same strokes in at least half of the pictures from all other lines."""
     standing: list[CropBox] = []
     rest: list[Seen] = list(seen)
     for one in seen:
@@ -78,7 +78,7 @@ def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[See
 
 
 def _same_writing(one: Seen, other: Seen) -> bool:
-    """Whether the strokes of two lines are at the same pixels of the picture; their boxes may differ by a little."""
+    """Whether the strokes of two lines are at the same pixels of the picture. Their boxes may differ slightly."""
     step = max(1, round(one.box.height / len(one.strokes)))
     down, across = round((other.box.top - one.box.top) / step), round((other.box.left - one.box.left) / step)
     a, b = one.strokes[max(0, down) :, max(0, across) :], other.strokes[max(0, -down) :, max(0, -across) :]
@@ -88,7 +88,7 @@ def _same_writing(one: Seen, other: Seen) -> bool:
 
 
 def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:
-    """Lines whose rows touch, by how many pictures show letters in each row; rows that few do are a gap."""
+    """Group lines whose rows touch, by the number of pictures with letters in each row. Rows of only a few pictures are a gap."""
     votes = np.zeros(height, int)
     for number in {one.picture for one in seen}:
         rows = np.zeros(height, bool)
@@ -117,7 +117,7 @@ def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:
 
 
 def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
-    """Groups closer to each other than a line is high are lines of the same captions."""
+    """Join groups that are closer to each other than the height of a line: they are lines of the same captions."""
     ordered = sorted(groups, key=lambda group: float(np.median([one.box.top for one in group])))
     joined: list[list[Seen]] = ordered[:1]
     for above, below in pairwise(ordered):
@@ -131,7 +131,7 @@ def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
 
 
 def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
-    """The box around nearly all of a group's lines, with a rim."""
+    """Return the box around nearly all of a group's lines, with a margin."""
     line = float(np.median([one.box.height for one in group]))
     top = np.percentile([one.box.top for one in group], 4) - _ROWS * line
     bottom = np.percentile([one.box.bottom for one in group], 96) + _ROWS * line
@@ -145,7 +145,7 @@ def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
 
 
 def _anchor(boxes: Sequence[CropBox], width: int) -> Anchor:
-    """The side whose place varies least over the lines; centre, where none is clearly steadier."""
+    """Return the side whose position varies least over the lines, or the centre if no side is clearly steadier."""
     lefts, rights, middles = (
         _spread([box.left for box in boxes]),
         _spread([box.right for box in boxes]),

@@ -1,4 +1,4 @@
-"""Makes one still of the sharpest pictures of each stretch that shows one text, to be looked at or read."""
+"""Makes one still for each stretch of samples that shows one text, from its sharpest pictures, for viewing or reading."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY, FloatArray
 from inference.arrays import Frames
 
-_MOST_KEPT: Final = 8  # strips of a stretch, evenly spread over it
-_SHARPEST: Final = 3  # of which the still is the mean: enough to calm the ground, few enough to stay sharp
+_MOST_KEPT: Final = 8  # strips per stretch, evenly spread
+_SHARPEST: Final = 3  # strips whose mean is the still: enough to smooth the background, few enough to stay sharp
 _LEAST_TEXT: Final = 0.3  # mean probability of ``same`` in a stretch that may be a caption
 
 
@@ -25,23 +25,23 @@ class Still:
 
 
 class Stills:
-    """Cuts a zone's samples into stretches at every likely boundary. Holds the present stretch's strips, and later ones."""
+    """Cuts a zone's samples into stretches at every likely boundary. Holds the strips of the current stretch and later ones."""
 
     def __init__(self) -> None:
         self._strips: dict[int, Frames] = {}
-        self._first = 0  # frame of the present stretch
+        self._first = 0  # frame of the current stretch
         self._mean: list[FloatArray] = []
-        self._done = 0  # pairs that have been looked at
+        self._done = 0  # pairs that have been processed
 
     def add(self, strips: Mapping[int, Frames]) -> None:
         self._strips.update(strips)
 
     def extend(self, mean: FloatArray) -> None:
-        """Take the next pairs' mean probabilities, (pairs, 5)."""
+        """Add the next pairs' mean probabilities, (pairs, 5)."""
         self._mean += list(mean)
 
     def take(self, until: int | None) -> Iterator[Still]:
-        """The stretches that end before this pair; None: all, with the last."""
+        """Yield the stretches that end before this pair; None: all, including the last."""
         stop = len(self._mean) if until is None else max(self._done, min(until, len(self._mean)))
         for pair in range(self._done, stop):
             if self._mean[pair].argmax() in (DIFFERENT, EMPTY_VALID, VALID_EMPTY):
@@ -61,7 +61,7 @@ class Stills:
         self._strips = {frame: strip for frame, strip in self._strips.items() if frame > last}
 
     def _thin_out(self, stop: int) -> None:
-        """Keep few strips of a stretch that goes on and on: every second one, whenever there are twice as many as are wanted."""
+        """Keep only a few strips of a long stretch: drop every second one whenever there are twice as many as wanted."""
         present = [frame for frame in self._strips if self._first <= frame < stop]
         while len(present) > 2 * _MOST_KEPT:
             for frame in present[1::2]:
@@ -70,7 +70,7 @@ class Stills:
 
 
 def _merge(strips: list[Frames]) -> Frames:
-    """The mean of the sharpest strips of a stretch, its first and last left out where there are others: they may be of a fade."""
+    """Return the mean of a stretch's sharpest strips, without its first and last if there are others, since those may show a fade."""
     inner = strips[1:-1] or strips
     sharpest = sorted(inner, key=_sharpness, reverse=True)[:_SHARPEST]
     return np.asarray(np.mean(np.stack(sharpest), axis=0).round(), np.uint8)

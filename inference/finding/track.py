@@ -18,19 +18,19 @@ from inference.finding.walk import Cuttings, walk
 from inference.finding.zone import Zone
 from inference.media.film import Film
 
-_BOUNDARY: Final = 0.2  # the least probability of a change at which a pair's own time is looked for
-_SURE_BOUNDARY: Final = 0.5  # at which another boundary's pictures do not reach across it
+_BOUNDARY: Final = 0.2  # the lowest probability of a change for which a pair's own time is looked for
+_SURE_BOUNDARY: Final = 0.5  # from which on another boundary's pictures do not reach across it
 
 OnStill = Callable[[Zone, Still], None]
 
 
 @dataclass(slots=True)
 class Track:
-    """What was seen in one zone.
+    """The result for one zone.
 
     Attributes:
         probabilities: (pairs, 2, 5).
-        times: by pair, when the first picture after the boundary is shown, in seconds; only where one was found.
+        times: by pair, when the first picture after the boundary is shown, in seconds; only if it was found.
         first, end: when the film's first picture begins and its last one ends, in seconds.
     """
 
@@ -52,8 +52,8 @@ def follow(
     on_progress: Callable[[int], None] = lambda samples: None,
     on_still: OnStill | None = None,
 ) -> list[Track]:
-    """Read the film once and predict every pair of each zone's strips. Memory grows by some hundred bytes a pair
-    and zone alone, a few MB an hour.
+    """Read the film once and predict every pair of each zone's strips. Memory grows only by some hundred bytes per pair
+    and zone, a few MB an hour.
 
     Args:
         on_progress: called with the number of samples so far.
@@ -89,7 +89,7 @@ class _Follower:
         self._probabilities: list[npt.NDArray[np.float32]] = []
         self._changes: list[float] = []  # by pair, the probability that a caption begins or ends there
         self._moments: list[Moment] = []
-        self._settled = 0  # pairs whose boundaries have been looked at
+        self._settled = 0  # pairs whose boundaries have been processed
         self._times: dict[int, float] = {}
 
     def add(self, cuttings: Cuttings) -> None:
@@ -113,7 +113,7 @@ class _Follower:
             self._stills.extend(mean)
 
     def _settle(self, until: int) -> None:
-        """Find the times of the boundaries before this pair, and drop the pictures that no later one needs."""
+        """Find the times of the boundaries before this pair, and drop pictures that no later boundary needs."""
         for pair in range(self._settled, max(self._settled, until)):
             if self._changes[pair] >= _BOUNDARY:
                 time = refine(self._moments, pair, *self._neighbours(pair))
@@ -126,7 +126,7 @@ class _Follower:
         self._give_stills(until)
 
     def _neighbours(self, pair: int) -> tuple[int | None, int | None]:
-        """The nearest sure boundaries on either side, within reach; a pair next to this one is of the same boundary."""
+        """Return the nearest sure boundaries on either side, within reach. An adjacent pair belongs to the same boundary."""
         sure = [p for p in range(max(0, pair - REACH), min(len(self._changes), pair + REACH + 1)) if self._changes[p] >= _SURE_BOUNDARY]
         return max((p for p in sure if p < pair - 1), default=None), min((p for p in sure if p > pair + 1), default=None)
 

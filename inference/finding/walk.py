@@ -1,4 +1,4 @@
-"""Walks through a film once and cuts its zones out of each picture, in a thread of its own: decoding goes on while the network computes."""
+"""Reads a film once and cuts its zones out of each picture, in a separate thread: decoding goes on while the network computes."""
 
 import queue
 import threading
@@ -16,21 +16,21 @@ from inference.media.film import Film, count_samples
 from inference.media.strips import Cutter
 
 SAMPLES: Final = 64
-"""Of one batch: large enough for the network to be quick, and a few seconds of film to be kept."""
+"""Samples per batch: enough for the network to be fast, and a few seconds of film to keep in memory."""
 
-_LUMA_ROWS, _LUMA_COLUMNS = 48, 480  # most, of the pictures that boundaries are looked for in
-_STILL_EVERY: Final = 2  # samples: of what is read, every second one is kept at its full size
-_AHEAD: Final = 2  # batches decoded before they are asked for
+_LUMA_ROWS, _LUMA_COLUMNS = 48, 480  # maximum size of the pictures in which boundaries are looked for
+_STILL_EVERY: Final = 2  # samples: every second sample of a stretch is kept at full size for reading
+_AHEAD: Final = 2  # batches decoded in advance
 
 
 @dataclass(slots=True)
 class Cuttings:
-    """What a batch holds of one zone.
+    """A batch's data for one zone.
 
     Attributes:
-        strips: one a sample, RGB, each as the network takes it.
-        moments: one a picture of the film.
-        stills: by sample's index, RGB of the film's own pixels; empty unless they were asked for.
+        strips: one per sample, RGB, in the network's size.
+        moments: one per picture of the film.
+        stills: by sample's index, RGB of the film's own pixels; empty unless requested.
     """
 
     strips: list[Frames] = field(default_factory=list)
@@ -40,11 +40,11 @@ class Cuttings:
 
 @dataclass(slots=True)
 class Batch:
-    """Consecutive samples of a film. ``zones`` is in the order of the zones that were asked for."""
+    """Consecutive samples of a film. ``zones`` has the order of the requested zones."""
 
     first_sample: int
     zones: list[Cuttings]
-    end: float = 0.0  # seconds, when the last picture's time is up
+    end: float = 0.0  # seconds, when the last picture's time is over
 
     @property
     def samples(self) -> int:
@@ -52,11 +52,11 @@ class Batch:
 
 
 def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, *, stills: bool) -> Generator[Batch, None, None]:
-    """The film's batches in order. Memory does not grow with the film.
+    """Yield the film's batches in order. Memory does not grow with the film.
 
     Args:
         strip_size: height and width that the network resizes strips to; None keeps them as they are.
-        stills: keep strips of full size, too.
+        stills: also keep strips of full size.
 
     Raises:
         CorruptInputError: as ``Film.frames``.
@@ -78,7 +78,7 @@ def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, 
                 if stopped.is_set():
                     return
             put(None)
-        except BaseException as error:  # raised again where the batches are taken
+        except BaseException as error:  # raised again for the consumer of the batches
             put(error)
 
     thread = threading.Thread(target=produce, name="decode", daemon=True)
@@ -116,5 +116,5 @@ def _batches(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | No
 
 
 def about_samples(film: Film) -> int | None:
-    """How many samples there will be; None: the container does not say."""
+    """Estimate the number of samples; None if the container does not give a duration."""
     return None if film.duration_seconds is None else round(film.duration_seconds * FRAMES_PER_SECOND)

@@ -13,12 +13,12 @@ _LONGEST_GAP_SECONDS: Final = 0.15  # between two parts of one caption
 
 
 def add_readings(captions: Sequence[FoundCaption], readings: Sequence[tuple[Still, Reading]]) -> list[FoundCaption]:
-    """The captions of one zone with the words of the still that shares most frames with each, and neighbours that say the same as one."""
+    """Give each caption of a zone the words of the still that shares most frames with it, and merge neighbours with the same words."""
     return merge_equal([_with_words(caption, readings) for caption in captions])
 
 
 def merge_equal(captions: Sequence[FoundCaption]) -> list[FoundCaption]:
-    """Neighbours without a gap that read the same are one caption."""
+    """Merge neighbours that read the same and have no gap between them."""
     merged: list[FoundCaption] = []
     for caption in captions:
         if merged and _one_caption(merged[-1], caption):
@@ -32,15 +32,15 @@ def merge_equal(captions: Sequence[FoundCaption]) -> list[FoundCaption]:
 
 
 def read_transcript(content: str) -> list[str]:
-    """A line a caption; empty lines are passed over. ``\\n`` within a line parts the lines of one caption."""
+    """Read one line per caption; empty lines are skipped. ``\\n`` within a line separates the lines of one caption."""
     return [line.strip().replace("\\n", "\n") for line in content.splitlines() if line.strip()]
 
 
 def add_transcript(captions: Sequence[FoundCaption], lines: Sequence[str]) -> list[FoundCaption]:
-    """The captions that are not doubtful with one line each, in order.
+    """Give each caption that is not doubtful one line, in order.
 
     Raises:
-        PermanentError: there are not as many captions as lines.
+        PermanentError: the numbers of captions and lines differ.
     """
     sure = [caption for caption in captions if caption.doubt is None]
     if len(sure) != len(lines):
@@ -68,4 +68,4 @@ def _one_caption(one: FoundCaption, other: FoundCaption) -> bool:
     if not one.text or not other.text or other.start_seconds - one.end_seconds > _LONGEST_GAP_SECONDS:
         return False
     a, b = ("".join(filter(str.isalnum, text)).casefold() for text in (one.text, other.text))
-    return a == b  # not nearly: captions that follow each other often differ by a letter or two
+    return a == b  # exactly equal, because consecutive captions often differ by only a letter or two

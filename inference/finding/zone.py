@@ -1,4 +1,4 @@
-"""The parts of a picture that captions are looked for in, and the ways to name one."""
+"""The parts of a picture in which captions are searched, and the ways to name one."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CROP_FORMS: Final = "L,T,R,B in pixels (0,600,1280,700), in percent (0%,85%,100%
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A strip in which captions stand, with the side at which they are aligned."""
+    """A strip with captions, and the side at which they are aligned."""
 
     name: str
     box: CropBox
@@ -38,7 +38,7 @@ class Crop:
     are_shares: tuple[bool, bool, bool, bool]
 
     def box(self, width: int, height: int) -> CropBox:
-        """The box in a picture of this size; ``CropBox.check_within`` checks that it lies within."""
+        """Return the box in a picture of this size. ``CropBox.check_within`` checks that it lies within."""
         return CropBox(
             *(
                 round(side * whole) if is_share else int(side)
@@ -50,7 +50,7 @@ class Crop:
 def parse_crop(text: str) -> Crop:
     """
     Raises:
-        PermanentError: it is none of the forms.
+        PermanentError: the text has none of the forms.
     """
     if text in NAMED:
         return Crop(NAMED[text], (True, True, True, True))
@@ -65,13 +65,13 @@ def parse_crop(text: str) -> Crop:
 
 
 def zone_name(box: CropBox, height: int) -> str:
-    """``top``, ``middle`` or ``bottom``, by where the box's middle lies in a picture of this height."""
+    """Return ``top``, ``middle`` or ``bottom``, by the middle of the box in a picture of this height."""
     middle = (box.top + box.bottom) / 2 / height
     return "top" if middle < 1 / 3 else "middle" if middle < 2 / 3 else "bottom"
 
 
 def name_zones(boxes: list[CropBox], anchors: list[Anchor], height: int) -> list[Zone]:
-    """Zones by where they lie; of several in one third, all but the first carry a number."""
+    """Name zones by their place. If several are in one third, all but the first have a number."""
     zones: list[Zone] = []
     for box, anchor in zip(boxes, anchors, strict=True):
         base = zone_name(box, height)

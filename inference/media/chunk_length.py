@@ -1,4 +1,4 @@
-"""Counts a chunk's frames by its packets, for when the frame count is not known."""
+"""Counts a chunk's frames by its packets, for callers that do not know the number of frames."""
 
 import io
 

@@ -12,13 +12,13 @@ LEAST_MISSING_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Damage:
-    """What is wrong with one film so far.
+    """The faults of one film so far.
 
     Attributes:
         decoded, failed: packets.
         seconds: when the first failed packets would have been shown.
-        why: FFmpeg's words about the first of them.
-        broke_off: FFmpeg's words where the container itself could not be read further.
+        why: FFmpeg's message about the first of them.
+        broke_off: FFmpeg's message if the container could not be read further.
     """
 
     decoded: int = 0
@@ -38,7 +38,7 @@ class Damage:
         return self.failed > self.decoded
 
     def skipped(self) -> str:
-        """``3 packets, near 0:00:07.2 and 0:01:02.0, cannot be decoded and were skipped``: decoders may tell of one a few packets late."""
+        """``3 packets, near 0:00:07.2 and 0:01:02.0, cannot be decoded and were skipped``: decoders may report one a few packets late."""
         times = list(dict.fromkeys(map(clock, self.seconds)))
         if self.failed > len(self.seconds):
             times.append("later")

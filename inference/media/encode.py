@@ -34,7 +34,7 @@ _TIME_BASE: Final = Fraction(1, FRAMES_PER_SECOND)
 
 
 class ChunkSink(Protocol):
-    """Where chunks go."""
+    """Receives chunks."""
 
     def write(self, name: str, content: bytes) -> None:
         """Keep a chunk. ``name`` is its path below ``cropped_frames_v{version}/``; each comes once."""
@@ -42,7 +42,7 @@ class ChunkSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What has been written: the number of strips, and the layout that belongs beside them."""
+    """What was written: the number of strips, and the layout that belongs to them."""
 
     frame_count: int
     layout: Layout
@@ -62,11 +62,11 @@ def encode_film(
     bytes.
 
     Args:
-        on_progress: called with the strips so far and about how many there will be (None: the container does not say).
-        warn: receives a sentence for each thing that is wrong with the film and does not stop it.
+        on_progress: called with the number of strips so far and their estimated total (None if the container does not give a duration).
+        warn: receives a sentence for each fault of the film that does not stop the work.
 
     Raises:
-        CorruptInputError: the film cannot be read, or is shorter than two strips.
+        CorruptInputError: the film cannot be read, or has fewer than two strips.
         PermanentError: the box reaches outside the frame.
     """
     with open_film(path, warn) as film:
@@ -154,10 +154,10 @@ class _ChunkEncoder:
 
 
 class _EdgeMap:
-    """Stands in for the OCR visualisation: where in the strip edges recur, bright as letters' are.
+    """Stands in for the OCR visualisation: shows where in the strip edges recur, bright as letters are there.
 
-    In production that image is drawn from the boxes an OCR engine found. There is none here, so this draws what the
-    boxes would surround; the built-in model does not look at it.
+    In production that image is drawn from the boxes that an OCR engine found. There is none here, so this draws what the
+    boxes would surround. The built-in model does not use it.
     """
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class _EdgeMap:
         self._sum = across + down if self._sum is None else self._sum + across + down
 
     def png(self) -> bytes:
-        """RGB, of the strip's size, scaled so that the strongest edge is white."""
+        """Encode RGB of the strip's size, scaled so that the strongest edge is white."""
         if self._sum is None:
             raise ValueError("no strip was added")
         grey = (self._sum * 255 // max(1, int(self._sum.max()))).astype(np.uint8)

@@ -29,10 +29,10 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _LONGEST_HOLD: Final = Fraction(3600)
-"""One picture may stand for an hour; longer, and the timestamps are broken: each hour would become 36,000 frames."""
+"""One picture may last an hour. A longer time means broken timestamps: each hour would become 36,000 frames."""
 
 _LARGEST_STEP_BACK: Final = Fraction(1)
-"""Muxers disorder a few frames; a clock that steps back further has been restarted in the middle of the file."""
+"""Muxers reorder a few frames. A clock that steps back further was restarted in the middle of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Film:
     """An open film. Owned by one thread, read once from the front.
 
     Attributes:
-        stream: as the demuxer describes it.
-        width, height: the picture as shown, in pixels, after the rotation that phones note beside it.
+        stream: the demuxer's description.
+        width, height: the picture as shown, in pixels, after the rotation that phones store with it.
         rotation: in degrees, counterclockwise, from the stored picture to the one that is shown.
-        duration_seconds: what the container says, for progress; None when it says nothing.
+        duration_seconds: from the container, for progress; None if it gives none.
     """
 
     def __init__(self, path: Path, container: InputContainer, stream: VideoStream, warn: Warn) -> None:
@@ -65,7 +65,7 @@ class Film:
         self._damage = Damage()
         self._origin = _origin(container, stream)
         self._frame_seconds = 1 / (stream.average_rate or Fraction(FRAMES_PER_SECOND))
-        self._position = Fraction(0)  # where the last picture taken begins
+        self._position = Fraction(0)  # where the last returned picture begins
         self.stream: Final = stream
         self.duration_seconds: Final = container.duration / av.time_base if container.duration else None
         self._decoded = self._decode()
@@ -76,10 +76,10 @@ class Film:
         self.height, self.width = upright(self._first).shape[:2]
 
     def pictures(self) -> Iterator[Picture]:
-        """The picture on show at each tenth of a second, from 0 until the last one's time is up.
+        """Yield the picture shown at each tenth of a second, from 0 to the end of the last picture's time.
 
-        A film that shows something only later begins with its first picture. The same array comes again while a
-        picture stands; do not write to it.
+        A film that shows something only later begins with its first picture. The same array is repeated while a
+        picture lasts; do not write to it.
 
         Raises:
             CorruptInputError: as ``frames``.
@@ -91,16 +91,16 @@ class Film:
             yield picture
 
     def frames(self) -> Iterator[Timed[VideoFrame]]:
-        """Every picture that is shown, as decoded, in ascending time.
+        """Yield every picture that is shown, as decoded, in ascending time.
 
-        A packet that cannot be decoded is skipped with a warning; the picture before it then stands for longer.
+        A packet that cannot be decoded is skipped with a warning, and the picture before it lasts longer.
 
         Raises:
             CorruptInputError: most of the file cannot be decoded, its clock jumps, or its pictures change size.
         """
         previous: Timed[VideoFrame] | None = None
         for frame in chain([self._first] if self._first else [], self._decoded):
-            self._first = None  # a decoded picture is 3 MB and more
+            self._first = None  # a decoded picture takes 3 MB or more
             start = self._start_of(frame, previous)
             if previous is not None:
                 self._check_clock(previous.start, start)
@@ -133,11 +133,11 @@ class Film:
             )
 
     def _decode(self) -> Iterator[VideoFrame]:
-        """Packet by packet, so that one that cannot be decoded costs its own picture and those that refer to it, no more."""
+        """Decode packet by packet, so that a broken packet costs only its own picture and those that refer to it."""
         for packet in self._packets():
             try:
                 frames = packet.decode()
-            except MemoryError:  # FFmpeg's own, too: nothing is wrong with the film
+            except MemoryError:  # raised by FFmpeg too; the film itself is fine
                 raise
             except (av.FFmpegError, ValueError) as error:
                 self._damage.add(self._shown_at(packet), reason(error))
@@ -150,7 +150,7 @@ class Film:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.FFmpegError, ValueError) as error:  # what was read before is good
+            except (av.FFmpegError, ValueError) as error:  # everything read before is valid
                 self._damage.broke_off = reason(error)
                 return
             if packet is None:
@@ -164,7 +164,7 @@ class Film:
         return max(0.0, float(stamp * packet.time_base - self._origin))
 
     def _check_end(self, last: Timed[VideoFrame] | None) -> None:
-        """Warn of what of the film was missing.
+        """Warn about missing parts of the film.
 
         Raises:
             CorruptInputError: more packets failed than were decoded.
@@ -184,7 +184,7 @@ class Film:
             self._warn(f"{self._path}: cannot be read after {clock(end)}: {damage.broke_off}")
 
     def _stated_end(self) -> float | None:
-        """When the last picture's time should be up: by the stream's own word, or else the container's, of which sound may be a part."""
+        """Return when the last picture's time should end: by the stream, or otherwise by the container, which may include sound."""
         stream = self.stream
         if stream.duration is not None and stream.time_base is not None:
             begins = (stream.start_time or 0) * stream.time_base - self._origin
@@ -193,7 +193,7 @@ class Film:
 
 
 def log_damage(message: str) -> None:
-    """What happens to warnings about a film where nobody reads them as they come."""
+    """Log warnings about a film for callers that do not read them."""
     log.warning("film.damaged", message=message)
 
 
@@ -202,10 +202,10 @@ def open_film(path: Path, warn: Warn = log_damage) -> Iterator[Film]:
     """Open a film and decode its first picture.
 
     Args:
-        warn: receives a sentence for each thing that is wrong with the film and does not stop it.
+        warn: receives a sentence for each fault of the film that does not stop the work.
 
     Raises:
-        CorruptInputError: no video file, no video stream in it, or nothing to decode there.
+        CorruptInputError: the file is not a video, has no video stream, or cannot be decoded at all.
     """
     container, stream = open_container(path, warn)
     with container:
@@ -213,10 +213,10 @@ def open_film(path: Path, warn: Warn = log_damage) -> Iterator[Film]:
 
 
 def sample(pictures: Iterable[Timed[T]]) -> Iterator[T]:
-    """Take what is shown at each multiple of 0.1 s: the last picture that has started by then.
+    """Yield the picture shown at each multiple of 0.1 s: the last one that has started by then.
 
-    ``pictures`` start in ascending order. Each stands until the next one starts, the last for its own duration; the
-    first also stands for the time before it.
+    ``pictures`` start in ascending order. Each lasts until the next one starts, the last for its own duration. The
+    first also covers the time before it.
     """
     for timed, samples in count_samples(pictures):
         for _ in range(samples):
@@ -224,7 +224,7 @@ def sample(pictures: Iterable[Timed[T]]) -> Iterator[T]:
 
 
 def count_samples(pictures: Iterable[Timed[T]]) -> Iterator[tuple[Timed[T], int]]:
-    """Each picture with the number of samples that show it, as ``sample`` takes them: most often 0 or 1."""
+    """Yield each picture with the number of samples that show it, as in ``sample``: usually 0 or 1."""
     index = 0
     current: Timed[T] | None = None
     for following in pictures:
@@ -238,18 +238,18 @@ def count_samples(pictures: Iterable[Timed[T]]) -> Iterator[tuple[Timed[T], int]
 
 
 def _samples_before(end: Fraction, index: int) -> int:
-    """How many of the samples from ``index`` on lie before ``end``."""
+    """Count the samples from ``index`` on that are before ``end``."""
     return max(0, -(-end * FRAMES_PER_SECOND // 1) - index)
 
 
 def upright(frame: VideoFrame) -> Picture:
-    """RGB, turned the way players turn it."""
+    """Convert to RGB, rotated as players do."""
     picture = frame.to_ndarray(format="rgb24")
     return np.rot90(picture, frame.rotation // 90)
 
 
 def _origin(container: InputContainer, stream: VideoStream) -> Fraction:
-    """The timestamp players show as 0:00, in seconds: where the container begins, be it with sound."""
+    """Return the timestamp that players show as 0:00, in seconds: where the container begins, even if that is sound."""
     if container.start_time is not None:
         return Fraction(container.start_time, av.time_base)
     if stream.start_time is not None and stream.time_base is not None:

@@ -1,4 +1,4 @@
-"""Looks into a film here and there, without decoding what lies between: single pictures, spread over all of it."""
+"""Takes single pictures spread over a whole film, without decoding those between them."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,15 +14,15 @@ from inference.media.film import open_film
 from inference.media.opening import open_container
 
 _SHORT_SECONDS: Final = 75.0
-"""A shorter film is decoded throughout: it may have a single key picture."""
+"""A shorter film is decoded completely, because it may have a single key picture."""
 
 _INTERVAL_SECONDS: Final = 0.5
 
 
 def glimpse(path: Path, count: int) -> Iterator[tuple[float, VideoFrame]]:
-    """Up to ``count`` pictures in ascending time, each with its time in seconds: key pictures, or of a short film evenly spread ones.
+    """Yield up to ``count`` pictures with their times in seconds, ascending: key pictures, or evenly spread ones of a short film.
 
-    Broken pictures are skipped without a warning: reading the whole film gives one.
+    Broken pictures are skipped without a warning, because reading the whole film gives one.
 
     Raises:
         CorruptInputError: the file cannot be opened as a film.

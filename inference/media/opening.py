@@ -1,4 +1,4 @@
-"""Opens a file as a film, and says in plain words why one cannot be opened."""
+"""Opens a file as a film, and explains in plain words if it cannot be opened."""
 
 import stat
 from collections.abc import Callable
@@ -13,27 +13,27 @@ from av.video.stream import VideoStream
 from core.errors import CorruptInputError
 
 Warn = Callable[[str], None]
-"""Receives a sentence about something that is wrong with a film but does not stop the work."""
+"""Receives a sentence about a fault of a film that does not stop the work."""
 
 _HEAD_BYTES: Final = 4096
 _MP4_MARKS: Final = (b"ftyp", b"mdat", b"moov", b"wide", b"free", b"skip")
 
 
 def open_container(path: Path, warn: Warn) -> tuple[InputContainer, VideoStream]:
-    """Open a file and choose its film among its streams. A pipe is read once it has a writer; until then this waits.
+    """Open a file and choose its film among its streams. For a pipe, this waits until it has a writer.
 
     Raises:
-        CorruptInputError: no video file, or no video stream in it.
+        CorruptInputError: the file is not a video, or has no video stream.
     """
     is_pipe = stat.S_ISFIFO(path.stat().st_mode)
     if is_pipe:
         warn(f"{path} is a pipe: waiting for a program that writes a film to it")
     try:
-        # Absolute, or FFmpeg takes what stands before a colon in a name for a protocol.
+        # An absolute path, because FFmpeg takes the part before a colon in a name for a protocol.
         container = av.open(path.absolute(), metadata_errors="replace")
-    except (av.FFmpegError, ValueError) as error:  # ValueError: what PyAV itself makes of a broken header
+    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's error for a broken header
         raise CorruptInputError(f"{path}: {_why_unreadable(path, error, is_pipe=is_pipe)}") from error
-    # A cover picture in a music file is a video stream to the demuxer, but no film.
+    # A cover picture in a music file is a video stream to the demuxer, but not a film.
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not films:
         container.close()
@@ -43,7 +43,7 @@ def open_container(path: Path, warn: Warn) -> tuple[InputContainer, VideoStream]
 
 
 def reason(error: Exception) -> str:
-    """FFmpeg's words without number and path."""
+    """FFmpeg's message without number and path."""
     return str(error.strerror) if isinstance(error, av.FFmpegError) else str(error)
 
 
@@ -66,7 +66,7 @@ def _why_unreadable(path: Path, error: Exception, *, is_pipe: bool) -> str:
 
 
 def _has_atom(path: Path, wanted: bytes, size_bytes: int) -> bool:
-    """Whether an MP4 holds an atom of this kind at its top level. Reads the atoms' headers alone."""
+    """Whether an MP4 has an atom of this kind at its top level. Reads only the headers of atoms."""
     position = 0
     with path.open("rb") as file:
         while position + 8 <= size_bytes:

@@ -1,4 +1,4 @@
-"""Cuts strips out of decoded pictures: what lies outside the crop box is never converted."""
+"""Cuts strips out of decoded pictures without converting anything outside the crop box."""
 
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from inference.media.film import Film
 Luma = npt.NDArray[np.uint8]  # (height, width)
 
 _ALIGNMENT: Final = 8
-"""A cut on multiples of it converts to the same colours as the whole picture: chroma is subsampled by 4 at most, and libswscale
-rounds otherwise in what is left over of a row after its vector instructions."""
+"""A cut at multiples of this converts to the same colours as the whole picture: chroma is subsampled by 4 at most, and libswscale
+rounds differently in the rest of a row after its vector instructions."""
 
 _PLANAR_8_BIT: Final = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
 _DEEP: Final = ("le", "be")  # endings of formats with more than 8 bits
@@ -41,25 +41,25 @@ class Cutter:
         self._reformatter = VideoReformatter()
 
     def cut(self, frame: VideoFrame) -> VideoFrame:
-        """The part of a decoded picture that holds the box, without copying it; the picture stays in memory as long as this does."""
+        """Cut the part of a decoded picture that holds the box, without a copy. The picture stays in memory as long as the cut does."""
         return self._crop(frame)
 
     def strip(self, cut: VideoFrame) -> Frames:
-        """The box as RGB, as in the whole picture: (height, width, 3) uint8."""
+        """Return the box as RGB, equal to the whole picture's: (height, width, 3) uint8."""
         rgb = self._reformatter.reformat(cut, format="rgb24", threads=1).to_ndarray()
         return np.rot90(rgb[self._inside], self._turns)
 
     def scaled(self, cut: VideoFrame, height: int, width: int) -> Frames:
-        """The box as RGB of another size, (height, width, 3) uint8, converted and resized in one go.
+        """Return the box as RGB of another size, (height, width, 3) uint8, converted and resized in one step.
 
-        The filter is a triangle as wide as the shrinking asks for, as torch's antialiased bilinear is: a level apart on average.
+        The filter is a triangle of the width of torch's antialiased bilinear resize, and differs from that by one level on average.
         """
         across, down = (height, width) if self._turns % 2 else (width, height)
         small = self._reformatter.reformat(self._trim(cut), across, down, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
         return np.rot90(small.to_ndarray(), self._turns)
 
     def luma(self, cut: VideoFrame, most_rows: int, most_columns: int) -> Luma:
-        """Every so many pixels' luma, a copy of about so many rows and columns at most: for comparing pictures with one another."""
+        """Return luma of evenly spaced pixels, a copy of at most about these rows and columns, for comparing pictures."""
         levels: Any
         name = cut.format.name
         if name.startswith(_PLANAR_8_BIT) and not name.endswith(_DEEP):
@@ -74,12 +74,12 @@ class Cutter:
 
 
 class _Crop:
-    """FFmpeg's crop filter: moves pointers and copies nothing."""
+    """FFmpeg's crop filter: it moves pointers and copies nothing."""
 
     def __init__(self, box: CropBox) -> None:
         self._box = box
         self._graph: Graph | None = None
-        self._taken: tuple[int, int, str] | None = None  # the pictures that the graph is made for
+        self._taken: tuple[int, int, str] | None = None  # format and size of the pictures that the graph was made for
 
     def __call__(self, frame: VideoFrame) -> VideoFrame:
         kind = frame.width, frame.height, frame.format.name
@@ -102,7 +102,7 @@ class _Crop:
 
 
 def _widened(box: CropBox, width: int, height: int) -> CropBox:
-    """The box with its sides moved outward to multiples of the alignment, as far as the picture goes."""
+    """Move the box's sides outward to multiples of the alignment, within the picture."""
     return CropBox(
         box.left // _ALIGNMENT * _ALIGNMENT,
         box.top // _ALIGNMENT * _ALIGNMENT,
@@ -112,7 +112,7 @@ def _widened(box: CropBox, width: int, height: int) -> CropBox:
 
 
 def _stored(box: CropBox, turns: int, size: tuple[int, int]) -> CropBox:
-    """The box in the picture as it is stored, of which ``turns`` quarter turns counterclockwise make the one that is shown."""
+    """Return the box in the stored picture, which becomes the shown one by ``turns`` quarter turns counterclockwise."""
     width, height = size  # as shown
     for _ in range(turns):
         box = CropBox(height - box.bottom, box.left, height - box.top, box.right)

@@ -9,16 +9,16 @@ _VERSION_DIGITS = 12
 
 
 def builtin_checkpoint_path() -> Path:
-    """The weights file in the package."""
+    """Return the path of the weights file in the package."""
     return _PATH
 
 
 @cache
 def builtin_checkpoint_sha256() -> str:
-    """Hex digest of the weights file's bytes."""
+    """Return the hex digest of the weights file's bytes."""
     return hashlib.sha256(_PATH.read_bytes()).hexdigest()
 
 
 def builtin_model_version() -> str:
-    """``builtin-`` and the first hex digits of the weights file's SHA-256, so that new weights get a new version."""
+    """Return ``builtin-`` and the first hex digits of the weights file's SHA-256, so that new weights get a new version."""
     return f"builtin-{builtin_checkpoint_sha256()[:_VERSION_DIGITS]}"

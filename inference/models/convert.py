@@ -15,10 +15,10 @@ from inference.models.checkpoint import read_checkpoint
 
 
 def convert_checkpoint(path: Path, *, trust: bool) -> bytes:
-    """The weights and config of a checkpoint as safetensors.
+    """Return the weights and config of a checkpoint as safetensors.
 
     Args:
-        trust: if it cannot be read otherwise, load it in the way that lets it run any code.
+        trust: if the checkpoint cannot be read otherwise, load it in a way that can run any code in it.
 
     Raises:
         CheckpointError: it cannot be read (without ``trust``), or contains no config and weights.
@@ -60,7 +60,7 @@ def _packed(path: Path, config: Mapping[str, Any], state: Mapping[str, Any]) -> 
 
 
 def _plain(value: Any) -> Any:
-    """The config as JSON values: NumPy numbers become plain ones, and other objects become text."""
+    """Convert the config to JSON values: NumPy numbers become plain ones, and other objects become text."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):

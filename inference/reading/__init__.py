@@ -1,1 +1,1 @@
-"""Readers: from a still of a caption to its words. What reads is chosen by an entry point, so others may be installed beside ours."""
+"""Readers: from a still of a caption to its words. An entry point selects the reader, so that others may be installed beside ours."""

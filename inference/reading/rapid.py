@@ -1,4 +1,4 @@
-"""Reads stills with RapidOCR: PP-OCR's networks, which its wheel carries, on ONNX Runtime."""
+"""Reads stills with RapidOCR: the networks of PP-OCR in its wheel, on ONNX Runtime."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,20 +10,20 @@ from inference.arrays import Frames
 from inference.reading.reader import Reading
 
 LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
-"""All of one network, which is in the wheel; others would have to be downloaded, which is never done."""
+"""All are of one network, which is in the wheel. Others would have to be downloaded, which is never done."""
 
-_LONGEST_SIDE: Final = 1280  # of a still when lines are looked for in it
-_LEAST_CONFIDENCE: Final = 0.6  # of a line; below, it is of the ground
+_LONGEST_SIDE: Final = 1280  # of a still in which lines are looked for
+_LEAST_CONFIDENCE: Final = 0.6  # of a line; text below it belongs to the background
 _SAME_LINE: Final = 0.5  # of a box's height, by which the middles of boxes in one line may differ
 
 
 class RapidReader:
-    """One RapidOCR, with the networks that its wheel carries."""
+    """One RapidOCR, with the networks of its wheel."""
 
     def __init__(self, language: str | None = None) -> None:
         """
         Raises:
-            ConfigurationError: it is not installed, or does not know the language.
+            ConfigurationError: RapidOCR is not installed, or does not know the language.
         """
         if language is not None and language not in LANGUAGES:
             raise ConfigurationError(
@@ -38,14 +38,14 @@ class RapidReader:
         self._engine: Any = RapidOCR(
             params={
                 "Global.log_level": "error",
-                "Global.use_cls": False,  # captions stand upright
+                "Global.use_cls": False,  # captions are upright
                 "Det.limit_type": "max",
                 "Det.limit_side_len": _LONGEST_SIDE,
             }
         )
 
     def read(self, still: Frames) -> Reading:
-        result = self._engine(np.ascontiguousarray(still[..., ::-1]))  # it takes BGR
+        result = self._engine(np.ascontiguousarray(still[..., ::-1]))  # the engine expects BGR
         if result.txts is None:
             return Reading("", 0.0)
         words = [
@@ -59,13 +59,13 @@ class RapidReader:
 
 
 def _is_read(text: str) -> bool:
-    """Whether there are letters in it: a script that the networks do not know comes out as spaces and points."""
+    """Whether the text has letters: a script that the networks do not know gives spaces and points."""
     written = "".join(text.split())
     return sum(character.isalnum() for character in written) * 2 >= len(written) > 0
 
 
 def _in_lines(words: Sequence[tuple[Any, str, float]]) -> str:
-    """Boxes of four corners and their texts, joined from left to right within a line and from top to bottom."""
+    """Join boxes of four corners and their texts, from left to right within a line and from top to bottom."""
     ordered = sorted(words, key=lambda word: float(word[0][:, 1].mean()))
     lines: list[list[tuple[Any, str, float]]] = []
     for word in ordered:

@@ -9,14 +9,14 @@ from core.errors import ConfigurationError
 from inference.arrays import Frames
 
 GROUP: Final = "extents.readers"
-"""Entry points of this group are callables that take a language (or None) and give a ``Reader``."""
+"""Entry points of this group are callables that take a language (or None) and return a ``Reader``."""
 
 DEFAULT: Final = "rapidocr"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a still says: lines from top to bottom, apart by line feeds; empty where nothing can be read."""
+    """The text of a still: lines from top to bottom, separated by line feeds; empty if nothing can be read."""
 
     text: str
     confidence: float
@@ -33,7 +33,7 @@ def open_reader(language: str | None = None, name: str = DEFAULT) -> Reader:
     """Load a reader. Takes seconds, and downloads nothing.
 
     Raises:
-        ConfigurationError: there is none of this name, it cannot be loaded, or what it needs is not installed.
+        ConfigurationError: no reader has this name, it cannot be loaded, or something that it needs is not installed.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:

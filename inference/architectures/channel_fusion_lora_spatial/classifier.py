@@ -17,7 +17,7 @@ class Classifier(Protocol):
     """The interface of both classifiers; every tensor is on the network's device."""
 
     def ocr_part(self, image: Tensor) -> Tensor:
-        """The contribution of the OCR strip (1, 3, 48, 480) uint8 to every pair of its video."""
+        """Compute the contribution of the OCR strip (1, 3, 48, 480) uint8 to every pair of its video."""
 
     def __call__(self, strips: Tensor, ocr_part: Tensor, spatial: Tensor) -> Tensor:
         """Strips (p + 1, 3, 48, 480) uint8 and features (1, 6) to probabilities (p, 2, 5) float32: forward, backward."""

@@ -22,7 +22,7 @@ def merge_network_(network: Network) -> None:
 
 
 def merge_layers(layer: nn.Module, norm: nn.Module) -> nn.Conv2d:
-    """One convolution that computes ``norm(layer(x))``; a layer that is merged already is returned unchanged.
+    """Return one convolution that computes ``norm(layer(x))``; a layer that is already merged is returned unchanged.
 
     The side path is two 1×1 convolutions, the second with the layer's stride: for each output it reads the pixel under
     the kernel's centre tap, so its product is added to that tap. The norm then scales and shifts each output channel.

@@ -33,13 +33,13 @@ MAX_OCR_PIXELS: Final = 2**26
 MAX_OCR_SIDE: Final = 16_384
 """Twice the width of an 8K frame: resizing takes memory for each row and column of the image."""
 
-_OCR_FORMATS: Final = ("PNG", "JPEG", "WEBP")  # other readers of Pillow are never used for stored images
+_OCR_FORMATS: Final = ("PNG", "JPEG", "WEBP")  # Pillow's other readers are never used for stored images
 _SIZES_KEPT: Final = 8  # resamplers cached by frame size and anchor; a worker processes a few videos at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What all pairs of a video share: the OCR image's part and the layout's features, on the device."""
+    """Values shared by all pairs of a video: the OCR image's part and the layout's features, on the device."""
 
     anchor: Anchor
     ocr_part: Tensor
@@ -77,7 +77,7 @@ class ChannelFusionPredictor:
 
     @property
     def strip_size(self) -> None:
-        return None  # its strips keep their proportions, and the anchor decides what is cut off
+        return None  # its strips keep their proportions, and the anchor decides which part is cut off
 
     def open_video(self, layout: Layout) -> Video:
         """Decode the OCR visualisation, resize it like a frame, and compute its part of the stem.
@@ -106,7 +106,7 @@ class ChannelFusionPredictor:
             return checked(self._predict_batches(video, frames).cpu().numpy(), self.options)
 
     def _predict_batches(self, video: Video, frames: Frames) -> Tensor:
-        """Probabilities of all consecutive pairs, computed batch by batch, in smaller batches when memory runs out.
+        """Predict all consecutive pairs batch by batch, with smaller batches if memory runs out.
 
         On a GPU the next batch is uploaded while the current one is computed.
         """
@@ -127,7 +127,7 @@ class ChannelFusionPredictor:
         return torch.cat(results) if results else torch.empty((0, 2, len(LABELS)), device=self._device)
 
     def _classify(self, video: Video, strips: Tensor, options: EngineOptions) -> Tensor:
-        """Probabilities of one batch's pairs."""
+        """Predict one batch's pairs."""
         pairs = len(strips) - 1
         if options.compile and pairs < options.batch_size:  # pad: another shape would be compiled again
             strips = torch.cat([strips, strips[-1:].expand(options.batch_size - pairs, -1, -1, -1)])
@@ -158,7 +158,7 @@ class ChannelFusionPredictor:
 
 
 def _decode_image(data: bytes) -> Frames:
-    """An encoded image as uint8 (height, width, 3) RGB."""
+    """Decode an encoded image to uint8 (height, width, 3) RGB."""
     try:
         with Image.open(io.BytesIO(data), formats=_OCR_FORMATS) as image:
             if image.width * image.height > MAX_OCR_PIXELS or max(image.size) > MAX_OCR_SIDE:

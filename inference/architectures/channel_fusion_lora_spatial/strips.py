@@ -69,7 +69,7 @@ def fit_with_pillow(height: int, width: int, anchor: Anchor, device: torch.devic
 
 
 def spatial_features(layout: Layout) -> list[float]:
-    """One-hot anchor (left, center, right), the crop's centre over the frame's sides, its width over the frame's width."""
+    """Return the one-hot anchor (left, center, right), the crop's centre over the frame's sides, and its width over the frame's width."""
     anchor = [float(layout.anchor is side) for side in (Anchor.LEFT, Anchor.CENTER, Anchor.RIGHT)]
     if layout.frame_width <= 0 or layout.frame_height <= 0:
         return [*anchor, 0.5, 0.9, 0.5]  # training's default for an unknown frame: a wide caption at the bottom
