@@ -1,4 +1,4 @@
-"""A database as production has it: the web application's tables with rows of years, and our migrations on top."""
+"""A database like production's: the web application's tables with rows from several years, and our migrations on top."""
 
 import asyncio
 from pathlib import Path
@@ -14,14 +14,14 @@ from storage.migrations import Migration, read_migrations
 from storage.rows import Rows
 
 SCHEMA: Final = "captionacc"
-"""As newer installations call it."""
+"""The schema's name in newer installations."""
 
 TABLES: Final = Path(__file__).with_name("existing_tables.sql")
 
 
 def make_existing_tables(stack: Stack, schema: str) -> None:
-    """The web application's tables, and nothing of ours."""
-    with psycopg.connect(stack.config.dsn("supabase_admin"), autocommit=True) as connection:  # which owns the schema auth
+    """Create the web application's tables, and none of ours."""
+    with psycopg.connect(stack.config.dsn("supabase_admin"), autocommit=True) as connection:  # the owner of the schema auth
         connection.execute("create table if not exists auth.users (id uuid primary key default gen_random_uuid())")
         connection.execute("grant select, insert, references on auth.users to postgres")
     with psycopg.connect(stack.dsn, autocommit=True) as connection:
@@ -36,7 +36,7 @@ def apply(stack: Stack, migrations: list[Migration]) -> None:
 
 
 async def serve_existing_tables(stack: Stack) -> str:
-    """The schema of such a database, migrated, and served by the stack's API as its own is."""
+    """Create and migrate such a schema, let the stack's API serve it, and return its name."""
     make_existing_tables(stack, SCHEMA)
     apply(stack, read_migrations(SCHEMA))
     with psycopg.connect(stack.config.dsn("supabase_admin"), autocommit=True) as connection:
@@ -55,7 +55,7 @@ async def serve_existing_tables(stack: Stack) -> str:
 
 
 def add_video(dsn: str, schema: str, tenant_id: UUID, video_id: UUID) -> None:
-    """What the web application does when a video is uploaded."""
+    """Write the rows that the web application writes when a video is uploaded."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("set search_path = {}").format(sql.Identifier(schema)))
         connection.execute("insert into tenants values (%s, 'of a test') on conflict do nothing", [tenant_id])
@@ -63,7 +63,7 @@ def add_video(dsn: str, schema: str, tenant_id: UUID, video_id: UUID) -> None:
 
 
 def add_user(dsn: str, schema: str, tenant_id: UUID) -> UUID:
-    """A person who may log in, of a tenant that is there."""
+    """Create a user of an existing tenant."""
     user_id = uuid4()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("set search_path = {}").format(sql.Identifier(schema)))
@@ -73,7 +73,7 @@ def add_user(dsn: str, schema: str, tenant_id: UUID) -> UUID:
 
 
 class RowsOfKnownVideos(Rows):
-    """Tells the web application's tables of every video before it is asked about, as uploading it would have."""
+    """Adds every video to the web application's tables before its request, as an upload would."""
 
     dsn: str
 
