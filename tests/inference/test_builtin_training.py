@@ -48,7 +48,7 @@ def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
 
 
 def test_a_caption_of_which_only_a_fade_is_seen_need_not_be_found() -> None:
-    """A caption that is still fading in when the clip ends is not counted as missed, since nobody can tell whether it would have come."""
+    """A caption that is still fading in when the clip ends does not count as missed, because it may never have appeared in full."""
     caption = np.array([1] * 10 + [0] * 10 + [2] * 2)
     visibility = np.array([1] * 10 + [0] * 10 + [0.5, 0.75], np.float32)
     clip = KnownClip(Kind.FADES, np.zeros((22, 20, 20, 3), np.uint8), caption, visibility)

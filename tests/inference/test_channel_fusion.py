@@ -69,7 +69,7 @@ def test_probabilities_sum_to_one_and_a_single_frame_has_none(base: ChannelFusio
 
 
 class ShortOfMemory:
-    """A classifier on a device with room for only so many pairs."""
+    """A classifier on a device with memory for only ``room`` pairs."""
 
     def __init__(self, classifier: Any, room: int) -> None:
         self.classifier, self.room, self.batches = classifier, room, list[int]()

@@ -1,4 +1,4 @@
-"""Captions are found from the film alone, with their zone and their own times."""
+"""Captions are found with only the film as input, each with its zone and its own times."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

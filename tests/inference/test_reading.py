@@ -16,7 +16,7 @@ def box(left: float, top: float, width: float = 50, height: float = 20) -> np.nd
 
 
 def test_boxes_are_joined_in_reading_order() -> None:
-    """Words are joined from left to right and lines from top to bottom, whatever order and small offsets the detector gives them."""
+    """Words are joined from left to right and lines from top to bottom, even if the detector gives them out of order and uneven."""
     words = [(box(200, 42), "line", 0.9), (box(120, 3), "line", 0.9), (box(40, 0), "First", 0.9), (box(100, 40), "second", 0.9)]
     assert _in_lines(words) == "First line\nsecond line"
 
