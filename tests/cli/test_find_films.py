@@ -39,7 +39,7 @@ def test_results_and_errors_come_in_the_order_of_the_films(jobs: int) -> None:
 
 
 def test_one_job_begins_a_film_when_the_one_before_is_taken() -> None:
-    """With one job, the next film begins in the main thread once the previous result is taken."""
+    """With one job, a film begins in the main thread only when its result is requested."""
     begun: list[Path] = []
 
     def work(video: Path, check: Callable[[], None]) -> FilmRun:
