@@ -69,7 +69,7 @@ def is_accepted(kind: type[Record], value: object) -> bool:
 
 @pytest.mark.parametrize("text", ["{7c1b7a52-8f0a-4a38-b0d6-54d8ab1f90c3}", "7c1b7a528f0a4a38b0d654d8ab1f90c3", "../../etc", ""])
 def test_ids_have_one_spelling(text):
-    """Schema and service reject an id unless it is written with hyphens and nothing else around it."""
+    """Schema and service reject an id unless it is written with hyphens and nothing around it."""
     value = {**json.loads(EXAMPLES[records.VideoEncoded].to_bytes()), "video_id": text}
     assert not validator("video.encoded").is_valid(value)
     assert not is_accepted(records.VideoEncoded, value)
