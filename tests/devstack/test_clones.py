@@ -37,7 +37,7 @@ def _link(source: str, target: str) -> None:
 
 
 def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> None:
-    """Any user, root too, can start the stack without HOME, under umask 077, in a folder with a devstack of its own."""
+    """The stack of a closed folder starts, and starts again, without HOME, under umask 077, from a folder with another devstack."""
     other = tmp_path / "other"
     (other / "devstack").mkdir(parents=True)
     (other / "devstack" / "__init__.py").write_text("raise SystemExit('the devstack of another checkout')")

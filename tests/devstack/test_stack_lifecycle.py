@@ -1,4 +1,4 @@
-"""Servers of a stack never outlive their owner, and stored data is kept until a purge."""
+"""Servers of a stack never outlive their owner or supervisor, and stored data is kept until a purge."""
 
 import signal
 import socket
