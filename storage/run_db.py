@@ -91,7 +91,7 @@ def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any
     first = next(iterator, None)
     if first is None:
         return
-    statement = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"  # noqa: S608 - table names of this module alone
+    statement = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"  # noqa: S608 - only table names of this module
     connection.execute(statement, first)
     connection.executemany(statement, iterator)
 

@@ -130,7 +130,7 @@ def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
     for table, columns in tables.items():
         _check_types(connection, table, columns, name)
 
-    metadata = connection.execute(f"SELECT {', '.join(_METADATA)} FROM run_metadata").fetchmany(2)  # noqa: S608 - constants alone
+    metadata = connection.execute(f"SELECT {', '.join(_METADATA)} FROM run_metadata").fetchmany(2)  # noqa: S608 - only constants
     if len(metadata) != 1:
         raise CorruptInputError(f"{name}: run_metadata has {len(metadata) or 'no'} rows; expected 1")
     values = dict(zip(_METADATA, metadata[0], strict=True))
@@ -166,7 +166,7 @@ def _check_types(connection: sqlite3.Connection, table: str, columns: Mapping[st
     """
     tests = [f"sum(typeof({column}) NOT IN ({', '.join(repr(kind) for kind in kinds.split('|'))}))" for column, kinds in columns.items()]
     tests += [f"max(length({column}))" for column, kinds in columns.items() if "text" in kinds]
-    found = connection.execute(f"SELECT {', '.join(tests)} FROM {table}").fetchone()  # noqa: S608 - constants alone
+    found = connection.execute(f"SELECT {', '.join(tests)} FROM {table}").fetchone()  # noqa: S608 - only constants
     for column, wrong in zip(columns, found, strict=False):
         if wrong:
             expected = columns[column].replace("|", " or ")
@@ -208,7 +208,7 @@ def _read_pairs(
 
 
 def _rows(connection: sqlite3.Connection, table: str, columns: Sequence[str], order: str) -> sqlite3.Cursor:
-    return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}")  # noqa: S608 - constants alone
+    return connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}")  # noqa: S608 - only constants
 
 
 def _without_issues_of(missing: Sequence[int], track: CaptionTrack) -> CaptionTrack:
