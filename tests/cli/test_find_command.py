@@ -44,7 +44,7 @@ def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, t
 
 
 def test_times_are_those_of_the_films_own_pictures(extents, sample: Sample) -> None:
-    """Times are within a picture of the captions' own at 25 pictures a second, finer than the samples."""
+    """Times differ from the captions' own by at most one picture at 25 pictures a second, which is finer than a sample."""
     done = extents("find", sample.path, "--crop", str(sample.crop), "--json")
     found = json.loads(done.out)
     assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
