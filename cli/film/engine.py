@@ -61,7 +61,7 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
 
 
 def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
-    """The settings of a GPU worker, which hold here as well, with what the command line says otherwise."""
+    """The settings of a GPU worker, which apply here too, with the command line's options on top."""
     keep_compiled(settings.compile_cache)
     device = choose_device(settings.device)
     if device == "cpu":

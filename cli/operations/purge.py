@@ -70,7 +70,7 @@ def _equal(tenant_id: UUID, video_id: UUID | None) -> dict[str, str]:
 def key_prefixes(keys: KeySettings, tenant_id: UUID, video_id: UUID | None) -> set[str]:
     """What the keys of all objects of the video, or the tenant, begin with: each template up to the last of the ids.
 
-    An id has a fixed length, so no other one's keys begin alike.
+    An id has a fixed length, so no other id's keys share the prefix.
     """
     ids = _equal(tenant_id, video_id)
     prefixes = set()
@@ -128,7 +128,7 @@ async def _purge(tenant_id: UUID, video_id: UUID | None, reason: str | None) -> 
 
 
 async def _cancel(settings: Settings, listings: Listings, chosen: Filter) -> None:
-    """Cancel what is unfinished, and wait until it has ended: what finishes later would write its rows again."""
+    """Cancel unfinished runs, and wait until they have ended: a run that finishes later would write its rows again."""
 
     async def unfinished() -> list[Row]:
         return [row async for row in listings.jobs(chosen) if row["status"] in UNFINISHED and row["run_id"] is not None]

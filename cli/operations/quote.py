@@ -1,4 +1,4 @@
-"""``extents quote``: what a video will cost, before it is sent."""
+"""``extents quote``: estimates the cost of a video before it is sent."""
 
 from uuid import UUID
 
@@ -28,7 +28,7 @@ SUPABASE_* for a video."""
 @click.argument("what", metavar="FRAMES|VIDEO")
 @json_option
 def command(what: str, as_json: bool) -> None:
-    """Estimate GPU time and cost of so many frames, or of a video that the service has seen.
+    """Estimate GPU time and cost of a number of frames, or of a video that the service has seen.
 
     The estimate is the one by which admission decides.
     """

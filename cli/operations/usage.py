@@ -1,4 +1,4 @@
-"""``extents usage``: what was computed in a month, and what it cost."""
+"""``extents usage``: GPU time and cost of a month."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -49,7 +49,7 @@ Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX."""
 @click.argument("video", type=UuidParameter())
 @json_option
 def command(video: UUID, as_json: bool) -> None:
-    """Show what became of a video: its requests and decisions, its runs' spans, rows, objects and dead letters.
+    """Show the history of a video: its requests and decisions, and its runs' spans, rows, objects and dead letters.
 
     Ends in one sentence.
     """
@@ -133,7 +133,7 @@ def _logged(logged: LoggedRecord) -> Moment:
 
 
 def _sentence(video: UUID, requests: list[Row], jobs: list[Row], runs: list[Row], rejections: list[Row]) -> str:
-    """What it comes down to, by what happened last."""
+    """The summary, from the latest event."""
     if not (requests or jobs or runs or rejections):
         return f"The service has never seen video {video}: no request was decided, and there is no job or run."
     unfinished = [row for row in jobs if row["status"] in ("queued", "running") and row["run_id"]]

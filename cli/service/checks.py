@@ -31,7 +31,7 @@ _NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
 """What a kind of worker has nothing to do with."""
 
 CODECS: Final = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
-"""The compressions that another client may choose for what it sends."""
+"""Compressions that other clients may use."""
 
 LIMIT_SECONDS: Final = 60.0
 """Of one check; a dependency that does not answer by then counts as down."""
@@ -50,12 +50,12 @@ class Warned(Exception):
 
 
 class Skipped(Exception):
-    """There is nothing to try: says why."""
+    """There is nothing to check; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at; ``advice`` is what to do about it when it is not as it should be."""
+    """One check; ``advice`` says what to do if it fails."""
 
     name: str
     run: Callable[[Settings], Awaitable[str]]
@@ -173,7 +173,7 @@ async def _database(settings: Settings) -> str:
 
 
 async def _model(settings: Settings) -> str:
-    """Find the model of EXTENTS_MODEL_VERSION, or the built-in one, and where there is torch, load it and predict with it."""
+    """Find the model of EXTENTS_MODEL_VERSION, or the built-in one. If torch is installed, load it and predict with it."""
     async with open_store(settings.wasabi) as store:
         stored = ModelStore(store, object_keys(settings.keys))
         catalog = ModelCatalog(stored)
@@ -218,7 +218,7 @@ CHECKS: Final = (
     Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
     Check(DEVICE, _device, "for a GPU worker, install the driver and a CUDA build of torch; else set EXTENTS_DEVICE=cpu"),
 )
-"""In the order in which they make sense: what comes later mostly fails when what comes before does. First come the settings."""
+"""In order of dependency: a later check usually fails if an earlier one does. The settings come first."""
 
 
 _GPU_STORE: Final = Check(STORE, _readable_store, "check the WASABI_* settings, and that the key may read and list in the bucket")

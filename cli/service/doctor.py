@@ -43,7 +43,7 @@ def command(role: str | None, as_json: bool) -> None:
 
 
 def _print(result: Found) -> None:
-    """A line of its own for what was found and for what to do, uncut: a terminal wraps them."""
+    """Print result and advice on lines of their own, uncut: a terminal wraps them."""
     click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.found}")
     if result.advice:
         click.echo(f"{'':<22} {result.advice}")

@@ -22,11 +22,11 @@ from streams.topics import COORDINATOR, GPU_WORKER, Topics
 LOOK_EVERY_SECONDS: Final = 0.5
 
 PATIENCE_SECONDS: Final = 10.0
-"""A request that nobody has taken up for so long may have nobody to take it up."""
+"""After this many seconds without progress, perhaps no coordinator reads the topic."""
 
 
 async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float | None) -> ReceivedOutcome | None:
-    """Wait for a request's outcome, with a line on standard error that shows its progress; nothing where that is no terminal.
+    """Wait for a request's outcome, with a line of progress on standard error if that is a terminal.
 
     Returns:
         None when there was no outcome in time.
@@ -57,7 +57,7 @@ async def _job(rows: Rows, request: UUID) -> JobRow | None:
 
 
 async def warn_if_unread(settings: Settings, topics: Topics, rows: Rows, published: Published) -> None:
-    """Say once, after some seconds without any progress, that nobody reads the topic in which the request waits."""
+    """Warn once, after some seconds without progress, if nobody reads the request's topic."""
     await asyncio.sleep(PATIENCE_SECONDS)
     with suppress(TransientError):
         job = await _job(rows, published.request_id)

@@ -1,4 +1,4 @@
-"""``extents topics``: create the service's topics, and compare them with what they must be."""
+"""``extents topics``: creates and checks the service's topics."""
 
 import asyncio
 import sys
@@ -73,7 +73,7 @@ Exit status 1 when a topic is missing or differs.
 )
 @json_option
 def check(as_json: bool) -> None:
-    """Compare partitions, retention and replication of each topic with what they must be. Changes nothing."""
+    """Compare partitions, retention and replication of each topic with the expected values. Changes nothing."""
     from streams.kafka.brokers import brokers  # loads Faust
     from streams.kafka.topic_state import read_topic_states
     from streams.topics import Topics

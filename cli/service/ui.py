@@ -26,7 +26,7 @@ Settings: KAFKA_*, WASABI_*, SUPABASE_*, EXTENTS_TOPIC_PREFIX, EXTENTS_PAGE_VIEW
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="Port; 0 takes a free one.")
 def command(host: str, port: int) -> None:
-    """Serve the live page until Ctrl-C: what is in progress, what waits for a person, and each run's captions.
+    """Serve the live page until Ctrl-C: work in progress, tasks for operators, and each run's captions.
 
     It is the page that coordinators serve at /ui. Without tokens in the settings, one is made up for this process and
     printed: it is the operator's.

@@ -1,4 +1,4 @@
-"""The model that most runs get whose requests name none."""
+"""The default model of most runs."""
 
 from uuid import UUID
 

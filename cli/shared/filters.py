@@ -77,7 +77,7 @@ def with_listings(action: Callable[[Listings], Coroutine[Any, Any, T]]) -> T:
 
 
 def who() -> str:
-    """The user who runs the command, for records of who did what."""
+    """The user who runs the command, for the audit records."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name

@@ -84,7 +84,7 @@ async def print_listing(
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Print a table of all rows, cut to the width of the terminal where a column is flexible."""
+    """Print a table of all rows. Flexible columns are cut to the width of the terminal."""
     texts = [[column.text(row) for row in rows] for column in columns]
     taken = sum(
         GAP + max(len(text) for text in [column.heading, *cells])

@@ -22,7 +22,7 @@ _PIPED_WIDTH: Final = 200
 
 
 _LINE_SECONDS: Final = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 
 class Report(Protocol):
@@ -76,7 +76,7 @@ def program() -> str:
 
 
 class _Lines:
-    """Progress where there is no terminal: a line now and then, with what is left."""
+    """Progress without a terminal: a line now and then, with the remaining time."""
 
     def __init__(self, what: str, unit: str) -> None:
         self._what, self._unit = what, unit
@@ -116,7 +116,7 @@ def progress(what: str, unit: str, *, plain: bool = False) -> Iterator[Report]:
 
 
 def exact_clock(seconds: float) -> str:
-    """``0:01:02.340``: to a millisecond, where a film's own pictures tell the time."""
+    """``0:01:02.340``: to a millisecond, for times of a film's own pictures."""
     milliseconds = round(seconds * 1000)
     return f"{milliseconds // 3_600_000}:{milliseconds // 60_000 % 60:02}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"
 
@@ -132,7 +132,7 @@ def size(size_bytes: int) -> str:
 
 
 def table_width() -> int:
-    """Columns that a table may take: those of the terminal, or of ``COLUMNS`` where it is set."""
+    """Columns that a table may take: those of the terminal, or ``COLUMNS`` if set."""
     return _console().width
 
 

@@ -11,7 +11,7 @@ def png(picture: Image.Image | npt.NDArray[np.uint8], *, optimize: bool = False)
     """A picture, or RGB of shape (height, width, 3), as a PNG file.
 
     Args:
-        optimize: smaller and slower, for what is sent around.
+        optimize: smaller and slower, for files that are shared.
     """
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     file = io.BytesIO()

@@ -9,7 +9,7 @@ from core.redaction import redact
 
 
 class _Redacted:
-    """A text stream that masks secrets in what is written. A secret has no line break, and writers write whole lines."""
+    """A text stream that masks secrets. A secret contains no line break, and writers write whole lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -12,7 +12,7 @@ class Channel:
     """What a topic carries, and between whom.
 
     Attributes:
-        schema: name of the file in ``schemas/``; None where the value is somebody else's bytes.
+        schema: name of the file in ``schemas/``; None if the value is another record's bytes.
         written_by, read_by: agents and commands; ``platform`` stands for everything that is not Extents.
     """
 
@@ -76,5 +76,5 @@ CHANNELS: Final = (
 
 
 def default_specs() -> dict[str, TopicSpec]:
-    """Partitions and retention by topic, with the defaults of the settings whatever the environment holds."""
+    """Partitions and retention by topic, from the settings' defaults and not from the environment."""
     return {spec.name: spec for spec in Topics(TopicSettings.model_construct()).specs()}

@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def files() -> dict[Path, str]:
-    """Every file by its path, with what it must hold."""
+    """Every file by its path, with its expected content."""
     made = {ROOT / "deploy" / "grafana" / "dashboards" / f"{board.uid}.json": render(board) for board in BOARDS}
     return made | {
         ROOT / "deploy" / "prometheus" / "recording.yml": render_rules(),

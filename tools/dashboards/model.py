@@ -56,7 +56,7 @@ class Rule:
 class Alert:
     """Attributes:
     summary: one line, with ``{{ $labels.… }}`` and ``{{ $value }}`` as Prometheus fills them in.
-    meaning: what is wrong for whom; a paragraph of the runbook.
+    meaning: what is wrong, and who is affected; a paragraph of the runbook.
     steps: what to do, in this order.
     """
 

@@ -27,7 +27,7 @@ Examples:
 @click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw them on pictures of the film.")
 @json_option
 def command(video: Path, preview: Path | None, as_json: bool) -> None:
-    """Print where captions are in VIDEO: what ``extents find`` uses where no --crop is given.
+    """Print where captions are in VIDEO: the zones that ``extents find`` uses without --crop.
 
     Looks at some hundred pictures spread over the film.
     """

@@ -1,4 +1,4 @@
-"""``extents find``: a film in, its subtitles out, on this machine alone."""
+"""``extents find``: a film in, its subtitles out, on this machine."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -168,7 +168,7 @@ def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: 
 
 
 def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stills: Path | None) -> dict[Path, Path]:
-    """The file to write for each film. Nothing is written over a film, nor over what another film gave."""
+    """The file to write for each film. Neither a film nor another film's output is overwritten."""
     is_folder = output is not None and (len(videos) > 1 or output.is_dir())
     if output is None and form in SUBTITLES and len(videos) > 1:
         raise click.UsageError("subtitles of several films are several files: add -o DIR")

@@ -39,7 +39,7 @@ class StillFile:
         self._file.write(data)
 
     def longest(self, zone: str, first_frame: int, last_frame: int) -> bytes | None:
-        """The still of the longest stretch in a zone that shares a frame with these; None where there is none."""
+        """The still of the longest stretch in a zone that shares a frame with these; None if there is none."""
         shared = [kept for kept in self._kept.get(zone, []) if kept.first_frame <= last_frame and kept.last_frame >= first_frame]
         if not shared:
             return None

@@ -73,7 +73,7 @@ def command(run: str, output: Path | None, png: Path | None, frames: Path | None
 
 
 def _filmstrips(opened: OpenedRun, frames: Path | None, count: int) -> tuple[Sequence[Filmstrip], str | None]:
-    """The strips, or why there are none: a report without them is still worth having, unless --frames asked for them."""
+    """The strips, or why they are missing: a report is useful without them, unless --frames asked for them."""
     pairs = worst_boundaries(opened.run, count)
     if not pairs:
         return (), None

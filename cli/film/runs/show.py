@@ -107,5 +107,5 @@ def _as_json(database: RunDatabase) -> dict[str, Any]:
 
 
 def _utc(moment: datetime) -> datetime:
-    """The moment in UTC, whatever zone the file gives it in; a file that gives none means UTC."""
+    """The moment in UTC. A moment without a zone is UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -77,7 +77,7 @@ def command(run: str, number: int, around: int, frames: Path | None, output: Pat
 
 
 def frames_around(caption: CaptionExtent, around: int, frame_count: int) -> list[int]:
-    """So many frames on each side of the caption's start and of its end, ascending, each once, as far as the video goes."""
+    """The frames around the caption's start and end, ascending, each once, within the video."""
     starts = range(caption.first_frame - around, caption.first_frame + around)
     ends = range(caption.last_frame + 1 - around, caption.last_frame + 1 + around)
     return [frame for frame in sorted({*starts, *ends}) if 0 <= frame < frame_count]

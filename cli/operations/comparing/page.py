@@ -16,7 +16,7 @@ from storage.keys import Keys
 from storage.objects import ObjectStore
 
 PLACES: Final = 60
-"""More than anybody looks through; strips of so many places make a file of a few MB."""
+"""Strips of this many places make a file of a few MB, which is more than a reader looks through."""
 
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #1c2330; background: #fff }

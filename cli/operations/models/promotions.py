@@ -1,4 +1,4 @@
-"""``extents models promote``, ``history`` and ``rollback``: which model runs get whose requests name none."""
+"""``extents models promote``, ``history`` and ``rollback``: which model runs by default."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ Settings: SUPABASE_*, WASABI_*."""
 @click.option("--note", default=None, metavar="TEXT", help="Why; kept in the history.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(version: str, percent: int, tenant_id: UUID | None, note: str | None, yes: bool) -> None:
-    """Make a model the one of requests that name none, for all videos or a share of them.
+    """Make a model the default, for all videos or a share of them.
 
     Which videos are in a share follows from their ids, so a video stays on its side, and a greater share holds the lesser.
     The others get what was promoted before. It takes effect within 5 seconds; runs that were admitted keep their model.
@@ -102,7 +102,7 @@ Settings: SUPABASE_*."""
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="The newest promotion of this tenant's own.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(tenant_id: UUID | None, yes: bool) -> None:
-    """Withdraw the newest promotion, so that what was promoted before it is in force again."""
+    """Withdraw the newest promotion, so that the one before it applies again."""
 
     async def newest(listings: Listings) -> Row | None:
         active = [one for one in await listings.promotions() if one.tenant_id == tenant_id]

@@ -109,7 +109,7 @@ def start(
 @click.command(epilog="\b\nExamples:\n  extents replay pause nightly\n\b\nSettings: SUPABASE_*.")
 @replay_argument
 def pause(replay_id: str) -> None:
-    """Send nothing more until it is resumed. What was sent goes on."""
+    """Send nothing more until it is resumed. Requests that were sent continue."""
     _change(replay_id, list(ACTIVE), "paused", reason="paused by hand")
     remark(f"paused; to go on: extents replay resume {replay_id}")
 

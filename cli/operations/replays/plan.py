@@ -1,4 +1,4 @@
-"""``extents replay plan``: works out what a replay would send and cost, and stores it."""
+"""``extents replay plan``: plans what a replay sends and costs, and stores the plan."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -63,7 +63,7 @@ def plan(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Work out what a replay would do, store it under a name, and send nothing.
+    """Plan a replay, store the plan under a name, and send nothing.
 
     The requests come from video.encoded and video.encoded.low (the newest record of each video), or from the registry with
     --lacking-model or --rejected. What exists already is left out, unless --force is given.

@@ -18,7 +18,7 @@ LACKING_A_CALL = 500
 
 @dataclass(slots=True)
 class Sources:
-    """What was found, and how much was looked at. ``remarks`` say what was left out."""
+    """The records found, and how many were read. ``remarks`` say what was left out."""
 
     sources: list[ReplaySource]
     looked_at: int

@@ -146,7 +146,7 @@ def _line(row: Row, progress: Row) -> str:
 
 
 def _seconds_left(row: Row, progress: Row) -> float | None:
-    """By the rate so far; None while there is none, and when it is over."""
+    """By the rate so far; None before the first result and after the end."""
     if row["state"] not in ACTIVE or progress["first_sent_at"] is None or not _over(progress):
         return None
     seconds = (datetime.now(UTC) - datetime.fromisoformat(progress["first_sent_at"])).total_seconds()

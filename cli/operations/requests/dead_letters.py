@@ -82,7 +82,7 @@ def list_letters(as_json: bool, **chosen: Any) -> None:
 @_selecting
 @json_option
 def show(as_json: bool, **chosen: Any) -> None:
-    """Show dead letters whole: headers, error and the original bytes. Exit status 1 when there is none."""
+    """Show dead letters whole: headers, error and the original bytes. Exit status 1 if there is none."""
     letters = _read(Selection(**chosen))
     if as_json:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])

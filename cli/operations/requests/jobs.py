@@ -1,4 +1,4 @@
-"""``extents jobs``: what is queued, running or over, and cancelling it."""
+"""``extents jobs``: lists and cancels jobs."""
 
 import asyncio
 import time

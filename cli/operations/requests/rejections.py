@@ -1,4 +1,4 @@
-"""``extents rejections``: what was refused at the door, why, and what would change it."""
+"""``extents rejections``: lists requests that were rejected, and which setting would change that."""
 
 import re
 from datetime import UTC, datetime
@@ -68,7 +68,7 @@ Examples:
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
 @listing_options
 def list_rejections(rejection_type: str | None, seen: bool, **options: Any) -> None:
-    """List rejections that nobody has acknowledged, the newest first."""
+    """List unacknowledged rejections, newest first."""
     fixed = {"rejection_type": rejection_type, "acknowledged": None if seen else False}
     list_rows(Listings.rejections, _WITH_SEEN if seen else _COLUMNS, "rejection", options, **fixed)
 
@@ -118,7 +118,7 @@ Examples:
 @click.option("--by", "user_id", type=UuidParameter(), help="The user who has seen them, by the id that the web application has.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def ack(rejections: tuple[UUID, ...], rejection_type: str | None, user_id: UUID | None, yes: bool, **options: Any) -> None:
-    """Acknowledge rejections, by their ids or by what they have in common. It changes nothing else."""
+    """Acknowledge rejections by id or by a filter. This changes nothing else."""
     chosen, _ = split_filter(options, rejection_type=rejection_type, acknowledged=False)
     if not rejections and chosen == Filter(acknowledged=False):
         raise click.UsageError("name rejections, or say which: --type, --tenant, --video, --model, --since, --until")
@@ -168,7 +168,7 @@ def summary(days: int, as_json: bool) -> None:
 
 
 def setting_of(row: Row) -> str:
-    """The setting that the message names, with the value that it has here; empty where none would change it."""
+    """The setting that the message names, with its value here; empty if no setting would change it."""
     named = _NAMED.search(row["rejection_message"])
     name = named[1] if named else _setting(row)
     if not name:

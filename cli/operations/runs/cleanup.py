@@ -1,4 +1,4 @@
-"""``extents cleanup``: deletes runs that nobody needs any more, after showing them."""
+"""``extents cleanup``: deletes runs that are no longer needed, after showing them."""
 
 import asyncio
 from collections import defaultdict

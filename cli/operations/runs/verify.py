@@ -87,7 +87,7 @@ async def _chosen(listings: Listings, runs: tuple[str, ...], chosen: Filter) -> 
 
 
 async def _fault(store: ObjectStore, row: Row) -> str | None:
-    """What is wrong with a run's object; None where it is what the row says."""
+    """What is wrong with a run's object; None if it matches its row."""
     key = row["wasabi_storage_key"]
     try:
         data = await store.get(key, MAX_RUN_DB_BYTES)

@@ -1,4 +1,4 @@
-"""Is it well, how late is it, and what does it cost?"""
+"""Health, latency and cost at a glance."""
 
 from typing import Final
 
