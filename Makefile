@@ -15,8 +15,10 @@ PYTEST_ARGS ?=
 # The chaos scenarios, and those that take too long for `make test` even in their short form.
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority \
   replay)
-# Tests of the service that take minutes each and rarely break.
-SLOW := tests/service/test_replay.py tests/service/test_existing_tables.py
+# Tests that take minutes each and rarely break.
+SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends devstack/test_clones inference/test_compile inference/test_compile_cache \
+  inference/test_variants service/test_commands service/test_existing_tables service/test_first_records service/test_killed_coordinator \
+  service/test_replay)
 LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS)) $(SLOW)
 
 BIN := .venv/bin
@@ -41,8 +43,8 @@ demo: setup ## Make a captioned film, run it through the service on this machine
 test: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
 
-test-slow: setup ## Run the tests of the service that take minutes each: replays, and the tables of an existing installation
-	@$(BIN)/pytest $(SLOW) $(PYTEST_ARGS)
+test-slow: setup ## Run the tests that take minutes each: kills at every step, replays, existing tables, compiled networks, precisions
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(SLOW) $(PYTEST_ARGS)
 
 test-fast: setup ## Run the tests that need no broker, store, database or network (under a minute on two idle cores)
 	@$(BIN)/pytest --numprocesses 2 --fast tests $(PYTEST_ARGS)

@@ -80,11 +80,13 @@ class _LazyGroup(CommandGroup):
 
 
 def _log_to_standard_error() -> None:
-    """Keep warnings of the code that commands call out of their results: structlog's default is standard output. Workers set their own."""
+    """Send only warnings, and to standard error: structlog's default is everything to standard output. Workers configure their own."""
     import structlog  # takes a while, which the listing of the commands saves
 
     if not structlog.is_configured():
-        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger("warning"), logger_factory=lambda *_: structlog.PrintLogger(sys.stderr)
+        )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

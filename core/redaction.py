@@ -10,8 +10,6 @@ import threading
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
-
 MASK: Final = "[REDACTED]"
 
 _ANYWHERE_LENGTH: Final = 8
@@ -60,8 +58,8 @@ def redact_json(data: bytes) -> bytes:
     if filtered is data:
         return data
     try:
-        return orjson.dumps(_redacted(orjson.loads(data)))
-    except orjson.JSONDecodeError:
+        return json.dumps(_redacted(json.loads(data)), ensure_ascii=False, separators=(",", ":")).encode()
+    except ValueError:
         return filtered
 
 

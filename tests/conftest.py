@@ -4,6 +4,7 @@ A skipped test fails the run, unless the machine lacks a GPU, a C++ compiler or 
 """
 
 import asyncio
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from core import redaction
 from devstack import stack as devstack
 from devstack.fetch import KAFKA
 
@@ -30,6 +32,7 @@ _SERVERS = {"stack", "cluster", "platform", "service"}
 _SLOW_MODULES = (
     "chaos/test_disk_full.py",
     "cli/test_demo.py",
+    "cli/test_demo_ends.py",
     "cli/test_encode_command.py",
     "cli/test_find_command.py",
     "cli/test_predict_command.py",
@@ -53,6 +56,7 @@ _SLOW_MODULES = (
     "inference/test_resample.py",
     "inference/test_sample.py",
     "inference/test_synthetic.py",
+    "inference/test_variants.py",
     "streams/kafka/test_secured_broker.py",
 )
 """Modules that ``--fast`` also leaves out: they start programs, or run networks and codecs for many seconds."""
@@ -90,6 +94,19 @@ def existing_schema(stack: devstack.OwnedStack) -> str:
     from tests.database.existing import serve_existing_tables  # here, because a test copies only this file
 
     return asyncio.run(serve_existing_tables(stack))
+
+
+@pytest.fixture(autouse=True)
+def _secrets_are_forgotten() -> Iterator[None]:
+    """A secret that a test registers, such as ``wrong``, is not masked in the output of later tests."""
+    with redaction._lock:
+        known = set(redaction._secrets)
+    yield
+    with redaction._lock:
+        redaction._secrets.clear()
+    redaction._pattern = re.compile(redaction._URL_LOGIN)
+    for secret in known:
+        redaction.register_secret(secret)
 
 
 @pytest.fixture

@@ -1,45 +1,12 @@
 """``extents demo``: a film runs through the service, every caption is exact, and no process is left."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
-
-import psutil
-import pytest
 
 from devstack.paths import STACKS
 from storage.run_db_reader import read_run_db
-from tests.cli.processes import clean_environment, command, run_extents
-from tests.patience import Deadline
-from tests.signals import heed_signals
-
-MARK = "EXTENTS_TEST_DEMO"
-"""A variable that every process of a demo inherits, so that the test can find them."""
-
-
-def left_over(mark: str) -> list[psutil.Process]:
-    processes = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                processes.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            pass
-    return processes
-
-
-def wait_until_gone(mark: str) -> None:
-    deadline = Deadline(60)
-    while left := left_over(mark):
-        assert not deadline.passed, f"still running: {left}"
-        time.sleep(0.2)
-
-
-def stack_folders() -> set[Path]:
-    return set(STACKS.glob("demo-*"))
+from tests.cli.demo_processes import MARK, left_over, stack_folders, wait_until_gone
+from tests.cli.processes import run_extents
 
 
 def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
@@ -68,35 +35,6 @@ def test_the_demo_finds_every_caption(tmp_path: Path) -> None:
     assert [finding["truth"] for finding in output["comparison"]] == extents
     assert len(extents) == 16
     assert (output["good"], done.returncode) == (True, 0)
-
-
-@pytest.mark.parametrize(("number", "moment"), [(signal.SIGKILL, "workers ready"), (signal.SIGINT, "encoding the film")])
-def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, moment: str) -> None:
-    """If the demo is killed or interrupted, its servers and workers stop, and the stack's folder is removed."""
-    before, mark = stack_folders(), str(tmp_path)
-    with subprocess.Popen(
-        command("demo"),
-        cwd=tmp_path,
-        env=clean_environment({MARK: mark}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_signals,
-    ) as demo:
-        assert demo.stderr is not None
-        lines = []
-        for line in demo.stderr:
-            lines.append(line)
-            if moment in line:
-                break
-        assert moment in lines[-1], "".join(lines)
-        assert len(left_over(mark)) > 5
-        os.kill(demo.pid, number)
-        demo.communicate(timeout=600)
-    assert demo.returncode == (128 + number if number is signal.SIGINT else -number)
-    wait_until_gone(mark)
-    assert stack_folders() <= before
-    assert not (tmp_path / "demo" / "run.db").exists()
 
 
 def test_a_kept_stack_is_not_overwritten(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.cli.processes import clean_environment, command
 from tests.inference.test_broken_films import spoil, write_film
+from tests.signals import heed_signals
 from tools.sample_film import Sample, make_sample
 
 CROP: Final = "0,190,320,240"
@@ -203,7 +204,12 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        command("find", pipe, "--crop", "0,0,64,48"), cwd=tmp_path, env=clean_environment(), stderr=subprocess.PIPE, text=True
+        command("find", pipe, "--crop", "0,0,64,48"),
+        cwd=tmp_path,
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_signals,
     )
     assert process.stderr is not None
     try:

@@ -1,5 +1,6 @@
 """What a process imports at its start: torch takes seconds, and the coordinator's image does not have it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -60,12 +61,38 @@ def test_a_film_is_encoded_without_torch(film: Path, tmp_path: Path) -> None:
     assert "torch" not in modules
 
 
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Each command's status, output and errors with ``--help``, from one process without settings."""
+    code = (
+        "import json\nfrom click.testing import CliRunner\nfrom cli.main import COMMANDS, cli\n"
+        "done = {name: CliRunner().invoke(cli, [name, '--help'], prog_name='extents') for name in COMMANDS}\n"
+        "print(json.dumps({name: (one.exit_code, one.stdout, one.stderr) for name, one in done.items()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path_factory.mktemp("helps"),
+        env={**clean_environment(), "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    helps: dict[str, tuple[int, str, str]] = json.loads(done.stdout)
+    return helps
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_says_how_it_is_used(name: str, tmp_path: Path) -> None:
+def test_every_command_says_how_it_is_used(name: str, helps: dict[str, tuple[int, str, str]]) -> None:
     """Every command's help needs no settings and shows an example."""
-    done = run_extents(name, "--help", folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(rf"^ +extents {name}\b", done.stdout, re.MULTILINE)
+    status, output, errors = helps[name]
+    assert (status, errors) == (0, "")
+    assert re.search(rf"^ +extents {name}\b", output, re.MULTILINE)
+
+
+def test_help_of_a_process_is_that_of_the_command(tmp_path: Path, helps: dict[str, tuple[int, str, str]]) -> None:
+    """A process of its own prints the same."""
+    done = run_extents("show", "--help", folder=tmp_path)
+    assert [done.returncode, done.stdout.replace("python -m cli", "extents"), done.stderr] == list(helps["show"])
 
 
 def test_a_film_needs_nothing_of_the_service(tmp_path: Path) -> None:
