@@ -12,7 +12,9 @@ ENV VIRTUAL_ENV=/opt/extents UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1
 # Packages first, since they change less often than our own code.
 COPY requirements/dev.lock requirements/dev.lock
 COPY pyproject.toml ./
-RUN uv pip install --constraints requirements/dev.lock -r pyproject.toml \
+# EXTRAS=tracing adds what exports traces.
+ARG EXTRAS=""
+RUN uv pip install --constraints requirements/dev.lock -r pyproject.toml ${EXTRAS:+--extra "$EXTRAS"} \
     && uv venv /opt/build \
     && uv pip install --python /opt/build/bin/python --constraints requirements/dev.lock hatchling
 

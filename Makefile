@@ -108,7 +108,7 @@ clean-all: clean clean-stacks ## Also delete everything that setup installed
 # The steps of setup. Each leaves a stamp file, and runs again when one of its inputs is newer.
 
 RESOLVE = --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
-COMPILE = $(RESOLVE) --extra inference --extra stack --group dev
+COMPILE = $(RESOLVE) --extra inference --extra stack --extra tracing --group dev
 NPM_OPTIONS = --silent --ignore-scripts --no-audit --no-fund
 
 .venv/uv.stamp: requirements/uv.lock

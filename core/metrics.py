@@ -1,6 +1,6 @@
 """Every metric of the service, in one place. Base units; labels are bounded, never a run or a video.
 
-``docs/metrics.md`` is generated from this module. A run's id goes into exemplars, which cost no series.
+``docs/metrics.md`` is generated from this module. The ids of a run and its trace go into exemplars, which cost no series.
 """
 
 from typing import Final

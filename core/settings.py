@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from core.errors import ConfigurationError
 from core.patterns import ModelVersion
+from core.tracing_settings import TracingSettings
 from core.types import Precision
 from core.variables import (
     BrokerList,
@@ -237,7 +238,7 @@ class SettingsError(ConfigurationError):
         self.faults = tuple(faults)
 
 
-GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", "worker", "process")
+GPU_WORKER_SECTIONS: Final = ("kafka", "topics", "wasabi", "keys", "admission", "worker", "process", "tracing")
 """The sections that a GPU worker reads. It has no access to the database."""
 
 ALL_SECTIONS: Final = (*GPU_WORKER_SECTIONS, "supabase", "finish", "page")
@@ -258,6 +259,7 @@ class Settings:
         WorkerSettings,
         ProcessSettings,
         PageSettings,
+        TracingSettings,
     )
 
     @cached_property
@@ -295,6 +297,10 @@ class Settings:
     @cached_property
     def page(self) -> PageSettings:
         return read_section(PageSettings)
+
+    @cached_property
+    def tracing(self) -> TracingSettings:
+        return read_section(TracingSettings)
 
     @cached_property
     def process(self) -> ProcessSettings:

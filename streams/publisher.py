@@ -35,14 +35,23 @@ class Publisher:
         topic = letter.headers["origin"].decode().rsplit("/", 2)[0]
         DEAD_LETTERS.labels(topic, letter.headers["reason"].decode()).inc()
 
-    async def append_to_run_log(self, assignment: Assignment, run_id: str, value: bytes, grace_seconds: float = 0.0) -> None:
+    async def append_to_run_log(
+        self,
+        assignment: Assignment,
+        run_id: str,
+        value: bytes,
+        grace_seconds: float = 0.0,
+        headers: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Append a record to the log of a run.
 
         Args:
             grace_seconds: how much longer the send may take once the assignment is revoked.
         """
-        partition = self.topics.results_partition(run_id)
-        await self.producer.send(assignment, self.topics.results, run_id.encode(), value, partition=partition, grace_seconds=grace_seconds)
+        topic, partition = self.topics.results, self.topics.results_partition(run_id)
+        await self.producer.send(
+            assignment, topic, run_id.encode(), value, partition=partition, headers=headers, grace_seconds=grace_seconds
+        )
 
     async def send_request(self, assignment: Assignment, priority: Priority, video: VideoEncoded, headers: Mapping[str, bytes]) -> None:
         """Send one request, as an encoder does."""

@@ -13,6 +13,7 @@ from core.errors import PoisonError
 from core.identity import parse_uuid
 from core.moments import Moment
 from core.patterns import ModelVersion, Sha256
+from core.trace_context import TraceContext
 from core.types import Outcome, Precision, Priority, RejectionType
 
 
@@ -49,8 +50,14 @@ class RequestRef(Record):
     source_partition: Count
     source_offset: Offset
     traceparent: str | None = None
+    """The trace of the request: as received, or of its admission where traces are exported."""
+    tracestate: str | None = None
     replay_id: str | None = None
     """The replay that sent the request."""
+
+    @property
+    def trace(self) -> TraceContext | None:
+        return TraceContext.of(self.traceparent, self.tracestate)
 
 
 class VideoEncoded(Record):

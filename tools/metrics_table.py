@@ -13,9 +13,9 @@ _HEAD: Final = """\
 
 Made by `.venv/bin/python -m tools.metrics_table` from [the metrics](../core/metrics.py); a test fails when it is not up to date.
 
-Both workers serve `/metrics` at `EXTENTS_HTTP_PORT`, as text or as OpenMetrics, which carries a run's id as an exemplar of each
-duration. Units are seconds, bytes and dollars. Every counter and histogram whose labels are listed here exists with 0 from the
-start, so that `increase()` sees the first event. No label is ever a run, a video or a tenant.
+Both workers serve `/metrics` at `EXTENTS_HTTP_PORT`, as text or as OpenMetrics, which carries exemplars: the `run_id` of each
+duration, and its `trace_id` if it has a [trace](tracing.md). Units are seconds, bytes and dollars. Every counter and histogram whose
+labels are listed here exists with 0 from the start, so that `increase()` sees the first event. No label is ever a run, a video or a tenant.
 
 `prometheus_client` adds the process's own: `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_start_time_seconds` and
 others.

@@ -46,7 +46,7 @@ class Rejections:
             message=rejection.message,
             estimated_cost_usd=request.estimated_cost_usd,
         )
-        event = rejected(body, record.timestamp_ms, record.key, candidate.ref.traceparent)
+        event = rejected(body, record.timestamp_ms, record.key, candidate.ref.trace)
         await self.publisher.publish_outcome(candidate.assignment, event)
 
     async def reject_without_row(self, candidate: Candidate, rejection: Rejection, reason: str) -> None:
@@ -66,5 +66,5 @@ class Rejections:
             rejection_type=RejectionType.VALIDATION_FAILED,
             message=message,
         )
-        event = rejected(body, record.timestamp_ms, record.key, record.header("traceparent"))
+        event = rejected(body, record.timestamp_ms, record.key, record.trace)
         await self.publisher.publish_outcome(assignment, event)

@@ -87,7 +87,7 @@ class RunStarter:
             model_chosen=candidate.model_chosen,
         )
         await self.publisher.append_to_run_log(candidate.assignment, str(run_id), started.to_bytes())
-        headers = {"traceparent": candidate.ref.traceparent.encode()} if candidate.ref.traceparent else {}
+        headers = {} if candidate.ref.trace is None else candidate.ref.trace.headers()
         history = record.headers.get(HISTORY_HEADER, b"")
         if 0 < len(history) <= MAX_HISTORY_BYTES:
             headers[HISTORY_HEADER] = history

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from core.admission import AdmissionAnswer, Decision, Rejection
+from core.admission import AdmissionAnswer, AdmissionRequest, Decision, Rejection
 from core.errors import ConfigurationError, ExtentsError, PermanentError
 from core.logging import get_logger
 from core.metrics import REQUESTS
@@ -28,6 +28,7 @@ from streams.received import ReceivedRecord
 from streams.records import InferenceCompleted, RunJoined
 from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.runtime.tracing import Step, begin, record_step, step
 from streams.runtime.turns import Turns
 
 log = get_logger(__name__)
@@ -56,46 +57,61 @@ class Admission:
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, *, low: bool) -> None:
         """Decide one request and send what the decision requires. Returns when both are durable."""
-        await self.orders.refresh(assignment)
-        read = read_request(record, self.settings, self.orders.choose, low=low)
+        with begin(record_step("admit", record, repeats=True)) as admitting:
+            await self._admit(replace(record, continued=admitting.trace), assignment, admitting, low=low)
+
+    async def _admit(self, record: ReceivedRecord, assignment: Assignment, admitting: Step, *, low: bool) -> None:
+        with step("read"):
+            await self.orders.refresh(assignment)
+            read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
+            admitting.note(decision="undecodable")
             REQUESTS.labels("undecodable", Priority.LOW if low else Priority.HIGH, _replay(record.header(REPLAY_HEADER))).inc()
             log.warning("request.refused", **record.log_fields, reason="undecodable", error=read.message)
             await self.rejections.reject_unidentified(record, assignment, read.message)
             await self.publisher.dead_letter(assignment, dead_letter_of(record, "undecodable", read.message))
             return
         candidate = Candidate(record, assignment, read.request, read.video, read.ref, model_chosen=read.model_chosen)
+        admitting.note(**_described(read.request))
         try:
-            await self._handle(candidate, low=low)
+            admitting.note(**_decided(await self._handle(candidate, low=low)))
         except ConfigurationError:
             raise  # the settings are wrong, not the record: the process ends with the message
         except PermanentError as error:
+            admitting.note(decision="refused")
             REQUESTS.labels("refused", read.request.priority, _replay(read.request.replay_id)).inc()
             rejection = Rejection(RejectionType.VALIDATION_FAILED, str(error))
             await self.rejections.reject_without_row(candidate, rejection, "refused")
 
-    async def _handle(self, candidate: Candidate, *, low: bool) -> None:
+    async def _handle(self, candidate: Candidate, *, low: bool) -> Candidate:
         key = (candidate.record.topic, candidate.request.video_id)
         async with self._turns.take(key, candidate.assignment):  # in the order of the offsets
             if low:
                 await self._wait_for_low(candidate)
-            candidate = await self.orders.refuse_purged(candidate)
-            candidate = await self.lookup.look_up(candidate)
-            candidate = await self.orders.refuse_over_budget(candidate)
-            candidate = await self._decide(candidate)
-        await self._act(candidate)
+            with step("look_up"):
+                candidate = await self.orders.refuse_purged(candidate)
+                candidate = await self.lookup.look_up(candidate)
+            with step("decide"):
+                candidate = await self.orders.refuse_over_budget(candidate)
+                candidate = await self._decide(candidate)
+        with step("act"):
+            await self._act(candidate)
+        return candidate
 
     async def give_up(self, record: ReceivedRecord, assignment: Assignment, error: Exception, tries: int, *, low: bool) -> None:
         """Answer a request whose handling failed unexpectedly: a promised run is cancelled, any other request rejected."""
         message = describe_failure(error, tries)
-        try:
-            await self._answer_failed(record, assignment, message, low=low)
-        except (AssignmentRevoked, ConfigurationError):
-            raise
-        except Exception as also:  # most likely the same error: then the event has no ids, but the key as received
-            log.warning("request.not_answered_by_its_ids", **record.log_fields, error=repr(also))
-            await self.rejections.reject_unidentified(record, assignment, message)
-        await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
+        with begin(record_step("admit", record, repeats=True)) as admitting:
+            admitting.fail(error)
+            record = replace(record, continued=admitting.trace)
+            try:
+                await self._answer_failed(record, assignment, message, low=low)
+            except (AssignmentRevoked, ConfigurationError):
+                raise
+            except Exception as also:  # most likely the same error: then the event has no ids, but the key as received
+                log.warning("request.not_answered_by_its_ids", **record.log_fields, error=repr(also))
+                await self.rejections.reject_unidentified(record, assignment, message)
+            await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
 
     async def _answer_failed(self, record: ReceivedRecord, assignment: Assignment, message: str, *, low: bool) -> None:
         read = read_request(record, self.settings, self.orders.choose, low=low)
@@ -188,6 +204,30 @@ class Admission:
         assert answer.found_run is not None
         summary = InferenceCompleted.model_validate_json(answer.found_run["event"])
         await self.publisher.publish_outcome(candidate.assignment, deduplicated(summary, candidate.ref, candidate.record.timestamp_ms))
+
+
+def _described(request: AdmissionRequest) -> dict[str, str | int | None]:
+    """What a trace says of a request."""
+    return {
+        "request_id": str(request.request_id),
+        "video_id": str(request.video_id),
+        "tenant_id": str(request.tenant_id),
+        "priority": request.priority.value,
+        "model_version": request.model_version,
+        "replay_id": request.replay_id,
+    }
+
+
+def _decided(candidate: Candidate) -> dict[str, str | int | None]:
+    answer, frames = candidate.answer, candidate.request.frame_count
+    assert answer is not None
+    return {
+        "decision": answer.decision.value,
+        "run_id": None if answer.run_id is None else str(answer.run_id),
+        "attempt": answer.attempt,
+        "pairs": None if frames is None else max(0, frames - 1),
+        "rejection_type": None if answer.rejection is None else answer.rejection.type.value,
+    }
 
 
 def _replay(replay_id: str | None) -> str:

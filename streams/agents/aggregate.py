@@ -22,6 +22,7 @@ from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import LogRecord, RunCancelled, RunFinished, RunJoined, RunStarted, SpanDone, decode_log
 from streams.runtime.assignment import Assignment
+from streams.runtime.tracing import begin, record_step
 from streams.topics import DAY_MS
 
 log = get_logger(__name__)
@@ -67,7 +68,15 @@ class Aggregation:
         self.progress.note(folded.state)
         self.finisher.notice(folded.state)
         notice = quarantine_notice(folded.state, record)
+        if isinstance(record, SpanDone) and received.trace is not None:
+            return self._store_result(received, record, assignment)
         return assignment.until_revoked(self.runs.confirmed()) if notice is None else self._quarantine(folded.state, notice, assignment)
+
+    async def _store_result(self, received: ReceivedRecord, record: SpanDone, assignment: Assignment) -> None:
+        """Wait until a result, which is in the table already, is stored. This is the step of its trace, since folding takes no time."""
+        with begin(record_step("aggregate", received)) as aggregating:
+            aggregating.note(run_id=str(record.run_id), attempt=record.attempt, span=record.span)
+            await assignment.until_revoked(self.runs.confirmed())
 
     async def _quarantine(self, state: RunState, notice: QuarantineNotice, assignment: Assignment) -> None:
         await assignment.until_revoked(self.runs.confirmed())

@@ -10,8 +10,9 @@ from pathlib import Path
 from core.errors import ConfigurationError, PermanentError, PoisonError, TransientError
 from core.frames import plan_span
 from core.logging import get_logger
-from core.metrics import SPAN_WAIT, SPANS, STAGE_DURATION
+from core.metrics import SPAN_WAIT, SPANS
 from core.settings import WorkerSettings
+from core.trace_context import exemplar
 from core.types import Priority
 from streams.gpu_worker.cancellations import Cancellations
 from streams.gpu_worker.dead_lettered_work import DeadLetteredWork
@@ -21,6 +22,7 @@ from streams.gpu_worker.predictor import LoadedModel, SpanPredictor
 from streams.gpu_worker.span_frames import SpanFrames
 from streams.gpu_worker.span_log import SpanLog, WorkDelivery
 from streams.gpu_worker.span_slots import Slot, SpanSlots
+from streams.gpu_worker.stages import stage
 from streams.policy.dead_letters import origin_header
 from streams.policy.results import encode_probabilities
 from streams.publisher import Publisher
@@ -30,6 +32,7 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.backoff import with_jitter
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.concurrently import concurrently
+from streams.runtime.tracing import Step, begin, record_step
 
 log = get_logger(__name__)
 
@@ -71,27 +74,37 @@ class Inference:
     worker: str
 
     async def handle(self, record: ReceivedRecord, assignment: Assignment, priority: Priority) -> None:
+        with begin(record_step("infer", record)) as inferring:
+            await self._handle(record, assignment, priority, inferring)
+
+    async def _handle(self, record: ReceivedRecord, assignment: Assignment, priority: Priority, inferring: Step) -> None:
         try:
             delivery = WorkDelivery.of(record, priority)
             check_size(record)
             work = decode(Work, record.value)
             plan_span(work.span, work.frame_count)
         except (PoisonError, ValueError) as error:
+            inferring.fail(error)
             await self.dead_lettered.poison(record, assignment, str(error))
             return
         if delivery.tries == 0:
-            SPAN_WAIT.labels(priority).observe(max(0.0, time.time() - record.timestamp_ms / 1000), {"run_id": str(work.run_id)})
+            SPAN_WAIT.labels(priority).observe(
+                max(0.0, time.time() - record.timestamp_ms / 1000), exemplar(str(work.run_id), inferring.trace)
+            )
+        inferring.note(**_described(work), tries=delivery.tries)
         await self._wait_until(delivery.not_before, assignment)
-        disposition = await self._settle(SpanLog(self.publisher, self.worker, work, delivery, assignment))
+        disposition = await self._settle(SpanLog(self.publisher, self.worker, work, delivery, assignment), inferring)
+        inferring.note(disposition=disposition)
         SPANS.labels(disposition, priority).inc()
 
-    async def _settle(self, span: SpanLog) -> str:
+    async def _settle(self, span: SpanLog, inferring: Step) -> str:
         """Process a span until it is settled and that is durable. Returns the disposition, a label of the metric."""
         work, tries = span.work, span.delivery.tries
         bound = log.bind(run_id=str(work.run_id), video_id=str(work.video_id), span=work.span, attempt=work.attempt, tries=tries)
         try:
             return await self._predict(span)
         except TransientError as error:
+            inferring.fail(error)
             if tries < self.settings.span_resends:
                 bound.warning("span.sent_again", error=str(error))
                 await self._resend(span, error)
@@ -102,6 +115,7 @@ class Inference:
             await span.release(str(error))
             raise
         except PermanentError as error:
+            inferring.fail(error)
             bound.error("span.failed", error=str(error))
             await span.fail(str(error))
         except AssignmentRevoked:
@@ -177,9 +191,8 @@ class Inference:
         async with self.slots.device(span.delivery.priority, assignment):
             if self.cancellations.covers(work):
                 return None
-            computing = time.monotonic()
-            prediction = await self.predictor.predict(model, work, layout, frames)
-            STAGE_DURATION.labels("predict").observe(time.monotonic() - computing)
+            with stage("predict", work):
+                prediction = await self.predictor.predict(model, work, layout, frames)
         _, height, width, _ = frames.shape
         done = SpanDone(
             **work.model_dump(exclude={"schema_version"}),
@@ -193,9 +206,8 @@ class Inference:
             span_seconds=time.monotonic() - started,
             probabilities=encode_probabilities(prediction.probabilities),
         )
-        sending = time.monotonic()
-        await span.done(done)
-        STAGE_DURATION.labels("send").observe(time.monotonic() - sending)
+        with stage("send", work, kind="producer"):
+            await span.done(done)
         return done
 
     async def _resend(self, span: SpanLog, error: TransientError) -> None:
@@ -228,3 +240,17 @@ class Inference:
         pause = min(moment - time.time(), MAX_PAUSE_SECONDS)
         if pause > 0:
             await assignment.until_revoked(asyncio.sleep(pause))
+
+
+def _described(work: Work) -> dict[str, str | int]:
+    """What a trace says of a span."""
+    return {
+        "run_id": str(work.run_id),
+        "attempt": work.attempt,
+        "span": work.span,
+        "pairs": plan_span(work.span, work.frame_count).pair_count,
+        "video_id": str(work.video_id),
+        "tenant_id": str(work.tenant_id),
+        "model_version": work.model_version,
+        "precision": work.precision.value,
+    }

@@ -18,7 +18,7 @@ from streams.admission.standing_orders import StandingOrders
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
 from streams.apps.live_page import ROOT, LivePage, access_of
-from streams.apps.observability import serve_health
+from streams.apps.observability import export_traces, serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, topics_prerequisite, writable_store_prerequisite
 from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.finisher import Finisher
@@ -47,6 +47,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     topics = Topics(settings.topics)
     sizes = settings.topics
     app = make_app(COORDINATOR, settings.kafka, topics, partitions=2 * sizes.request_partitions + 2 * sizes.results_partitions)
+    export_traces(app, settings.tracing, COORDINATOR, topics.group(COORDINATOR))
     keys = object_keys(settings.keys)
     store, rows = open_store(settings.wasabi, keys), open_rows(settings.supabase)
     replays, listings = open_replays(settings.supabase), open_listings(settings.supabase)

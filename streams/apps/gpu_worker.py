@@ -15,7 +15,7 @@ from core.types import Priority
 from storage.connect import object_keys, open_store
 from storage.model_store import ModelStore
 from streams.agents.infer import Inference
-from streams.apps.observability import serve_health
+from streams.apps.observability import export_traces, serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, readable_store_prerequisite, topics_prerequisite
 from streams.gpu_worker.cancellations import Cancellations
 from streams.gpu_worker.dead_lettered_work import DeadLetteredWork
@@ -42,6 +42,7 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     """Wire up the worker. Nothing connects and no model loads before the app starts."""
     topics, worker = Topics(settings.topics), settings.worker
     app = make_app(GPU_WORKER, settings.kafka, topics, partitions=2 * settings.topics.work_partitions)
+    export_traces(app, settings.tracing, GPU_WORKER, topics.group(GPU_WORKER))
     keys = object_keys(settings.keys)
     store, cancellations = open_store(settings.wasabi, keys), Cancellations(settings.kafka, topics.cancelled)
     store_breaker = CircuitBreaker("object_store", store.probe)

@@ -11,7 +11,9 @@ from faust.types import TP
 
 from core.logging import get_logger
 from core.metrics import BUILD, CONSUMER_LAG, READY
+from core.optional_parts import missing_part
 from core.settings import Settings
+from core.tracing_settings import TracingSettings
 from streams.processing.app import ExtentsApp
 from streams.processing.group_watch import GroupWatch
 from streams.processing.topic_watch import TopicWatch
@@ -48,6 +50,26 @@ def serve_health(
     app.run_in_background(lambda: measure_lag(app))
     app.run_in_background(TopicWatch(app, settings.kafka).watch)
     return health
+
+
+def export_traces(app: ExtentsApp, settings: TracingSettings, role: str, group: str) -> None:
+    """Export traces of what this process does if OpenTelemetry's variables ask for that. Called before other resources are added,
+    so that their last steps are exported too. Traces that cannot be exported are no reason not to work.
+    """
+    if not settings.wanted:
+        return
+    if settings.unsupported is not None:
+        log.warning("tracing.off", error=settings.unsupported)
+        return
+    try:
+        from streams.runtime.otlp import TraceExport
+    except ModuleNotFoundError as error:
+        missing = missing_part(error)
+        if missing is None:
+            raise
+        log.warning("tracing.off", error=f"an endpoint for traces is set ({settings.endpoint_url}), but {missing}")
+        return
+    app.manage_resource(TraceExport(settings, role, group))
 
 
 async def measure_lag(app: ExtentsApp) -> None:

@@ -17,6 +17,7 @@ from core.logging import get_logger
 from core.metrics import FINISH_DURATION
 from core.moments import utc
 from core.runs import FinishedRun, StoredRun
+from core.trace_context import TraceContext, exemplar
 from core.types import Outcome
 from storage.keys import Keys
 from storage.objects import ObjectStore
@@ -26,6 +27,7 @@ from storage.run_db import build_run_db
 from streams.coordinator.late_answers import LateAnswers
 from streams.coordinator.run_metrics import count_outcome, count_result
 from streams.coordinator.run_table import Runs
+from streams.coordinator.run_trace import finishing_step
 from streams.policy import outcomes
 from streams.policy.dead_letters import DeadLetter, dead_letter
 from streams.policy.outcomes import OutcomeEvent, RunIdentity
@@ -37,6 +39,7 @@ from streams.publisher import Publisher
 from streams.records import Cancelled, RunFinished
 from streams.runtime.assignment import Assignment, AssignmentRevoked
 from streams.runtime.circuit_breaker import CircuitBreaker
+from streams.runtime.tracing import begin, current_trace, step
 
 log = get_logger(__name__)
 
@@ -132,13 +135,15 @@ class Finisher:
                     return
                 state = current
                 started = time.monotonic()
-                finished = await self._announce(state, assignment)
-                await self.publisher.append_to_run_log(assignment, state.run_id, finished.to_bytes())
+                with begin(finishing_step(state)) as finishing:
+                    finished = await self._announce(state, assignment)
+                    await self.publisher.append_to_run_log(assignment, state.run_id, finished.to_bytes())
+                    finishing.note(outcome=finished.outcome.value, reason=finished.reason)
             if state.run_id in self.runs.active:  # otherwise its end is folded already, and nothing would remove this entry
                 attempt, answered = self._answered.get(state.run_id, (0, set()))
                 before = answered if attempt == state.attempt else set()
                 self._answered[state.run_id] = (state.attempt, before.union(finished.answered))
-            FINISH_DURATION.observe(time.monotonic() - started)
+            FINISH_DURATION.observe(time.monotonic() - started, exemplar(state.run_id, state.trace))
             bound_log.info(
                 "run.finished", reason=finished.reason, requests=len(finished.answered), seconds=round(time.monotonic() - started, 3)
             )
@@ -184,29 +189,39 @@ class Finisher:
 
     async def _complete(self, state: RunState, assignment: Assignment) -> None:
         """Store the object and read it back, then write the rows, then publish the event."""
+        trace = current_trace()
         spans = [self.runs.get_span(state.run_id, state.attempt, span) for span in range(state.spans)]
-        run, data, make_event = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
-        stored = await self.store_breaker.call(assignment, lambda: publish_run(self.store, self.keys, run, data))
-        completion = await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
+        with step("assemble") as assembling:
+            run, data, make_event = await assignment.until_revoked(asyncio.to_thread(_build, state, spans))
+            assembling.note(pairs=run.pairs, size_bytes=len(data))
+        with step("upload") as uploading:
+            stored = await self.store_breaker.call(assignment, lambda: publish_run(self.store, self.keys, run, data))
+            uploading.note(storage_key=stored.storage_key, size_bytes=stored.size_bytes)
+        with step("rows"):
+            completion = await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
         if completion.outcome != "owner":
             log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
-        await self.publisher.publish_outcome(assignment, make_event(stored))
+        with step("publish", kind="producer"):
+            await self.publisher.publish_outcome(assignment, make_event(stored, trace))
         count_result(run, make_event.track)
 
     async def _fail(self, state: RunState, assignment: Assignment, reason: str) -> None:
         """Notify, then write the row last: it allows the next attempt, whose records replace this state."""
+        trace = current_trace()
         cancelled = Cancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason)
-        await self.publisher.notify_workers(assignment, cancelled)
-        letter = _letter(state)
-        if letter is not None:
-            await self.publisher.dead_letter(assignment, letter)
-        identity = await self._identity(state, assignment)
-        if identity is None:  # neither its log nor the database knows whose run it is
-            log.error("run.unknown", **state.log_fields, reason=reason)
-            return
-        await self.publisher.publish_outcome(assignment, outcomes.failed(identity, state, reason))
+        with step("publish", kind="producer"):
+            await self.publisher.notify_workers(assignment, cancelled)
+            letter = _letter(state)
+            if letter is not None:
+                await self.publisher.dead_letter(assignment, letter)
+            identity = await self._identity(state, assignment)
+            if identity is None:  # neither its log nor the database knows whose run it is
+                log.error("run.unknown", **state.log_fields, reason=reason)
+                return
+            await self.publisher.publish_outcome(assignment, outcomes.failed(identity, state, reason, trace))
         ended_at = utc(state.outcome_at_ms or 0)
-        await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
+        with step("rows"):
+            await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), state.attempt, reason, ended_at))
 
     async def _identity(self, state: RunState, assignment: Assignment) -> RunIdentity | None:
         """The run's identity from its log, or from its job if the run was cancelled before it started; None if there is no job."""
@@ -225,8 +240,8 @@ class _CompletedEvent:
         self._state, self._run = state, run
         self._counts = {label.value: count for label, count in track.label_counts.items()}
 
-    def __call__(self, stored: StoredRun) -> OutcomeEvent:
-        return outcomes.completed(self._state, self._run, stored, self._counts, len(self.track.captions))
+    def __call__(self, stored: StoredRun, trace: TraceContext | None) -> OutcomeEvent:
+        return outcomes.completed(self._state, self._run, stored, self._counts, len(self.track.captions), trace)
 
 
 def _build(state: RunState, spans: list[bytes]) -> tuple[FinishedRun, bytes, _CompletedEvent]:

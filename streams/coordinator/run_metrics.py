@@ -22,6 +22,7 @@ from core.metrics import (
     model_label,
 )
 from core.runs import FinishedRun
+from core.trace_context import exemplar
 from core.types import FRAMES_PER_SECOND, Outcome, Priority
 from streams.policy.run_state import RunState
 from streams.records import LogRecord, RunStarted
@@ -78,4 +79,4 @@ def _since(moment: datetime, timestamp_ms: int) -> float:
 
 
 def _exemplar(state: RunState) -> dict[str, str]:
-    return {"run_id": state.run_id}
+    return exemplar(state.run_id, state.trace)

@@ -1,7 +1,6 @@
 """Turns a work record into the span's frames: fetches its chunks concurrently and decodes each in a thread, within the byte limit."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,7 +9,7 @@ from uuid import UUID
 
 from core.errors import CorruptInputError
 from core.frames import MAX_CHUNK_BYTES, Chunk, plan_span
-from core.metrics import DECODED_BYTES, FETCHED_BYTES, STAGE_DURATION
+from core.metrics import DECODED_BYTES, FETCHED_BYTES
 from core.settings import WorkerSettings, variable
 from core.types import Layout
 from inference.engine.memory import memory_for
@@ -20,6 +19,7 @@ from storage.keys import Keys
 from storage.layouts import fetch_layout
 from storage.objects import ObjectStore
 from streams.gpu_worker.span_slots import Slot
+from streams.gpu_worker.stages import stage
 from streams.records import Work
 from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
@@ -68,7 +68,6 @@ class SpanFrames:
 
     async def fetch(self, work: Work, slot: Slot, assignment: Assignment) -> dict[Chunk, bytes]:
         """The bytes of the span's chunks, counted in the slot as they arrive."""
-        started = time.monotonic()
         chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
         keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
 
@@ -79,19 +78,20 @@ class SpanFrames:
                 FETCHED_BYTES.inc(len(data))
                 return data
 
-        fetched = await concurrently(get(key) for key in keys.values())
-        STAGE_DURATION.labels("fetch").observe(time.monotonic() - started)
+        with stage("fetch", work) as fetching:
+            fetched = await concurrently(get(key) for key in keys.values())
+            fetching.note(objects=len(keys), size_bytes=sum(map(len, fetched)))
         return dict(zip(keys, fetched, strict=True))
 
     async def decode(self, work: Work, chunks: dict[Chunk, bytes], slot: Slot, assignment: Assignment) -> Frames:
         """The span's frames. The first chunk shows how many bytes they take; decoding waits until that much is free."""
-        started = time.monotonic()
         assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
         first = assembly.chunks[0]
-        size_bytes = await self._step(work, first, lambda: assembly.measure(chunks[first]))
-        await slot.reserve_frames(size_bytes, assignment)
-        await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
-        STAGE_DURATION.labels("decode").observe(time.monotonic() - started)
+        with stage("decode", work) as decoding:
+            size_bytes = await self._step(work, first, lambda: assembly.measure(chunks[first]))
+            decoding.note(size_bytes=size_bytes)
+            await slot.reserve_frames(size_bytes, assignment)
+            await _all(*(self._step(work, chunk, partial(assembly.decode, chunk, chunks[chunk])) for chunk in assembly.chunks))
         DECODED_BYTES.inc(size_bytes)
         return assembly.frames()
 

@@ -1,6 +1,7 @@
 """Records in the run's log what a worker does with a span."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,6 +14,7 @@ from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import Origin, SpanDone, SpanFailed, SpanTaken, Work
 from streams.runtime.assignment import Assignment
+from streams.runtime.tracing import current_trace
 
 RELEASE_SECONDS = 5.0
 """Time for recording the release of a started span when a rebalance interrupts it."""
@@ -93,10 +95,15 @@ class SpanLog:
         )
 
     async def done(self, result: SpanDone) -> None:
-        await self._log(result, RESULT_SECONDS)
+        """Record the result, with the trace that its reader continues."""
+        trace = current_trace()
+        await self._log(result, RESULT_SECONDS, trace.headers() if trace else None)
 
-    async def _log(self, record: SpanTaken | SpanFailed | SpanDone, grace_seconds: float = 0.0) -> None:
-        await self.publisher.append_to_run_log(self.assignment, str(self.work.run_id), record.to_bytes(), grace_seconds=grace_seconds)
+    async def _log(
+        self, record: SpanTaken | SpanFailed | SpanDone, grace_seconds: float = 0.0, headers: Mapping[str, bytes] | None = None
+    ) -> None:
+        run_id = str(self.work.run_id)
+        await self.publisher.append_to_run_log(self.assignment, run_id, record.to_bytes(), grace_seconds=grace_seconds, headers=headers)
 
     def _span_fields(self) -> dict[str, Any]:
         return {"run_id": self.work.run_id, "attempt": self.work.attempt, "span": self.work.span, "worker": self.worker}

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 
 from core.identity import request_id
 from core.settings import KafkaSettings
+from core.trace_context import TraceContext
 from core.types import Priority
 from streams.kafka.connection import client_options
 from streams.records import VideoEncoded
@@ -46,10 +47,10 @@ class ReceivedOutcome:
         return str(request) in named
 
 
-async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, traceparent: str | None = None) -> Published:
+async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, trace: TraceContext | None = None) -> Published:
     """Send one ``video.encoded`` record with confirmation. Low priority has its own topic."""
     topic = topics.encoded_low if video.priority is Priority.LOW else topics.encoded
-    headers = [("traceparent", traceparent.encode())] if traceparent else []
+    headers = list(trace.headers().items()) if trace else []
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
         sent = await producer.send_and_wait(topic, video.to_bytes(), key=str(video.video_id).encode(), headers=headers)
     source = video.event_id or f"{topic}/{sent.partition}/{sent.offset}"

@@ -8,6 +8,7 @@ from uuid import UUID
 from core.identity import outcome_event_id, request_event_id
 from core.moments import utc
 from core.runs import FinishedRun, RunRow, StoredRun
+from core.trace_context import TraceContext
 from core.types import Outcome
 from streams.policy.run_state import RunState
 from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, Record, RequestRef, RunStarted
@@ -28,7 +29,19 @@ class OutcomeEvent:
     headers: Mapping[str, bytes]
 
 
-def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts: Mapping[str, int], caption_count: int) -> OutcomeEvent:
+def completed(
+    state: RunState,
+    run: FinishedRun,
+    stored: StoredRun,
+    label_counts: Mapping[str, int],
+    caption_count: int,
+    trace: TraceContext | None = None,
+) -> OutcomeEvent:
+    """The result of a run, addressed to all waiting requests.
+
+    Args:
+        trace: what those who receive the event continue; by default the trace of the run.
+    """
     started = _started(state)
     body = InferenceCompleted(
         run_id=str(run.run_id),
@@ -51,14 +64,14 @@ def completed(state: RunState, run: FinishedRun, stored: StoredRun, label_counts
         requests=state.requests,
     )
     event_id = outcome_event_id(run.run_id, run.attempt, Outcome.COMPLETED)
-    return _event("inference.completed", run.video_id, body, event_id, state.outcome_at_ms, _trace(state.requests))
+    return _event("inference.completed", run.video_id, body, event_id, state.outcome_at_ms, trace or state.trace)
 
 
 def deduplicated(template: InferenceCompleted, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
     """The answer to a request whose run exists already, so that no GPU was used."""
     body = template.model_copy(update={"deduplicated": True, "requests": [request]})
     event_id = request_event_id(request.request_id, Outcome.COMPLETED)
-    return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.traceparent)
+    return _event("inference.completed", body.video_id, body, event_id, timestamp_ms, request.trace)
 
 
 def found_summary(
@@ -98,24 +111,35 @@ class RunIdentity:
     model_version: str
 
 
-def failed(run: RunIdentity, state: RunState, reason: str) -> OutcomeEvent:
+def failed(run: RunIdentity, state: RunState, reason: str, trace: TraceContext | None = None) -> OutcomeEvent:
     """The failure or cancellation of a run, addressed to all waiting requests.
+
+    Args:
+        trace: as for ``completed``.
 
     Raises:
         ValueError: the outcome was announced before; requests that joined since then are answered by ``failed_late``.
     """
     if state.finished_at_ms is not None:
         raise ValueError(f"the end of run {state.run_id} has been announced")
-    return _failed(run, state, reason, state.requests, state.outcome_at_ms, outcome_event_id(run.run_id, state.attempt, Outcome.FAILED))
+    event_id = outcome_event_id(run.run_id, state.attempt, Outcome.FAILED)
+    return _failed(run, state, reason, state.requests, state.outcome_at_ms, event_id, trace or state.trace)
 
 
 def failed_late(run: RunIdentity, state: RunState, reason: str, request: RequestRef, timestamp_ms: int) -> OutcomeEvent:
     """The answer to a request that joined a failed run after its failure was announced."""
-    return _failed(run, state, reason, [request], timestamp_ms, request_event_id(request.request_id, Outcome.FAILED))
+    event_id = request_event_id(request.request_id, Outcome.FAILED)
+    return _failed(run, state, reason, [request], timestamp_ms, event_id, request.trace)
 
 
 def _failed(
-    run: RunIdentity, state: RunState, reason: str, requests: Sequence[RequestRef], timestamp_ms: int | None, event_id: UUID
+    run: RunIdentity,
+    state: RunState,
+    reason: str,
+    requests: Sequence[RequestRef],
+    timestamp_ms: int | None,
+    event_id: UUID,
+    trace: TraceContext | None,
 ) -> OutcomeEvent:
     body = InferenceFailed(
         run_id=run.run_id,
@@ -130,10 +154,10 @@ def _failed(
         spans_total=state.spans,
         requests=list(requests),
     )
-    return _event("inference.failed", run.video_id, body, event_id, timestamp_ms, _trace(requests))
+    return _event("inference.failed", run.video_id, body, event_id, timestamp_ms, trace)
 
 
-def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, traceparent: str | None) -> OutcomeEvent:
+def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | None, trace: TraceContext | None) -> OutcomeEvent:
     """A rejection. Without ids its event id is derived from the record's position, and its key is the received key, truncated."""
     source = UUID(int=0) if body.request_id is None else body.request_id
     source_name = "rejected" if body.request_id else f"rejected/{body.source_topic}/{body.source_partition}/{body.source_offset}"
@@ -142,7 +166,7 @@ def rejected(body: InferenceRejected, timestamp_ms: int, received_key: bytes | N
         "inference.rejected",
         key,
         body.to_bytes(),
-        _headers("inference.rejected", request_event_id(source, source_name), timestamp_ms, traceparent),
+        _headers("inference.rejected", request_event_id(source, source_name), timestamp_ms, trace),
     )
 
 
@@ -152,11 +176,11 @@ def _started(state: RunState) -> RunStarted:
     return state.started
 
 
-def _event(name: str, video_id: UUID, body: Record, event_id: UUID, timestamp_ms: int | None, traceparent: str | None) -> OutcomeEvent:
-    return OutcomeEvent(name, str(video_id).encode(), body.to_bytes(), _headers(name, event_id, timestamp_ms or 0, traceparent))
+def _event(name: str, video_id: UUID, body: Record, event_id: UUID, timestamp_ms: int | None, trace: TraceContext | None) -> OutcomeEvent:
+    return OutcomeEvent(name, str(video_id).encode(), body.to_bytes(), _headers(name, event_id, timestamp_ms or 0, trace))
 
 
-def _headers(name: str, event_id: UUID, timestamp_ms: int, traceparent: str | None) -> dict[str, bytes]:
+def _headers(name: str, event_id: UUID, timestamp_ms: int, trace: TraceContext | None) -> dict[str, bytes]:
     headers = {
         "ce_specversion": b"1.0",
         "ce_id": str(event_id).encode(),
@@ -165,11 +189,7 @@ def _headers(name: str, event_id: UUID, timestamp_ms: int, traceparent: str | No
         "ce_time": utc(timestamp_ms).isoformat(timespec="milliseconds").encode(),
         "content-type": b"application/json",
     }
-    return headers if traceparent is None else {**headers, "traceparent": traceparent.encode()}
-
-
-def _trace(requests: Sequence[RequestRef]) -> str | None:
-    return next((request.traceparent for request in requests if request.traceparent), None)
+    return headers if trace is None else {**headers, **trace.headers()}
 
 
 def _seconds(start_ms: int | None, end_ms: int | None) -> float:

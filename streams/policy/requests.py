@@ -150,12 +150,14 @@ def _unusable(record: ReceivedRecord, ids: _Ids, message: str, *, low: bool) -> 
 
 
 def _reference(record: ReceivedRecord, request: UUID, event_id: str | None) -> RequestRef:
+    trace = record.trace
     return RequestRef(
         request_id=request,
         event_id=event_id,
         source_topic=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
-        traceparent=record.header("traceparent"),
+        traceparent=trace.traceparent if trace else None,
+        tracestate=trace.tracestate if trace else None,
         replay_id=record.header(REPLAY_HEADER),
     )

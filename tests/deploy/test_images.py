@@ -137,6 +137,18 @@ def test_packages_are_those_of_the_lock(dockerfile):
         assert by_lock or step == "uv pip install --no-deps /dist/*.whl", step
 
 
+def test_extras_are_added_by_a_build_argument(dockerfile, root):
+    """EXTRAS=tracing installs that extra beside the others, and without it nothing is added."""
+    assert ("ARG", 'EXTRAS=""') in dockerfile
+    install = next(rest for name, rest in dockerfile if name == "RUN" and "$EXTRAS" in rest).split("&&")[0]
+    by_default, wanted = (
+        subprocess.run(["sh", "-c", f"echo {install}"], env={"EXTRAS": extras}, check=True, capture_output=True, text=True).stdout.split()
+        for extras in ("", "tracing")
+    )
+    assert wanted == [*by_default, "--extra", "tracing"]
+    assert "tracing" in tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
 def test_coordinator_runs_without_torch():
     """The coordinator, the gateway and the operators' commands can be imported with only the base dependencies."""
     modules = [

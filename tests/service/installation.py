@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from aiokafka import AIOKafkaProducer
 
 from core.settings import KafkaSettings, KeySettings, TopicSettings
+from core.trace_context import TraceContext
 from devstack.stack import OwnedStack
 from storage.keys import Keys
 from storage.objects import ObjectStore, ObjectStoreConfig
@@ -62,10 +63,10 @@ class Installation:
         await video.upload(self.store, self.keys, tenant_id or self.tenant_id, video_id, version)
         return video_id
 
-    async def submit(self, video_id: UUID, frame_count: int, **fields: object) -> Published:
+    async def submit(self, video_id: UUID, frame_count: int, *, trace: TraceContext | None = None, **fields: object) -> Published:
         """Publish ``video.encoded``."""
         values = {"tenant_id": self.tenant_id, "video_id": video_id, "cropped_frames_version": VERSION, "frame_count": frame_count}
-        return await publish(self.kafka, self.topics, VideoEncoded(**{**values, **fields}))  # type: ignore[arg-type]  # fields of a test
+        return await publish(self.kafka, self.topics, VideoEncoded(**{**values, **fields}), trace)  # type: ignore[arg-type]  # fields of a test
 
     async def run(self, video: Video, **fields: object) -> tuple[Published, ReceivedOutcome]:
         """Put a video into the store, publish it, and wait for its outcome."""

@@ -15,7 +15,10 @@ from tools.contracts.schemas import OUTCOMES, SCHEMAS
 _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-07"
 _BINDING: Final = "0.5.0"
 
-_TRACE: Final = {"traceparent": {"type": "string", "description": "W3C trace context, passed on if the request had one."}}
+_TRACE: Final = {
+    "traceparent": {"type": "string", "description": "W3C trace context: that of the request, continued where traces are exported."},
+    "tracestate": {"type": "string", "description": "Its second header, at most 512 characters."},
+}
 _REPLAY: Final = {"replay_id": {"type": "string", "description": "Set by a replay and stored with the job."}}
 _CLOUD_EVENT: Final = {
     "ce_specversion": {"const": "1.0"},
@@ -107,5 +110,5 @@ def _headers(name: str) -> dict[str, Any]:
         return {"type": "object", "properties": {**_CLOUD_EVENT, **_TRACE}, "required": sorted(_CLOUD_EVENT)}
     if name == "inference.dead-letter":
         return {"type": "object", "properties": _DEAD, "required": ["error", "origin", "reason", "tries"]}
-    properties = {"inference.work": {**_TRIES, **_TRACE}, "video.encoded": {**_REPLAY, **_TRACE}}.get(name, {})
+    properties = {"inference.work": {**_TRIES, **_TRACE}, "inference.results": _TRACE, "video.encoded": {**_REPLAY, **_TRACE}}.get(name, {})
     return {"type": "object", "properties": properties}

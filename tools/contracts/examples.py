@@ -8,6 +8,7 @@ from uuid import UUID
 import numpy as np
 
 from core.identity import request_id, run_id
+from core.trace_context import TraceContext
 from core.types import Outcome, Precision, Priority, RejectionType
 from streams.policy import outcomes
 from streams.policy.quarantine import QuarantineNotice
@@ -40,6 +41,7 @@ _MODEL: Final = "mrn0fkfd"
 _MOMENT: Final = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 _MOMENT_MS: Final = int(1000 * _MOMENT.timestamp())
 _TRACE: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+_TRACESTATE: Final = "encoder=t61rcWkgMzE"
 _RUN: Final = run_id(_TENANT, _VIDEO, 1, _MODEL)
 _REQUEST: Final = RequestRef(
     request_id=request_id(_TENANT, _VIDEO, 1, "encode-20260302-0001"),
@@ -48,6 +50,7 @@ _REQUEST: Final = RequestRef(
     source_partition=3,
     source_offset=18_204,
     traceparent=_TRACE,
+    tracestate=_TRACESTATE,
 )
 _PINS: Final = Pins(
     run_id=_RUN,
@@ -190,7 +193,7 @@ def event_headers(kind: type[Record]) -> Mapping[str, str]:
     example = EXAMPLES[kind]
     match example:
         case InferenceRejected():
-            event = outcomes.rejected(example, _MOMENT_MS, None, _TRACE)
+            event = outcomes.rejected(example, _MOMENT_MS, None, TraceContext(_TRACE, _TRACESTATE))
         case InferenceFailed():
             run = outcomes.RunIdentity(_RUN, _TENANT, _VIDEO, 1, _MODEL)
             state = RunState(run_id=str(_RUN), attempt=1, offset=0, requests=[_REQUEST], outcome=Outcome.FAILED, outcome_at_ms=_MOMENT_MS)

@@ -8,13 +8,14 @@ import pytest
 
 from core.identity import outcome_event_id, request_event_id
 from core.runs import StoredRun
+from core.trace_context import TraceContext
 from core.types import Outcome, RejectionType
 from streams.policy import outcomes
 from streams.policy.outcomes import OutcomeEvent, RunIdentity
 from streams.policy.results import assemble, pack_span
 from streams.policy.run_log import fold
 from streams.policy.run_state import RunState
-from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, decode
+from streams.records import InferenceCompleted, InferenceFailed, InferenceRejected, RunJoined, decode
 from tests.streams.run_logs import RUN, cancelled, done, failed, finished, joined, probabilities, request, started, taken
 
 MS = 1_700_000_000_000
@@ -56,7 +57,7 @@ EVENTS = {
     "failed_late": lambda: outcomes.failed_late(RUN_IDENTITY, folded(started(), cancelled()), "gone", request(5), MS),
     "given_up": lambda: outcomes.failed(RUN_IDENTITY, folded(joined(5, 2), cancelled(2)), "went away"),
     "found": lambda: outcomes.deduplicated(decode(InferenceCompleted, completion().value), request(5), MS),
-    "rejected": lambda: outcomes.rejected(rejection(request_id=UUID(int=9), video_id=UUID(int=3)), MS, b"k", TRACE),
+    "rejected": lambda: outcomes.rejected(rejection(request_id=UUID(int=9), video_id=UUID(int=3)), MS, b"k", TraceContext(TRACE)),
     "refused": lambda: outcomes.rejected(rejection(), MS, b"as received", None),
 }
 
@@ -158,6 +159,21 @@ def test_the_traceparent_is_passed_on():
     assert outcomes.failed(RUN_IDENTITY, state, "x").headers["traceparent"] == TRACE.encode()
     assert EVENTS["rejected"]().headers["traceparent"] == TRACE.encode()
     assert "traceparent" not in EVENTS["failed"]().headers
+
+
+def test_a_continued_trace_takes_the_place_of_the_runs():
+    """Where traces are exported, an outcome names the step that announces it."""
+    state = folded(started(request=request(101, traceparent=TRACE, tracestate="a=1")), failed(0, final=True))
+    assert outcomes.failed(RUN_IDENTITY, state, "x").headers["tracestate"] == b"a=1"
+    headers = outcomes.failed(RUN_IDENTITY, state, "x", TraceContext(TRACE.replace("b7", "b8"))).headers
+    assert (headers["traceparent"], "tracestate" in headers) == (TRACE.replace("b7", "b8").encode(), False)
+
+
+def test_a_run_is_in_the_trace_of_the_request_that_started_it():
+    """A request that joined, even before the start was folded, has a trace of its own."""
+    other = RunJoined(run_id=RUN, attempt=1, request=request(1, traceparent=TRACE.replace("4bf9", "5bf9")))
+    state = folded(other, started(request=request(101, traceparent=TRACE)), failed(0, final=True))
+    assert outcomes.failed(RUN_IDENTITY, state, "x").headers["traceparent"] == TRACE.encode()
 
 
 def test_an_announced_end_is_not_announced_again():

@@ -79,6 +79,7 @@ def test_headers_are_passed_on():
     """traceparent goes with the request, and the replay's id to its row."""
     result = identified(BODY, headers={"traceparent": b"00-a-b-01", "replay_id": b"r-7"})
     assert result.ref.traceparent == "00-a-b-01"
+    assert result.ref.tracestate is None
     assert result.request.replay_id == "r-7"
     assert identified(BODY, headers={"traceparent": b"\xff" * 9000}).ref.traceparent == "�" * 500
 
