@@ -206,7 +206,7 @@ class Inference:
             span_seconds=time.monotonic() - started,
             probabilities=encode_probabilities(prediction.probabilities),
         )
-        with stage("send", work, kind="producer"):
+        with stage("send", work, topic=self.publisher.topics.results):
             await span.done(done)
         return done
 

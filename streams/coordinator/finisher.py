@@ -201,7 +201,7 @@ class Finisher:
             completion = await self.database_breaker.call(assignment, lambda: self.rows.complete_run(run, stored))
         if completion.outcome != "owner":
             log.info("run.not_owner", **state.log_fields, rows=completion.outcome)
-        with step("publish", kind="producer"):
+        with step("publish", topic=self.publisher.topics.completed):
             await self.publisher.publish_outcome(assignment, make_event(stored, trace))
         count_result(run, make_event.track)
 
@@ -209,7 +209,7 @@ class Finisher:
         """Notify, then write the row last: it allows the next attempt, whose records replace this state."""
         trace = current_trace()
         cancelled = Cancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason)
-        with step("publish", kind="producer"):
+        with step("publish", topic=self.publisher.topics.failed):
             await self.publisher.notify_workers(assignment, cancelled)
             letter = _letter(state)
             if letter is not None:

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib.metadata import version
 from typing import Final, Self
@@ -81,7 +81,8 @@ class TraceExport:
 
         def flush(provider: TracerProvider) -> None:
             provider.shutdown()
-            loop.call_soon_threadsafe(flushed.set)
+            with suppress(RuntimeError):  # too late: the loop is closed
+                loop.call_soon_threadsafe(flushed.set)
 
         threading.Thread(target=flush, args=(self._provider,), name=FLUSHING, daemon=True).start()
         try:

@@ -108,10 +108,16 @@ def begin(new: NewStep) -> Iterator[Step]:
 
 
 @contextmanager
-def step(name: str, *, kind: Kind = "internal", **attributes: Value) -> Iterator[Step]:
-    """A part of the step around it. Outside of any, it is not recorded."""
+def step(name: str, *, topic: str | None = None, **attributes: Value) -> Iterator[Step]:
+    """A part of the step around it. Outside of any, it is not recorded.
+
+    Args:
+        topic: it sends a record to this topic.
+    """
     tracer = _PASSING_ON if _current.get() is None else _tracer
-    with tracer.start(NewStep(name, kind, nested=True, attributes=prefixed(attributes))) as started:
+    sending = {} if topic is None else _messaging(name, "send", topic)
+    new = NewStep(name, "producer" if sending else "internal", nested=True, attributes={**sending, **prefixed(attributes)})
+    with tracer.start(new) as started:
         token = _current.set(started.trace)
         try:
             yield started
@@ -127,10 +133,7 @@ def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> 
     """
     place = (record.topic, record.partition, record.offset)
     attributes: dict[str, Value] = {
-        "messaging.system": "kafka",
-        "messaging.operation.name": name,
-        "messaging.operation.type": "process",
-        "messaging.destination.name": record.topic,
+        **_messaging(name, "process", record.topic),
         "messaging.destination.partition.id": str(record.partition),
         "messaging.kafka.offset": record.offset,
         "messaging.message.body.size": len(record.value or b""),
@@ -138,6 +141,15 @@ def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> 
     # With its time: a topic that was created again has the same offsets again.
     identity = (name, *place, record.timestamp_ms) if repeats else None
     return NewStep(name, "consumer", record.trace, identity=identity, attributes=attributes)
+
+
+def _messaging(name: str, operation: str, topic: str) -> dict[str, Value]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": name,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": topic,
+    }
 
 
 def prefixed(attributes: Mapping[str, Value]) -> dict[str, Value]:
