@@ -150,6 +150,10 @@ $(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml $(DIST)
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/text.lock
 	@touch $@
 
+# Traces: dev.lock has all of it already, since tests need it.
+.venv/tracing.stamp: .venv/python.stamp
+	@touch $@
+
 $(DIST)/kafka.stamp: .venv/python.stamp requirements/kafka.lock.toml
 	@echo "setup 3/4: Apache Kafka (43 MB)"
 	@$(BIN)/python -m devstack.fetch

@@ -1,5 +1,6 @@
 """Requests that cannot be decided: what is answered, what is kept, and what ends the process instead."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from core.errors import CheckpointError, ConfigurationError, ExtentsError
 from core.metrics import REQUESTS
 from core.model_choice import ModelChoice
 from core.settings import AdmissionSettings
+from core.tracing_settings import TracingSettings
 from streams.admission.rejections import Rejections
 from streams.agents.admit import Admission
 from streams.policy.dead_letters import DeadLetter
@@ -16,9 +18,12 @@ from streams.policy.outcomes import OutcomeEvent
 from streams.received import ReceivedRecord
 from streams.records import InferenceRejected, VideoEncoded, decode
 from streams.runtime.assignment import Assignment
+from streams.runtime.otlp import TraceExport
+from tests.collector import collecting
 
 VIDEO = VideoEncoded(tenant_id=UUID(int=2), video_id=UUID(int=3), cropped_frames_version=1, frame_count=40)
 RECORD = ReceivedRecord("video.encoded", 0, 7, 1_700_000_000_000, b"key", VIDEO.to_bytes(), {})
+OTHER = replace(RECORD, offset=8, headers={"traceparent": b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
 
 
 class Undecided:
@@ -104,3 +109,25 @@ async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered
     with pytest.raises(ConfigurationError):
         await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
     assert (undecided.events, undecided.letters) == ([], [])
+
+
+async def test_a_request_that_is_read_again_has_the_same_trace_and_event():
+    """Whoever answers it sends the same bytes and headers, and records the same step; one that failed is recorded when it is given up."""
+    first, second = Undecided(lookup=CheckpointError("no entry conv1")), Undecided(lookup=ValueError("broke"), decision=ValueError("broke"))
+    async with collecting() as collector:
+        export = TracingSettings(_env_file=None, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        async with TraceExport(export, "coordinator", "g"):
+            for _ in range(2):
+                await first.admission.handle(RECORD, Assignment(1), low=False)
+            with pytest.raises(ValueError, match="broke"):
+                await second.admission.handle(OTHER, Assignment(1), low=False)
+            await second.admission.give_up(OTHER, Assignment(1), ValueError("broke"), 3, low=False)
+    assert first.events[0] == first.events[1]
+    (once, again, given_up) = collector.named("admit")
+    assert (once.trace, once.id) == (again.trace, again.id) != (given_up.trace, given_up.id)
+    assert (once.parent, given_up.parent) == ("", "00f067aa0ba902b7")
+    assert given_up.error == "broke"
+    for event, step in ((first.events[0], once), (second.events[0], given_up)):
+        assert event.headers["traceparent"].decode().split("-")[1:3] == [step.trace, step.id]
+    assert "traceparent" not in first.letters[0].headers  # a dead letter has the headers that its record came with
+    assert second.letters[0].headers["traceparent"] == OTHER.headers["traceparent"]
