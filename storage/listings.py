@@ -1,6 +1,6 @@
 """Lists jobs, runs, rejections and replays, and their figures, for commands and pages. Only reads."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -161,6 +161,13 @@ class Listings(Database):
             return None
         rows = await self.page(table, lambda query: query.like("run_id", f"{beginning}%"), ("run_id",), 0, 2)
         return rows[0] if len(rows) == 1 else None
+
+
+def run_state(row: Mapping[str, Any]) -> str:
+    """``latest``, ``superseded`` by another run, or ``deleted`` with its object."""
+    if row.get("deleted_at"):
+        return "deleted"
+    return "superseded" if row.get("superseded_by") else "latest"
 
 
 def _plain(name: str) -> str:

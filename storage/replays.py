@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from core.moments import parse_moment
 from storage.listings import Listings, Row
 
 ACTIVE: Final = ("sampling", "running")
+NOT_ENDED: Final = ("planned", *ACTIVE, "paused")
 ITEMS_A_CALL: Final = 500
 
 
@@ -26,6 +28,27 @@ class Replays(Listings):
         """Set a replay's state if it is one of ``before``. Returns whether it was."""
         fields = {"state": state, "reason": None, "updated_at": datetime.now(UTC).isoformat(), **values}
         return bool(await self.update("replays", fields, {"replay_id": replay_id}, state=list(before)))
+
+    async def pause(self, replay_id: str, reason: str) -> bool:
+        """Send nothing more until it is resumed; False if it is not active."""
+        return await self.change(replay_id, ACTIVE, "paused", reason=reason)
+
+    async def resume(self, replay: Row, **limits: Any) -> bool:
+        """Continue a paused replay; False if it is not paused.
+
+        Args:
+            replay: its row. One that was paused because of its sample continues with all videos; a time that has passed is dropped.
+            limits: columns that replace the former limits, such as ``max_cost_usd``.
+        """
+        until = replay["until_at"]
+        expired = until is not None and parse_moment(until) <= datetime.now(UTC)
+        sampled = replay["sample"] is not None or not replay["sample_size"]
+        values = ({"until_at": None} if expired else {}) | limits
+        return await self.change(replay["replay_id"], ["paused"], "running" if sampled else "sampling", **values)
+
+    async def cancel(self, replay_id: str, reason: str) -> bool:
+        """End it for good; False if it has ended. What was sent goes on."""
+        return await self.change(replay_id, NOT_ENDED, "cancelled", reason=reason, completed_at=datetime.now(UTC).isoformat())
 
     async def claim(self, owner: str, lease_seconds: float) -> list[Row]:
         """Return the active replays that ``owner`` carries out from now until the lease expires."""

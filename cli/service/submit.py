@@ -9,11 +9,12 @@ import click
 
 from cli.film.local_video import find_frame_count, is_chunk
 from cli.service.following import beside, follow, warn_if_unread
-from cli.shared.output import print_facts, print_json, remark, size
+from cli.shared.output import print_facts, print_json, remark
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.errors import MissingObjectError
 from core.frames import LEVELS, MAX_CHUNK_BYTES
 from core.settings import Settings
+from core.sizes import size
 from core.types import Priority
 from inference.media.chunk_length import count_frames
 from storage.connect import object_keys, open_rows, open_store

@@ -121,16 +121,6 @@ def exact_clock(seconds: float) -> str:
     return f"{milliseconds // 3_600_000}:{milliseconds // 60_000 % 60:02}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}"
 
 
-def size(size_bytes: int) -> str:
-    """``9.3 MB``."""
-    amount = float(size_bytes)
-    for unit in ("bytes", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
-
-
 def table_width() -> int:
     """Columns that a table may take: those of the terminal, or ``COLUMNS`` if set."""
     return _console().width

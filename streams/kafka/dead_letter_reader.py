@@ -4,9 +4,10 @@ A record cannot be removed from a topic, so handling a dead letter appends a mar
 letter's id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
@@ -17,6 +18,7 @@ from streams.policy.stored_letters import Selection, StoredLetter
 from streams.topics import Topics
 
 REDRIVEN: Final = "redriven"
+DISCARDED: Final = "discarded"
 MARK_HEADER: Final = "handled"
 """Header of a mark: the id (``partition/offset``) of its letter."""
 
@@ -29,17 +31,24 @@ class DeadLetterReader:
 
     async def read(self, selection: Selection) -> list[StoredLetter]:
         """The selected letters, oldest first, each with the actions taken on it so far."""
+        return [letter for letter in await self._letters(selection.since, _any) if selection.covers(letter, self._topics)]
+
+    async def about(self, video_id: UUID, runs: Collection[str]) -> list[StoredLetter]:
+        """Every letter, handled or not, that names the video in its value or one of the runs; the others are not kept in memory."""
+        name, run_names = str(video_id).encode(), {run.encode() for run in runs}
+        return await self._letters(None, lambda record: header_of(record, "run_id") in run_names or name in (record.value or b""))
+
+    async def _letters(self, since: datetime | None, wanted: Callable[[ConsumerRecord], bool]) -> list[StoredLetter]:
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a pending reset must not undo the seek
         async with AIOKafkaConsumer(self._topics.dead_letter, **client_options(self._kafka), **options) as consumer:
             partitions = list(consumer.assignment())
-            await self._seek(consumer, partitions, selection.since)
-            records = await _read_to_end(consumer, partitions)
+            await self._seek(consumer, partitions, since)
+            records = await _read_to_end(consumer, partitions, wanted)
         marks: dict[str, list[str]] = {}
         for record in records:
             if mark := mark_of(record):
                 marks.setdefault(mark, []).append(header_of(record, "action").decode())
-        letters = [_letter(record, marks) for record in records if not mark_of(record)]
-        return [letter for letter in letters if selection.covers(letter, self._topics)]
+        return [_letter(record, marks) for record in records if not mark_of(record)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
         """Record the action taken on these letters, with confirmation."""
@@ -61,12 +70,19 @@ class DeadLetterReader:
                 consumer.seek(partition, position.offset)
 
 
-async def _read_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> list[ConsumerRecord]:
+def _any(_: ConsumerRecord) -> bool:
+    return True
+
+
+async def _read_to_end(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], wanted: Callable[[ConsumerRecord], bool]
+) -> list[ConsumerRecord]:
+    """The wanted letters, and every mark."""
     ends = await consumer.end_offsets(partitions)
     records: list[ConsumerRecord] = []
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
         for batch in (await consumer.getmany(timeout_ms=1000)).values():
-            records += batch
+            records += [record for record in batch if mark_of(record) or wanted(record)]
     return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
 
 

@@ -1,6 +1,6 @@
 """Reads the logs of some runs, without a group."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,11 +23,13 @@ class LoggedRecord:
     record: LogRecord
 
 
-async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[str], since: datetime | None) -> list[LoggedRecord]:
+async def read_run_logs(
+    kafka: KafkaSettings, topics: Topics, runs: Collection[str], since: datetime | None, until: datetime | None = None
+) -> list[LoggedRecord]:
     """Every record of these runs that the topic still keeps; only the partitions that hold them are read.
 
     Args:
-        since: nothing of them was logged before it.
+        since, until: nothing of them was logged before or after it.
     """
     if not runs:
         return []
@@ -40,8 +42,9 @@ async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[s
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
         if since is not None:
-            places = await consumer.offsets_for_times(dict.fromkeys(partitions, int(1000 * since.timestamp())))
-            starts = {tp: ends[tp] if places.get(tp) is None else places[tp].offset for tp in partitions}
+            starts = await _offsets_at(consumer, since, ends)
+        if until is not None:
+            ends = await _offsets_at(consumer, until, ends)
         for tp in partitions:
             consumer.seek(tp, starts[tp])
         waiting = {tp for tp in partitions if starts[tp] < ends[tp]}
@@ -58,3 +61,9 @@ async def read_run_logs(kafka: KafkaSettings, topics: Topics, runs: Collection[s
                         )
             waiting = {tp for tp in waiting if await consumer.position(tp) < ends[tp]}
     return logged
+
+
+async def _offsets_at(consumer: AIOKafkaConsumer, moment: datetime, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """The first offset of each partition that is not older; its end where all are."""
+    places = await consumer.offsets_for_times(dict.fromkeys(ends, int(1000 * moment.timestamp())))
+    return {tp: end if places.get(tp) is None else places[tp].offset for tp, end in ends.items()}

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from cli.film.finding.subtitles import Cue, to_srt, to_vtt
-from cli.shared.output import program, progress, size
+from cli.shared.output import program, progress
 from core.film_time import clock
+from core.sizes import size
 
 CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 

@@ -6,9 +6,10 @@ from uuid import UUID
 import click
 
 from cli.film.encoding.encode_folder import Target, encode_to_folder
-from cli.shared.output import print_facts, print_json, program, progress, size
+from cli.shared.output import print_facts, print_json, program, progress
 from cli.shared.parameters import UuidParameter, anchor_option, crop_option, json_option
 from core.settings import Settings
+from core.sizes import size
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.media.box import CropBox
 

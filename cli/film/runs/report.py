@@ -8,10 +8,11 @@ import click
 from cli.film.runs.opened_run import OpenedRun, open_run
 from cli.film.runs.report_picture import draw_timeline
 from cli.film.runs.report_strips import read_filmstrips
-from cli.shared.output import print_facts, print_json, progress, size
+from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import json_option
 from core.errors import ConfigurationError, ExtentsError
 from core.files import make_parent, write_whole
+from core.sizes import size
 from pages.report.attention import rank, worst_boundaries
 from pages.report.page import render_report
 from pages.report.payload import Filmstrip

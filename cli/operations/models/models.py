@@ -10,11 +10,12 @@ import click
 
 from cli.operations.models.promotions import history, promote, rollback
 from cli.shared.command_group import CommandGroup
-from cli.shared.output import print_facts, print_json, print_table, remark, size
+from cli.shared.output import print_facts, print_json, print_table, remark
 from cli.shared.parameters import ModelVersionParameter, json_option
 from core.errors import CorruptInputError, MissingObjectError, UnknownModelError
 from core.files import make_parent, write_whole
 from core.settings import Settings
+from core.sizes import size
 from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
 from storage.connect import object_keys, open_store
 from storage.model_store import ModelManifest, ModelStore

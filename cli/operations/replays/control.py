@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from cli.shared.output import remark
 from core.settings import Settings
 from storage.connect import open_replays
 from storage.listings import Listings
-from storage.replays import ACTIVE
+from storage.replays import ACTIVE, NOT_ENDED, Replays
 
 _COLUMNS: Final = (
     Column("replay", lambda row: row["replay_id"]),
@@ -102,7 +103,8 @@ def start(
         "max_change": max_change,
         "started_at": datetime.now(UTC).isoformat(),
     }
-    _change(replay_id, ["planned"], "sampling" if sample_size else "running", **values)
+    state = "sampling" if sample_size else "running"
+    _change(replay_id, ["planned"], lambda replays, _: replays.change(replay_id, ["planned"], state, **values))
     remark(f"started; no terminal is needed. To see how far it is: extents replay status {replay_id}")
 
 
@@ -110,7 +112,7 @@ def start(
 @replay_argument
 def pause(replay_id: str) -> None:
     """Send nothing more until it is resumed. Requests that were sent continue."""
-    _change(replay_id, list(ACTIVE), "paused", reason="paused by hand")
+    _change(replay_id, ACTIVE, lambda replays, _: replays.pause(replay_id, "paused by hand"))
     remark(f"paused; to go on: extents replay resume {replay_id}")
 
 
@@ -124,13 +126,10 @@ def resume(replay_id: str, rate: int | None, max_cost: float | None, until: date
 
     A replay that was paused because of its sample continues with all videos: you have looked at the sample.
     """
-    row, _ = with_listings(lambda listings: read_replay(listings, replay_id))
-    expired = row["until_at"] is not None and datetime.fromisoformat(row["until_at"]) <= datetime.now(UTC)
-    values: dict[str, Any] = {"until_at": until.isoformat()} if until else {"until_at": None} if expired else {}
-    values |= {"rate_per_minute": rate} if rate else {}
-    values |= {"max_cost_usd": max_cost} if max_cost else {}
-    sampled = row["sample"] is not None or not row["sample_size"]
-    _change(replay_id, ["paused"], "running" if sampled else "sampling", **values)
+    limits: dict[str, Any] = {"until_at": until.isoformat()} if until else {}
+    limits |= {"rate_per_minute": rate} if rate else {}
+    limits |= {"max_cost_usd": max_cost} if max_cost else {}
+    _change(replay_id, ["paused"], lambda replays, row: replays.resume(row, **limits))
     remark("resumed")
 
 
@@ -141,7 +140,7 @@ def cancel(replay_id: str, yes: bool) -> None:
     """End a replay for good. What was sent goes on: extents jobs cancel --replay REPLAY ends that, too."""
     if not yes:
         click.confirm(f"cancel replay {replay_id}?", abort=True, err=True)
-    _change(replay_id, ["planned", *ACTIVE, "paused"], "cancelled", reason="cancelled by hand", completed_at=datetime.now(UTC).isoformat())
+    _change(replay_id, NOT_ENDED, lambda replays, _: replays.cancel(replay_id, "cancelled by hand"))
     remark("cancelled")
 
 
@@ -159,12 +158,12 @@ def list_replays(**printing: Any) -> None:
     with_listings(run)
 
 
-def _change(replay_id: str, before: list[str], state: str, **values: Any) -> None:
+def _change(replay_id: str, needed: Sequence[str], change: Callable[[Replays, dict[str, Any]], Awaitable[bool]]) -> None:
     async def run() -> tuple[bool, Row]:
         async with open_replays(Settings().supabase) as replays:
             row, _ = await read_replay(replays, replay_id)
-            return await replays.change(replay_id, before, state, **values), row
+            return await change(replays, dict(row)), row
 
     changed, row = asyncio.run(run())
     if not changed:
-        raise click.ClickException(f"replay {replay_id} is {row['state']}; this needs one that is {' or '.join(before)}")
+        raise click.ClickException(f"replay {replay_id} is {row['state']}; this needs one that is {' or '.join(needed)}")

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from aiokafka import AIOKafkaProducer
 
 from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
 from cli.shared.parameters import MomentParameter, json_option
 from core.settings import Settings
 from streams.kafka.brokers import require_topics
-from streams.kafka.connection import client_options
-from streams.kafka.dead_letter_reader import REDRIVEN, DeadLetterReader
-from streams.policy.redrive import Step, plan
+from streams.kafka.dead_letter_reader import DISCARDED, DeadLetterReader
+from streams.kafka.redriving import carry_out
+from streams.policy.redrive import plan
 from streams.policy.stored_letters import Selection, StoredLetter
 from streams.topics import Topics
 
@@ -112,7 +111,8 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
         print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
     if steps and not yes:
         click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
-    asyncio.run(_carry_out(steps))
+    settings = Settings()
+    asyncio.run(carry_out(settings.kafka, Topics(settings.topics), steps))
     if as_json:
         print_json([{"letters": [letter.id for letter in step.letters], "topic": step.topic, "does": step.action} for step in steps])
     else:
@@ -130,7 +130,7 @@ def discard(note: str, yes: bool, **chosen: Any) -> None:
     if letters and not yes:
         click.confirm(f"discard {len(letters)}?", abort=True, err=True)
     settings = Settings()
-    asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, "discarded", note))
+    asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, DISCARDED, note))
     remark(f"{len(letters)} discarded")
 
 
@@ -143,20 +143,6 @@ def _read(selection: Selection) -> list[StoredLetter]:
         return await DeadLetterReader(settings.kafka, topics).read(selection)
 
     return asyncio.run(read())
-
-
-async def _carry_out(steps: list[Step]) -> None:
-    """Each record is confirmed before its letters are marked.
-
-    If the command dies in between, the next one may send the record again. A request then has the same id, so it is recognised; any
-    other record can come back as a second dead letter.
-    """
-    settings = Settings()
-    reader = DeadLetterReader(settings.kafka, Topics(settings.topics))
-    async with AIOKafkaProducer(**client_options(settings.kafka), acks="all", max_request_size=4_194_304) as producer:
-        for step in steps:
-            await producer.send_and_wait(step.topic, step.value, key=step.key, headers=list(step.headers.items()))
-            await reader.acknowledge(list(step.letters), REDRIVEN, step.action)
 
 
 def _as_json(letter: StoredLetter) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``extents rejections``: lists requests that were rejected, and which setting would change that."""
 
-import re
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -9,22 +8,15 @@ import click
 
 from cli.shared.command_group import CommandGroup
 from cli.shared.filters import filter_options, list_rows, split_filter, with_listings
-from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
+from cli.shared.listing import Column, age, cell, listing_options, moment_text
 from cli.shared.output import print_facts, print_json, print_table, remark
 from cli.shared.parameters import UuidParameter, json_option
-from core.settings import AdmissionSettings, Settings, variable
+from core.rejection_settings import setting_name, setting_of
+from core.settings import Settings
 from core.types import RejectionType
 from storage.listings import Filter, Listings
 
 _SETTINGS: Final = "\n\b\nSettings: SUPABASE_*."
-
-_NAMED: Final = re.compile(r"\((EXTENTS_[A-Z_]+)\)")
-_SETTING_OF: Final = {
-    RejectionType.FRAME_COUNT_EXCEEDED: variable(AdmissionSettings, "max_frame_count"),
-    RejectionType.COST_EXCEEDED: variable(AdmissionSettings, "max_cost_usd"),
-    RejectionType.QUEUE_FULL: variable(AdmissionSettings, "queue_limit"),
-    RejectionType.RATE_LIMITED: variable(AdmissionSettings, "max_high_jobs_per_hour"),
-}
 
 _COLUMNS: Final = (
     Column("rejection", lambda row: row["id"][:8]),
@@ -94,7 +86,7 @@ def show(rejection: UUID, as_json: bool) -> None:
             ("rejection", row["id"]),
             ("type", row["rejection_type"]),
             ("why", row["rejection_message"]),
-            ("setting", setting_of(row)),
+            ("setting", setting_of(row["rejection_type"], row["rejection_message"], Settings().admission)),
             ("video", f"{row['video_id']}, cropped frames version {row['cropped_frames_version']}, {row['frame_count']} frames"),
             ("tenant", row["tenant_id"]),
             ("model", row["model_version"] or ""),
@@ -159,24 +151,16 @@ def summary(days: int, as_json: bool) -> None:
         print_json(rows)
         return
     cells = [
-        (row["day"], row["rejection_type"], str(row["total"]), str(row["unacknowledged"]), str(row["videos"]), _setting(row))
+        (
+            row["day"],
+            row["rejection_type"],
+            str(row["total"]),
+            str(row["unacknowledged"]),
+            str(row["videos"]),
+            setting_name(row["rejection_type"]),
+        )
         for row in rows
     ]
     if cells:
         print_table(("day", "type", "rejections", "unseen", "videos", "setting"), cells, right=("rejections", "unseen", "videos"))
     remark(f"{sum(row['total'] for row in rows)} rejections in {days} days, {sum(row['unacknowledged'] for row in rows)} unseen")
-
-
-def setting_of(row: Row) -> str:
-    """The setting that the message names, with its value here; empty if no setting would change it."""
-    named = _NAMED.search(row["rejection_message"])
-    name = named[1] if named else _setting(row)
-    if not name:
-        return ""
-    fields = {variable(AdmissionSettings, field): field for field in AdmissionSettings.model_fields}
-    value = getattr(Settings().admission, fields[name]) if name in fields else None
-    return f"{name}, which is {value} here" if value is not None else name
-
-
-def _setting(row: Row) -> str:
-    return _SETTING_OF.get(RejectionType(row["rejection_type"]), "")

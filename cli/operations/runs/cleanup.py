@@ -7,16 +7,16 @@ from typing import Final
 
 import click
 
-from cli.operations.runs.runs import run_state
 from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, age, print_rows
-from cli.shared.output import print_json, progress, remark, size
+from cli.shared.output import print_json, progress, remark
 from cli.shared.parameters import json_option
 from core.moments import parse_moment
 from core.settings import Settings
+from core.sizes import size
 from storage.connect import open_listings, open_store
 from storage.housekeeping import delete_run
-from storage.listings import Filter, Listings
+from storage.listings import Filter, Listings, run_state
 
 STORE_USD_PER_TB_MONTH: Final = 6.99
 """Wasabi's list price; what is deleted within its first 90 days is charged for 90."""

@@ -10,14 +10,15 @@ import click
 from cli.shared.command_group import CommandGroup
 from cli.shared.filters import filter_options, list_rows, with_listings
 from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
-from cli.shared.output import print_facts, print_json, remark, size
+from cli.shared.output import print_facts, print_json, remark
 from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
 from core.files import make_parent, write_whole
 from core.settings import Settings
+from core.sizes import size
 from storage.connect import open_listings, open_store
 from storage.housekeeping import delete_run
-from storage.listings import Listings
+from storage.listings import Listings, run_state
 from storage.run_db_reader import MAX_RUN_DB_BYTES
 
 _SETTINGS: Final = "\n\b\nSettings: SUPABASE_*; WASABI_* to get or remove."
@@ -29,16 +30,9 @@ _COLUMNS: Final = (
     Column("model", lambda row: row["model_version"], flexible=True),
     Column("pairs", lambda row: str(row["total_pairs"]), right=True),
     Column("size", lambda row: size(row["file_size_bytes"] or 0), right=True),
-    Column("state", lambda row: run_state(row)),
+    Column("state", run_state),
     age("completed_at"),
 )
-
-
-def run_state(row: Row) -> str:
-    """``latest``, ``superseded`` by another run, or ``deleted`` with its object."""
-    if row.get("deleted_at"):
-        return "deleted"
-    return "superseded" if row.get("superseded_by") else "latest"
 
 
 @click.group(
