@@ -112,6 +112,21 @@ class Listings(Database):
         row: Row = await self.call("service_overview", {"since": since.isoformat(), "today": today.isoformat()})
         return row
 
+    async def live_page(self, since: datetime, today: datetime, shown: int) -> Row:
+        """``overview``, and at most ``shown`` rows each of ``in_progress``, ``recent`` and ``rejections``."""
+        row: Row = await self.call("live_page", {"since": since.isoformat(), "today": today.isoformat(), "shown": shown})
+        return row
+
+    async def live_replays(self, since: datetime) -> list[Row]:
+        """Replays that have not ended, and those that ended since a moment, each with its ``progress``."""
+        rows: list[Row] = await self.call("live_replays", {"since": since.isoformat()})
+        return rows
+
+    async def activity(self, first: datetime, last: datetime, steps: int) -> list[Row]:
+        """In equal steps: at, pairs_per_second, and what waits by priority: high_pairs, low_pairs, high_runs, low_runs."""
+        rows: list[Row] = await self.call("activity_between", {"first": first.isoformat(), "last": last.isoformat(), "steps": steps})
+        return rows
+
     async def usage(self, first: datetime, last: datetime, by: str) -> list[Row]:
         """Sum by ``tenant``, ``model`` or ``day``: name, runs, failed, pairs, gpu_seconds, wall_seconds."""
         rows: list[Row] = await self.call("usage_between", {"first": first.isoformat(), "last": last.isoformat(), "by": by})

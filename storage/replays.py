@@ -50,6 +50,18 @@ class Replays(Listings):
         """End it for good; False if it has ended. What was sent goes on."""
         return await self.change(replay_id, NOT_ENDED, "cancelled", reason=reason, completed_at=datetime.now(UTC).isoformat())
 
+    async def troubles(self, replay_id: str, count: int) -> list[Row]:
+        """The first items that were rejected or failed."""
+        rows: list[Row] = []
+        first = 0
+        while len(rows) < count:
+            page = await self.replay_outcomes(replay_id, first)
+            rows += [row for row in page if row["decision"] == "rejected" or row["status"] == "failed"]
+            if not page:
+                break
+            first = page[-1]["number"] + 1
+        return rows[:count]
+
     async def claim(self, owner: str, lease_seconds: float) -> list[Row]:
         """Return the active replays that ``owner`` carries out from now until the lease expires."""
         rows: list[Row] = await self.call("claim_replays", {"owner": owner, "lease_seconds": lease_seconds})

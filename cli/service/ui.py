@@ -12,7 +12,7 @@ from core.settings import Settings
 from pages.live.site import Access
 from streams.apps.live_page import ROOT, LivePage, access_of
 
-UI_SECTIONS = ("kafka", "topics", "wasabi", "keys", "supabase", "page")
+UI_SECTIONS = ("kafka", "topics", "wasabi", "keys", "supabase", "admission", "page")
 
 
 @click.command(

@@ -1,54 +1,22 @@
-// The home page: new sections and charts as the server sends them. Without scripts the page still works, by reloading.
+// Every page: times that grow older, and questions before what cannot be undone. Without scripts the pages still work.
 "use strict";
 
-const sections = document.getElementById("sections");
-const connection = document.getElementById("connection");
-const plots = [];
-
-function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
-
-function draw(columns) {
-  const [times, high, low, unfinished] = columns;
-  const charts = [
-    ["chart-backlog", [times, high, low], [["high", "unsure"], ["low", "accent"]]],
-    ["chart-unfinished", [times, unfinished], [["jobs", "accent"]]],
-  ];
-  charts.forEach(([id, data, series], index) => {
-    const root = document.getElementById(id);
-    if (plots[index]) { plots[index].setData(data); return; }
-    const axis = { stroke: colour("quiet"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") } };
-    plots[index] = new uPlot({
-      width: root.clientWidth, height: 160, legend: { live: true }, cursor: { y: false },
-      axes: [axis, { ...axis, size: 44 }], scales: { y: { range: (_, __, most) => [0, Math.max(4, most)] } },
-      series: [{}, ...series.map(([label, name]) => ({ label, stroke: colour(name), width: 2, points: { show: times.length < 3 } }))],
-    }, data, root);
-  });
+function duration(seconds) {
+  const shown = Math.max(0, seconds);
+  if (shown < 100) return `${shown.toFixed(0)} s`;
+  if (shown < 6000) return `${(shown / 60).toFixed(0)} min`;
+  return shown < 172800 ? `${(shown / 3600).toFixed(1)} h` : `${(shown / 86400).toFixed(0)} d`;
 }
 
-function replaceSections(html) {
-  const focused = document.activeElement?.id;
-  const open = [...sections.querySelectorAll("details[open]")].map((each) => each.id);
-  sections.innerHTML = html;
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+function age(root = document) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-fixed])")) {
+    const text = `${duration((Date.now() - Date.parse(time.dateTime)) / 1000)} ago`;
+    if (time.textContent !== text) time.textContent = text;
+  }
 }
 
-function follow() {
-  const source = new EventSource(document.body.dataset.events);
-  source.onmessage = (event) => {
-    const { html, charts } = JSON.parse(event.data);
-    replaceSections(html);
-    draw(charts);
-    connection.dataset.state = "live";
-    connection.textContent = "live";
-  };
-  source.onerror = () => { // the browser tries again by itself, unless the answer is no stream of events: the session has expired
-    connection.dataset.state = "lost";
-    connection.textContent = source.readyState === EventSource.CLOSED ? "not connected, reload the page" : "connection lost, trying again";
-  };
-}
-
-draw(JSON.parse(document.getElementById("charts").textContent));
-addEventListener("resize", () => plots.forEach((plot) => plot.setSize({ width: plot.root.parentElement.clientWidth, height: 160 })));
-follow();
-document.documentElement.dataset.ready = "true";
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+setInterval(age, 1000);

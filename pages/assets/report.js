@@ -33,7 +33,7 @@ function filmstrip(data, pair) {
   const strip = data.filmstrips[pair];
   if (!strip) {
     const some = Object.keys(data.filmstrips).length;
-    return element("p", { class: "quiet" }, some ? `Strips are embedded for the ${some} least certain boundaries; this is none of them.` : "No strips are embedded in this report.");
+    return element("p", { class: "quiet" }, some ? `Strips are embedded for the ${some} least certain boundaries; this is none of them.` : data.no_strips);
   }
   const shown = element("div", { class: "filmstrip" });
   strip.images.forEach((image, index) => {

@@ -1,170 +1,149 @@
-"""What the home page shows, read once for all viewers."""
+"""What the home page shows, read once for all its viewers, and only while there are some."""
 
 import asyncio
 import contextlib
+import math
 import time
-from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final
 
 from core.errors import ExtentsError
 from core.logging import get_logger
-from storage.listings import NEWEST_FIRST, Filter, Listings, Row
+from pages.live.brokers import Brokers, Letter, WorkerGroup
+from storage.listings import Listings, Row
 
 log = get_logger(__name__)
 
 REFRESH_SECONDS: Final = 3.0
-"""The interval while there are viewers."""
+"""How often the tables are read; a run's progress changes every five seconds."""
 
-IDLE_SECONDS: Final = 60.0
-"""The interval without viewers, so that the charts continue."""
+CHARTS_SECONDS: Final = 30.0
+SLOW_SECONDS: Final = 15.0
+"""How often the groups are read, which opens connections, and the progress of replays, which counts their items."""
 
-HISTORY_SECONDS: Final = 3600
+CHART_STEPS: Final = 60
+CHART_SPAN: Final = timedelta(hours=1)
 SHOWN: Final = 50
+"""Rows of each table."""
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerGroup:
-    """A consumer group: its processes, and its lag by topic."""
-
-    name: str
-    state: str
-    members: tuple[str, ...]
-    lag: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """An unhandled dead letter."""
-
-    id: str
-    topic: str
-    reason: str
-    error: str
-    run_id: str | None
-    at: datetime
-
-
-class Brokers(Protocol):
-    """What the page reads from the brokers. Both methods raise ExtentsError if the brokers do not respond."""
-
-    async def groups(self) -> list[WorkerGroup]:
-        """Return the consumer groups of both roles."""
-
-    async def letters(self) -> list[Letter]:
-        """Return unhandled dead letters, oldest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A point of the charts: waiting spans by priority, and unfinished jobs."""
-
-    at: float
-    high: int
-    low: int
-    unfinished: int
-
-
-@dataclass(slots=True)
 class Snapshot:
     """Each part or its error: a part that cannot be read does not hide the others.
 
     Attributes:
-        letters: the newest ones; ``letter_count`` is the number of all, None while unknown.
+        letters: the newest ones; ``letter_count`` is the number of all, None while it is not known.
+        activity: the last hour in steps, oldest first.
+        errors: messages by part: ``database``, ``brokers``.
     """
 
-    at: datetime | None = None
     overview: Row | None = None
-    in_progress: list[Row] = field(default_factory=list)
-    recent: list[Row] = field(default_factory=list)
-    rejections: list[Row] = field(default_factory=list)
-    replays: list[tuple[Row, Row]] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    in_progress: tuple[Row, ...] = ()
+    recent: tuple[Row, ...] = ()
+    rejections: tuple[Row, ...] = ()
+    replays: tuple[Row, ...] = ()
+    activity: tuple[Row, ...] = ()
+    letters: tuple[Letter, ...] = ()
     letter_count: int | None = None
-    groups: list[WorkerGroup] = field(default_factory=list)
+    groups: tuple[WorkerGroup, ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
 
 
 class Watcher:
-    """Keeps one snapshot up to date, quickly while there are viewers. Its cost does not depend on their number."""
+    """Keeps one snapshot up to date while there are viewers. Its cost does not depend on their number."""
 
     def __init__(self, listings: Listings, brokers: Brokers) -> None:
         self._listings, self._brokers = listings, brokers
         self.snapshot = Snapshot()
-        self.history: deque[Sample] = deque(maxlen=int(HISTORY_SECONDS / REFRESH_SECONDS))
+        self.version = 0
+        """Counts the changes of the snapshot."""
         self.viewers = 0
+        self._read_at: dict[str, float] = {}  # by part; a part that is not in it is due
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()
         self._refreshing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Refresh until cancelled."""
+        """Refresh while there are viewers; ends by being cancelled."""
         while True:
-            await self.refresh()
+            if not self.viewers:
+                await self._wanted.wait()
             self._wanted.clear()
+            await self.refresh()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS if self.viewers else IDLE_SECONDS)
+                await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS)
 
     def hurry(self) -> None:
-        """Refresh now, because a viewer has come or something has been changed."""
+        """Refresh now: somebody has come."""
         self._wanted.set()
 
-    async def changed(self) -> None:
-        async with self._changed:
-            await self._changed.wait()
+    async def changed_from(self, version: int, seconds: float) -> bool:
+        """Wait until the snapshot is another than the one of this version; False if it is the same after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: self.version != version)
+        return self.version != version
 
-    async def refresh(self) -> None:
-        """Read everything once."""
+    async def current(self) -> Snapshot:
+        """The snapshot, read again if it is old."""
+        if self._due("tables", REFRESH_SECONDS):
+            await self.refresh()
+        return self.snapshot
+
+    async def refresh(self, *, everything: bool = False) -> None:
+        """Read what is due, or everything after an action that changes it."""
         async with self._refreshing:
-            fresh = Snapshot(at=datetime.now(UTC))
-            await asyncio.gather(
-                self._part(fresh, "database", self._read_database(fresh)),
-                self._part(fresh, "brokers", self._read_brokers(fresh)),
-            )
+            if everything:
+                self._read_at.clear()
+            parts = [self._part("database", self._read_database), self._part("brokers", self._read_brokers)]
+            (stored, no_database), (asked, no_brokers) = await asyncio.gather(*parts)
+            fresh = Snapshot(**stored, **asked, errors=no_database | no_brokers)
+            self._done("tables")
+            if fresh == self.snapshot and self.version:
+                return
             self.snapshot = fresh
-        if fresh.groups or fresh.overview:
-            self._remember(fresh)
+            self.version += 1
         async with self._changed:
             self._changed.notify_all()
 
-    async def _part(self, snapshot: Snapshot, name: str, reading: Awaitable[None]) -> None:
+    async def _part(self, name: str, reading: Callable[[], Awaitable[Row]]) -> tuple[Row, dict[str, str]]:
+        """Fields of the snapshot, or the error in their place."""
         try:
-            await reading
+            return await reading(), {}
         except ExtentsError as error:
-            snapshot.errors[name] = str(error)
+            message = str(error)
         except Exception:  # a fault of ours must not end the refreshing, which nobody would notice
             log.exception("page.refresh_failed", part=name)
-            snapshot.errors[name] = "an unexpected error, which the log of this process has"
+            message = "an unexpected error, which the log of this process has"
+        self._read_at.clear()  # what was dropped with the error is read again as soon as that is possible
+        return {}, {name: message}
 
-    async def _read_database(self, fresh: Snapshot) -> None:
+    async def _read_database(self) -> Row:
         now = datetime.now(UTC)
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        fresh.overview = await self._listings.overview(now - timedelta(hours=1), today)
-        running = [row async for row in self._listings.jobs(Filter(status="running"), SHOWN)]
-        queued = [row async for row in self._listings.jobs(Filter(status="queued"), SHOWN)]
-        fresh.in_progress = [row for row in (*running, *queued) if row["run_id"]][:SHOWN]
-        week = now - timedelta(days=7)
-        ended = [row for status in ("completed", "failed") async for row in self._listings.jobs(Filter(status=status, since=week), SHOWN)]
-        ended.sort(key=lambda row: [row[column] for column in NEWEST_FIRST], reverse=True)
-        fresh.recent = [row for row in ended if row["run_id"]][:SHOWN]
-        fresh.rejections = [row async for row in self._listings.rejections(Filter(acknowledged=False), SHOWN)]
-        for replay in fresh.overview["replays"]:
-            fresh.replays.append((replay, await self._listings.replay_progress(replay["replay_id"])))
+        rows = await self._listings.live_page(now - CHART_SPAN, today, SHOWN)
+        replays, activity = self.snapshot.replays, self.snapshot.activity
+        if self._due("replays", SLOW_SECONDS):
+            replays = tuple(await self._listings.live_replays(now - CHART_SPAN))
+            self._done("replays")
+        if self._due("charts", CHARTS_SECONDS):
+            activity = tuple(await self._listings.activity(now - CHART_SPAN, now, CHART_STEPS))
+            self._done("charts")
+        tables = {name: tuple(rows[name]) for name in ("in_progress", "recent", "rejections")}
+        return {"overview": rows["overview"], **tables, "replays": replays, "activity": activity}
 
-    async def _read_brokers(self, fresh: Snapshot) -> None:
-        fresh.groups = await self._brokers.groups()
+    async def _read_brokers(self) -> Row:
+        groups = self.snapshot.groups
+        if self._due("groups", SLOW_SECONDS):
+            groups = tuple(await self._brokers.groups())
+            self._done("groups")
         letters = await self._brokers.letters()
-        fresh.letters, fresh.letter_count = letters[-SHOWN:][::-1], len(letters)
+        return {"groups": groups, "letters": tuple(letters[-SHOWN:][::-1]), "letter_count": len(letters)}
 
-    def _remember(self, fresh: Snapshot) -> None:
-        lag = {topic: count for group in fresh.groups for topic, count in group.lag.items()}
-        jobs: Sequence[Any] = fresh.overview["jobs"] if fresh.overview else ()
-        sample = Sample(
-            time.time(),
-            sum(count for topic, count in lag.items() if topic.endswith("inference.work.high")),
-            sum(count for topic, count in lag.items() if topic.endswith("inference.work.low")),
-            sum(row["count"] for row in jobs),
-        )
-        self.history.append(sample)
+    def _due(self, part: str, seconds: float) -> bool:
+        return time.monotonic() - self._read_at.get(part, -math.inf) >= seconds
+
+    def _done(self, part: str) -> None:
+        self._read_at[part] = time.monotonic()

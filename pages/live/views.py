@@ -1,20 +1,29 @@
 """Turns rows into what a template prints: durations, shares and times in words."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from markupsafe import Markup
+
+from core.history import SpanHistory
 from core.moments import parse_moment
 from core.types import FRAMES_PER_SECOND
 from storage.listings import Row
 
 
-def moment(text: str | None) -> datetime | None:
-    return None if text is None else parse_moment(text)
+def moment(value: str | datetime | None) -> datetime | None:
+    return parse_moment(value) if isinstance(value, str) else value
 
 
-def ago(text: str | datetime | None) -> str:
-    """``12 s ago``."""
-    at = moment(text) if isinstance(text, str) else text
+def iso(value: str | datetime | None) -> str:
+    at = moment(value)
+    return "" if at is None else at.isoformat()
+
+
+def ago(value: str | datetime | None) -> str:
+    """``12 s ago``. In the browser a script continues it."""
+    at = moment(value)
     return "" if at is None else f"{duration((datetime.now(UTC) - at).total_seconds())} ago"
 
 
@@ -54,7 +63,32 @@ def took(job: Row) -> str:
     return duration((end - begin).total_seconds()) if begin and end else ""
 
 
-def shown_time(text: str | None) -> str:
+def shown_time(value: str | datetime | None) -> str:
     """``2026-11-28 17:03:21 UTC``."""
-    at = moment(text)
+    at = moment(value)
     return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def shown_moment(at: datetime) -> str:
+    """``2026-11-28 17:03:21.4``: several entries of a history may be of the same second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{at.microsecond // 100_000}"
+
+
+def shown_clock(at: datetime | None) -> str:
+    """``17:03:21.4``."""
+    return "" if at is None else shown_moment(at).partition(" ")[2]
+
+
+def span_bar(span: SpanHistory, spans: Sequence[SpanHistory]) -> Markup:
+    """When a span was worked on, as a bar between the first span's taking and the last one's end."""
+    now = datetime.now(UTC)
+    begin = min((each.taken_at for each in spans if each.taken_at), default=now)
+    end = max((each.ended_at or now for each in spans if each.taken_at), default=now)
+    whole = max((end - begin).total_seconds(), 0.001)
+    bar = ""
+    if span.taken_at is not None:
+        left = 1000 * (span.taken_at - begin).total_seconds() / whole
+        wide = max(4.0, 1000 * ((span.ended_at or now) - span.taken_at).total_seconds() / whole)
+        bar = f'<rect class="{span.state}" x="{min(left, 996):.0f}" width="{wide:.0f}" height="10"/>'
+    svg = '<svg class="spanbar" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">'
+    return Markup(f'{svg}<rect class="back" width="1000" height="10" opacity="0.4"/>{bar}</svg>')  # noqa: S704 - numbers and a state

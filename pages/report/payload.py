@@ -26,8 +26,13 @@ class Filmstrip:
     media_type: str = "image/jpeg"
 
 
-def payload(run: RunDatabase, attention: Sequence[Attention], filmstrips: Sequence[Filmstrip]) -> dict[str, Any]:
-    """Build the input of ``timeline.js``.
+def payload(
+    run: RunDatabase,
+    attention: Sequence[Attention],
+    filmstrips: Sequence[Filmstrip],
+    no_strips: str = "No strips are embedded in this report.",
+) -> dict[str, Any]:
+    """What ``timeline.js`` takes.
 
     Probabilities are bytes, 255 for 1, in the order pair, direction (both with forward labels), label. They are compressed with zlib,
     which the browser expands. Issues are pairs of numbers: the kind's index in ``issue_kinds``, and the frame.
@@ -47,6 +52,7 @@ def payload(run: RunDatabase, attention: Sequence[Attention], filmstrips: Sequen
         "issue_kinds": kinds,
         "issues": [[kinds.index(issue.kind), issue.frame_index] for issue in run.track.issues],
         "attention": [[item.pair, _rounded(item.score), item.reason] for item in attention],
+        "no_strips": no_strips,
         "filmstrips": {
             str(strip.pair): {"first_frame": strip.first_frame, "images": [_data_uri(image, strip.media_type) for image in strip.images]}
             for strip in filmstrips

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 from pages.assets import templates
 from pages.live import views
+from pages.live.brokers import Letter, WorkerGroup
+from pages.live.home import Prices
 from pages.live.sessions import Role, Session
-from pages.live.snapshot import Letter, Snapshot, WorkerGroup
+from pages.live.snapshot import Snapshot
 
 OVERVIEW = {
     "jobs": [{"priority": "high", "status": "queued", "count": 3, "oldest_at": "2026-01-02T03:04:05+00:00"}],
@@ -17,27 +19,28 @@ OVERVIEW = {
 }
 
 
-def rendered(snapshot: Snapshot) -> str:
-    session = Session("id", Role.OPERATOR, "Ada", 0)
-    return templates().get_template("live_sections.html").render(root="/ui", session=session, form_token="token", views=views, now=snapshot)
+def rendered(snapshot: Snapshot, role: Role = Role.OPERATOR) -> str:
+    values = {"root": "/ui", "session": Session("id", role, "Ada", 0), "form_token": "token", "views": views, "prices": Prices(1.8, 20)}
+    names = ("live_figures.html", "live_sections.html")
+    return "".join(templates().get_template(name).render(now=snapshot, **values) for name in names)
 
 
 def test_an_empty_installation_says_what_will_be_there():
-    """Each empty part says that it is empty, and what will appear there."""
-    text = rendered(Snapshot(at=datetime.now(UTC), overview={**OVERVIEW, "jobs": []}))
+    """Each part that has nothing to show says so, and how something gets there."""
+    text = rendered(Snapshot(overview={**OVERVIEW, "jobs": []}))
     for sentence in ("Nothing is in progress", "extents submit", "None wait", "No run has ended", "No worker has joined"):
         assert sentence in text
 
 
 def test_what_cannot_be_read_does_not_hide_the_rest():
-    """An outage is named at the top, all other parts are shown, and a part that could not be read is not called empty."""
-    text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, errors={"brokers": "no route to host"}))
+    """An outage is named at the top, what can be read is shown, and nothing is called empty that could not be read."""
+    text = rendered(Snapshot(overview=OVERVIEW, errors={"brokers": "no route to host"}))
     assert "The brokers cannot be read: no route to host" in text
-    assert "high, queued" in text
+    assert "<dt>queued</dt><dd>3</dd>" in text
     assert "<dt>dead letters</dt><dd>unknown</dd>" in text
     for claim in ("No worker has joined", "None wait"):
         assert claim not in text
-    text = rendered(Snapshot(at=datetime.now(UTC), letter_count=0, errors={"database": "timed out"}))
+    text = rendered(Snapshot(letter_count=0, errors={"database": "timed out"}))
     assert "None wait" in text
     for claim in ("Nothing is in progress", "Refused requests appear here", "No run has ended"):
         assert claim not in text
@@ -48,7 +51,7 @@ def test_what_others_wrote_is_text():
     hostile = "<script>alert(1)</script>"
     letter = Letter("0/1", "video.encoded", "poison", hostile, None, datetime.now(UTC))
     groups = [WorkerGroup(hostile, "Stable", ("10.0.0.1",), {"t": 1})]
-    text = rendered(Snapshot(at=datetime.now(UTC), overview=OVERVIEW, letters=[letter], groups=groups))
+    text = rendered(Snapshot(overview=OVERVIEW, letters=(letter,), letter_count=1, groups=tuple(groups)))
     assert hostile not in text
     assert "&lt;script&gt;alert(1)" in text
 
@@ -57,3 +60,30 @@ def test_durations_are_read_at_a_glance():
     """A duration is shown in seconds, minutes, hours or days, whichever is shortest."""
     shown = [views.duration(seconds) for seconds in (None, -3, 12.4, 99, 100, 5_400, 6_100, 200_000)]
     assert shown == ["", "0 s", "12 s", "99 s", "2 min", "90 min", "1.7 h", "2 d"]
+
+
+def test_dollars_of_today_follow_from_the_gpu_time():
+    """400 s at $1.80 an hour are 20 cents, beside the day's budget."""
+    text = rendered(Snapshot(overview=OVERVIEW))
+    assert "$0.20 <small>of $20.00</small>" in text
+
+
+def test_a_viewer_sees_no_controls():
+    """Who may only look gets the same rows without a button."""
+    letter = Letter("0/1", "video.encoded", "poison", "broken", None, datetime.now(UTC))
+    rejection = {
+        "id": "r",
+        "rejection_type": "queue_full",
+        "rejection_message": "50",
+        "video_id": "v" * 36,
+        "created_at": None,
+        "acknowledged": False,
+    }
+    progress = dict.fromkeys(("items", "completed", "found", "failed", "rejected", "gpu_seconds"), 0)
+    replay = {"replay_id": "nightly", "state": "running", "progress": progress, "max_cost_usd": None, "reason": None}
+    snapshot = Snapshot(overview=OVERVIEW, letters=(letter,), letter_count=1, rejections=(rejection,), replays=(replay,))
+    operators, viewers = rendered(snapshot), rendered(snapshot, Role.VIEWER)
+    for label in ("Acknowledge", "Redrive", "Discard", "Pause", "Cancel"):
+        assert f">{label}</button>" in operators
+    assert "<button" not in viewers
+    assert "<form" not in viewers

@@ -1,6 +1,7 @@
 """``extents replay status``: how far a replay is, what it cost, and what did not work."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -61,7 +62,7 @@ def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
             while True:
                 row, progress = await read_replay(replays, replay_id)
                 if not watch or row["state"] not in ACTIVE:
-                    items = await _troubles(replays, replay_id, troubles)
+                    items = await replays.troubles(replay_id, troubles)
                     _print(row, progress, items, as_json=as_json)
                     return row
                 remark(_line(row, progress))
@@ -79,20 +80,7 @@ async def read_replay(listings: Listings, replay_id: str) -> tuple[Row, Row]:
     return row, await listings.replay_progress(replay_id)
 
 
-async def _troubles(listings: Listings, replay_id: str, count: int) -> list[Row]:
-    """The first items that were rejected or failed."""
-    found: list[Row] = []
-    first = 0
-    while len(found) < count:
-        rows = await listings.replay_outcomes(replay_id, first)
-        found += [row for row in rows if row["decision"] == "rejected" or row["status"] == "failed"]
-        if not rows:
-            break
-        first = rows[-1]["number"] + 1
-    return found[:count]
-
-
-def _print(row: Row, progress: Row, items: list[Row], *, as_json: bool) -> None:
+def _print(row: Row, progress: Row, items: Sequence[Row], *, as_json: bool) -> None:
     spent = spent_usd(progress, Settings().admission.gpu_usd_per_hour)
     if as_json:
         print_json({**row, "progress": progress, "spent_usd": spent, "troubles": items})
