@@ -53,7 +53,8 @@ class Timeline {
   constructor(root, data, onChoose) {
     this.data = data; this.onChoose = onChoose; this.root = root;
     this.lanes = root.querySelector(".lanes"); this.overview = root.querySelector(".overview"); this.position = root.querySelector(".position");
-    this.from = 0; this.to = data.pairs + 1; this.chosen = null; this.pending = false;
+    this.from = 0; this.to = data.pairs + 1; this.chosen = null; this.pending = false; this.follower = null;
+    this.changed = new Set(data.changed ?? []);  // captions that another run has not, or has elsewhere
     this.listen();
     new ResizeObserver(() => this.redraw()).observe(root);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
@@ -68,7 +69,11 @@ class Timeline {
     this.from = Math.min(Math.max(0, from), this.frames - length);
     this.to = this.from + length;
     this.redraw();
+    if (this.follower && (this.follower.from !== this.from || this.follower.to !== this.to)) this.follower.show(this.from, this.to);
   }
+
+  /** Show the same part of the film as another timeline, whichever of both is moved. */
+  moveWith(other) { this.follower = other; other.follower = this; }
 
   zoom(factor, around = (this.from + this.to) / 2) {
     const length = Math.min(this.frames, Math.max(12, this.length * factor));
@@ -110,7 +115,7 @@ class Timeline {
     let moved = 0;
     lanes.addEventListener("pointerdown", (event) => { pointers.set(event.pointerId, event); moved = 0; lanes.setPointerCapture(event.pointerId); });
     lanes.addEventListener("pointermove", (event) => {
-      if (!pointers.has(event.pointerId)) { this.position.textContent = this.describe(frameAt(event)); return; }
+      if (!pointers.has(event.pointerId)) { if (this.position) this.position.textContent = this.describe(frameAt(event)); return; }
       const before = pointers.get(event.pointerId);
       if (pointers.size === 2) {
         const other = [...pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
@@ -128,8 +133,8 @@ class Timeline {
     lanes.addEventListener("pointercancel", end);
 
     const seek = (event) => { const frame = frameAt(event, overview, 0, this.frames); this.show(frame - this.length / 2, frame + this.length / 2); };
-    overview.addEventListener("pointerdown", (event) => { overview.setPointerCapture(event.pointerId); seek(event); });
-    overview.addEventListener("pointermove", (event) => { if (event.buttons) seek(event); });
+    overview?.addEventListener("pointerdown", (event) => { overview.setPointerCapture(event.pointerId); seek(event); });
+    overview?.addEventListener("pointermove", (event) => { if (event.buttons) seek(event); });
 
     const actions = {
       ArrowLeft: () => this.pan(-this.length / 8), ArrowRight: () => this.pan(this.length / 8),
@@ -174,7 +179,7 @@ class Timeline {
     const colour = (name) => known.get(name) ?? known.set(name, style.getPropertyValue(`--${name}`).trim()).get(name);
     const began = performance.now();
     this.drawLanes(prepare(this.lanes), colour);
-    this.drawOverview(prepare(this.overview), colour);
+    if (this.overview) this.drawOverview(prepare(this.overview), colour);
     this.drawMilliseconds = performance.now() - began;
   }
 
@@ -191,6 +196,7 @@ class Timeline {
       c.fillStyle = colour(index % 2 ? "caption-b" : "caption-a");
       const left = x(start), wide = Math.max(1, x(end + 1) - left - (scale * (end - start + 1) > 4 ? 1 : 0));
       c.fillRect(left, top, wide, tall);
+      if (this.changed.has(index)) { c.fillStyle = colour("unsure"); c.fillRect(left, top + tall + 2, wide, 4); }
       if (wide > 34) { c.fillStyle = colour("text"); c.fillText(String(index + 1), Math.max(left, 0) + 5, top + 25); }
     });
 
@@ -261,6 +267,8 @@ class Timeline {
       c.fillStyle = colour(grade(score));
       c.fillRect((pair + 1) * scale - 0.75, 2, 1.5, height - 4);
     }
+    c.fillStyle = colour("unsure");
+    for (const index of this.changed) c.fillRect(data.captions[index][0] * scale - 0.75, 2, 1.5, height - 4);
     c.fillStyle = colour("shade"); c.fillRect(this.from * scale, 0, this.length * scale, height);
     c.strokeStyle = colour("accent"); c.lineWidth = 1.5; c.strokeRect(this.from * scale + 0.75, 0.75, Math.max(3, this.length * scale - 1.5), height - 1.5);
   }

@@ -45,7 +45,7 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
             style=Markup(style),  # noqa: S704 - our own files
             script=Markup(script),  # noqa: S704 - our own files
             data=Markup(json_in_html(payload(run, attention, filmstrips))),  # noqa: S704 - escaped by json_in_html
-            policy=_policy(style, script),
+            policy=content_policy(style, script),
         )
     )
 
@@ -55,8 +55,8 @@ def json_in_html(value: object) -> str:
     return orjson.dumps(value).decode().replace("<", "\\u003c")
 
 
-def _policy(style: str, script: str) -> str:
-    """Return what the browser may load: embedded images, and exactly this style and this script."""
+def content_policy(style: str, script: str) -> str:
+    """What the browser may load: the images within, and exactly this style and this script."""
     allowed = f"img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 

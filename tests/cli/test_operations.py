@@ -269,6 +269,6 @@ def test_a_comparison_is_a_page_of_its_own(extents, tenant: UUID, tmp_path: Path
     assert done.status == 0, done.err
     text = (tmp_path / "changes.html").read_text()
     places = json.loads(extents("compare", first.run_id, other.run_id, "--json").out)["places"]
-    assert text.count("<section>") == len(places) > 0
+    assert text.count("<tr data-place=") == len(places) > 0
     assert "data:image/png;base64,iVBOR" in text
     assert "http" not in text

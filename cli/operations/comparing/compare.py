@@ -8,15 +8,17 @@ from uuid import UUID
 import click
 
 from cli.operations.comparing.models import compare_models, compare_runs, figures
-from cli.operations.comparing.page import boundary_frames, fetch_strips, page
+from cli.operations.comparing.strips import boundary_frames, fetch_strips
 from cli.shared.listing import Column, Row, cell, print_rows
 from cli.shared.output import print_facts, print_heading, print_json, remark
 from cli.shared.parameters import ModelVersionParameter, UuidParameter, json_option
 from core.captions import CaptionExtent
 from core.comparison import Comparison
+from core.errors import ExtentsError
 from core.files import make_parent, write_whole
 from core.film_time import clock
 from core.settings import Settings
+from pages.report.comparison import render_comparison
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
@@ -53,7 +55,10 @@ Settings: SUPABASE_* and WASABI_*, unless both runs are files."""
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="With --model: at most N videos.")
 @click.option("--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of captions that may change, as 0.02.")
 @click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a page with the strips at each place."
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a page: both timelines, and the strips at each change.",
 )
 @json_option
 def command(
@@ -133,20 +138,29 @@ def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:
 
 
 async def _page(before: RunDatabase, after: RunDatabase) -> str:
-    """The page about both, with strips from the store; they are of the video that the runs themselves name."""
+    """The page about both, with strips from the store where they can be had; they are of the video that the runs themselves name."""
     found = compare_runs(before, after)
     places = worst_places(found)
+    strips, without_strips = await _strips(before, after, places, found.pairs + 1)
+    named = after.provenance.get("video_id") or before.provenance.get("video_id")
+    title = f"Captions of video {named} that changed" if named else "Captions that changed"
+    return render_comparison(title, _facts(before, after, found), before, after, places, strips, without_strips)
+
+
+async def _strips(before: RunDatabase, after: RunDatabase, places: list[Row], frame_count: int) -> tuple[dict[int, bytes], str | None]:
+    """PNGs by frame; or none, and why."""
     named = next((run for run in (after, before) if {"tenant_id", "video_id"} <= set(run.provenance)), None)
     if named is None:
-        raise click.ClickException("neither run says which video it is of, so its strips cannot be fetched")
+        return {}, "neither run says which video it is of"
     tenant, video = UUID(named.provenance["tenant_id"]), UUID(named.provenance["video_id"])
-    frame_count = found.pairs + 1
-    settings = Settings()
-    async with open_store(settings.wasabi) as store:
-        wanted = boundary_frames(places, frame_count)
-        version = named.cropped_frames_version or 1
-        strips = await fetch_strips(store, object_keys(settings.keys), tenant, video, version, frame_count, wanted)
-    return page(f"Captions of video {video} that changed", _facts(before, after, found), places, strips)
+    wanted = boundary_frames(places, frame_count)
+    version = named.cropped_frames_version or 1
+    try:
+        settings = Settings()
+        async with open_store(settings.wasabi) as store:
+            return await fetch_strips(store, object_keys(settings.keys), tenant, video, version, frame_count, wanted), None
+    except ExtentsError as error:
+        return {}, str(error)
 
 
 def worst_places(found: Comparison) -> list[Row]:
