@@ -26,7 +26,7 @@ DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
 
-.PHONY: help setup setup-film demo test test-slow test-fast chaos chaos-short soak check format train-builtin bench bench-film images dashboards lock clean clean-stacks clean-all
+.PHONY: help setup setup-film demo demo-ui test test-slow test-fast chaos chaos-short soak check format train-builtin bench bench-film images screenshots dashboards lock clean clean-stacks clean-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` an
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
 	@$(BIN)/extents demo
+
+demo-ui: setup ## The same with the live page, which is left open to look at until Ctrl-C
+	@$(BIN)/extents demo --ui
 
 test: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
@@ -68,8 +71,12 @@ format: setup ## Format the code and apply lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-images: setup ## Draw the pictures of the README
+images: setup ## Draw the README's picture of the demo
 	@$(BIN)/python -m tools.demo_picture
+
+SHOWN := tests/pages/test_page_states.py tests/pages/test_comparison_in_browser.py tests/pages/test_report_in_browser.py
+screenshots: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp ## Take the documentation's pictures of the live page, the report and a comparison
+	@EXTENTS_SCREENSHOTS=docs/images $(BIN)/pytest -q $(SHOWN) $(PYTEST_ARGS)
 
 train-builtin: setup ## Retrain the built-in model
 	@$(BIN)/python -m training

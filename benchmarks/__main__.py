@@ -14,6 +14,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.results import FOLDER, Result
 from benchmarks.runtimes import measure_runtimes
 from benchmarks.service import measure_service
+from benchmarks.watching import measure_watching
 from core.settings import Settings
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.compile_cache import keep_compiled
@@ -24,6 +25,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Result]]] = {
     "decoding": measure_decoding,
     "builtin": measure_builtin,
     "service": measure_service,
+    "watching": measure_watching,
 }
 
 

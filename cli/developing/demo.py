@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from cli.developing.demo_check import Finding, compare, print_comparison
-from cli.developing.demo_run import DemoRun, run_demo
+from cli.developing.demo_run import DemoRun, Viewing, run_demo
+from cli.developing.demo_ui import DemoPage
 from cli.film.runs.caption_table import captions_as_json
 from cli.service.submit import outcome_facts
 from cli.shared.output import print_facts, print_heading, print_json, program, remark
@@ -23,13 +24,14 @@ from devstack.part import REPORT_SECONDS
 from devstack.paths import STACKS, make_folder, stack_folder
 from devstack.stack import ENV_FILE, owned
 from devstack.supervisor_client import StackError
-from tools.sample_film import make_sample
+from tools.sample_film import Sample, make_sample
 
 
 @click.command(
     epilog="""\b
 Examples:
   extents demo
+  extents demo --ui
   extents demo --out somewhere --json | jq .comparison
 \b
 Exit status 1 when anything is wrong: a caption that is not exact, a missing row or object. The logs are kept then.
@@ -45,12 +47,14 @@ Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
     help="Folder for the film and its run database.",
 )
 @click.option("--keep-stack", is_flag=True, help="Keep the servers' data and logs; extents dev up --name demo starts them again.")
+@click.option("--ui", "with_page", is_flag=True, help="Serve the live page meanwhile, and leave it open until Ctrl-C.")
 @json_option
-def command(out: Path, keep_stack: bool, as_json: bool) -> None:
+def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None:
     """Make a captioned film, run it through the service on this machine, and check what it finds.
 
     Starts Apache Kafka, an S3 server, PostgreSQL, PostgREST, a coordinator and a GPU worker. All of them stop when the
-    command ends, however it ends.
+    command ends, however it ends. With --ui it prints the address and the token of the live page once the workers are ready, and
+    gives the page a rejection, a failed run and a paused replay to look at.
     """
     began = time.monotonic()
     kept = _kept_folder() if keep_stack else None
@@ -62,18 +66,30 @@ def command(out: Path, keep_stack: bool, as_json: bool) -> None:
         sample = make_sample(film.resolve())
     seconds = sample.frame_count / FRAMES_PER_SECOND
     _say(began, f"{film}: {seconds:.0f} s, {len(sample.captions)} captions; starting the stack")
+
+    def show(run: DemoRun) -> None:
+        findings, good = _judge(sample, run)
+        if as_json:
+            _print_json(run, findings, run_db, good)
+        else:
+            _print(run, findings, film, run_db)
+            remark(f"\n{'everything is correct' if good else 'something is WRONG, see above'}; {time.monotonic() - began:.0f} s in total")
+
     with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
-        run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text))
-        findings = compare(sample, run.database.track.captions) if run.database else []
-        good = bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
+        viewing = Viewing(DemoPage(), show) if with_page else None
+        run = run_demo(stack, sample, run_db.resolve(), lambda text: _say(began, text), viewing)
+        _, good = _judge(sample, run)
         if not good:
             _say(began, f"the logs are kept in {stack.keep_logs()}")
-    if as_json:
-        _print_json(run, findings, run_db, good)
-    else:
-        _print(run, findings, film, run_db)
-        remark(f"\n{'everything is correct' if good else 'something is WRONG, see above'}; {time.monotonic() - began:.0f} s in total")
+    if viewing is None or run.database is None:
+        show(run)
     sys.exit(0 if good else 1)
+
+
+def _judge(sample: Sample, run: DemoRun) -> tuple[list[Finding], bool]:
+    """What was found against the truth, and whether all of it and every row is right."""
+    findings = compare(sample, run.database.track.captions) if run.database else []
+    return findings, bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from cli.developing.demo_check import Row, read_rows
+from cli.developing.demo_ui import DemoPage, make_things_to_see, until_interrupted
 from cli.developing.dev import create_topics
 from cli.film.encoding.encode_folder import Target
 from cli.film.encoding.encode_store import encode_to_store
 from cli.service.following import follow
-from cli.shared.output import progress
+from cli.shared.output import progress, remark
 from core.errors import PermanentError, TransientError
 from core.files import write_whole
 from core.settings import ProcessSettings, Settings, WorkerSettings, variable
@@ -49,15 +50,26 @@ class DemoRun:
     database: RunDatabase | None = None
 
 
-def run_demo(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> DemoRun:
+@dataclass(frozen=True, slots=True)
+class Viewing:
+    """What a demo does that is looked at: ``show`` prints the run, before the page is left open."""
+
+    page: DemoPage
+    show: Callable[[DemoRun], None]
+
+
+def run_demo(stack: OwnedStack, sample: Sample, run_db: Path, say: Say, viewing: Viewing | None = None) -> DemoRun:
     """Encode the film, run it through a coordinator and a GPU worker, and write its run database.
+
+    Args:
+        viewing: serve the live page from the beginning, and leave it open until Ctrl-C.
 
     Raises:
         TransientError: a worker ended or is stuck; the message contains the end of its log.
     """
     with chdir(stack.folder):  # a .env in the working directory belongs to another installation
         _settle_environment(stack.env)
-        return asyncio.run(_run(stack, sample, run_db, say))
+        return asyncio.run(_run(stack, sample, run_db, say, viewing))
 
 
 def _settle_environment(env: Mapping[str, str]) -> None:
@@ -69,15 +81,18 @@ def _settle_environment(env: Mapping[str, str]) -> None:
     os.environ.update(env)
 
 
-async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> DemoRun:
+async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say, viewing: Viewing | None) -> DemoRun:
     settings = Settings()
     topics = Topics(settings.topics)
     await asyncio.to_thread(create_topics, stack)
-    workers = [worker(role, f"worker-{role}", stack.folder, {"EXTENTS_LOG_FORMAT": "text"}) for role in ("coordinator", "gpu")]
+    own = {"coordinator": viewing.page.environment if viewing else {}, "gpu": {}}
+    workers = [worker(role, f"worker-{role}", stack.folder, {"EXTENTS_LOG_FORMAT": "text", **own[role]}) for role in ("coordinator", "gpu")]
     tenant, video = uuid.uuid4(), uuid.uuid4()
     try:
         say("encoding the film into the store; starting a coordinator and a GPU worker")
         target, _ = await asyncio.gather(_encode(sample, settings, tenant, video), _start(workers, say))
+        if viewing:
+            say(f"live page: {viewing.page.address(workers[0])}, token: {viewing.page.token}")
         say(f"{target.chunks} chunks in the store, both workers ready; publishing video.encoded")
         async with OutcomeReader(settings.kafka, topics) as outcomes, open_rows(settings.supabase) as rows:
             event = VideoEncoded(
@@ -91,9 +106,21 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say) -> Dem
             if outcome.name != "inference.completed":
                 return DemoRun(outcome)
             stored_rows = await read_rows(rows, outcome)
-        return DemoRun(outcome, stored_rows, await _fetch(settings, outcome, run_db))
+        run = DemoRun(outcome, stored_rows, await _fetch(settings, outcome, run_db))
+        if viewing:
+            await _leave_open(viewing, run, settings, topics, workers, say)
+        return run
     finally:
         await asyncio.gather(*(part.stop() for part in workers))
+
+
+async def _leave_open(viewing: Viewing, run: DemoRun, settings: Settings, topics: Topics, workers: Sequence[Part], say: Say) -> None:
+    say("making a rejection, a run that fails, and a replay to look at")
+    await _while_alive(workers, make_things_to_see(settings, topics, run.outcome), say)
+    viewing.show(run)
+    remark(f"\nlive page: {viewing.page.address(workers[0])}\ntoken:     {viewing.page.token}")
+    remark("Ctrl-C ends everything and leaves nothing running.")
+    await until_interrupted(lambda awaitable: _while_alive(workers, awaitable, lambda _: None))
 
 
 async def _encode(sample: Sample, settings: Settings, tenant: uuid.UUID, video: uuid.UUID) -> Target:

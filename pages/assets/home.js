@@ -52,11 +52,9 @@ function put(id, html) {
 function follow() {
   const source = new EventSource(document.body.dataset.events);
   source.onmessage = (event) => {
-    const { figures, sections, charts } = JSON.parse(event.data);
-    put("figures", figures);
-    put("sections", sections);
-    latest = charts;
-    draw(charts);
+    const { parts, charts } = JSON.parse(event.data);
+    for (const [name, html] of Object.entries(parts)) put(`part-${name}`, html);
+    if (charts) draw(latest = charts);
   };
   source.onopen = () => { connection.dataset.state = "live"; connection.textContent = "live"; };
   source.onerror = () => { // the browser tries again by itself, unless the answer is no stream of events: the session has expired

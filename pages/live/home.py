@@ -1,7 +1,7 @@
 """The home page, and the events by which it follows what changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -16,6 +16,17 @@ from pages.report.page import json_in_html
 
 TOKEN_PLACE: Final = "f" * 64
 """Stands for a session's form token in what all sessions of a role share."""
+
+PARTS: Final[dict[str, Callable[[Snapshot], Any]]] = {
+    "figures": lambda now: (now.overview, now.letter_count),
+    "in_progress": lambda now: (now.in_progress, now.overview and now.overview["jobs"]),
+    "rejections": lambda now: now.rejections,
+    "letters": lambda now: (now.letters, now.letter_count),
+    "replays": lambda now: now.replays,
+    "recent": lambda now: now.recent,
+    "workers": lambda now: now.groups,
+}
+"""The parts of the page in their order, each with what it shows."""
 
 STILL_HERE_SECONDS: Final = 15.0
 """How often something is written to a viewer, by which one that has left is noticed."""
@@ -33,19 +44,21 @@ class Prices:
 
 
 class Home:
+    """Renders each part once for all viewers of a role, when what it shows has changed."""
+
     def __init__(self, renderer: Renderer, watcher: Watcher, prices: Prices) -> None:
         self._renderer, self._watcher, self._prices = renderer, watcher, prices
-        self._rendered = lru_cache(maxsize=len(Role))(self._render)
+        self._rendered: dict[tuple[str, Role], tuple[Any, str]] = {}
 
     async def show(self, request: web.Request) -> web.Response:
         session = required_session(request)
         snapshot = await self._watcher.current()
-        figures, sections = (Markup(text) for text in self._parts(session))  # noqa: S704 - of templates
+        parts = {name: Markup(self._for(session, text)) for name, text in self._parts(session.role).items()}  # noqa: S704 - of templates
         charts = Markup(json_in_html(_columns(snapshot)))  # noqa: S704 - escaped by json_in_html
-        return self._renderer.page(request, "live_home.html", figures=figures, sections=sections, charts=charts)
+        return self._renderer.page(request, "live_home.html", parts=parts, charts=charts)
 
     async def follow(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
-        """Server-sent events: sections and charts as they are now, and again after each change, until the session expires."""
+        """Server-sent events, until the session expires: every part and the charts, and then those that have changed."""
         session = required_session(request)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **headers})
         await response.prepare(request)
@@ -53,9 +66,14 @@ class Home:
         self._watcher.hurry()
         try:
             await self._watcher.current()
+            sent: dict[str, str] = {}
+            activity: object = None
             while not session.expired:
-                version = self._watcher.version
-                await response.write(self._event(session))
+                version, snapshot, parts = self._watcher.version, self._watcher.snapshot, self._parts(session.role)
+                changed = {name: self._for(session, text) for name, text in parts.items() if sent.get(name) is not text}
+                charts = _columns(snapshot) if snapshot.activity is not activity else None
+                await response.write(b"data: " + orjson.dumps({"parts": changed, "charts": charts}) + b"\n\n")
+                sent, activity = parts, snapshot.activity
                 while not await self._watcher.changed_from(version, STILL_HERE_SECONDS) and not session.expired:
                     await response.write(b": nothing has changed\n\n")
         except ConnectionResetError:
@@ -64,23 +82,21 @@ class Home:
             self._watcher.viewers -= 1
         return response
 
-    def _parts(self, session: Session) -> tuple[str, str]:
-        figures, sections, _ = self._rendered(self._watcher.version, session.role)
-        return figures, sections.replace(TOKEN_PLACE, self._renderer.sessions.form_token(session))
-
-    def _event(self, session: Session) -> bytes:
-        *_, event = self._rendered(self._watcher.version, session.role)
-        return event.replace(TOKEN_PLACE.encode(), self._renderer.sessions.form_token(session).encode())
-
-    def _render(self, version: int, role: Role) -> tuple[str, str, bytes]:
-        """A version of the snapshot as a role sees it: figures, sections, and the event that carries both."""
+    def _parts(self, role: Role) -> dict[str, str]:
+        """Each part as a role sees it, with ``TOKEN_PLACE`` in its forms; the same object until the part changes."""
         snapshot, session = self._watcher.snapshot, Session("", role, "", 0)
-        figures, sections = (
-            self._renderer.text(template, session, TOKEN_PLACE, now=snapshot, prices=self._prices)
-            for template in ("live_figures.html", "live_sections.html")
-        )
-        event = orjson.dumps({"figures": figures, "sections": sections, "charts": _columns(snapshot)})
-        return figures, sections, b"data: " + event + b"\n\n"
+        parts = {}
+        for name, shown in PARTS.items():
+            content = (shown(snapshot), snapshot.errors)
+            known, text = self._rendered.get((name, role), (None, ""))
+            if known != content:
+                text = self._renderer.text(f"home/{name}.html", session, TOKEN_PLACE, now=snapshot, prices=self._prices)
+                self._rendered[name, role] = (content, text)
+            parts[name] = text
+        return parts
+
+    def _for(self, session: Session, text: str) -> str:
+        return text.replace(TOKEN_PLACE, self._renderer.sessions.form_token(session))
 
 
 def _columns(snapshot: Snapshot) -> list[list[Any]]:

@@ -206,7 +206,7 @@ def test_the_home_page_shows_what_goes_on(page, served):
     assert str(served.completed)[:8] in body
     assert "at most 200000 are allowed" in body
     assert page.locator(".charts canvas").count() == 3
-    assert "$0.0" in page.locator("#figures").inner_text()
+    assert "$0.0" in page.locator("#part-figures").inner_text()
     assert page.get_by_role("button", name="Acknowledge").count() == 0
     served.ask("update {}jobs set pairs_done = 450 where run_id = %s", str(served.running))
     expect(page.get_by_label(f"Progress of run {str(served.running)[:8]}")).to_have_attribute("value", "450", timeout=WAIT_MS)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pages.assets import templates
 from pages.live import views
 from pages.live.brokers import Letter, WorkerGroup
-from pages.live.home import Prices
+from pages.live.home import PARTS, Prices
 from pages.live.sessions import Role, Session
 from pages.live.snapshot import Snapshot
 
@@ -21,8 +21,7 @@ OVERVIEW = {
 
 def rendered(snapshot: Snapshot, role: Role = Role.OPERATOR) -> str:
     values = {"root": "/ui", "session": Session("id", role, "Ada", 0), "form_token": "token", "views": views, "prices": Prices(1.8, 20)}
-    names = ("live_figures.html", "live_sections.html")
-    return "".join(templates().get_template(name).render(now=snapshot, **values) for name in names)
+    return "".join(templates().get_template(f"home/{name}.html").render(now=snapshot, **values) for name in PARTS)
 
 
 def test_an_empty_installation_says_what_will_be_there():

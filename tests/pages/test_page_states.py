@@ -79,5 +79,5 @@ def test_times_grow_older_by_themselves(context, sites):
     page = opened(context, sites["busy"], f"/videos/{TENANT}")
     assert "Nothing is known" in page.locator("main").inner_text()
     page = opened(context, sites["busy"], "/")
-    page.evaluate("document.querySelector('#sections time').dateTime = new Date(Date.now() - 50_000).toISOString()")
-    page.wait_for_function("/^5\\d s ago$/.test(document.querySelector('#sections time').textContent)", timeout=WAIT_MS)
+    page.evaluate("document.querySelector('#part-in_progress time').dateTime = new Date(Date.now() - 50_000).toISOString()")
+    page.wait_for_function("/^5\\d s ago$/.test(document.querySelector('#part-in_progress time').textContent)", timeout=WAIT_MS)

@@ -95,11 +95,20 @@ class Worker:
         Raises:
             aiohttp.ClientError: nothing, or nothing yet.
         """
+        async with http.get(f"{self.address}/{path}") as answer:
+            return answer.status, await answer.text()
+
+    @property
+    def address(self) -> str:
+        """Where it listens.
+
+        Raises:
+            aiohttp.ClientError: nowhere yet.
+        """
         listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
         if listening is None:
             raise aiohttp.ClientError(f"{self.name} does not listen yet")
-        async with http.get(f"{listening[1]}/{path}") as answer:
-            return answer.status, await answer.text()
+        return listening[1]
 
     async def ended(self) -> int:
         """The status with which it ends, by itself or after a signal."""

@@ -21,13 +21,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 FRAMES = 514
 TWO_SPANS = 1025
 DOLLARS_AN_HOUR = "3.6"
+PAGE_TOKEN = "a-token-of-operators"
 
 Samples = Counter[tuple[str, frozenset[tuple[str, str]]]]
 
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
-    return {"EXTENTS_GPU_USD_PER_HOUR": DOLLARS_AN_HOUR}
+    return {"EXTENTS_GPU_USD_PER_HOUR": DOLLARS_AN_HOUR, "EXTENTS_PAGE_OPERATOR_TOKEN": PAGE_TOKEN}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -159,6 +160,31 @@ async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str
     assert value(samples, "batch_size") == 32
     assert sum(count for (name, _), count in samples.items() if name in ("extents_model_info", "extents_device_info")) == 2
     assert value(samples, "records_in_flight", topic=service.topics.work_high) == 0
+
+
+async def test_the_coordinator_serves_the_live_page(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
+    """Without the token there is only a login; with it the events bring what has ended, and a run's page its spans."""
+    run_id = outcomes["inference.completed"].body["run_id"]
+    address = f"{workers[0].address}/ui"
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+        for path in ("/", "/events", f"/runs/{run_id}"):
+            async with http.get(address + path) as answer:
+                assert answer.url.path == "/ui/login"
+                assert run_id[:8] not in await answer.text()
+        async with http.post(f"{address}/login", data={"token": PAGE_TOKEN}) as answer:
+            assert (answer.status, answer.url.path) == (200, "/ui/")
+        async with http.get(f"{address}/events") as events, asyncio.timeout(WAIT_SECONDS):
+            event = orjson.loads((await events.content.readuntil(b"\n\n")).removeprefix(b"data: "))
+            assert event.keys() == {"parts", "charts"}
+            recent, rejections = event["parts"]["recent"], event["parts"]["rejections"]
+            assert all(outcome.body["run_id"][:8] in recent for outcome in outcomes.values() if "run_id" in outcome.body)
+            assert outcomes["inference.rejected"].body["video_id"][:8] in rejections
+            assert sum(event["charts"][1]) > 0
+        async with http.get(f"{address}/runs/{run_id}") as answer:
+            text = await answer.text()
+            assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert "run finished" in text
+            assert text.count('class="spanbar"') == 2
 
 
 async def test_logs_name_run_and_video(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:

@@ -84,7 +84,9 @@ as $$
         select step.begins, step.ends, job.priority, job.pairs_total, job.pairs_done,
             job.created_at <= step.ends and (job.ended_at is null or job.ended_at > step.ends) as waits,
             greatest(extract(epoch from job.stopped_at - job.started_at), 0.001) as seconds,
-            extract(epoch from least(step.ends, job.stopped_at) - greatest(step.begins, job.started_at)) as within,
+            case when job.started_at is not null then
+                extract(epoch from least(step.ends, job.stopped_at) - greatest(step.begins, job.started_at))
+            end as within,
             extract(epoch from least(step.ends, job.stopped_at) - job.started_at) as elapsed
         from step left join job on true
     ), work as (
