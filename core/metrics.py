@@ -112,6 +112,11 @@ REPLAY_ITEMS = owned_gauge(
     "Videos of the replays that have not ended.",
     Label("state", ("waiting", "undecided", "found", "rejected", "unfinished", "completed", "failed")),
 )
+LAST_PROMOTION = owned_gauge(
+    "extents_last_promotion_timestamp_seconds",
+    "When a model was last promoted or rolled back, with the model that holds since; 0 and `none` where none ever was.",
+    MODEL,
+)
 SPEND_TODAY = owned_gauge("extents_spend_today_usd", "Dollars for the GPU seconds of runs completed since midnight UTC.")
 BACKLOG_SPANS = owned_gauge("extents_gpu_backlog_spans", "Spans in the work topics that no GPU worker has acknowledged.", PRIORITY)
 BACKLOG_SECONDS = owned_gauge(

@@ -10,6 +10,7 @@ from postgrest import AsyncSelectRequestBuilder
 
 from core.identity import parse_uuid
 from core.model_choice import Promotion
+from core.moments import parse_moment
 from storage.database import Database
 
 Row = dict[str, Any]
@@ -17,6 +18,9 @@ Row = dict[str, Any]
 
 SHORTEST_NAME: Final = 8
 """The fewest characters of a run id that may name a run; they must be unique."""
+
+PROMOTIONS_READ: Final = 20
+"""The newest: what is withdrawn is among them."""
 
 NEWEST_FIRST: Final = ("created_at", "id")
 
@@ -150,6 +154,14 @@ class Listings(Database):
         return [
             Promotion(row["id"], row["model_version"], row["percent"], UUID(row["tenant_id"]) if row["tenant_id"] else None) for row in rows
         ]
+
+    async def last_promotion(self) -> tuple[datetime, str | None] | None:
+        """When a promotion was last made or withdrawn, and the model of the newest that stands; None if there never was one."""
+        rows = await self.page("model_promotions", lambda query: query, ("id",), 0, PROMOTIONS_READ)
+        if not rows:
+            return None
+        at = max(parse_moment(moment) for row in rows for moment in (row["created_at"], row["withdrawn_at"]) if moment)
+        return at, next((row["model_version"] for row in rows if not row["withdrawn_at"]), None)
 
     async def purge_of(self, tenant_id: UUID, video_id: UUID) -> Row | None:
         """Return the mark that a video, or its whole tenant, was purged."""

@@ -20,12 +20,14 @@ from core.metrics import (
     GPU_SPEED,
     GPU_WORKERS,
     JOBS,
+    LAST_PROMOTION,
     OLDEST_JOB,
     REPLAY_ITEMS,
     REPLAYS,
     SPEND_TODAY,
     UNACKNOWLEDGED_REJECTIONS,
     UNHANDLED_LETTERS,
+    model_label,
 )
 from core.moments import parse_moment
 from core.settings import KafkaSettings
@@ -45,7 +47,7 @@ LOOK_EVERY_SECONDS: Final = 15.0
 REJECTION_DAYS: Final = 30
 
 _FROM_BROKERS: Final = (BACKLOG_SPANS, BACKLOG_SECONDS, GPU_SPEED, GPU_WORKERS)
-_FROM_DATABASE: Final = (JOBS, OLDEST_JOB, UNACKNOWLEDGED_REJECTIONS, REPLAYS, REPLAY_ITEMS, SPEND_TODAY)
+_FROM_DATABASE: Final = (JOBS, OLDEST_JOB, UNACKNOWLEDGED_REJECTIONS, REPLAYS, REPLAY_ITEMS, SPEND_TODAY, LAST_PROMOTION)
 _REPLAY_STATES: Final = ("sampling", "running", "paused")
 _ITEM_STATES: Final = ("waiting", "undecided", "found", "rejected", "unfinished", "completed", "failed")
 
@@ -113,6 +115,10 @@ class Outstanding:
         REPLAYS.replace({(state,): sum(replay["state"] == state for replay in replays) for state in _REPLAY_STATES})
         progress = [await self.listings.replay_progress(replay["replay_id"]) for replay in replays]
         REPLAY_ITEMS.replace({(state,): sum(each[state] for each in progress) for state in _ITEM_STATES})
+
+        promoted = await self.listings.last_promotion()
+        at, model = promoted if promoted else (datetime.fromtimestamp(0, UTC), None)
+        LAST_PROMOTION.replace({(model_label(model or "none"),): at.timestamp()})
 
     async def _count_letters(self) -> None:
         if self._letters is None:

@@ -16,6 +16,7 @@ from tests.service.processes import WAIT_SECONDS
 from tests.service.videos import video
 from tools.dashboards.alerts import ALERTS
 from tools.dashboards.boards import BOARDS
+from tools.dashboards.grafana import ANNOTATIONS
 from tools.dashboards.model import Board
 from tools.dashboards.rules import RULES
 
@@ -73,6 +74,14 @@ async def test_every_panel_has_data(scraped: Prometheus, board: Board):
                 assert all(label in each["metric"] for each in series), f"{panel.title}: {label}"
     if IMAGES is not None:
         await _keep(scraped, board)
+
+
+@pytest.mark.parametrize(("name", "expr"), ANNOTATIONS.items())
+async def test_every_annotation_can_be_asked(scraped: Prometheus, name: str, expr: str):
+    """Each metric that an annotation names exists; the query itself answers, with nothing where nothing has happened."""
+    await scraped.ask(expr)
+    for metric in re.findall(r"extents_[a-z_]+(?:{[^}]*})?", expr):
+        assert await scraped.ask(metric), f"{name}: {metric}"
 
 
 async def test_every_rule_has_data(scraped: Prometheus):

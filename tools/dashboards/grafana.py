@@ -27,8 +27,14 @@ DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _CHART_WIDTH, _CHART_HEIGHT = 12, 8  # of Grafana's 24 columns
 _FIGURE_WIDTH, _FIGURE_HEIGHT = 4, 5
 
-_REPLAY_BEGINS: Final = 'max(extents_replays{state="running"}) > 0 unless max(extents_replays{state="running"} offset 1m) > 0'
-_MODEL_IS_NEW: Final = "count by (model_version) (extents_model_info) unless count by (model_version) (extents_model_info offset 5m)"
+ANNOTATIONS: Final = {
+    "Replays": 'max(extents_replays{state="running"}) > 0 unless max(extents_replays{state="running"} offset 1m) > 0',
+    "Promotions": "time() - max by (model_version) (extents_last_promotion_timestamp_seconds) < 60",
+    "Models loaded": "count by (model_version) (extents_model_info) unless count by (model_version) (extents_model_info offset 5m)",
+}
+"""What is drawn as a line in time on every dashboard: a replay begins, a model is promoted or rolled back, a worker has a new one."""
+
+_ANNOTATION_COLOURS: Final = {"Replays": "orange", "Promotions": "green", "Models loaded": "purple"}
 
 _VARIABLES: Final = {
     "priority": ("Priority", "extents_spans_held"),
@@ -54,9 +60,9 @@ def render(board: Board) -> str:
         .with_variable(dashboard.DatasourceVariable("datasource").label("Environment").type("prometheus"))
         .link(dashboard.DashboardLink("Extents").type(DashboardLinkType.DASHBOARDS).tags(["extents"]).as_dropdown(True).keep_time(True))
         .link(dashboard.DashboardLink("Runbook").type(DashboardLinkType.LINK).url(RUNBOOK_URL).target_blank(True))
-        .annotation(_annotation("Replays", _REPLAY_BEGINS, "orange"))
-        .annotation(_annotation("Models", _MODEL_IS_NEW, "purple"))
     )
+    for name, expr in ANNOTATIONS.items():
+        built = built.annotation(_annotation(name, expr, _ANNOTATION_COLOURS[name]))
     for name in _used_variables(board):
         built = built.with_variable(_variable(name))
     for row in board.rows:

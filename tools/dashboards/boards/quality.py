@@ -67,22 +67,55 @@ QUALITY: Final = Board(
                 ),
                 Panel(
                     "Confidence",
-                    "Pairs of the last hour by the probability of their likeliest label.",
+                    "Pairs of the last hour by the probability of their likeliest label, model beside model.",
                     "none",
-                    [Query(f"sum by (confidence) (increase(extents_confidence_pairs_total{{{MODEL}}}[1h]))", "{{confidence}}")],
+                    [
+                        Query(
+                            f"sum by (model_version, confidence) (increase(extents_confidence_pairs_total{{{MODEL}}}[1h]))",
+                            "{{model_version}} {{confidence}}",
+                        )
+                    ],
                     stacked=True,
                 ),
                 Panel(
                     "Quality issues a minute of film",
-                    "By kind.",
+                    "By model and kind; `direction_conflict`: forward and backward disagree.",
                     "none",
                     [
                         Query(
-                            f"60 * sum by (kind) (increase(extents_quality_issues_total{{{MODEL}}}[1h]))"
-                            f" / on () group_left() (sum(increase(extents_film_seconds_total{{{MODEL}}}[1h])) > 0)",
-                            "{{kind}}",
+                            f"60 * sum by (model_version, kind) (increase(extents_quality_issues_total{{{MODEL}}}[1h]))"
+                            " / on (model_version) group_left()"
+                            f" (sum by (model_version) (increase(extents_film_seconds_total{{{MODEL}}}[1h])) > 0)",
+                            "{{model_version}} {{kind}}",
                         )
                     ],
+                ),
+            ),
+        ),
+        Row(
+            "Rejections",
+            (
+                Panel(
+                    "Rejected",
+                    "Share of the last hour's requests, by type.",
+                    "percentunit",
+                    [
+                        Query(
+                            "sum by (rejection_type) (increase(extents_rejections_total[1h]))"
+                            " / on () group_left() (sum(increase(extents_requests_total[1h])) > 0)",
+                            "{{rejection_type}}",
+                        )
+                    ],
+                    stacked=True,
+                    runbook="ExtentsRejections",
+                ),
+                Panel(
+                    "Not acknowledged",
+                    "Rejections of the last 30 days that nobody has acknowledged, by type.",
+                    "none",
+                    [Query("max by (rejection_type) (extents_unacknowledged_rejections)", "{{rejection_type}}")],
+                    stacked=True,
+                    runbook="ExtentsRejectionsUnacknowledged",
                 ),
             ),
         ),
