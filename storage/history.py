@@ -1,6 +1,6 @@
 """What the database and the store know of a video: every entry in the order of time, and the sentence that it comes down to."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -47,7 +47,8 @@ async def read_history(listings: Listings, store: ObjectStore, admission: Admiss
     jobs = [row async for row in listings.jobs(chosen)]
     runs = [row async for row in listings.run_history(chosen)]
     rejections = [row async for row in listings.rejections(chosen)]
-    entries = [*map(_requested, requests), *(_rejected(row, admission) for row in rejections), *map(_ended, jobs)]
+    requested_at = {row["request_id"]: parse_moment(row["created_at"]) for row in requests}
+    entries = [*map(_requested, requests), *(_rejected(row, admission, requested_at) for row in rejections), *map(_ended, jobs)]
     entries += [entry async for entry in _stored(store, runs)]
     named = [row for row in jobs if row["run_id"]]
     return StoredHistory(
@@ -86,10 +87,12 @@ def _requested(row: Row) -> HistoryEntry:
     return HistoryEntry(parse_moment(row["created_at"]), "request", f"{place}, {row['priority']} priority: {decision}{run}")
 
 
-def _rejected(row: Row, admission: AdmissionSettings) -> HistoryEntry:
+def _rejected(row: Row, admission: AdmissionSettings, requested_at: Mapping[str, datetime]) -> HistoryEntry:
+    """The row is written a moment before its request's, which has the same id; the entry comes after that."""
     setting = setting_of(row["rejection_type"], row["rejection_message"], admission)
     detail = f"{row['rejection_type']}: {row['rejection_message']}" + (f" [{setting}]" if setting else "")
-    return HistoryEntry(parse_moment(row["created_at"]), "rejection", detail)
+    at = parse_moment(row["created_at"])
+    return HistoryEntry(max(at, requested_at.get(row["id"], at)), "rejection", detail)
 
 
 def _ended(row: Row) -> HistoryEntry:

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.debian import program
+from tests.pages.served import Served, serving
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +16,13 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def served(stack, tmp_path_factory) -> Iterator[Served]:
+    """The page over an installation with a finished run, one in progress, a rejection, dead letters and replays; no worker runs."""
+    with serving(stack, tmp_path_factory.mktemp("ui")) as running:
+        yield running
 
 
 @pytest.fixture
