@@ -54,7 +54,7 @@ _PROGRESS: Final = (
 
 
 def measure_watching() -> Result:
-    """Milliseconds of a scrape, and the share of a core that the page takes with five viewers."""
+    """Measure the milliseconds of a scrape, and the share of a core that the page takes with five viewers."""
     with throwaway_stack() as stack:
         scrapes, shares = asyncio.run(_measure(stack))
     names = ("nobody", f"{VIEWERS} viewers")
@@ -103,14 +103,14 @@ async def _measure(stack: OwnedStack) -> tuple[list[float], dict[str, list[float
 
 
 async def _progress(database: psycopg.AsyncConnection, prefix: str) -> None:
-    """What a busy installation writes, so that the page has something to show at each look."""
+    """Write progress as a busy installation does, so that the page changes."""
     while True:
         await database.execute(_PROGRESS.format(prefix=prefix).encode())
         await asyncio.sleep(PROGRESS_SECONDS)
 
 
 async def _scrape(address: str) -> list[float]:
-    """Milliseconds of each scrape, as Prometheus meets them: with a connection of its own."""
+    """Measure each scrape in milliseconds, with a new connection each time, as Prometheus does."""
     taken = []
     async with aiohttp.ClientSession(raise_for_status=True) as http:
         for _ in range(SCRAPES):

@@ -1,4 +1,4 @@
-"""What the database and the store know of a video: every entry in the order of time, and the sentence that it comes down to."""
+"""A video's history from the database and the store: its entries, and a summary in one sentence."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ _DECISIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """A video's history without what only the brokers know.
+    """A video's history without the logs of its runs and its dead letters, which the brokers have.
 
     Attributes:
-        runs: ids of the runs whose logs tell more.
+        runs: ids of the runs whose logs have the details.
         since: when the first of these was requested; None without a run.
-        sentence: what it comes down to.
+        sentence: the summary.
     """
 
     entries: tuple[HistoryEntry, ...]
@@ -41,7 +41,7 @@ class StoredHistory:
 
 
 async def read_history(listings: Listings, store: ObjectStore, admission: AdmissionSettings, video: UUID) -> StoredHistory:
-    """Every request, rejection, job and run of a video, and whether the runs' objects are in the store."""
+    """Read every request, rejection, job and run of a video, and check that the runs' objects are in the store."""
     chosen = Filter(video_id=video)
     requests = [row async for row in listings.requests(chosen)]
     jobs = [row async for row in listings.jobs(chosen)]
@@ -60,7 +60,7 @@ async def read_history(listings: Listings, store: ObjectStore, admission: Admiss
 
 
 def sentence(video: UUID, requests: Sequence[Row], jobs: Sequence[Row], runs: Sequence[Row], rejections: Sequence[Row]) -> str:
-    """What it comes down to, by what happened last. Each list has the newest first."""
+    """Summarize a video's history, from the latest event. Each list has the newest row first."""
     if not (requests or jobs or runs or rejections):
         return f"The service has never seen video {video}: no request was decided, and there is no job or run."
     unfinished = [row for row in jobs if row["status"] in ("queued", "running") and row["run_id"]]
@@ -88,7 +88,7 @@ def _requested(row: Row) -> HistoryEntry:
 
 
 def _rejected(row: Row, admission: AdmissionSettings, requested_at: Mapping[str, datetime]) -> HistoryEntry:
-    """The row is written a moment before its request's, which has the same id; the entry comes after that."""
+    """A rejection's row is written a moment before its request's, which has the same id. Its entry follows the request's."""
     setting = setting_of(row["rejection_type"], row["rejection_message"], admission)
     detail = f"{row['rejection_type']}: {row['rejection_message']}" + (f" [{setting}]" if setting else "")
     at = parse_moment(row["created_at"])

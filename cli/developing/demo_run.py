@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from cli.developing.demo_check import Row, read_rows
-from cli.developing.demo_ui import DemoPage, make_things_to_see, until_interrupted
+from cli.developing.demo_ui import DemoPage, create_examples, until_interrupted
 from cli.developing.dev import create_topics
 from cli.film.encoding.encode_folder import Target
 from cli.film.encoding.encode_store import encode_to_store
@@ -52,7 +52,7 @@ class DemoRun:
 
 @dataclass(frozen=True, slots=True)
 class Viewing:
-    """What a demo does that is looked at: ``show`` prints the run, before the page is left open."""
+    """A demo with the live page: ``show`` prints the run before the page is left open."""
 
     page: DemoPage
     show: Callable[[DemoRun], None]
@@ -115,8 +115,8 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say, viewin
 
 
 async def _leave_open(viewing: Viewing, run: DemoRun, settings: Settings, topics: Topics, workers: Sequence[Part], say: Say) -> None:
-    say("making a rejection, a run that fails, and a replay to look at")
-    await _while_alive(workers, make_things_to_see(settings, topics, run.outcome), say)
+    say("creating a rejection, a failed run and a replay to look at")
+    await _while_alive(workers, create_examples(settings, topics, run.outcome), say)
     viewing.show(run)
     remark(f"\nlive page: {viewing.page.address(workers[0])}\ntoken:     {viewing.page.token}")
     remark("Ctrl-C ends everything and leaves nothing running.")

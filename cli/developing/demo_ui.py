@@ -1,4 +1,4 @@
-"""``extents demo --ui``: leaves the service running with its live page, and gives the page something to show."""
+"""``extents demo --ui``: keeps the service running with its live page, and creates some examples to look at."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ BROKEN_CHUNK: Final = "modulo_1/chunk_0000000001.webm"
 
 @dataclass(frozen=True, slots=True)
 class DemoPage:
-    """The live page of a demo. The token is made up for it."""
+    """The live page of a demo, with a random token."""
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
@@ -40,8 +40,8 @@ class DemoPage:
         return f"http://{HOST}:{coordinator.environment['EXTENTS_HTTP_PORT']}{ROOT}/"
 
 
-async def make_things_to_see(settings: Settings, topics: Topics, outcome: ReceivedOutcome) -> None:
-    """A rejection, a run that fails with a dead letter, and a paused replay of a copy of the film."""
+async def create_examples(settings: Settings, topics: Topics, outcome: ReceivedOutcome) -> None:
+    """Create a rejection, a failed run with a dead letter, and a paused replay of a copy of the film."""
     body = outcome.body
     tenant, video, frames = uuid.UUID(body["tenant_id"]), uuid.UUID(body["video_id"]), body["pairs"] + 1
     copy, broken = uuid.uuid4(), uuid.uuid4()
@@ -86,7 +86,7 @@ async def until_interrupted(while_alive: Callable[[Awaitable[object]], Awaitable
     """Wait for Ctrl-C, or for SIGTERM.
 
     Args:
-        while_alive: awaits something for as long as the workers live.
+        while_alive: awaits something while the workers are alive.
     """
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -99,7 +99,7 @@ async def until_interrupted(while_alive: Callable[[Awaitable[object]], Awaitable
 
 
 async def _copy(store: ObjectStore, source: str, target: str, broken: str | None) -> None:
-    """Copy a video's objects; in the place of a broken chunk, something that is no film."""
+    """Copy a video's objects, and replace one chunk by bytes that are not a film if ``broken`` names it."""
     async for key in store.list_keys(source):
         if "/cropped_frames_" in key or key.endswith(("layout.db", "layout.db.gz")):
             data = b"this is no film" if broken is not None and key.endswith(broken) else await store.get(key, MAX_OBJECT_BYTES)

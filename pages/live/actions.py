@@ -17,12 +17,12 @@ from storage.replays import ACTIVE, NOT_ENDED, Replays
 
 
 class RefusedActionError(PermanentError):
-    """The action does not fit the state of what it is about, or its form was filled in wrongly."""
+    """The action does not fit the current state, or its form has a wrong value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """Every handler ends by leading back to where the form was, which then shows what has changed."""
+    """Handlers of the forms. Each redirects to a page that shows the change."""
 
     replays: Replays
     brokers: Brokers
@@ -53,7 +53,7 @@ class Actions:
         await self._back(f"replays/{replay['replay_id']}")
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
-        """Continue a paused replay. A budget or a rate that the form names replaces the former one."""
+        """Continue a paused replay. A budget or a rate in the form replaces the former one."""
         replay = await self._replay(request, ("paused",))
         form = await request.post()
         limits: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class Actions:
 
 async def acknowledge_rejection(replays: Replays, session: Session, rejection_id: UUID) -> None:
     """Raises:
-    MissingObjectError: there is no such rejection.
+    MissingObjectError: the rejection does not exist.
     """
     row = await replays.rejection(str(rejection_id))
     if row is None:

@@ -1,4 +1,4 @@
-"""What the live page asks the brokers, and what it has them do. The process that serves the page brings it along."""
+"""What the live page reads from the brokers and changes there. The process that serves the page implements it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from core.history import HistoryEntry, RunLog
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """A consumer group: its processes, and how far it is behind, by topic."""
+    """A consumer group: its processes, and its lag by topic."""
 
     name: str
     state: str
@@ -32,26 +32,26 @@ class Letter:
 
 
 class Brokers(Protocol):
-    """Every method raises an ExtentsError when the brokers do not answer."""
+    """Every method raises an ExtentsError if the brokers do not respond."""
 
     async def groups(self) -> list[WorkerGroup]:
-        """The consumer groups of both roles."""
+        """Return the consumer groups of both roles."""
 
     async def letters(self) -> list[Letter]:
-        """Dead letters that nobody has handled, oldest first."""
+        """Return unhandled dead letters, oldest first."""
 
     async def video_log(self, video: UUID, runs: Collection[str], since: datetime | None) -> list[HistoryEntry]:
-        """The logs of a video's runs, and its dead letters."""
+        """Return entries of the logs of a video's runs, and of its dead letters."""
 
     async def run_log(self, run_id: str, since: datetime, until: datetime | None) -> RunLog:
-        """What happened to a run between two moments, and what became of its spans."""
+        """Return what happened to a run and its spans between two moments."""
 
     async def redrive(self, letter_id: str) -> None:
-        """Have a letter's record processed again, and mark the letter.
+        """Send a letter's record again, and mark the letter as redriven.
 
         Raises:
-            MissingObjectError: there is no such letter, or somebody has handled it.
+            MissingObjectError: the letter does not exist, or has been handled.
         """
 
     async def discard(self, letter_id: str, note: str) -> None:
-        """Mark a letter as needing nothing more. Raises as ``redrive``."""
+        """Mark a letter as discarded. Raises the same error as ``redrive``."""

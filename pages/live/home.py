@@ -1,4 +1,4 @@
-"""The home page, and the events by which it follows what changes."""
+"""The home page, and the server-sent events that keep it up to date."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pages.live.snapshot import Snapshot, Watcher
 from pages.report.page import json_in_html
 
 TOKEN_PLACE: Final = "f" * 64
-"""Stands for a session's form token in what all sessions of a role share."""
+"""Stands for the form token in text that all sessions of a role share."""
 
 PARTS: Final[dict[str, Callable[[Snapshot], Any]]] = {
     "figures": lambda now: (now.overview, now.letter_count),
@@ -26,15 +26,15 @@ PARTS: Final[dict[str, Callable[[Snapshot], Any]]] = {
     "recent": lambda now: now.recent,
     "workers": lambda now: now.groups,
 }
-"""The parts of the page in their order, each with what it shows."""
+"""The parts of the page in their order, each with the data that it shows."""
 
 STILL_HERE_SECONDS: Final = 15.0
-"""How often something is written to a viewer, by which one that has left is noticed."""
+"""How often something is written to each viewer, so that a viewer who has left is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What turns GPU seconds into dollars."""
+    """Prices that turn GPU seconds into dollars."""
 
     gpu_usd_per_hour: float
     daily_budget_usd: float | None = None
@@ -44,7 +44,7 @@ class Prices:
 
 
 class Home:
-    """Renders each part once for all viewers of a role, when what it shows has changed."""
+    """Renders each part once for all viewers of a role, and again when its data changes."""
 
     def __init__(self, renderer: Renderer, watcher: Watcher, prices: Prices) -> None:
         self._renderer, self._watcher, self._prices = renderer, watcher, prices
@@ -58,7 +58,7 @@ class Home:
         return self._renderer.page(request, "live_home.html", parts=parts, charts=charts)
 
     async def follow(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
-        """Server-sent events, until the session expires: every part and the charts, and then those that have changed."""
+        """Send every part and the charts, then each change, until the session expires."""
         session = required_session(request)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **headers})
         await response.prepare(request)
@@ -83,7 +83,7 @@ class Home:
         return response
 
     def _parts(self, role: Role) -> dict[str, str]:
-        """Each part as a role sees it, with ``TOKEN_PLACE`` in its forms; the same object until the part changes."""
+        """Render each part for a role, with ``TOKEN_PLACE`` in its forms. An unchanged part is the same object again."""
         snapshot, session = self._watcher.snapshot, Session("", role, "", 0)
         parts = {}
         for name, shown in PARTS.items():
@@ -100,7 +100,7 @@ class Home:
 
 
 def _columns(snapshot: Snapshot) -> list[list[Any]]:
-    """Of the last hour's activity, as uPlot takes them: times, then each series."""
+    """Return the last hour's activity in uPlot's format: times, then each series."""
     rows = snapshot.activity
     names = ("pairs_per_second", "high_pairs", "low_pairs", "high_runs", "low_runs")
     return [[_seconds(row["at"]) for row in rows], *([row[name] for row in rows] for name in names)]

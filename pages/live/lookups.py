@@ -30,10 +30,10 @@ from storage.replays import Replays
 from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
 LOG_MARGIN: Final = timedelta(minutes=5)
-"""Before a job's row and after its end: clocks differ, and run_finished follows the row."""
+"""The margin before a job was created and after it ended: clocks differ, and run_finished follows the row."""
 
 LOG_SECONDS: Final = 20.0
-"""How long a page waits for the brokers. The logs of a busy installation can be long."""
+"""How long a page waits for the brokers, because logs of a busy installation can be long."""
 
 TROUBLES_SHOWN: Final = 20
 
@@ -47,7 +47,7 @@ class Lookups:
     admission: AdmissionSettings
 
     async def search(self, request: web.Request) -> web.StreamResponse:
-        """A run, a video or a tenant by its id; a run also by the first eight characters; a replay by its name."""
+        """Find a run, a video or a tenant by its id, a run also by the first eight characters, and a replay by its name."""
         name = request.query.get("q", "").strip()
         root, lower = self.renderer.root, name.lower()
         row = (await self.replays.run(lower) or await self.replays.job(lower)) if name else None
@@ -61,7 +61,7 @@ class Lookups:
         return self.renderer.error(request, 404, message)
 
     async def video(self, request: web.Request) -> web.Response:
-        """All that is known of a video, as ``extents why`` says it; or a tenant's runs and rejections."""
+        """Show the history of a video, as ``extents why`` does, or the runs and rejections of a tenant."""
         name = uuid_of(request, "video_id")
         stored = await read_history(self.replays, self.store, self.admission, name)
         if not stored.entries:
@@ -91,7 +91,7 @@ class Lookups:
         return jobs, [row async for row in self.replays.rejections(chosen, SHOWN)]
 
     async def run(self, request: web.Request) -> web.Response:
-        """What happened to a run, its spans, and its captions."""
+        """Show what happened to a run, its captions and its spans."""
         name = str(uuid_of(request, "run_id"))
         job, row = await self.replays.job(name), await self.replays.run(name)
         if job is None and row is None:
@@ -121,14 +121,14 @@ class Lookups:
         return await _attempt(self.brokers.run_log(job["run_id"], begin, until), RunLog())
 
     async def report(self, request: web.Request) -> web.Response:
-        """The report as a file to keep."""
+        """Return the report as a file to download."""
         row = await self._finished(request)
         database = await self._database(row["wasabi_storage_key"])
         text = await asyncio.to_thread(render_report, database, (), "the live page embeds none; extents report does")
         return _download(f"extents-{database.run_id[:8]}.html", text.encode(), "text/html")
 
     async def object(self, request: web.Request) -> web.Response:
-        """The run's database, byte for byte as in the store."""
+        """Return the run's database from the store, unchanged."""
         row = await self._finished(request)
         data = await self.store.get(row["wasabi_storage_key"], MAX_RUN_DB_BYTES)
         return _download(f"extents-{row['run_id'][:8]}.db", data, "application/vnd.sqlite3")
@@ -144,7 +144,7 @@ class Lookups:
         return await asyncio.to_thread(read_run_db, data, key)
 
     async def replay(self, request: web.Request) -> web.Response:
-        """How far a replay is, its limits, what its sample changed, and what did not work."""
+        """Show a replay's progress, limits, sample and failures."""
         name = request.match_info["replay_id"]
         replay = await self.replays.replay(name)
         if replay is None:
@@ -156,7 +156,7 @@ class Lookups:
 
 
 async def _attempt(reading: Awaitable[Any], otherwise: Any) -> tuple[Any, str | None]:
-    """What the brokers say; or something in its place, and why. The rest of the page is there without it."""
+    """Return the result of a reading, or a substitute and the reason. The rest of the page does not depend on it."""
     try:
         async with asyncio.timeout(LOG_SECONDS):
             return await reading, None

@@ -13,7 +13,7 @@ from pages.live import views
 from pages.live.sessions import Session, Sessions
 
 SESSION: Final = web.RequestKey[Session | None]("session")
-"""Where a request keeps its session."""
+"""The key of a request's session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +41,17 @@ def session_of(request: web.Request) -> Session | None:
 
 
 def required_session(request: web.Request) -> Session:
-    """The session of a request that the guard has let through."""
+    """Return the session of a request that has passed the guard."""
     session = request[SESSION]
     assert session is not None
     return session
 
 
 def uuid_of(request: web.Request, name: str) -> UUID:
-    """An id in the path.
+    """Return an id of the path.
 
     Raises:
-        MissingObjectError: it is none.
+        MissingObjectError: it is not a UUID.
     """
     text = request.match_info[name]
     try:

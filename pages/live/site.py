@@ -58,10 +58,10 @@ class Access:
 
 
 class Site:
-    """Everything but the pages themselves: routes, sessions, who may do what, and the headers of every answer.
+    """Routes, sessions, permissions and response headers; the pages are in other modules.
 
     Args:
-        admission: prices and limits, which the page quotes.
+        admission: prices and limits that the pages show.
         root: the path that the application is mounted at.
     """
 
@@ -115,7 +115,7 @@ class Site:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let through what the session may do; errors as pages; headers on everything."""
+        """Pass on what the session may do, show errors as pages, and set headers on everything."""
         request[SESSION] = self._sessions.from_cookie(request.cookies.get(COOKIE, ""))
         try:
             refusal = await self._refusal(request)

@@ -1,4 +1,4 @@
-"""What the home page shows, read once for all its viewers, and only while there are some."""
+"""What the home page shows, read once for all viewers, and only while there are viewers."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from storage.listings import Listings, Row
 log = get_logger(__name__)
 
 REFRESH_SECONDS: Final = 3.0
-"""How often the tables are read; a run's progress changes every five seconds."""
+"""The interval of the tables. A run's progress changes every five seconds."""
 
 CHARTS_SECONDS: Final = 30.0
 SLOW_SECONDS: Final = 15.0
-"""How often the groups are read, which opens connections, and the progress of replays, which counts their items."""
+"""The interval of what costs more: groups, which open connections, and the progress of replays, which counts their items."""
 
 CHART_STEPS: Final = 60
 CHART_SPAN: Final = timedelta(hours=1)
@@ -34,7 +34,7 @@ class Snapshot:
     """Each part or its error: a part that cannot be read does not hide the others.
 
     Attributes:
-        letters: the newest ones; ``letter_count`` is the number of all, None while it is not known.
+        letters: the newest ones; ``letter_count`` is the number of all, None while unknown.
         activity: the last hour in steps, oldest first.
         errors: messages by part: ``database``, ``brokers``.
     """
@@ -66,7 +66,7 @@ class Watcher:
         self._refreshing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Refresh while there are viewers; ends by being cancelled."""
+        """Refresh while there are viewers, until cancelled."""
         while True:
             if not self.viewers:
                 await self._wanted.wait()
@@ -76,30 +76,30 @@ class Watcher:
                 await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS)
 
     def hurry(self) -> None:
-        """Refresh now: somebody has come."""
+        """Refresh now, because a viewer has come."""
         self._wanted.set()
 
     async def changed_from(self, version: int, seconds: float) -> bool:
-        """Wait until the snapshot is another than the one of this version; False if it is the same after so many seconds."""
+        """Wait until the snapshot differs from this version. Return False if it is still the same after ``seconds``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(lambda: self.version != version)
         return self.version != version
 
     async def current(self) -> Snapshot:
-        """The snapshot, read again if it is old."""
+        """Return the snapshot, refreshed if it is old."""
         if self._due("tables", REFRESH_SECONDS):
             await self.refresh()
         return self.snapshot
 
     async def refresh(self, *, everything: bool = False) -> None:
-        """Read what is due, or everything after an action that changes it."""
+        """Read the parts that are due, or every part after an action."""
         async with self._refreshing:
             if everything:
                 self._read_at.clear()
             parts = [self._part("database", self._read_database), self._part("brokers", self._read_brokers)]
-            (stored, no_database), (asked, no_brokers) = await asyncio.gather(*parts)
-            fresh = Snapshot(**stored, **asked, errors=no_database | no_brokers)
+            (stored, stored_errors), (live, live_errors) = await asyncio.gather(*parts)
+            fresh = Snapshot(**stored, **live, errors=stored_errors | live_errors)
             self._done("tables")
             if fresh == self.snapshot and self.version:
                 return
@@ -109,7 +109,7 @@ class Watcher:
             self._changed.notify_all()
 
     async def _part(self, name: str, reading: Callable[[], Awaitable[Row]]) -> tuple[Row, dict[str, str]]:
-        """Fields of the snapshot, or the error in their place."""
+        """Return fields of the snapshot, or the error instead."""
         try:
             return await reading(), {}
         except ExtentsError as error:
@@ -117,7 +117,7 @@ class Watcher:
         except Exception:  # a fault of ours must not end the refreshing, which nobody would notice
             log.exception("page.refresh_failed", part=name)
             message = "an unexpected error, which the log of this process has"
-        self._read_at.clear()  # what was dropped with the error is read again as soon as that is possible
+        self._read_at.clear()  # the dropped parts are read again at once when they can be
         return {}, {name: message}
 
     async def _read_database(self) -> Row:

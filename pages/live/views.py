@@ -22,7 +22,7 @@ def iso(value: str | datetime | None) -> str:
 
 
 def ago(value: str | datetime | None) -> str:
-    """``12 s ago``. In the browser a script continues it."""
+    """``12 s ago``. A script keeps it up to date in the browser."""
     at = moment(value)
     return "" if at is None else f"{duration((datetime.now(UTC) - at).total_seconds())} ago"
 
@@ -80,7 +80,7 @@ def shown_clock(at: datetime | None) -> str:
 
 
 def span_bar(span: SpanHistory, spans: Sequence[SpanHistory]) -> Markup:
-    """When a span was worked on, as a bar between the first span's taking and the last one's end."""
+    """Draw when a span was processed, as a bar within the time from the first span's start to the last span's end."""
     now = datetime.now(UTC)
     begin = min((each.taken_at for each in spans if each.taken_at), default=now)
     end = max((each.ended_at or now for each in spans if each.taken_at), default=now)

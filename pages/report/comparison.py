@@ -14,7 +14,7 @@ from pages.report.payload import payload
 from storage.run_db_reader import RunDatabase
 
 PLACES: Final = 60
-"""More than anybody looks through; strips of so many places make a file of a few MB."""
+"""Strips of this many places make a file of a few MB, which is more than a reader looks through."""
 
 Place = Mapping[str, Any]
 """A caption that changed: ``change`` (lost, added or moved), ``before`` and ``after``, ``start_shift`` and ``end_shift``."""
@@ -29,7 +29,7 @@ def render_comparison(
     strips: Mapping[int, bytes],
     without_strips: str | None = None,
 ) -> str:
-    """The page as one HTML document, which loads nothing.
+    """Render the page as one HTML document, which loads nothing.
 
     Args:
         places: the worst first; the timelines mark all of them, and the first ``PLACES`` are listed.
@@ -63,7 +63,7 @@ def render_comparison(
 
 
 def _changed(run: RunDatabase, places: Sequence[Place], side: str) -> list[int]:
-    """The places of the captions that changed among the captions of a run."""
+    """Return the indexes of a run's captions that changed."""
     changed = {(place[side].first_frame, place[side].last_frame) for place in places if place[side] is not None}
     return [index for index, caption in enumerate(run.track.captions) if (caption.first_frame, caption.last_frame) in changed]
 

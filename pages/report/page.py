@@ -56,7 +56,7 @@ def json_in_html(value: object) -> str:
 
 
 def content_policy(style: str, script: str) -> str:
-    """What the browser may load: the images within, and exactly this style and this script."""
+    """Return what the browser may load: embedded images, and exactly this style and this script."""
     allowed = f"img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 

@@ -32,7 +32,7 @@ def payload(
     filmstrips: Sequence[Filmstrip],
     no_strips: str = "No strips are embedded in this report.",
 ) -> dict[str, Any]:
-    """What ``timeline.js`` takes.
+    """Build the input of ``timeline.js``.
 
     Probabilities are bytes, 255 for 1, in the order pair, direction (both with forward labels), label. They are compressed with zlib,
     which the browser expands. Issues are pairs of numbers: the kind's index in ``issue_kinds``, and the frame.

@@ -34,7 +34,7 @@ class DeadLetterReader:
         return [letter for letter in await self._letters(selection.since, _any) if selection.covers(letter, self._topics)]
 
     async def about(self, video_id: UUID, runs: Collection[str]) -> list[StoredLetter]:
-        """Every letter, handled or not, that names the video in its value or one of the runs; the others are not kept in memory."""
+        """Return every letter, handled or not, that names the video in its value, or one of the runs. Others are not kept in memory."""
         name, run_names = str(video_id).encode(), {run.encode() for run in runs}
         return await self._letters(None, lambda record: header_of(record, "run_id") in run_names or name in (record.value or b""))
 
@@ -77,7 +77,7 @@ def _any(_: ConsumerRecord) -> bool:
 async def _read_to_end(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], wanted: Callable[[ConsumerRecord], bool]
 ) -> list[ConsumerRecord]:
-    """The wanted letters, and every mark."""
+    """Read the wanted letters, and every mark."""
     ends = await consumer.end_offsets(partitions)
     records: list[ConsumerRecord] = []
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):

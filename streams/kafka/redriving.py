@@ -1,4 +1,4 @@
-"""Sends what a plan makes of dead letters, and marks the letters."""
+"""Carries out a redrive plan: sends each record, then marks its letters."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,11 +12,11 @@ from streams.policy.redrive import Step
 from streams.topics import Topics
 
 MAX_REQUEST_BYTES: Final = 4_194_304
-"""As the workers' own producers: a letter may be as large."""
+"""The limit of the workers' own producers, since a letter may be that large."""
 
 
 async def carry_out(kafka: KafkaSettings, topics: Topics, steps: Sequence[Step]) -> None:
-    """Each record is confirmed before its letters are marked.
+    """Send the records of a plan. Each is confirmed before its letters are marked.
 
     If the process dies in between, the next one may send the record again. A request then has the same id, so it is recognised;
     any other record can come back as a second dead letter.

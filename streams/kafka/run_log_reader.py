@@ -64,6 +64,6 @@ async def read_run_logs(
 
 
 async def _offsets_at(consumer: AIOKafkaConsumer, moment: datetime, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-    """The first offset of each partition that is not older; its end where all are."""
+    """Return the first offset of each partition at or after a moment; the partition's end if there is none."""
     places = await consumer.offsets_for_times(dict.fromkeys(ends, int(1000 * moment.timestamp())))
     return {tp: end if places.get(tp) is None else places[tp].offset for tp, end in ends.items()}

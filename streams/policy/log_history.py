@@ -1,4 +1,4 @@
-"""The log of a run as people read it: one line a record, and what became of each span. Pure."""
+"""Describes the log of a run: each record in one line, and the state of each span. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from streams.records import LogRecord, RunStarted, SpanDone, SpanFailed, SpanTak
 
 
 def describe(record: LogRecord) -> str:
-    """A record in one line."""
+    """Describe a record in one line."""
     fields: Any = record
     detail = f"{fields.kind.replace('_', ' ')}, run {str(fields.run_id)[:8]}, attempt {fields.attempt}"
     if hasattr(fields, "span"):
@@ -25,7 +25,7 @@ def describe(record: LogRecord) -> str:
 
 
 def run_log(records: Sequence[tuple[datetime, LogRecord]]) -> RunLog:
-    """What happened to a run as a whole, and what became of the spans of its last attempt.
+    """Describe what happened to a run as a whole, and to the spans of its last attempt.
 
     Args:
         records: of one run, in the order of its partition, each with its timestamp.
@@ -54,7 +54,7 @@ def _run_detail(record: LogRecord) -> str:
 
 
 def _spans(records: Iterable[tuple[datetime, LogRecord]]) -> tuple[SpanHistory, ...]:
-    """A repeated result changes nothing: the first one counted."""
+    """Fold the spans of one attempt. Only the first result of a span counts."""
     spans: dict[int, SpanHistory] = {}
     for at, record in records:
         if isinstance(record, RunStarted):

@@ -73,7 +73,7 @@ def serving(stack: OwnedStack, folder: Path) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in env.items():
             patch.setenv(variable, value)
-        with ThreadPoolExecutor(1) as thread:  # Playwright keeps an event loop in this one
+        with ThreadPoolExecutor(1) as thread:  # Playwright runs an event loop in this thread
             ids = thread.submit(lambda: asyncio.run(_fill(Settings()))).result()
     log = folder / "log"
     with log.open("w") as output:

@@ -48,7 +48,7 @@ def test_another_site_cannot_act(context, served):
 
 
 def test_an_operator_acknowledges_a_rejection(page, served):
-    """The rejection leaves the list, its row says so, and the audit table says who did it; done again, it changes nothing."""
+    """An acknowledged rejection leaves the list, the audit table records who did it, and repeating the action changes nothing."""
     log_in(page, served, OPERATOR, "Ada")
     button = page.locator(f"#rejections-{served.rejected}-acknowledge")
     expect(button).to_be_visible(timeout=WAIT_MS)

@@ -82,10 +82,10 @@ def test_a_video_shows_what_why_says(page, served):
     for video in (served.completed_video, served.rejected_video):
         page.goto(f"{served.url}/search?q={video}")
         assert page.url == f"{served.url}/videos/{video}"
-        told = json.loads(extents(served, "why", str(video), "--json"))
-        assert page.locator(".answer").inner_text() == told["why"]
+        result = json.loads(extents(served, "why", str(video), "--json"))
+        assert page.locator(".answer").inner_text() == result["why"]
         shown = [row.locator("td").all_inner_texts()[1:] for row in page.locator("table.history tbody tr").all()]
-        assert shown == [[moment["what"], moment["detail"]] for moment in told["moments"]]
+        assert shown == [[moment["what"], moment["detail"]] for moment in result["moments"]]
 
 
 def test_a_tenant_and_what_is_unknown(page, served):

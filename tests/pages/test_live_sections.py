@@ -25,14 +25,14 @@ def rendered(snapshot: Snapshot, role: Role = Role.OPERATOR) -> str:
 
 
 def test_an_empty_installation_says_what_will_be_there():
-    """Each part that has nothing to show says so, and how something gets there."""
+    """Each empty part says that it is empty, and what will appear there."""
     text = rendered(Snapshot(overview={**OVERVIEW, "jobs": []}))
     for sentence in ("Nothing is in progress", "extents submit", "None wait", "No run has ended", "No worker has joined"):
         assert sentence in text
 
 
 def test_what_cannot_be_read_does_not_hide_the_rest():
-    """An outage is named at the top, what can be read is shown, and nothing is called empty that could not be read."""
+    """An outage is named at the top, all other parts are shown, and a part that could not be read is not called empty."""
     text = rendered(Snapshot(overview=OVERVIEW, errors={"brokers": "no route to host"}))
     assert "The brokers cannot be read: no route to host" in text
     assert "<dt>queued</dt><dd>3</dd>" in text

@@ -54,7 +54,7 @@ class FaultyBrokers(Brokers):
 
 
 async def test_the_newest_letters_are_shown_and_all_are_counted():
-    """The page has room for the newest ones; the figure is exact."""
+    """The page shows the newest dead letters, and the figure counts all."""
     watcher = Watcher(Database(), Brokers(letters=SHOWN + 7))
     await watcher.refresh()
     assert watcher.snapshot.letter_count == SHOWN + 7
@@ -63,7 +63,7 @@ async def test_the_newest_letters_are_shown_and_all_are_counted():
 
 
 async def test_an_unexpected_error_is_shown_and_does_not_end_the_refreshing():
-    """It is an error of its part, as an outage is, and goes to the log."""
+    """An unexpected error is shown as an error of its part, like an outage."""
     watcher = Watcher(UnreachableDatabase(), FaultyBrokers())
     await watcher.refresh()
     assert watcher.snapshot.errors["database"] == "no route to host"
