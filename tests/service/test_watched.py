@@ -103,12 +103,12 @@ async def test_what_is_outstanding(outcomes: dict[str, ReceivedOutcome], workers
     """The coordinator tells what is outstanding in the installation; a GPU worker does not."""
     async with asyncio.timeout(WAIT_SECONDS):
         samples = await scrape(workers[0])
-        # Looked at every 15 s: until the letter of the run that failed is seen.
-        while samples[sample("unhandled_dead_letters", reason="span_failed")] != 1:
+        # Gauges are updated every 15 s: wait for an update after the failed run's letter, with all spans done.
+        while samples[sample("unhandled_dead_letters", reason="span_failed")] != 1 or value(samples, "gpu_backlog_spans", priority="high"):
             await asyncio.sleep(0.5)
             samples = await scrape(workers[0])
     assert value(samples, "unacknowledged_rejections", rejection_type="validation_failed") >= 1
-    assert value(samples, "gpu_backlog_spans", priority="high") == value(samples, "gpu_backlog_seconds", priority="high") == 0
+    assert value(samples, "gpu_backlog_seconds", priority="high") == 0
     assert value(samples, "gpu_workers") == 1
     assert value(samples, "gpu_pairs_per_second") > 0
     assert value(samples, "jobs", status="queued", priority="high") >= 0
@@ -125,16 +125,6 @@ async def test_exemplars_name_the_run(outcomes: dict[str, ReceivedOutcome], work
     assert text.endswith("# EOF\n")
     run_id = outcomes["inference.completed"].body["run_id"]
     assert any(line.startswith("extents_run_duration_seconds_bucket") and f'# {{run_id="{run_id}"}}' in line for line in text.splitlines())
-
-
-async def test_a_scrape_is_cheap(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """A scrape takes less than 20 ms of a worker's processor, with all that it does besides."""
-    scrapes = 40
-    for worker in workers:
-        before = (await scrape(worker))["process_cpu_seconds_total", frozenset()]
-        for _ in range(scrapes):
-            after = (await scrape(worker))["process_cpu_seconds_total", frozenset()]
-        assert (after - before) / scrapes < 0.020, worker.name
 
 
 async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
