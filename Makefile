@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority \
   replay)
 # Tests that take minutes each and rarely break.
-SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends devstack/test_clones inference/test_compile inference/test_compile_cache \
+SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends cli/test_demo_ui devstack/test_clones inference/test_compile inference/test_compile_cache \
   inference/test_variants service/test_commands service/test_existing_tables service/test_first_records service/test_killed_coordinator \
   service/test_replay)
 LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS)) $(SLOW)

@@ -223,13 +223,15 @@ class SampleRows:
         if str(chosen.video_id) == VIDEO:
             message = "no layout.db for this video; expected videos/…/layout.db or the same key with .gz"
             refused = (await self._rejections())[0] | {"rejection_type": "validation_failed", "rejection_message": message}
-            yield refused | {"created_at": ago(4_000), "acknowledged": True}
+            yield refused | {"created_at": ago(4_000), "acknowledged": True, "video_id": VIDEO}
 
     async def requests(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[dict[str, Any]]:
         if str(chosen.video_id) == VIDEO:
             common = {"source_topic": "video.encoded", "source_partition": 3, "priority": "high", "attempt": 1}
-            yield {**common, "source_offset": 1_207, "decision": "run", "run_id": RUN, "created_at": ago(340)}
-            yield {**common, "source_offset": 1_131, "decision": "rejected", "run_id": None, "created_at": ago(4_000)}
+            started = {"request_id": name("request"), "source_offset": 1_207, "decision": "run", "run_id": RUN, "created_at": ago(340)}
+            refused = {"request_id": name("rejection 0"), "source_offset": 1_131, "decision": "rejected", "run_id": None}
+            yield common | started
+            yield common | refused | {"created_at": ago(4_000)}
 
 
 class SampleStore:
@@ -264,7 +266,7 @@ class SampleBrokers:
         ]
 
     async def run_log(self, run_id: str, since: datetime, until: datetime | None) -> RunLog:
-        begin = datetime.now(UTC) - timedelta(seconds=335)
+        begin = datetime.now(UTC) - timedelta(seconds=339)
         entries = (
             HistoryEntry(begin, "run started", "attempt 1, for video.encoded/3/1207, high priority, model mrn0fkfd, float32"),
             HistoryEntry(begin + timedelta(seconds=8), "run joined", "attempt 1, for video.encoded/3/1209"),
