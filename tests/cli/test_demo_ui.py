@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.cli.demo_processes import MARK, left_over, stack_folders, wait_until_gone
 from tests.cli.processes import clean_environment, command
-from tests.cli.test_demo import MARK, left_over, stack_folders, wait_until_gone
 from tests.patience import Deadline
 from tests.signals import heed_signals
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tools.dashboards.model import Panel
 
-WIDTH, HEIGHT = 560, 190
+WIDTH, HEIGHT = 560, 160
 _COLOURS: Final = ("#0b62a8", "#c02f1d", "#00795a", "#a86400", "#7a3fa0", "#4a5560", "#1a9aa8", "#b03a74")
 _UNITS: Final = {"percentunit": (100, " %"), "s": (1, " s"), "bytes": (1e-6, " MB"), "Bps": (1e-6, " MB/s"), "currencyUSD": (1, " $")}
 
@@ -30,8 +30,9 @@ def series_of(results: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[tuple
 
 def page(title: str, drawn: Sequence[Drawn]) -> str:
     """An HTML page with a chart for each panel."""
-    style = f"body{{font:13px sans-serif;display:grid;grid-template-columns:{WIDTH}px {WIDTH}px;gap:14px;margin:14px}}"
-    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{style}h1{{grid-column:1/3;margin:0}}p{{margin:0}}</style>"
+    grid = f"body{{font:13px sans-serif;display:grid;grid-template-columns:{WIDTH}px {WIDTH}px;gap:14px;margin:14px}}"
+    text = "h1{grid-column:1/3;margin:0}p{margin:0}.legend{margin-left:50px;font-size:11px}span{margin-right:8px}"
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{grid}{text}</style>"
     return f"{head}<h1>{title}</h1>{''.join(_chart(*each) for each in drawn)}"
 
 
@@ -48,10 +49,8 @@ def _chart(panel: Panel, series: Sequence[tuple[str, Sequence[tuple[float, float
         )
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{places}"/>')
         value = f"{each[-1][1] * scale:.4g}{unit}" if each else "no value"
-        legend.append(f'<tspan fill="{colour}">{escape(name or panel.title)} {value}  </tspan>')
+        legend.append(f'<span style="color:{colour}">{escape(name or panel.title)} {value}</span>')
     frame = f'<path d="M50 20V150H{WIDTH - 10}" fill="none" stroke="#aaa"/>'
     axis = f'<text x="4" y="24">{top:.3g}{unit}</text><text x="4" y="153">0</text>{frame}'
-    chart = (
-        f'<svg width="{WIDTH}" height="{HEIGHT}">{axis}{"".join(lines)}<text x="50" y="172" font-size="11">{"".join(legend)}</text></svg>'
-    )
+    chart = f'<svg width="{WIDTH}" height="{HEIGHT}">{axis}{"".join(lines)}</svg><p class="legend">{" ".join(legend)}</p>'
     return f"<div><b>{escape(panel.title)}</b><p>{escape(panel.description)}</p>{chart}</div>"

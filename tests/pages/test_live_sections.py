@@ -7,7 +7,7 @@ from pages.live import views
 from pages.live.brokers import Letter, WorkerGroup
 from pages.live.home import PARTS, Prices
 from pages.live.sessions import Role, Session
-from pages.live.snapshot import Snapshot
+from pages.live.snapshot import SHOWN, Snapshot
 
 OVERVIEW = {
     "jobs": [{"priority": "high", "status": "queued", "count": 3, "oldest_at": "2026-01-02T03:04:05+00:00"}],
@@ -65,6 +65,17 @@ def test_dollars_of_today_follow_from_the_gpu_time():
     """400 s at $1.80 an hour are 20 cents, beside the day's budget."""
     text = rendered(Snapshot(overview=OVERVIEW))
     assert "$0.20 <small>of $20.00</small>" in text
+
+
+def test_long_tables_say_how_much_more_there_is():
+    """Long lists of jobs and dead letters show the first rows, count the others, and name the command that lists them."""
+    jobs = [{"priority": "high", "status": "queued", "count": 1_000}]
+    row = dict.fromkeys(("video_id", "run_id"), "v" * 36) | {"status": "queued", "priority": "high", "pairs_total": 9, "pairs_done": 0}
+    row |= {"created_at": None, "started_at": None}
+    letters = tuple(Letter(f"0/{number}", "video.encoded", "poison", "broken", None, datetime.now(UTC)) for number in range(SHOWN))
+    text = rendered(Snapshot(overview={**OVERVIEW, "jobs": jobs}, in_progress=SHOWN * (row,), letters=letters, letter_count=1_234))
+    assert "and 950 more: <code>extents jobs list</code>" in text
+    assert "and 1,184 older ones: <code>extents dead-letters list</code>" in text
 
 
 def test_a_viewer_sees_no_controls():
