@@ -74,8 +74,8 @@ format: setup ## Format the code and apply lint fixes
 images: setup ## Draw the README's picture of the demo
 	@$(BIN)/python -m tools.demo_picture
 
-SHOWN := tests/pages/test_page_states.py tests/pages/test_comparison_in_browser.py tests/pages/test_report_in_browser.py
-screenshots: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp ## Take the documentation's pictures of the live page, the report and a comparison
+SHOWN := $(patsubst %,tests/%.py,pages/test_page_states pages/test_comparison_in_browser pages/test_report_in_browser service/test_scraped)
+screenshots: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Take the documentation's pictures of pages and dashboards
 	@EXTENTS_SCREENSHOTS=docs/images $(BIN)/pytest -q $(SHOWN) $(PYTEST_ARGS)
 
 train-builtin: setup ## Retrain the built-in model

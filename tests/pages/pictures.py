@@ -19,8 +19,15 @@ def keep(page: Page, name: str, *, whole: bool = False) -> None:
     """Write a picture of what is in view, or of the whole page."""
     if IMAGES is None:
         return
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=whole))).convert("RGB")
-    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", optimize=True)
+    (IMAGES / f"{name}.png").write_bytes(compressed(page.screenshot(full_page=whole)))
+
+
+def compressed(png: bytes) -> bytes:
+    """Reduce a picture's colours."""
+    file = io.BytesIO()
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def violations(page: Page) -> list[tuple[str, str]]:

@@ -81,3 +81,19 @@ def test_times_grow_older_by_themselves(context, sites):
     page = opened(context, sites["busy"], "/")
     page.evaluate("document.querySelector('#part-in_progress time').dateTime = new Date(Date.now() - 50_000).toISOString()")
     page.wait_for_function("/^5\\d s ago$/.test(document.querySelector('#part-in_progress time').textContent)", timeout=WAIT_MS)
+
+
+def test_the_focus_survives_an_update(context, sites):
+    """A user of the keyboard stays at the button that has the focus, when its table is replaced."""
+    page = opened(context, sites["busy"], "/")
+    page.locator("#letters-0-17-redrive").focus()
+    page.evaluate("put('part-letters', document.getElementById('part-letters').innerHTML)")
+    assert page.evaluate("document.activeElement.id") == "letters-0-17-redrive"
+
+
+def test_a_lost_connection_is_shown(context):
+    """A page whose server has gone says so, and keeps what it shows."""
+    with sample_site("empty") as address:
+        page = opened(context, address, "/")
+    expect(page.locator("#connection")).to_have_text("connection lost, trying again", timeout=WAIT_MS)
+    assert "Nothing is in progress" in page.locator("main").inner_text()

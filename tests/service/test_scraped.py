@@ -1,7 +1,6 @@
 """A real Prometheus over real workers: every panel, rule and alert finds its data."""
 
 import asyncio
-import os
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest_asyncio
 from tests.dashboards.drawing import page, series_of
 from tests.dashboards.scrape import Prometheus, prometheus
 from tests.debian import program
+from tests.pages.pictures import IMAGES, compressed
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS
 from tests.service.videos import video
@@ -22,7 +22,6 @@ from tools.dashboards.rules import RULES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
-IMAGES = Path(os.environ["EXTENTS_SCREENSHOTS"]) if "EXTENTS_SCREENSHOTS" in os.environ else None
 SHOWN_SECONDS = 120
 
 
@@ -113,5 +112,6 @@ async def _keep(scraped: Prometheus, board: Board) -> None:
         browser = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
         shown = await browser.new_page(viewport={"width": 1180, "height": 900})
         await shown.set_content(page(board.title, drawn))
-        await shown.screenshot(path=IMAGES / f"{board.uid}.png", full_page=True)
+        picture = compressed(await shown.screenshot(full_page=True))
+        (IMAGES / f"{board.uid.replace('extents', 'dashboard')}.png").write_bytes(picture)
         await browser.close()
