@@ -4,7 +4,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.pages.pictures import keep, violations
-from tests.pages.sample_service import OPERATOR, RUN, TENANT, VIDEO, sample_site
+from tests.pages.sample_rows import RUN, TENANT, VIDEO
+from tests.pages.sample_service import OPERATOR, sample_site
 
 WAIT_MS = 30_000
 
