@@ -21,6 +21,7 @@ GROUPS: Final = {
         "crop": ("cli.film.finding.crop", "Find where a film's captions are."),
         "encode": ("cli.film.encoding.encode", "Cut a film into chunks of cropped frames."),
         "predict": ("cli.film.runs.predict", "Run inference on a local folder."),
+        "evaluate": ("cli.film.evaluating.evaluate", "Measure checkpoints on a film whose captions are known."),
         "show": ("cli.film.runs.show", "Print the contents of a run database."),
         "report": ("cli.film.runs.report", "Write a run as one HTML file to look at."),
         "strips": ("cli.film.runs.strips", "Draw the frames around both ends of a caption."),

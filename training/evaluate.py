@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from core.accuracy import boundaries, count_matching_boundaries, match_captions, share
 from core.captions import find_captions
 from core.labels import mean_probabilities
 from inference.engine.predictor import Frames, Predictor
@@ -30,7 +31,6 @@ CLIP_FRAMES: Final = 65  # one more than four frames of level 16
 CLIPS_PER_KIND: Final = 144
 FOOTAGE_SHARE: Final = 0.8
 SEED: Final = 95_001
-TOLERANCE_FRAMES: Final = 1
 _DOUBTFUL: Final = (0.2, 0.8)
 
 
@@ -66,12 +66,12 @@ class Tally:
     def shares(self) -> dict[str, float]:
         """Return the table's figures, 0..1."""
         return {
-            "pairs": self.pairs_right / max(1, self.pairs),
-            "pairs_strict": self.pairs_strict_right / max(1, self.pairs_strict),
-            "captions": self.captions_found / max(1, self.captions),
-            "captions_exact": self.captions_exact / max(1, self.captions),
-            "precision": self.boundaries_matched / max(1, self.boundaries_said),
-            "recall": self.boundaries_matched / max(1, self.boundaries_true),
+            "pairs": share(self.pairs_right, self.pairs),
+            "pairs_strict": share(self.pairs_strict_right, self.pairs_strict),
+            "captions": share(self.captions_found, self.captions),
+            "captions_exact": share(self.captions_exact, self.captions),
+            "precision": share(self.boundaries_matched, self.boundaries_said),
+            "recall": share(self.boundaries_matched, self.boundaries_true),
         }
 
 
@@ -107,7 +107,7 @@ def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
     predicted = [(caption.first_frame, caption.last_frame) for caption in find_captions(probabilities).captions]
     real = extents(clip.caption)
     shown = [(first, end) for first, end in real if clip.visibility[first : end + 1].max() >= _DOUBTFUL[1]]
-    last = len(clip.caption) - 1
+    true_boundaries, predicted_boundaries = (boundaries(captions, len(clip.caption)) for captions in (real, predicted))
     return Tally(
         clips=1,
         pairs=int(counted.sum()),
@@ -115,11 +115,11 @@ def judge(clip: KnownClip, probabilities: npt.NDArray[np.float32]) -> Tally:
         pairs_strict=len(right),
         pairs_strict_right=int(right.sum()),
         captions=len(shown),
-        captions_found=sum(any(_near(truth_extent, extent) for extent in predicted) for truth_extent in shown),
+        captions_found=len(match_captions(shown, predicted)),
         captions_exact=len(set(shown) & set(predicted)),
-        boundaries_true=len(_boundaries(real, last)),
-        boundaries_said=len(_boundaries(predicted, last)),
-        boundaries_matched=_matches(_boundaries(real, last), _boundaries(predicted, last)),
+        boundaries_true=len(true_boundaries),
+        boundaries_said=len(predicted_boundaries),
+        boundaries_matched=count_matching_boundaries(true_boundaries, predicted_boundaries),
     )
 
 
@@ -127,23 +127,3 @@ def extents(caption: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return the first and last frame of each caption, from the number of the caption in each frame."""
     edges = np.flatnonzero(np.diff(caption, prepend=-1, append=-1))
     return [(a, b - 1) for a, b in pairwise(edges.tolist()) if caption[a]]
-
-
-def _near(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    return all(abs(a - b) <= TOLERANCE_FRAMES for a, b in zip(first, second, strict=True))
-
-
-def _boundaries(captions: list[tuple[int, int]], last: int) -> set[int]:
-    """Return the first frames after boundaries. The video's own begin and end are no boundaries."""
-    return {first for first, _ in captions if first > 0} | {end + 1 for _, end in captions if end < last}
-
-
-def _matches(real: set[int], predicted: set[int]) -> int:
-    """Count the boundaries that match one to one within the tolerance, in order."""
-    count, free = 0, sorted(predicted)
-    for boundary in sorted(real):
-        near = next((other for other in free if abs(other - boundary) <= TOLERANCE_FRAMES), None)
-        if near is not None:
-            free.remove(near)
-            count += 1
-    return count

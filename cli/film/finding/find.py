@@ -10,6 +10,7 @@ from queue import SimpleQueue
 import click
 
 from cli.film.engine import choose_model, engine_options
+from cli.film.finding.crop_parameter import CropFormsParameter
 from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
 from cli.film.finding.find_films import Check, run_films
 from cli.film.finding.forms import FORMS, SUBTITLES, Doubtful, output_path, written
@@ -22,21 +23,9 @@ from core.files import make_parent, write_whole
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.finding.words import add_transcript, read_transcript
-from inference.finding.zone import CROP_FORMS, Crop, parse_crop
+from inference.finding.zone import CROP_FORMS, Crop
 from inference.models.loading import load_predictor
 from inference.reading.reader import DEFAULT, open_reader
-
-
-class CropsParameter(click.ParamType):
-    """One of the forms that ``parse_crop`` knows."""
-
-    name = "CROP"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Crop:
-        try:
-            return parse_crop(str(value))
-        except PermanentError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(
@@ -52,7 +41,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 )
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--crop", "crops", multiple=True, type=CropsParameter(), metavar="BOX", help=f"Look here only: {CROP_FORMS}. May be repeated."
+    "--crop", "crops", multiple=True, type=CropFormsParameter(), metavar="BOX", help=f"Look here only: {CROP_FORMS}. May be repeated."
 )
 @click.option(
     "--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="The side at which captions are aligned.  [default: found]"

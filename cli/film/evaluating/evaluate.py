@@ -1,0 +1,219 @@
+"""``extents evaluate``: precision and recall of checkpoints on a video whose captions are known."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cli.film.engine import Model, choose_model, engine_options
+from cli.film.evaluating.subject import open_video
+from cli.film.evaluating.truth import Truth, read_truth
+from cli.film.finding.crop_parameter import CropFormsParameter
+from cli.film.local_video import LocalVideo
+from cli.film.runs.local_run import run_locally
+from cli.shared.output import print_heading, print_json, print_table, progress, remark
+from cli.shared.parameters import json_option
+from core.accuracy import TOLERANCE_FRAMES, Accuracy, Extent, match_captions, measure
+from core.captions import find_captions
+from core.film_time import clock
+from core.settings import Settings
+from core.types import FRAMES_PER_SECOND, MODEL_VERSION, Anchor
+from inference.engine.predictor import EngineOptions
+from inference.finding.zone import CROP_FORMS, Crop
+from inference.models.loading import load_predictor
+
+BUILTIN: Final = "builtin"
+PLACES_SHOWN: Final = 10
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SHARES: Final = ("caption_precision", "caption_recall", "boundary_precision", "boundary_recall")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How one checkpoint did on the video."""
+
+    checkpoint: str
+    model: Model
+    accuracy: Accuracy
+    missed: list[Extent]
+    wrong: list[Extent]
+    pairs_per_second: float
+
+    def share(self, name: str) -> float:
+        found: float = getattr(self.accuracy, name)
+        return found
+
+
+def _threshold_options(command: Command) -> Command:
+    for share in reversed(SHARES):
+        what = share.replace("_", " ")
+        command = click.option(
+            f"--min-{share.replace('_', '-')}",
+            type=click.FloatRange(0, 1),
+            metavar="SHARE",
+            help=f"Exit status 1 if a checkpoint's {what} is less.",
+        )(command)
+    return command
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  extents evaluate film.mp4 --truth film.srt
+  extents evaluate film.mp4 --crop bottom-third --truth film.srt --checkpoint old.pt --checkpoint new.pt
+  extents evaluate folder --truth known.json --checkpoint builtin --checkpoint mrn0fkfd --json
+  extents evaluate folder --truth film.vtt --checkpoint new.pt --min-boundary-recall 0.98
+\b
+Exit status 1 when a checkpoint is below a --min-… option.
+\b
+Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE; WASABI_* for a model from the store."""
+)
+@click.argument("video", metavar="FOLDER|FILM", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--truth",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The known captions: SubRip, WebVTT, or JSON as extents find prints it.",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    metavar="FILE|V",
+    help=f"Weights file, {BUILTIN}, or the version of a model in the store. May be repeated.  [default: {BUILTIN}]",
+)
+@click.option("--crop", type=CropFormsParameter(), metavar="BOX", help=f"Where a film's captions are: {CROP_FORMS}.  [default: found]")
+@click.option("--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="Of a film's captions.  [default: found]")
+@click.option(
+    "--tolerance",
+    type=click.IntRange(min=0),
+    default=TOLERANCE_FRAMES,
+    show_default=True,
+    metavar="N",
+    help="Frames (of a tenth of a second) by which a time may differ.",
+)
+@_threshold_options
+@json_option
+def command(
+    video: Path,
+    truth: Path,
+    checkpoints: tuple[str, ...],
+    crop: Crop | None,
+    anchor: str | None,
+    tolerance: int,
+    as_json: bool,
+    **thresholds: float | None,
+) -> None:
+    """Measure checkpoints on a video whose captions are known: precision and recall of captions and of their boundaries.
+
+    A FOLDER has chunks, as "extents encode --out" writes them. A FILM is encoded in memory first, so that its strips are
+    what the service would see. A caption counts as found when both its ends are within the tolerance; two captions that
+    touch share one boundary. The built-in model's own evaluation counts in the same way.
+    """
+    if video.is_dir() and (crop or anchor):
+        raise click.UsageError("--crop and --anchor go with a film; a folder has its strips already")
+    known = read_truth(truth)
+    for text in known.remarks:
+        remark(f"{truth}: {text}")
+    settings = Settings()
+    options = engine_options(settings.worker, settings.admission.precision, None)
+    models = [(name, _model(settings, name)) for name in checkpoints or (BUILTIN,)]
+    subject = open_video(video, crop, Anchor(anchor) if anchor else None, load_predictor(choose_model(settings).checkpoint, options))
+    found = [_evaluate(name, model, subject, known, options, tolerance) for name, model in models]
+    if as_json:
+        print_json(_as_json(video, subject, tolerance, found))
+    else:
+        _print(found)
+    failures = [text for one in found for text in _below(one, thresholds)]
+    for text in failures:
+        remark(text)
+    if failures:
+        raise click.exceptions.Exit(1)
+
+
+def _model(settings: Settings, name: str) -> Model:
+    if name == BUILTIN:
+        return choose_model(settings)
+    path = Path(name)
+    if path.is_file():
+        return choose_model(settings, path)
+    if path.name != name or path.suffix in (".pt", ".safetensors") or MODEL_VERSION.fullmatch(name) is None:
+        raise click.BadParameter(f"{name}: no such file", param_hint="--checkpoint")
+    return choose_model(settings, model_version=name)
+
+
+def _evaluate(name: str, model: Model, video: LocalVideo, known: Truth, options: EngineOptions, tolerance: int) -> Evaluation:
+    with progress(name, "pairs") as report:
+        run = run_locally(video, model, options, report)
+    true = known.extents(video.frame_count)
+    predicted = [(caption.first_frame, caption.last_frame) for caption in find_captions(run.probabilities).captions]
+    matched = match_captions(true, predicted, tolerance)
+    return Evaluation(
+        name,
+        model,
+        measure(true, predicted, video.frame_count, tolerance),
+        sorted(set(true) - {pair[0] for pair in matched}),
+        sorted(set(predicted) - {pair[1] for pair in matched}),
+        run.pairs / run.gpu_seconds,
+    )
+
+
+def _below(found: Evaluation, thresholds: dict[str, float | None]) -> list[str]:
+    return [
+        f"{found.checkpoint}: {name.replace('_', ' ')} is {found.share(name):.4f}, below {least}"
+        for name in SHARES
+        if (least := thresholds[f"min_{name}"]) is not None and found.share(name) < least
+    ]
+
+
+def _print(found: Sequence[Evaluation]) -> None:
+    """A column a checkpoint: their figures are compared across."""
+    rows: list[tuple[str, ...]] = [(name.replace("_", " "), *(f"{one.share(name):.2%}" for one in found)) for name in SHARES]
+    counts = [one.accuracy for one in found]
+    rows += [
+        ("captions found", *(f"{count.captions_matched} of {count.captions_true}" for count in counts)),
+        ("captions exact", *(str(count.captions_exact) for count in counts)),
+        ("captions wrong", *(str(len(one.wrong)) for one in found)),
+        ("boundaries found", *(f"{count.boundaries_matched} of {count.boundaries_true}" for count in counts)),
+        ("boundaries wrong", *(str(count.boundaries_predicted - count.boundaries_matched) for count in counts)),
+        ("model", *(one.model.version for one in found)),
+        ("pairs a second", *(f"{one.pairs_per_second:.0f}" for one in found)),
+    ]
+    names = [one.checkpoint for one in found]
+    print_table(("", *names), rows, right=names)
+    for one in found:
+        places = sorted([(extent, "missed") for extent in one.missed] + [(extent, "wrong") for extent in one.wrong])
+        if places:
+            print_heading(f"{one.checkpoint}: captions that were missed, and wrong ones")
+            print_table(("", "start", "end"), [(what, *_times(extent)) for extent, what in places[:PLACES_SHOWN]])
+            if len(places) > PLACES_SHOWN:
+                remark(f"and {len(places) - PLACES_SHOWN} more: --json has all")
+
+
+def _times(extent: Extent) -> tuple[str, str]:
+    return clock(extent[0] / FRAMES_PER_SECOND), clock((extent[1] + 1) / FRAMES_PER_SECOND)
+
+
+def _as_json(video: Path, subject: LocalVideo, tolerance: int, found: Sequence[Evaluation]) -> dict[str, Any]:
+    return {
+        "video": str(video),
+        "frames": subject.frame_count,
+        "tolerance_frames": tolerance,
+        "checkpoints": [
+            {
+                "checkpoint": one.checkpoint,
+                "model_version": one.model.version,
+                "checkpoint_sha256": one.model.checkpoint.sha256,
+                **{name: one.share(name) for name in SHARES},
+                **asdict(one.accuracy),
+                "missed": one.missed,
+                "wrong": one.wrong,
+                "pairs_per_second": round(one.pairs_per_second, 1),
+            }
+            for one in found
+        ],
+    }
