@@ -1,61 +1,84 @@
-"""``python -m benchmarks.markers``: how long a rebalance blocks the coordinator's event loop if its log holds many finished runs.
+"""``python -m benchmarks.markers``: what a rebalance costs the coordinator's event loop if its log holds many finished runs.
 
-The table is filled as a recovery fills it. Then half of the partitions are lost, and what is left is taken stock of.
+The table is filled as a recovery fills it, poll by poll. Then half of the partitions are lost, and the runs in flight are read.
 """
 
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from uuid import UUID
 
-from core.settings import KafkaSettings, TopicSettings
+from aiokafka import ConsumerRecord
+
+from core.logging import configure_logging
+from core.settings import KafkaSettings, ProcessSettings, TopicSettings
 from core.types import Outcome
-from streams.coordinator.run_table import Runs
-from streams.policy.run_log import RunState
+from streams.coordinator.run_table import Runs, kind_of
+from streams.policy.run_state import RunState
 from streams.processing.app import make_app
+from streams.processing.changelog import fold_changes
+from streams.processing.consumer import RECOVERED_RECORDS
 from streams.topics import COORDINATOR, Topics
 
 MARKERS = 1_000_000
 IN_FLIGHT = 500
 
 
-def filled(markers: int, topics: Topics) -> Runs:
-    """A table of so many markers, and some runs in flight, spread over the partitions."""
-    kafka = KafkaSettings(bootstrap_servers="nobody:1")
-    runs = Runs(make_app(COORDINATOR, kafka, topics, partitions=4), topics)
+def polls(markers: int, topics: Topics) -> Iterator[list[ConsumerRecord]]:
+    """The changelog of so many finished runs, and some in flight, spread over the partitions."""
     partitions = topics.settings.results_partitions
-    for number in range(markers + IN_FLIGHT):
-        run_id = str(UUID(int=number * 2**64 + 1))
-        done = {"outcome": Outcome.COMPLETED, "finished_at_ms": 1_767_323_045_000} if number < markers else {}
-        value = RunState(run_id=run_id, attempt=1, offset=number, **done).to_bytes()
-        message = SimpleNamespace(partition=number % partitions, value=value)
-        runs._table.apply_changelog_batch([SimpleNamespace(key=run_id.encode(), value=value, message=message)])
-    return runs
+    for partition in range(partitions):
+        numbers = range(partition, markers + IN_FLIGHT, partitions)
+        for first in range(0, len(numbers), RECOVERED_RECORDS):
+            yield [_record(number, markers, partition) for number in numbers[first : first + RECOVERED_RECORDS]]
 
 
-async def blocked_seconds(markers: int) -> tuple[float, float]:
-    """How long the loop stands still, at most at a time and in all, in a rebalance that takes half of the partitions away."""
-    topics = Topics(TopicSettings())
-    runs = filled(markers, topics)
+def _record(number: int, markers: int, partition: int) -> ConsumerRecord:
+    run_id = str(UUID(int=number * 2**64 + 1))
+    done = {"outcome": Outcome.COMPLETED, "finished_at_ms": 1_767_323_045_000} if number < markers else {}
+    value = RunState(run_id=run_id, attempt=1, offset=number, **done).to_bytes()
+    return ConsumerRecord("", partition, number, 0, 0, run_id.encode(), value, None, 36, len(value), ())
+
+
+def recover(runs: Runs, markers: int, topics: Topics) -> list[float]:
+    """Fill the table. Returns how long each poll held the event loop; the rest is done in the consumer's thread."""
+    steps = []
+    for records in polls(markers, topics):
+        changes = fold_changes(records, kind_of)
+        began = time.thread_time()
+        runs._table.absorb(changes)
+        steps.append(time.thread_time() - began)
+    return steps
+
+
+async def lose_half(runs: Runs, topics: Topics) -> list[float]:
+    """Take half of the partitions away. Returns how long each step held the event loop."""
     kept = range(topics.settings.results_partitions // 2)
     runs._app = SimpleNamespace(
         consumer=SimpleNamespace(assignment=lambda: [SimpleNamespace(topic=topics.results, partition=p) for p in kept])
     )
-    stocktaking = asyncio.create_task(runs._take_stock())
-    longest = total = 0.0
-    while not stocktaking.done():
+    rebuilding = asyncio.create_task(runs._rebuild_active())
+    steps = []
+    while not rebuilding.done():
         began = time.thread_time()
-        await asyncio.sleep(0)  # one turn of the loop, which is one step of the stocktaking
-        step = time.thread_time() - began
-        longest, total = max(longest, step), total + step
-    stocktaking.result()
-    return longest, total
+        await asyncio.sleep(0)  # one turn of the loop, which is one step of it
+        steps.append(time.thread_time() - began)
+    rebuilding.result()
+    return steps
 
 
 def main(markers: int = MARKERS) -> None:
-    longest, total = asyncio.run(blocked_seconds(markers))
-    print(f"{markers} markers, {IN_FLIGHT} runs in flight: {total:.3f} s of the loop's time, {longest:.3f} s at a time")
+    configure_logging(ProcessSettings())
+    topics = Topics(TopicSettings())
+    runs = Runs(make_app(COORDINATOR, KafkaSettings(bootstrap_servers="nobody:1"), topics, partitions=4), topics)
+    print(f"{markers} markers, {IN_FLIGHT} runs in flight; seconds of the event loop:")
+    for what, steps in (
+        ("all partitions gained", recover(runs, markers, topics)),
+        ("half of them lost", asyncio.run(lose_half(runs, topics))),
+    ):
+        print(f"  {what}: {sum(steps):.3f} in all, {max(steps):.3f} at a time")
 
 
 if __name__ == "__main__":

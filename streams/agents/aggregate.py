@@ -31,7 +31,7 @@ MARKER_KEPT_MS = 14 * DAY_MS
 """The retention of the results topic: until then, a late result or join may arrive."""
 SWEEP_EVERY_MS = 3_600_000
 SWEPT_AT_ONCE = 50
-"""Runs that one record of a partition has looked at: a sweep of many markers must not hold up the records behind it."""
+"""Markers that one record of a partition has looked at: a sweep of many markers must not hold up the records behind it."""
 
 
 @dataclass(slots=True)
@@ -42,8 +42,8 @@ class Aggregation:
     publisher: Publisher
     gpu_speed: GpuSpeed
     _swept_ms: dict[int, int] = field(default_factory=dict)
-    _to_sweep: dict[int, list[str]] = field(default_factory=dict)
-    """By partition, the runs that the sweep under way has yet to look at."""
+    _to_sweep: dict[int, list[bytes]] = field(default_factory=dict)
+    """By partition, the markers that the sweep under way has yet to look at, the oldest last."""
 
     def handle(self, received: ReceivedRecord, assignment: Assignment) -> Awaitable[None]:
         """Fold one record now, in partition order. The returned awaitable waits until the change is stored.
@@ -113,17 +113,28 @@ class Aggregation:
         return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
-        """Remove expired markers, a few with each record. Uses the records' timestamps, so that a replayed log removes the same ones."""
+        """Remove expired markers, a few with each record, the oldest first, until some are met of which none has expired.
+
+        Uses the records' timestamps, so that a replayed log removes the same ones.
+        """
         if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) >= SWEEP_EVERY_MS:
             self._swept_ms[partition] = timestamp_ms
-            self._to_sweep[partition] = self.runs.stored_runs(partition)
-        to_sweep = self._to_sweep.get(partition, [])
-        for run_id in to_sweep[-SWEPT_AT_ONCE:]:
-            marker = self.runs.get(run_id)
-            finished_at_ms = marker.finished_at_ms if marker is not None and marker.is_marker else None
-            if finished_at_ms is not None and timestamp_ms - finished_at_ms > MARKER_KEPT_MS:
-                self.runs.remove(run_id)
+            self._to_sweep[partition] = self.runs.markers(partition)[::-1]
+        to_sweep = self._to_sweep.get(partition)
+        if not to_sweep:
+            return
+        looked_at = [key.decode() for key in to_sweep[-SWEPT_AT_ONCE:]]
+        expired = [run_id for run_id in looked_at if self._has_expired(run_id, timestamp_ms)]
+        for run_id in expired:
+            self.runs.remove(run_id)
         del to_sweep[-SWEPT_AT_ONCE:]
+        if not expired:
+            to_sweep.clear()
+
+    def _has_expired(self, run_id: str, now_ms: int) -> bool:
+        marker = self.runs.get(run_id)
+        finished_at_ms = marker.finished_at_ms if marker is not None and marker.is_marker else None
+        return finished_at_ms is not None and now_ms - finished_at_ms > MARKER_KEPT_MS
 
     async def give_up(self, received: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
         """Set aside a record that could not be folded, and end its run: the log has a gap there that nothing else would close."""

@@ -6,13 +6,12 @@ of float32 after a header). A single value for the whole run would be rewritten 
 
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from pydantic import ValidationError
 
 from core.identity import parse_uuid
 from core.logging import get_logger
-from streams.coordinator.run_index import RunIndex
 from streams.policy.run_state import RunState
 from streams.processing.app import ExtentsApp
 from streams.processing.confirmed_table import ConfirmedTable
@@ -20,6 +19,10 @@ from streams.records import describe
 from streams.topics import RUNS_TABLE, Topics
 
 log = get_logger(__name__)
+
+SPAN: Final = "span"
+IN_FLIGHT: Final = "in flight"
+MARKER: Final = "marker"
 
 
 class Runs:
@@ -37,8 +40,7 @@ class Runs:
                 RUNS_TABLE, key_type=bytes, value_type=bytes, partitions=topics.settings.results_partitions, on_recover=self._after_recovery
             ),
         )
-        self._index = RunIndex()
-        self._table.changed = self._index.note
+        self._table.kind_of = kind_of
         self.active: dict[str, RunState] = {}
         self.on_recovered: Callable[[], None] = lambda: None
 
@@ -78,9 +80,9 @@ class Runs:
     def remove_span(self, run_id: str, attempt: int, span: int) -> None:
         self._table.pop(_span_key(run_id, attempt, span), None)
 
-    def stored_runs(self, partition: int) -> list[str]:
-        """All runs of a partition that are still remembered, finished or not."""
-        return [key.decode() for key in self._index.runs(partition)]
+    def markers(self, partition: int) -> list[bytes]:
+        """Keys of the finished runs of a partition that are still remembered, those that finished first in front."""
+        return self._table.held.keys_of(MARKER, partition)
 
     def oldest_seconds(self) -> float:
         """Age of the oldest run whose outcome has not been announced."""
@@ -103,16 +105,16 @@ class Runs:
 
     async def _rebuild_active(self) -> None:
         assigned = {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._topics.results}
-        await self._table.forget(self._index.drop_all_but(assigned))
+        await self._table.forget_all_but(assigned)
         self._table.rewrite_outdated(self._partition_of)
-        states = (self._read(key) for key in self._index.in_flight())
+        states = (self._read(key) for key in self._table.held.keys_of(IN_FLIGHT))
         self.active = {state.run_id: state for state in states if state is not None and not state.is_marker}
-        log.info("runs.recovered", active=len(self.active), keys=len(self._table.data), partitions=sorted(assigned))
+        log.info("runs.recovered", active=len(self.active), keys=len(self._table.held), partitions=sorted(assigned))
         self.on_recovered()
 
     def _read(self, key: bytes) -> RunState | None:
         """A stored state. One that cannot be read is set aside, and its run fails: the others go on. None where the key is no run's."""
-        value: bytes = self._table.data[key]
+        value = self._table.held[key]
         try:
             return RunState.model_validate_json(value)
         except ValidationError as error:
@@ -125,6 +127,13 @@ class Runs:
 
     def _partition_of(self, key: bytes) -> int:
         return self._topics.results_partition(key.decode(errors="replace").partition("/")[0])
+
+
+def kind_of(key: bytes, value: bytes) -> str:
+    """Whether a key of the table is a span's result, a run in flight, or the marker of a finished run, of which there may be a million."""
+    if b"/" in key:
+        return SPAN
+    return MARKER if RunState.is_marker_text(value) else IN_FLIGHT
 
 
 def _is_run_id(text: str) -> bool:

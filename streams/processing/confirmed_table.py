@@ -2,74 +2,96 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import faust
-import orjson
 from aiokafka.errors import KafkaError
 from faust.types import EventT, FutureMessage
 
 from core.logging import get_logger
+from streams.processing.changelog import Changes, replaces
+from streams.processing.partitioned_values import PartitionedValues
 
 log = get_logger(__name__)
-
-FORGOTTEN_AT_ONCE: Final = 5_000
-"""Keys of lost partitions; a million are forgotten in between the loop's other work."""
 
 
 class ConfirmedTable(faust.Table[bytes, bytes]):
     """A table that can wait until the brokers have confirmed every change.
 
     Plain Faust does not wait for changes to be sent, so offsets can be committed before their changes are stored.
+
+    Attributes:
+        held: what the table holds. Faust's own store reads it and never changes it.
+        kind_of: the kind of a key with a value, by which ``held`` finds it. It is called in the consumer's thread, too.
+        outdated: keys whose last changelog record may be older than our state. Compaction would keep the older one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._unconfirmed: dict[bytes, FutureMessage] = {}
-        cast(Any, self.data)._key_partition = _Unkept()  # Faust goes through all of them at every rebalance; ``changed`` replaces it
+        self.held = PartitionedValues()
+        self.kind_of: Callable[[bytes, bytes], str] = lambda key, value: ""
         self.outdated: set[bytes] = set()
-        """Keys whose last changelog record may be older than our state. Compaction would keep the older one."""
-        self.changed: Callable[[int, bytes, bytes | None], None] = lambda partition, key, value: None
-        """Called with every change of the table, whether made here or read from its changelog."""
+        cast(Any, self.data).data = self.held
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self.send_changelog(self.partition_for_key(key), key, value)
+
+    def __delitem__(self, key: bytes) -> None:
+        self.send_changelog(self.partition_for_key(key), key, None)
 
     def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
+        """Change the table, and have the change sent to its changelog."""
         # Order within a partition is kept, so a key's last change confirms the earlier ones.
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
-        self.changed(cast(int, future.message.partition), key, value)
+        self._hold(cast(int, future.message.partition), key, value)
         return future
 
-    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """Apply changes as Faust does, but never replace a state of a run by an older one.
+    def _hold(self, partition: int, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self.held.remove(partition, key)
+        else:
+            self.held.put(partition, self.kind_of(key, value), key, value)
 
-        A superseded process may send a change when it resumes, after everything that its successor has written.
-        """
-        for event in batch:
-            key, value = cast(bytes, event.key), cast(bytes | None, event.value)
-            if b"/" in key or not _is_older(value, self.data.get(key)):
-                super().apply_changelog_batch([event])
-                self.changed(event.message.partition, key, value)
-                self.outdated.discard(key)
-            else:
-                self.outdated.add(key)
+    def absorb(self, changes: Changes) -> None:
+        """Apply what was read from the changelog. Keys that are new here are taken over together, without a look at each."""
+        self.outdated -= changes.removed
+        for key in self.held.held_of(changes.partition, changes.removed):
+            self.held.remove(changes.partition, key)
+        for kind, values in changes.values.items():
+            for key in self.held.held_of(changes.partition, values):
+                self._take_over(changes.partition, key, values.pop(key))
+            self.held.put_new(changes.partition, kind, values)
+        self.outdated |= changes.outdated
+
+    def _take_over(self, partition: int, key: bytes, value: bytes) -> None:
+        """Replace a value, but never a state of a run by an older one."""
+        if replaces(key, value, self.held[key]):
+            self._hold(partition, key, value)
+            self.outdated.discard(key)
+        else:
+            self.outdated.add(key)
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
+        """Do nothing: the consumer has had these changes absorbed, and hands on only the last record of each poll."""
 
     def rewrite_outdated(self, partition_of: Callable[[bytes], int]) -> None:
         """Send the current values of outdated keys to the changelog again."""
-        for key in self.outdated & self.data.keys():
-            self.send_changelog(partition_of(key), key, self.data[key], value_serializer="raw")
+        for key in self.outdated:
+            if (value := self.held.get(key)) is not None:
+                self.send_changelog(partition_of(key), key, value, value_serializer="raw")
         self.outdated.clear()
 
-    async def forget(self, keys: Iterable[bytes]) -> None:
-        """Drop keys of lost partitions without writing to their changelog and without blocking the event loop.
+    async def forget_all_but(self, partitions: set[int]) -> None:
+        """Drop the keys of lost partitions without writing to their changelog, and let the event loop turn after each step.
 
-        The keys are removed from the underlying store, because the table would send tombstones that delete the new owner's values.
-        Failed changes of these keys are not sent again.
+        Through the table they would be removed with tombstones, which delete the new owner's values. Failed changes of these
+        keys are not sent again, since a key that is dropped would be sent as a tombstone.
         """
-        stored = cast(dict[bytes, Any], cast(Any, self.data).data)
-        for number, key in enumerate(keys, 1):
-            stored.pop(key, None)
-            self._unconfirmed.pop(key, None)
-            if number % FORGOTTEN_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        for key in [key for key, future in self._unconfirmed.items() if future.message.partition not in partitions]:
+            del self._unconfirmed[key]
+        for _ in self.held.drop_all_but(partitions):
+            await asyncio.sleep(0)
 
     async def confirmed(self) -> None:
         """Wait until the brokers have confirmed all changes made so far."""
@@ -95,20 +117,3 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
                 if self._unconfirmed.get(key) is future:
                     del self._unconfirmed[key]
                 return
-
-
-class _Unkept(dict[bytes, int]):
-    """Keeps nothing."""
-
-    def __setitem__(self, key: bytes, partition: int) -> None:
-        """Forget it at once."""
-
-
-def _is_older(state: bytes | None, stored: bytes | None) -> bool:
-    """Whether a state has a lower offset than the stored one."""
-    if state is None or stored is None:
-        return False
-    try:
-        return bool(orjson.loads(state)["offset"] < orjson.loads(stored)["offset"])
-    except (ValueError, TypeError, KeyError):  # one of them is no state; the reader of the later one handles that
-        return False

@@ -12,6 +12,8 @@ from faust.types import TP, Message
 
 from core.logging import get_logger
 from streams.policy.record_failures import PartitionFailures
+from streams.processing.changelog import Changes, fold_changes
+from streams.processing.confirmed_table import ConfirmedTable
 
 log = get_logger(__name__)
 
@@ -20,12 +22,40 @@ T = TypeVar("T")
 FETCH_SECONDS = 0.25
 """The longest wait of a fetch, and therefore of a seek for a fetch in progress. Faust uses 1 s."""
 
+RECOVERED_RECORDS = 5_000
+"""Records of a changelog that one poll takes. They never wait in Faust's queues, which the usual limit of a poll protects."""
+
 PAUSE_SECONDS = 1.0
 """Pause before a failed request to the brokers is retried; each request has its own timeout as well."""
 
 
 class NotingThread(driver.AIOKafkaConsumerThread):
-    """The consumer's own thread: it reads committed records alone, and puts a note beside each offset that it commits."""
+    """The consumer's own thread: it reads committed records alone, and puts a note beside each offset that it commits.
+
+    It folds what it reads of a changelog, so that a recovery costs the event loop a step for each poll and not for each record.
+    """
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109 - Faust's
+        """Fetch as Faust does. What is read of a changelog comes as ``Changes``."""
+        consumer, changelogs = self._ensure_consumer(), cast(SeekSafeConsumer, self.consumer).changelogs
+        recovers = active_partitions is not None and all(tp.topic in changelogs for tp in active_partitions)
+        max_records = RECOVERED_RECORDS if recovers else consumer._max_poll_records
+        fetched = await self.call_thread(self._fetch_folded, consumer, active_partitions, timeout, max_records, changelogs)
+        return cast(Mapping[TP, Any], fetched)
+
+    async def _fetch_folded(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109 - Faust's
+        max_records: int,
+        changelogs: Mapping[str, ConfirmedTable],
+    ) -> Mapping[TP, Any]:
+        fetched = await self._fetch_records(consumer, cast(set[TP], active_partitions), timeout=timeout, max_records=max_records)
+        return {
+            tp: fold_changes(records, changelogs[tp.topic].kind_of) if tp.topic in changelogs else records
+            for tp, records in fetched.items()
+        }
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer: Any = super()._create_worker_consumer(transport)
@@ -88,6 +118,28 @@ class SeekSafeConsumer(driver.Consumer):
                 yield tp, message
         finally:
             self._idle.set()
+
+    @property
+    def changelogs(self) -> Mapping[str, ConfirmedTable]:
+        """The tables by the names of their changelogs."""
+        return cast(Mapping[str, ConfirmedTable], cast(Any, self.app.tables)._changelogs)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109 - Faust's
+        """Fetch as Faust does, and have the tables absorb what was read of their changelogs, of which the last record is handed on.
+
+        Faust may still drop that record because of a rebalance. The changes are then read again, or their keys forgotten.
+        """
+        generation = self.app.consumer_generation_id
+        fetched = await super()._getmany(active_partitions, timeout)
+        if not self.flow_active or self.app.consumer_generation_id != generation:
+            return {}
+        records: dict[TP, Any] = {}
+        for tp, batch in fetched.items():
+            if isinstance(batch, Changes):
+                self.changelogs[tp.topic].absorb(batch)
+                batch = [batch.last]
+            records[tp] = batch
+        return records
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
         """Fetch as Faust does, but return nothing while the flow is stopped, where Faust would seek on its own."""

@@ -120,7 +120,7 @@ async def test_results_are_stored_once_and_late_results_dropped(aggregating, put
     assert [request.request_id.int for request in state.requests] == [1101, 1001]
 
 
-async def test_a_counted_result_without_its_probabilities_is_stored_on_redelivery(aggregating, put, monkeypatch):
+async def test_a_counted_result_without_its_probabilities_is_stored_on_redelivery(aggregating, put, topics, monkeypatch):
     """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities.
 
     The finisher, which waits for them, is notified.
@@ -129,7 +129,7 @@ async def test_a_counted_result_without_its_probabilities_is_stored_on_redeliver
     await put(started().to_bytes())
     await put(result.to_bytes())
     await until(lambda: aggregating.done == [0])
-    del aggregating.runs._table.data.data[f"{RUN}/1/0".encode()]
+    aggregating.runs._table.held.remove(topics.results_partition(str(RUN)), f"{RUN}/1/0".encode())
     assert not aggregating.runs.has_span(str(RUN), 1, 0)
     noticed = []
     monkeypatch.setattr(Finisher, "notice", lambda _, state: noticed.append(aggregating.runs.has_span(state.run_id, 1, 0)))

@@ -7,31 +7,30 @@ from uuid import uuid4
 import pytest
 
 from core.settings import KafkaSettings, TopicSettings
-from streams.coordinator.run_table import Runs
+from streams.coordinator.run_table import Runs, kind_of
 from streams.policy.run_state import RunState
 from streams.processing.app import make_app
+from streams.processing.changelog import fold_changes
 from streams.processing.confirmed_table import ConfirmedTable
 from streams.topics import COORDINATOR, Topics
 
 RUN = str(uuid4())
 
 
-@pytest.fixture(params=[True, False], ids=["in one batch", "one by one"])
+@pytest.fixture(params=[True, False], ids=["in one poll", "poll by poll"])
 def recovered(request) -> Callable[..., Runs]:
     """The table as it is read from a changelog of these keys and values."""
 
-    def read(*records: tuple[str, bytes | None]) -> Runs:
+    def recover(*records: tuple[str, bytes | None]) -> Runs:
         topics = Topics(TopicSettings(_env_file=None))
         app = make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
         runs = Runs(app, topics)
-        events = [
-            SimpleNamespace(key=key.encode(), value=value, message=SimpleNamespace(partition=0, value=value)) for key, value in records
-        ]
-        for batch in [events] if request.param else [[event] for event in events]:
-            runs._table.apply_changelog_batch(batch)
+        read = [SimpleNamespace(partition=0, key=key.encode(), value=value) for key, value in records]
+        for batch in [read] if request.param else [[record] for record in read]:
+            runs._table.absorb(fold_changes(batch, kind_of))
         return runs
 
-    return read
+    return recover
 
 
 def state(offset: int, attempt: int = 1, **fields: object) -> tuple[str, bytes]:

@@ -1,0 +1,69 @@
+"""What a table holds in memory, by partition and kind of key.
+
+A rebalance therefore costs what is lost and what is asked for by its kind, however many keys of other kinds there are.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+DROPPED_AT_ONCE = 5_000
+"""Keys of lost partitions; a million are dropped in between the event loop's other work."""
+
+
+class PartitionedValues(Mapping[bytes, bytes]):
+    """Keys and values; those of a partition and kind in the order in which they were written.
+
+    A key is looked up in one dictionary after the other. That is faster than hashing it to its partition, and there are dozens.
+    """
+
+    def __init__(self) -> None:
+        self._by_partition: dict[int, dict[str, dict[bytes, bytes]]] = defaultdict(dict)
+
+    def __getitem__(self, key: bytes) -> bytes:
+        for kinds in self._by_partition.values():
+            for values in kinds.values():
+                if key in values:
+                    return values[key]
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return any(key in values for kinds in self._by_partition.values() for values in kinds.values())
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (key for kinds in self._by_partition.values() for values in kinds.values() for key in values)
+
+    def __len__(self) -> int:
+        return sum(len(values) for kinds in self._by_partition.values() for values in kinds.values())
+
+    def put(self, partition: int, kind: str, key: bytes, value: bytes) -> None:
+        """Set a key, which becomes the last of its kind."""
+        self.remove(partition, key)
+        self._by_partition[partition].setdefault(kind, {})[key] = value
+
+    def put_new(self, partition: int, kind: str, new: dict[bytes, bytes]) -> None:
+        """Set keys that the partition does not hold, without a step for each."""
+        self._by_partition[partition].setdefault(kind, {}).update(new)
+
+    def remove(self, partition: int, key: bytes) -> None:
+        for values in self._by_partition[partition].values():
+            values.pop(key, None)
+
+    def held_of(self, partition: int, keys: Iterable[bytes]) -> set[bytes]:
+        """Those of the keys that the partition holds."""
+        wanted = set(keys)
+        return {key for values in self._by_partition[partition].values() for key in values.keys() & wanted}
+
+    def keys_of(self, kind: str, partition: int | None = None) -> list[bytes]:
+        """The keys of one kind, of one partition or of all, those of a partition in the order in which they were written."""
+        partitions = self._by_partition if partition is None else [partition]
+        return [key for number in partitions for key in self._by_partition[number].get(kind, ())]
+
+    def drop_all_but(self, partitions: Iterable[int]) -> Iterator[None]:
+        """Drop the keys of all other partitions, some with each step. After a step the rest is still known to be lost."""
+        for lost in self._by_partition.keys() - set(partitions):
+            for values in self._by_partition[lost].values():
+                while values:
+                    for _ in range(min(DROPPED_AT_ONCE, len(values))):
+                        values.popitem()
+                    yield
+            del self._by_partition[lost]
