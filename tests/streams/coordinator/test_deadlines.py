@@ -10,13 +10,14 @@ from streams.coordinator import deadlines as deadlines_module
 from streams.coordinator.deadlines import Deadlines
 from streams.coordinator.run_table import Runs
 from streams.kafka.topic_admin import ensure_topics
+from streams.policy import run_log
 from streams.policy.run_log import UNTAKEN_SECONDS, Disposition, deadline_ms, fold
 from streams.processing.app import make_app
 from streams.processing.producer import Producer
 from streams.publisher import Publisher
 from streams.records import decode_log
 from streams.topics import COORDINATOR
-from tests.streams.run_logs import RUN, done, failed, started, taken
+from tests.streams.run_logs import RUN, done, failed, joined, started, taken
 from tests.streams.waiting import until
 
 LOOK_SECONDS = 0.1
@@ -32,8 +33,8 @@ class Folding:
         self.handled = 1_000_000
         self.looked_at: list[int] = []
         self.store = SimpleNamespace(open_seconds=0.0)
-        deadlines = Deadlines(self.app, self.runs, Publisher(topics, Producer(self.app)), self._handled_to, self.store)
-        self.app.run_in_background(deadlines.run)
+        self.deadlines = Deadlines(self.app, self.runs, Publisher(topics, Producer(self.app)), self._handled_to, self.store)
+        self.app.run_in_background(self.deadlines.run)
 
         @self.app.agent(self.app.raw_topic(topics.results), name="fold")
         async def follow(stream) -> None:
@@ -82,6 +83,29 @@ async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topic
     assert state.reason == "deadline of 1 s passed with 1 of 3 spans done (EXTENTS_DEADLINE_HIGH_SECONDS)"
     await asyncio.sleep(5 * LOOK_SECONDS)
     assert folding.kinds.count("deadline_passed") == 1
+
+
+async def test_nothing_is_kept_about_a_run_that_has_ended(folding, put):
+    """Of a run that waits for its deadline it is known since when; once it has failed by it, nothing is known of it any more."""
+    await put(started(deadline_seconds=1), taken(0))
+    await until(lambda: folding.deadlines._open_seconds_before)
+    await until(lambda: "deadline_passed" in folding.kinds)
+
+    def left() -> list[object]:
+        about = folding.deadlines
+        return [*about._open_seconds_before, *about._ends, *about._sent]
+
+    await until(lambda: not left())
+
+
+async def test_a_run_that_was_joined_and_never_started_is_cancelled(folding, put, monkeypatch):
+    """Its start may have been lost, or its marker swept: it does not stay active for ever, and the request that waits is answered."""
+    monkeypatch.setattr(run_log, "UNTAKEN_SECONDS", 1)
+    await put(joined(1))
+    await until(lambda: "run_cancelled" in folding.kinds)
+    state = folding.runs.get(str(RUN))
+    assert (state.outcome, state.reason) == (Outcome.CANCELLED, "its start did not come within 1 s")
+    assert [request.request_id.int for request in state.requests] == [1001]
 
 
 async def test_store_outages_do_not_count(folding, put):
