@@ -109,5 +109,6 @@ def _options(config: StackConfig, data: Path, identities: Path) -> list[str]:
         "-s3.port.lance=0",
         "-s3.localSocket=s3.sock",
         "-s3.autoCreateBucket=false",
+        "-s3.iam.readOnly=false",  # the stack's own keys may add users, with policies as AWS has them
         f"-s3.config={identities}",
     ]

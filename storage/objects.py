@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,7 +13,7 @@ import aioboto3
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from core.errors import ConfigurationError, CorruptInputError, RefusedObjectError, TransientError
+from core.errors import ConfigurationError, CorruptInputError, MissingObjectError, RefusedObjectError, TransientError
 from storage.memory_budget import MemoryBudget
 from storage.object_errors import mapped
 
@@ -24,6 +24,9 @@ MAX_HELD_BYTES: Final = 768 * 1024 * 1024
 """Limit for the layouts and run databases that are read at a time, including the values made from them: three layouts' maximum."""
 
 _PIECE_BYTES: Final = 1024 * 1024
+
+_ABSENT: Final = "extents-check/absent"
+"""Below the probe's prefix, where nobody puts an object."""
 
 _NO_AWS_FILES: Final = {"profile": (None,) * 4, **{f"{kind}_file": (None, None, "/dev/null", None) for kind in ("config", "credentials")}}
 """Only the settings count: neither the machine's AWS profiles nor a variable that names one."""
@@ -243,13 +246,26 @@ class ObjectStore:
                 raise
 
     async def probe(self) -> None:
-        """Read one byte of the first of our objects, which shows whether the store serves objects now."""
+        """Read one byte of the first of our objects, which shows whether the store serves objects now.
+
+        If that object is refused, an object that does not exist is read: the store reports it as missing only to keys that may
+        read below our prefix.
+        """
         with mapped(f"bucket {self.bucket}"):
             key = await self._first_key()
-            if key is not None:
-                response = await self._client.get_object(Bucket=self.bucket, Key=key, Range="bytes=0-0")
-                async with response["Body"] as body:
-                    await body.read()
+        if key is None:
+            return
+        try:
+            await self._read_byte(key)
+        except ConfigurationError:
+            with suppress(MissingObjectError):
+                await self._read_byte(f"{self._config.probe_prefix}{_ABSENT}")
+
+    async def _read_byte(self, key: str) -> None:
+        with mapped(f"bucket {self.bucket}"):
+            response = await self._client.get_object(Bucket=self.bucket, Key=key, Range="bytes=0-0")
+            async with response["Body"] as body:
+                await body.read()
 
     async def _first_key(self) -> str | None:
         page = await self._client.list_objects_v2(Bucket=self.bucket, Prefix=self._config.probe_prefix, MaxKeys=1)
