@@ -65,13 +65,13 @@ def measure(true: Sequence[Extent], predicted: Sequence[Extent], frame_count: in
 
 
 def boundaries(captions: Iterable[Extent], frame_count: int) -> set[int]:
-    """The first frame after each boundary. Where the video itself begins or ends, there is none."""
+    """Return the first frame after each boundary. Where the video itself begins or ends, there is none."""
     last = frame_count - 1
     return {frame for first, end in captions for frame in (first, end + 1) if 0 < frame <= last}
 
 
 def match_captions(true: Sequence[Extent], predicted: Sequence[Extent], tolerance: int = TOLERANCE_FRAMES) -> list[tuple[Extent, Extent]]:
-    """Pairs of a true and a predicted caption whose ends agree within the tolerance. Each caption is in one pair at most."""
+    """Match true and predicted captions whose ends agree within the tolerance. Each caption is in one pair at most."""
     matched: list[tuple[Extent, Extent]] = []
     begin = 0  # the captions before it are matched, or begin too early for the rest
     for caption in true:
@@ -89,7 +89,7 @@ def match_captions(true: Sequence[Extent], predicted: Sequence[Extent], toleranc
 
 
 def count_matching_boundaries(true: Iterable[int], predicted: Iterable[int], tolerance: int = TOLERANCE_FRAMES) -> int:
-    """The boundaries that can be matched one to one within the tolerance, taken in order."""
+    """Count the boundaries that match one to one within the tolerance, in order."""
     count, left = 0, sorted(predicted)
     for boundary in sorted(true):
         near = next((other for other in left if abs(other - boundary) <= tolerance), None)
@@ -100,5 +100,5 @@ def count_matching_boundaries(true: Iterable[int], predicted: Iterable[int], tol
 
 
 def share(part: int, whole: int) -> float:
-    """0..1; 0 of nothing is 0."""
+    """Return a share, 0..1; that of nothing is 0."""
     return part / max(1, whole)

@@ -18,6 +18,9 @@ _FIELDS = {
     "run_id_8": "[0-9a-f]{8}",
 }
 
+_IDS = ("tenant_id", "video_id")
+"""What a run database has in its provenance beside the run's own: a row has columns for it."""
+
 NO_REQUEST = UUID(int=0)
 """The request of a run of the former service, which stored none. No request has this id, so such a run counts as the earliest."""
 
@@ -67,7 +70,7 @@ def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> 
         completed_at=found.completed_at,
         processing_time_seconds=found.processing_time_seconds or 0.0,
         gpu_seconds=found.gpu_seconds if found.gpu_seconds is not None else found.processing_time_seconds or 0.0,
-        provenance=found.provenance,
+        provenance={name: value for name, value in found.provenance.items() if name not in _IDS},
         probabilities=found.probabilities,
         pair_milliseconds=found.pair_milliseconds,
     )

@@ -16,7 +16,10 @@ from core.settings import KeySettings, Settings, variable
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
+from streams.kafka.brokers import require_topics
 from streams.kafka.cancelling import cancel_runs
+from streams.kafka.letter_purge import PurgedLetters, find_letters, purge_letters
+from streams.policy.stored_letters import StoredLetter, Subject
 from streams.topics import Topics
 
 WAIT_SECONDS: Final = 120
@@ -41,26 +44,31 @@ def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bo
     """Delete frames, run databases and rows of a video or a whole tenant, and refuse its requests from then on.
 
     First a mark makes admission refuse requests, so that no replay brings anything back. Then unfinished jobs are
-    cancelled, and objects and rows are deleted. Records in Kafka's topics hold ids and probabilities, no pictures, and
-    expire with their retention. A command that was killed half-way can simply be run again.
+    cancelled, objects and rows are deleted, and dead letters are marked, so that nobody redrives them. A log cannot give
+    up one record: a letter is deleted at once only if all letters before it are purged, too. Kafka's records hold ids and
+    probabilities, no pictures, and expire with their topics' retention. A command that was killed half-way can simply be
+    run again.
     """
     what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
     if undo:
         removed = asyncio.run(_undo(tenant_id, video_id))
         remark(f"{what} is allowed again" if removed else f"{what} was not purged")
         return
-    rows, objects = asyncio.run(_plan(tenant_id, video_id))
+    rows, objects, letters = asyncio.run(_plan(tenant_id, video_id))
     print_facts(
         [
             ("purge", what),
             ("objects", f"{len(objects)}"),
             ("rows", ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in rows.items())),
+            ("letters", f"{len(letters)}"),
         ]
     )
     if not yes:
         click.confirm("delete all of it, for good?", abort=True, err=True)
-    asyncio.run(_purge(tenant_id, video_id, reason))
+    left = asyncio.run(_purge(tenant_id, video_id, reason))
     remark(f"{what} is purged; its requests are rejected from now on")
+    for text in _about_letters(left):
+        remark(text)
 
 
 def _equal(tenant_id: UUID, video_id: UUID | None) -> dict[str, str]:
@@ -87,13 +95,45 @@ def key_prefixes(keys: KeySettings, tenant_id: UUID, video_id: UUID | None) -> s
     return prefixes
 
 
-async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int], list[str]]:
+def _about_letters(left: PurgedLetters) -> list[str]:
+    """Say what remains of the dead letters in Kafka, and until when."""
+    if not left.kept:
+        return []
+    until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "for ever, as its retention says"
+    why = f"Kafka refused to delete any ({left.refused})" if left.refused else "letters that are still needed lie before them"
+    return [f"{left.kept} of {left.marked} dead letters stay in their topic {until}: {why}. No command redrives them"]
+
+
+async def _subject(listings: Listings, tenant_id: UUID, video_id: UUID | None) -> Subject:
+    """Collect the ids from the rows while they are there: a record does not always name its tenant."""
+    chosen = Filter(tenant_id=tenant_id, video_id=video_id)
+    videos, runs = set(), set()
+    for rows in (listings.requests(chosen), listings.jobs(chosen), listings.run_history(chosen)):
+        async for row in rows:
+            videos.add(UUID(row["video_id"]))
+            runs |= {UUID(row["run_id"])} if _is_uuid(row["run_id"]) else set()
+    return Subject(tenant_id, video_id, frozenset(videos), frozenset(runs))
+
+
+def _is_uuid(name: str | None) -> bool:
+    """Return whether it is one. Runs of the former service have other names, or none."""
+    try:
+        UUID(name or "")
+    except ValueError:
+        return False
+    return True
+
+
+async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int], list[str], list[StoredLetter]]:
     settings = Settings()
+    topics = Topics(settings.topics)
+    await require_topics(settings.kafka, [topics.dead_letter])
     object_keys(settings.keys)
     equal = _equal(tenant_id, video_id)
     async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
         rows = {table: await listings.count(table, lambda query: query.match(equal)) for table in TABLES}
-        return rows, await _objects(listings, store, tenant_id, video_id)
+        letters = await find_letters(settings.kafka, topics, await _subject(listings, tenant_id, video_id))
+        return rows, await _objects(listings, store, tenant_id, video_id), letters
 
 
 async def _objects(listings: Listings, store: ObjectStore, tenant_id: UUID, video_id: UUID | None) -> list[str]:
@@ -106,7 +146,7 @@ async def _objects(listings: Listings, store: ObjectStore, tenant_id: UUID, vide
     return sorted(keys)
 
 
-async def _purge(tenant_id: UUID, video_id: UUID | None, reason: str | None) -> None:
+async def _purge(tenant_id: UUID, video_id: UUID | None, reason: str | None) -> PurgedLetters:
     settings = Settings()
     object_keys(settings.keys)
     equal = _equal(tenant_id, video_id)
@@ -115,16 +155,20 @@ async def _purge(tenant_id: UUID, video_id: UUID | None, reason: str | None) -> 
         if not await _mark_of(listings, tenant_id, video_id):
             await listings.insert("purges", [mark])
         await _cancel(settings, listings, Filter(tenant_id=tenant_id, video_id=video_id))
+        subject = await _subject(listings, tenant_id, video_id)
         await listings.delete("runs", equal)
         keys = await _objects(listings, store, tenant_id, video_id)
         with progress("deleting", "objects") as report:
             for number, key in enumerate(keys, start=1):
                 await store.delete(key)
                 report(number, len(keys))
+        note = f"purged by {who()}" + (f": {reason}" if reason else "")
+        left = await purge_letters(settings.kafka, Topics(settings.topics), subject, note)
         for table in TABLES:
             await listings.delete(table, equal)
         completed = {"completed_at": datetime.now(UTC).isoformat()}
         await listings.update("purges", completed, {"tenant_id": str(tenant_id), "video_id": video_id and str(video_id)})
+    return left
 
 
 async def _cancel(settings: Settings, listings: Listings, chosen: Filter) -> None:

@@ -19,6 +19,7 @@ from streams.topics import Topics
 
 REDRIVEN: Final = "redriven"
 DISCARDED: Final = "discarded"
+PURGED: Final = "purged"
 MARK_HEADER: Final = "handled"
 """Header of a mark: the id (``partition/offset``) of its letter."""
 
@@ -51,11 +52,12 @@ class DeadLetterReader:
         return [_letter(record, marks) for record in records if not mark_of(record)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
-        """Record the action taken on these letters, with confirmation."""
+        """Record the action taken on these letters, with confirmation. A mark has no key, which may hold ids of a purged video."""
         async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
             for letter in letters:
                 headers = [(MARK_HEADER, letter.id.encode()), ("action", action.encode()), ("note", note.encode())]
-                await producer.send_and_wait(self._topics.dead_letter, b"", key=letter.key, headers=headers)
+                partition = int(letter.id.partition("/")[0])
+                await producer.send_and_wait(self._topics.dead_letter, b"", partition=partition, headers=headers)
 
     async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition], since: datetime | None) -> None:
         if since is None:

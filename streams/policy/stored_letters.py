@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
 
 from streams.topics import Topics
 
@@ -14,7 +18,7 @@ class StoredLetter:
     Attributes:
         id: ``partition/offset``, which identifies it in commands.
         origin: ``topic/partition/offset`` where the record was first read.
-        handled: the latest action on it (``redriven``, ``discarded``); None if there was none.
+        handled: the latest action on it (``redriven``, ``discarded``, ``purged``); None if there was none.
         redriven: how often it was redriven.
     """
 
@@ -76,3 +80,44 @@ class Selection:
             and (not self.ids or letter.id in self.ids)
             and (self.handled or letter.handled is None)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A video, or all videos of a tenant, as records name them.
+
+    Attributes:
+        video_id: None for all of the tenant.
+        videos, runs: further ids by which a record is recognised that does not name its tenant.
+    """
+
+    tenant_id: UUID
+    video_id: UUID | None = None
+    videos: frozenset[UUID] = frozenset()
+    runs: frozenset[UUID] = frozenset()
+
+    def covers(self, letter: StoredLetter) -> bool:
+        """Return whether a letter's record is about it: by its run, its key or its fields, or by its bytes if it cannot be decoded."""
+        videos = self._texts(self.videos | ({self.video_id} if self.video_id else set()))
+        runs = self._texts(self.runs)
+        key = (letter.key or b"").decode(errors="replace").lower()
+        if (letter.run_id or "").lower() in runs or key in videos or key.partition(":")[0] in runs:
+            return True
+        content = _object(letter.value)
+        if content is None:  # undecodable: whatever is in it
+            text = letter.value.decode(errors="replace").lower()
+            return any(name in text for name in (videos if self.video_id else {str(self.tenant_id), *videos}) | runs)
+        tenant, video, run = (str(content.get(name, "")).lower() for name in ("tenant_id", "video_id", "run_id"))
+        return run in runs or video in videos or (self.video_id is None and tenant == str(self.tenant_id))
+
+    @staticmethod
+    def _texts(ids: frozenset[UUID]) -> frozenset[str]:
+        return frozenset(map(str, ids))
+
+
+def _object(value: bytes) -> dict[str, Any] | None:
+    try:
+        content = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) else None

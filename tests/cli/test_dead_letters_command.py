@@ -78,6 +78,7 @@ def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> 
         ("0/1", "span_failed", None, "2"),
     ]
     assert "0/1" in extents("dead-letters", "list", "--topic", "inference.work.low").out
+    assert [json.loads(line) for line in extents("dead-letters", "list", "--json-lines").out.splitlines()] == listed
     assert json.loads(extents("dead-letters", "list", "--reason", "poison", "--json").out) == []
     assert json.loads(extents("dead-letters", "list", "--until", "1h", "--json").out) == []
     assert len(json.loads(extents("dead-letters", "list", "--since", "1h", "--json").out)) == 2

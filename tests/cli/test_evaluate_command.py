@@ -22,7 +22,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 
 def write_srt(path: Path, captions: list[tuple[int, int]]) -> Path:
-    """Captions of these frames, at 10 Hz."""
+    """Write captions of these frames, at 10 Hz."""
 
     def time(frame: int) -> str:
         return f"00:{frame // 600:02}:{frame // 10 % 60:02},{frame % 10}00"

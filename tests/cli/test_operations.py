@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -15,34 +12,24 @@ import pytest
 
 from core.admission import Rejection
 from core.runs import FinishedRun
-from core.settings import KafkaSettings, KeySettings, SupabaseSettings, TopicSettings, WasabiSettings
+from core.settings import KafkaSettings, KeySettings, SupabaseSettings, TopicSettings
 from core.types import RejectionType
 from inference.models.builtin import builtin_model_version
-from storage.connect import object_keys, open_listings, open_rows, open_store
+from storage.connect import object_keys, open_listings
 from storage.objects import ObjectStore
-from storage.publish import publish_run
 from storage.rows import Rows
-from storage.run_db import build_run_db
 from streams.kafka.topic_admin import ensure_topics
 from streams.topics import Topics
-from tests.cli.processes import clean_environment
+from tests.cli.operating import completed, move_in, with_both
 from tests.cli.snapshots import assert_looks_like
 from tests.service.videos import video
 from tests.storage.admission_requests import limits, request
-from tests.storage.finished_runs import finished_run
-
-T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
 def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation that belongs to the test, in a terminal of 100 columns."""
-    monkeypatch.chdir(tmp_path)
-    for name in set(os.environ) - set(clean_environment()):
-        monkeypatch.delenv(name)
-    few = dict.fromkeys(("EXTENTS_WORK_PARTITIONS", "EXTENTS_REQUEST_PARTITIONS", "EXTENTS_RESULTS_PARTITIONS"), "1")
-    for name, value in {**namespace.env, **few, "COLUMNS": "100"}.items():
-        monkeypatch.setenv(name, value)
+    move_in(namespace, monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -55,29 +42,6 @@ def topics() -> Topics:
 @pytest.fixture
 def tenant() -> UUID:
     return uuid4()
-
-
-def with_both(action: Callable[[Rows, ObjectStore], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with open_rows(SupabaseSettings()) as rows, open_store(WasabiSettings()) as store:
-            return await action(rows, store)
-
-    return asyncio.run(run())
-
-
-def completed(tenant: UUID, video: UUID | None = None, **changes: object) -> FinishedRun:
-    """Make a run with its request, rows and object."""
-    force = bool(changes.pop("force", False))
-    asked = request(tenant, video, frame_count=61, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
-
-    async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
-        await rows.admit(asked, limits(rate_limit_seconds=0))
-        ids = {name: getattr(asked, name) for name in ("run_id", "request_id", "tenant_id", "video_id", "model_version")}
-        made = finished_run(60, **{"cropped_frames_version": 1, **ids, **changes})
-        await rows.complete_run(made, await publish_run(store, object_keys(KeySettings()), made, build_run_db(made)))
-        return made
-
-    return with_both(run)
 
 
 def present(run: FinishedRun, extents) -> bool:
@@ -235,7 +199,7 @@ def test_runs_are_verified(extents, tenant: UUID) -> None:
     assert extents("verify").status == 2
 
 
-def test_the_registry_is_rebuilt_from_the_store(extents, tenant: UUID) -> None:
+def test_the_registry_is_rebuilt_from_the_store(extents, topics: Topics, tenant: UUID) -> None:
     """After the rows are lost, each run and what superseded it are restored; a second rebuild changes nothing."""
     old = completed(tenant)
     new = completed(tenant, old.video_id, force=True, seed=1, completed_at=old.completed_at + timedelta(hours=1))

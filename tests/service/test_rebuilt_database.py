@@ -1,17 +1,29 @@
 """The database was lost and rebuilt from its migrations, while Kafka kept the log and the store its objects."""
 
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
 import psycopg
 import pytest
 import pytest_asyncio
 from psycopg import sql
+from psycopg.rows import dict_row
 
+from core.types import Priority
 from tests.service.installation import Installation
+from tests.service.terminal import Terminal
 from tests.service.videos import VERSION, video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FRAMES = 40
 BROKEN = "modulo_1/chunk_0000000001.webm"
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -27,6 +39,35 @@ async def forget(service: Installation, video_id: object) -> None:
         for table in ("jobs", "runs", "requests", "rejections"):
             name = sql.Identifier(service.verifier.schema, f"caption_frame_extents_inference_{table}")
             await connection.execute(sql.SQL("delete from {} where video_id = %s").format(name), [video_id])
+
+
+KEPT = {
+    "runs": ("run_id", "request_id", "video_id", "model_version", "wasabi_storage_key", "sha256", "total_pairs", "completed_at"),
+    "run_history": ("run_id", "request_id", "video_id", "sha256", "gpu_seconds", "precision", "provenance", "superseded_by"),
+    "jobs": ("run_id", "attempt", "request_id", "replay_id", "video_id", "model_version", "status", "priority", "error_message"),
+    "requests": ("request_id", "video_id", "run_id", "attempt", "decision", "priority", "event_id", "source_partition", "source_offset"),
+    "rejections": ("id", "video_id", "rejection_type", "rejection_message", "frame_count", "priority", "model_version", "acknowledged"),
+}
+"""The columns that a rebuilt registry must have again; the database itself makes the others."""
+
+
+async def registry_of(service: Installation, *, forgotten: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of the installation's tenant.
+
+    Args:
+        forgotten: delete them.
+    """
+    found = {}
+    async with await psycopg.AsyncConnection.connect(service.verifier.dsn, autocommit=True, row_factory=dict_row) as connection:
+        for table, columns in KEPT.items():
+            name = sql.Identifier(service.verifier.schema, f"caption_frame_extents_inference_{table}")
+            select = sql.SQL("select {} from {} where tenant_id = %s order by 1").format(
+                sql.SQL(", ").join(map(sql.Identifier, columns)), name
+            )
+            found[table] = await (await connection.execute(select, [service.tenant_id])).fetchall()
+            if forgotten:
+                await connection.execute(sql.SQL("delete from {} where tenant_id = %s").format(name), [service.tenant_id])
+    return found
 
 
 async def job_of(service: Installation, run_id: str) -> tuple[str, str | None]:
@@ -69,3 +110,39 @@ async def test_a_failed_run_is_answered_and_can_be_tried_again(running: Installa
     await running.store.put(running.keys.chunk(running.tenant_id, video_id, VERSION, BROKEN), film.chunks[BROKEN])
     again = await running.ledger.outcome(await running.submit(video_id, FRAMES))
     assert (again.name, again.body["attempt"]) == ("inference.completed", 2)
+
+
+async def test_the_registry_comes_back_from_store_and_topics(running: Installation, tmp_path: Path) -> None:
+    """Runs with what superseded which, failed jobs, rejections and every decision; done twice, it changes nothing."""
+    terminal = Terminal(running, tmp_path)
+    running.tenant_id = uuid4()  # the other tests' rows have been lost before
+    _, first = await running.run(video(FRAMES))
+    video_id = UUID(first.body["video_id"])
+    await running.ledger.outcome(await running.submit(video_id, FRAMES))
+    await running.ledger.outcome(await running.submit(video_id, FRAMES, force=True, priority=Priority.LOW))
+    await running.run(video(FRAMES).with_chunk(BROKEN, b"this is no film"))
+    await running.run(video(FRAMES), cropped_frames_version=7)
+    await running.settle()
+    before = await registry_of(running, forgotten=True)
+    assert {name: len(rows) > 0 for name, rows in before.items()} == dict.fromkeys(KEPT, True)
+    assert {row["status"] for row in before["jobs"]} == {"completed", "failed"}
+    assert {row["decision"] for row in before["requests"]} == {"run", "found", "rejected"}
+    tenant = ("--tenant", str(running.tenant_id))
+    looked = await terminal.json("rebuild-registry", *tenant, "--dry-run")
+    assert len(looked["differing"]) == len(before["run_history"])
+    assert {name: looked[f"missing_{name}"] for name in ("requests", "rejections", "jobs")} == {
+        name: len(before[name]) for name in ("requests", "rejections", "jobs")
+    }
+    await terminal("rebuild-registry", *tenant, "--yes")
+    after = await registry_of(running)
+    for row in (*before["requests"], *after["requests"]):
+        if row["decision"] == "rejected":
+            row["run_id"] = None  # the run that it would have been: no event says
+    for row in (*before["run_history"], *after["run_history"]):
+        del row["provenance"]["gpu_seconds"]  # the file has more digits
+    for table, rows in before.items():
+        assert [row for row in after[table] if row not in rows] == [row for row in rows if row not in after[table]] == [], table
+    again = await terminal.json("rebuild-registry", *tenant, "--yes")
+    assert (again["differing"], again["missing_requests"], again["missing_rejections"], again["missing_jobs"]) == ([], 0, 0, 0)
+    repeated = await running.ledger.outcome(await running.submit(video_id, FRAMES))
+    assert (repeated.name, repeated.body["deduplicated"]) == ("inference.completed", True)

@@ -171,7 +171,7 @@ def _below(found: Evaluation, thresholds: dict[str, float | None]) -> list[str]:
 
 
 def _print(found: Sequence[Evaluation]) -> None:
-    """A column a checkpoint: their figures are compared across."""
+    """Print a column for each checkpoint, so that their figures stand side by side."""
     rows: list[tuple[str, ...]] = [(name.replace("_", " "), *(f"{one.share(name):.2%}" for one in found)) for name in SHARES]
     counts = [one.accuracy for one in found]
     rows += [

@@ -33,7 +33,7 @@ def open_video(path: Path, crop: Crop | None, anchor: Anchor | None, predictor: 
 
 
 def _zone(path: Path, crop: Crop | None, anchor: Anchor | None, predictor: Predictor) -> Zone:
-    """The strip to cut out, found in the same way as ``extents find`` does."""
+    """Choose the strip to cut out, in the same way as ``extents find`` does."""
     if path.is_fifo():
         raise CorruptInputError(f"{path}: a pipe can be read only once, and a film is looked at before it is encoded: write it to a file")
     zones, _ = look(path, Wanted((crop,) if crop else (), anchor), predictor)

@@ -41,7 +41,7 @@ class Truth:
     remarks: tuple[str, ...] = ()
 
     def extents(self, frame_count: int) -> list[Extent]:
-        """The frames that show each caption: those whose moment lies between its start and its end. What shows in none is left out."""
+        """Return the first and last frame that show each caption. A caption between two frames shows in none, and is left out."""
         found = [
             (
                 max(0, math.ceil(caption.start_seconds * FRAMES_PER_SECOND - _ROUNDING)),
@@ -111,7 +111,7 @@ def _from_json(path: Path, text: str) -> Iterator[KnownCaption]:
 
 
 def _apart(captions: list[KnownCaption]) -> Truth:
-    """Captions that follow each other: of two that overlap, the former ends where the latter starts."""
+    """Make captions follow each other: of two that overlap, the former ends where the latter starts."""
     remarks = []
     lines = [caption for caption, after in pairwise(captions) if _same_time(caption, after)]
     if lines:

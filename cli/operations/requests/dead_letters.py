@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import orjson
 
 from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
@@ -54,10 +55,15 @@ def command() -> None:
 
 @command.command("list")
 @_selecting
+@click.option("--json-lines", "as_lines", is_flag=True, help="Print one JSON object a line.")
 @json_option
-def list_letters(as_json: bool, **chosen: Any) -> None:
+def list_letters(as_json: bool, as_lines: bool, **chosen: Any) -> None:
     """List dead letters, oldest first."""
     letters = _read(Selection(**chosen))
+    if as_lines:
+        for letter in letters:
+            click.echo(orjson.dumps(_as_json(letter)).decode())
+        return
     if as_json:
         print_json([_as_json(letter) for letter in letters])
         return

@@ -1,4 +1,4 @@
-"""``extents rebuild-registry``: the rows of finished runs again, from the databases in the store."""
+"""``extents rebuild-registry``: rows again, from the run databases in the store and the outcome events in the topics."""
 
 import asyncio
 from typing import Final
@@ -6,6 +6,7 @@ from uuid import UUID
 
 import click
 
+from cli.operations.runs.rebuild_events import Missing, compare, no_events, read_topics, write_missing
 from cli.shared.listing import Column, Row, print_rows
 from cli.shared.output import Report, print_json, progress, remark
 from cli.shared.parameters import UuidParameter, json_option
@@ -33,42 +34,61 @@ Examples:
   extents rebuild-registry --dry-run
   extents rebuild-registry --tenant UUID --yes
 \b
-Exit status 1 when a database could not be read, or its rows not be written.
+Exit status 1 when a database could not be read, or a row not be written.
 \b
-Settings: SUPABASE_*, WASABI_*, EXTENTS_KEY_RUN_DB.""",
+Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_RUN_DB.""",
 )
-@click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's runs.")
+@click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's rows.")
+@click.option("--store-only", is_flag=True, help="Leave the topics out: only rows of finished runs.")
 @click.option("--dry-run", is_flag=True, help="Only say what differs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def command(tenant_id: UUID | None, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Write the rows of finished runs again, after the database was lost or restored from an old copy.
+def command(tenant_id: UUID | None, store_only: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Write rows again, after the database was lost or restored from an old copy.
 
     Every run database in the store is compared with the registry. What is missing is written, in the order of completion,
-    so that the latest run of a video, version and model is the one that the web application reads. Requests and rejections
-    are not in the store: send video.encoded again from its beginning for those. Done twice, it changes nothing.
+    so that the latest run of a video, version and model is the one that the web application reads. Then the outcome
+    events, which the topics keep for 30 days, give back what the store does not hold: requests and what was decided about
+    them, failed jobs, and rejections, all of them unacknowledged. Done twice, it changes nothing.
     """
     with progress("reading", "objects") as report:
         differing, faults = asyncio.run(_look(tenant_id, report))
+    events = no_events(Settings(), tenant_id)
+    if not store_only:
+        with progress("reading", "events") as report:
+            events = asyncio.run(read_topics(tenant_id, report))
+    missing = asyncio.run(compare(events))
+    _print([row for row, _, _ in differing], faults, missing, as_json=as_json)
+    if (differing or missing.count) and not dry_run:
+        if not yes:
+            click.confirm(f"write {len(differing)} runs and {missing.count} other rows?", abort=True, err=True)
+        refused = asyncio.run(_write([(run, stored) for _, run, stored in differing]))
+        remark(f"{len(differing) - len(refused)} runs written")
+        missing = asyncio.run(compare(events))  # the runs' rows have brought jobs back
+        with progress("writing", "rows") as report:
+            written = asyncio.run(write_missing(missing, report))
+        remark(f"{written.rows} other rows written")
+        if written.unknown:
+            remark(f"{len(written.unknown)} rows are left out: the database does not know their videos")
+        for text in (*refused, *written.refused):
+            remark(text)
+            faults.append({"what": text})
+    if faults:
+        raise click.exceptions.Exit(1)
+
+
+def _print(differing: list[Row], faults: list[Row], missing: Missing, *, as_json: bool) -> None:
     if as_json:
-        print_json({"differing": [row for row, _, _ in differing], "faults": faults})
+        print_json({"differing": differing, "faults": faults, **{f"missing_{name}": count for name, count in missing.counts().items()}})
     else:
-        rows = [*(row for row, _, _ in differing), *faults]
+        rows = [*differing, *faults]
         if rows:
             print_rows(_COLUMNS, rows[:SHOWN])
             if len(rows) > SHOWN:
                 click.echo(f"... and {len(rows) - SHOWN} more")
     remark(f"{len(differing)} runs are not in the registry as the store has them, {len(faults)} objects cannot be read")
-    if differing and not dry_run:
-        if not yes:
-            click.confirm(f"write the rows of {len(differing)} runs?", abort=True, err=True)
-        refused = asyncio.run(_write([(run, stored) for _, run, stored in differing]))
-        for text in refused:
-            remark(text)
-        remark(f"{len(differing) - len(refused)} runs written")
-        faults += [{"what": text} for text in refused]
-    if faults:
-        raise click.exceptions.Exit(1)
+    counts = ", ".join(f"{count} {name}" for name, count in missing.counts().items())
+    remark(f"missing of what the topics tell: {counts}")
 
 
 async def _look(tenant_id: UUID | None, report: Report) -> tuple[list[tuple[Row, FinishedRun, StoredRun]], list[Row]]:

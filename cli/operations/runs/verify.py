@@ -1,9 +1,9 @@
-"""``extents verify``: are finished runs what their rows say?"""
+"""``extents verify``: are finished runs what their rows say, and what their model says?"""
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,6 +20,9 @@ from storage.listings import Filter, Listings
 from storage.objects import ObjectStore
 from storage.run_db_reader import MAX_RUN_DB_BYTES, RunDatabase, read_run_db
 
+if TYPE_CHECKING:
+    from cli.operations.runs.recompute import Recomputed, Recomputer
+
 AT_A_TIME: Final = 8
 
 _COLUMNS: Final = (
@@ -35,46 +38,75 @@ Examples:
   extents verify 3f2b8c1e
   extents verify --since 7d
   extents verify --since 30d --tenant UUID --json
+  extents verify --since 1d --sample 20
 \b
-Exit status 1 when a run is not what its row says.
+Exit status 1 when a run is not what its row says, or a pair is predicted otherwise.
 \b
-Settings: SUPABASE_*, WASABI_*."""
+Settings: SUPABASE_*, WASABI_*; EXTENTS_DEVICE, EXTENTS_MODEL_CACHE and EXTENTS_KEY_* for --sample."""
 )
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Also predict N pairs of each run again (extra `inference`).")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Chooses the pairs of --sample.")
 @json_option
-def command(runs: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool, **options: Any) -> None:
     """Read the databases of finished runs back, and compare them with their rows.
 
     Each object must be there with the size and the SHA-256 of its row, be undamaged, and hold the run, the model, the frames
-    and the pairs that the row names.
+    and the pairs that the row names. With --sample, some pairs of each run are predicted again by the run's model from the
+    frames in the store; what differs by more than rounding is a fault. A run whose frames or model are gone is skipped.
     """
     chosen, _ = split_filter(options)
     if not runs and chosen == Filter():
         raise click.UsageError("name runs, or say which: --since, --until, --tenant, --video, --model")
-
-    async def run() -> tuple[int, list[Row]]:
-        settings = Settings()
-        async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
-            rows = [row async for row in _chosen(listings, runs, chosen)]
-            with progress("verifying", "runs") as report:
-                faults: list[Row] = []
-                for begin in range(0, len(rows), AT_A_TIME):
-                    batch = rows[begin : begin + AT_A_TIME]
-                    for row, fault in zip(batch, await asyncio.gather(*(_fault(store, row) for row in batch)), strict=True):
-                        if fault is not None:
-                            faults.append({"run_id": row["run_id"], "video_id": row["video_id"], "fault": fault})
-                    report(begin + len(batch), len(rows))
-            return len(rows), faults
-
-    count, faults = asyncio.run(run())
+    found = asyncio.run(_verify(runs, chosen, sample, seed))
     if as_json:
-        print_json({"runs": count, "faults": faults})
-    elif faults:
-        print_rows(_COLUMNS, faults)
-    remark(f"{count} runs verified, {len(faults)} with a fault")
-    if faults:
+        print_json(found)
+    elif found["faults"]:
+        print_rows(_COLUMNS, found["faults"])
+    if sample is not None:
+        for row in found["skipped"]:
+            remark(f"run {row['run_id'][:8]} was not predicted again: {row['reason']}")
+        remark(f"{found['sampled_pairs']} pairs predicted again; they differ by {found['greatest_difference']:.1g} at most")
+    remark(f"{found['runs']} runs verified, {len(found['faults'])} with a fault")
+    if found["faults"]:
         raise click.exceptions.Exit(1)
+
+
+async def _verify(runs: tuple[str, ...], chosen: Filter, sample: int | None, seed: int) -> dict[str, Any]:
+    settings = Settings()
+    faults: list[Row] = []
+    skipped: list[Row] = []
+    sampled: list[Recomputed] = []
+    async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
+        recomputer = None if sample is None else _recomputer(settings, store, sample, seed)
+        rows = [row async for row in _chosen(listings, runs, chosen)]
+        with progress("verifying", "runs") as report:
+            for begin in range(0, len(rows), AT_A_TIME):
+                batch = rows[begin : begin + AT_A_TIME]
+                for row, found in zip(batch, await asyncio.gather(*(_read(store, row) for row in batch)), strict=True):
+                    fault = found if isinstance(found, str) else None
+                    if recomputer is not None and not isinstance(found, str):
+                        again = await recomputer.check(found, row)
+                        fault = again.fault
+                        sampled.append(again)
+                        if again.skipped:
+                            skipped.append({"run_id": row["run_id"], "video_id": row["video_id"], "reason": again.skipped})
+                    if fault is not None:
+                        faults.append({"run_id": row["run_id"], "video_id": row["video_id"], "fault": fault})
+                report(begin + len(batch), len(rows))
+    summary = {
+        "sampled_pairs": sum(one.pairs for one in sampled),
+        "greatest_difference": max((one.difference for one in sampled), default=0.0),
+        "skipped": skipped,
+    }
+    return {"runs": len(rows), "faults": faults, **(summary if recomputer else {})}
+
+
+def _recomputer(settings: Settings, store: ObjectStore, sample: int, seed: int) -> "Recomputer":
+    from cli.operations.runs.recompute import Recomputer  # loads torch
+
+    return Recomputer(settings, store, sample, seed)
 
 
 async def _chosen(listings: Listings, runs: tuple[str, ...], chosen: Filter) -> AsyncIterator[Row]:
@@ -86,8 +118,8 @@ async def _chosen(listings: Listings, runs: tuple[str, ...], chosen: Filter) -> 
                 yield row
 
 
-async def _fault(store: ObjectStore, row: Row) -> str | None:
-    """What is wrong with a run's object; None if it matches its row."""
+async def _read(store: ObjectStore, row: Row) -> RunDatabase | str:
+    """Return a run's database, or what is wrong with it."""
     key = row["wasabi_storage_key"]
     try:
         data = await store.get(key, MAX_RUN_DB_BYTES)
@@ -96,7 +128,8 @@ async def _fault(store: ObjectStore, row: Row) -> str | None:
             return f"SHA-256 is {found_sha256[:12]}..., the row says {row['sha256'][:12]}..."
         if row["file_size_bytes"] not in (None, len(data)):
             return f"{len(data)} bytes, the row says {row['file_size_bytes']}"
-        return disagreement(await asyncio.to_thread(read_run_db, data, key), row)
+        found = await asyncio.to_thread(read_run_db, data, key)
+        return disagreement(found, row) or found
     except MissingObjectError:
         return f"not in the store: {key}"
     except CorruptInputError as error:

@@ -1,0 +1,58 @@
+"""Which dead letters are about a video or a tenant."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from streams.policy.stored_letters import StoredLetter, Subject
+
+TENANT, VIDEO, OTHER, RUN = (UUID(f"{digit}1111111-1111-4111-8111-111111111111") for digit in "abcd")
+BY_VIDEO = Subject(TENANT, VIDEO, runs=frozenset({RUN}))
+BY_TENANT = Subject(TENANT, videos=frozenset({VIDEO}), runs=frozenset({RUN}))
+
+
+def letter(value: bytes, key: bytes | None = None, **headers: bytes) -> StoredLetter:
+    return StoredLetter("0/0", datetime(2026, 11, 28, tzinfo=UTC), key, value, headers)
+
+
+def json(**fields: object) -> bytes:
+    return ("{" + ", ".join(f'"{name}": "{value}"' for name, value in fields.items()) + "}").encode()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        letter(json(tenant_id=TENANT, video_id=VIDEO)),
+        letter(json(tenant_id=TENANT, video_id=str(VIDEO).upper())),
+        letter(json(kind="span_failed", run_id=RUN)),
+        letter(b"", key=f"{RUN}:3".encode()),
+        letter(b"", run_id=str(RUN).encode()),
+        letter(b"not JSON", key=str(VIDEO).encode()),
+        letter(b"not JSON of " + str(VIDEO).encode()),
+        letter(b"[" + json(video_id=VIDEO) + b"]"),
+    ],
+)
+def test_a_record_of_the_video_is_recognised(found: StoredLetter) -> None:
+    """By its fields, its key, its run, or its bytes where they cannot be read; it is the tenant's, too."""
+    assert BY_VIDEO.covers(found)
+    assert BY_TENANT.covers(found)
+
+
+def test_another_video_of_the_tenant_is_the_tenants_alone() -> None:
+    """Whether its record can be read or not."""
+    for found in (letter(json(tenant_id=TENANT, video_id=OTHER)), letter(b"not JSON of " + str(TENANT).encode())):
+        assert not BY_VIDEO.covers(found)
+        assert BY_TENANT.covers(found)
+
+
+def test_strangers_are_left_alone() -> None:
+    """Records of other tenants, records without ids, and one that only mentions the video in another field."""
+    for found in (
+        letter(json(tenant_id=OTHER, video_id=OTHER, run_id=uuid4()), key=str(OTHER).encode(), run_id=str(uuid4()).encode()),
+        letter(b"", key=None),
+        letter(b"\xff\xfe"),
+        letter(json(tenant_id=OTHER, video_id=OTHER, event_id=f"copy of {VIDEO} of {TENANT}")),
+    ):
+        assert not BY_VIDEO.covers(found)
+        assert not BY_TENANT.covers(found)
