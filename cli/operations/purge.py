@@ -1,6 +1,7 @@
 """``extents purge``: deletes everything of a video or a tenant, and has admission refuse it from then on."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -10,8 +11,8 @@ import click
 from cli.operations.requests.jobs import UNFINISHED
 from cli.shared.filters import who
 from cli.shared.listing import Row
-from cli.shared.output import print_facts, progress, remark
-from cli.shared.parameters import UuidParameter
+from cli.shared.output import print_facts, print_json, progress, remark
+from cli.shared.parameters import UuidParameter, json_option
 from core.settings import KeySettings, Settings, variable
 from storage.connect import object_keys, open_listings, open_store
 from storage.listings import Filter, Listings
@@ -40,14 +41,15 @@ Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 @click.option("--reason", metavar="TEXT", help="Why; a rejection says so.")
 @click.option("--undo", is_flag=True, help="Allow it again. What was deleted does not come back.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool) -> None:
+@json_option
+def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool, as_json: bool) -> None:
     """Delete frames, run databases and rows of a video or a whole tenant, and refuse its requests from then on.
 
     First a mark makes admission refuse requests, so that no replay brings anything back. Then unfinished jobs are
-    cancelled, objects and rows are deleted, and dead letters are marked, so that nobody redrives them. A log cannot give
-    up one record: a letter is deleted at once only if all letters before it are purged, too. Kafka's records hold ids and
-    probabilities, no pictures, and expire with their topics' retention. A command that was killed half-way can simply be
-    run again.
+    cancelled, objects and rows are deleted, and dead letters are marked, so that nobody redrives them. Kafka cannot
+    delete a single record: a letter is deleted at once only if all letters before it are purged as well. Its records hold
+    ids and probabilities, no pictures, and expire with their topics' retention. A command that was killed half-way can
+    simply be run again.
     """
     what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
     if undo:
@@ -55,17 +57,20 @@ def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bo
         remark(f"{what} is allowed again" if removed else f"{what} was not purged")
         return
     rows, objects, letters = asyncio.run(_plan(tenant_id, video_id))
-    print_facts(
-        [
-            ("purge", what),
-            ("objects", f"{len(objects)}"),
-            ("rows", ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in rows.items())),
-            ("letters", f"{len(letters)}"),
-        ]
-    )
+    if not as_json:
+        print_facts(
+            [
+                ("purge", what),
+                ("objects", f"{len(objects)}"),
+                ("rows", ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in rows.items())),
+                ("letters", f"{len(letters)}"),
+            ]
+        )
     if not yes:
         click.confirm("delete all of it, for good?", abort=True, err=True)
     left = asyncio.run(_purge(tenant_id, video_id, reason))
+    if as_json:
+        print_json({"tenant_id": tenant_id, "video_id": video_id, "objects": len(objects), "rows": rows, "letters": asdict(left)})
     remark(f"{what} is purged; its requests are rejected from now on")
     for text in _about_letters(left):
         remark(text)

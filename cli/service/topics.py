@@ -94,10 +94,13 @@ def check(as_json: bool) -> None:
 
 def _print(states: "list[TopicState]") -> None:
     rows = [
-        (state.spec.name, str(state.partitions or "-"), str(state.replication or "-"), _kept(state), "; ".join(state.faults) or "ok")
+        (state.spec.name, str(state.partitions or "-"), str(state.replication or "-"), _kept(state), "FAULTY" if state.faults else "ok")
         for state in states
     ]
     print_table(("topic", "partitions", "copies", "kept", "state"), rows, right=("partitions", "copies"))
+    for state in states:
+        for fault in state.faults:
+            click.echo(f"{state.spec.name} {fault}")
 
 
 def _kept(state: "TopicState") -> str:

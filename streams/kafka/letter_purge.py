@@ -1,8 +1,8 @@
-"""Purges dead letters: marks them, and deletes those that nothing else lies before.
+"""Purges dead letters: marks them all, and deletes those at the beginning of the topic.
 
-A log has no way to delete one record: Kafka deletes whole beginnings of a partition (``DeleteRecords``), or what is older than
-the topic's retention. So a purged letter is marked, which keeps it out of every list, and it is deleted at once if all letters
-before it are purged, too. The others stay until the retention of the topic is over.
+Kafka cannot delete a single record. It deletes the beginning of a partition (``DeleteRecords``), or what is older than the
+topic's retention. So a purged letter is marked, which keeps it out of every list, and deleted at once if all letters before it
+are purged as well. The others stay until the retention is over.
 """
 
 from collections.abc import Sequence

@@ -3,12 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
 
 from cli.shared.command_group import CommandGroup
+from cli.shared.listing import Column, cell, moment, print_rows
 from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
 from cli.shared.parameters import MomentParameter, json_option
 from core.settings import Settings
@@ -18,6 +19,16 @@ from streams.kafka.redriving import carry_out
 from streams.policy.redrive import plan
 from streams.policy.stored_letters import Selection, StoredLetter
 from streams.topics import Topics
+
+_COLUMNS: Final = (
+    cell("place"),
+    moment("set_aside_at", "set aside (UTC)"),
+    Column("topic", lambda row: row["origin"].rsplit("/", 2)[0]),
+    cell("reason"),
+    Column("run", lambda row: (row["run_id"] or "")[:8]),
+    cell("handled"),
+    Column("error", lambda row: row["error"], flexible=True),
+)
 
 
 def _selecting(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,19 +78,8 @@ def list_letters(as_json: bool, as_lines: bool, **chosen: Any) -> None:
     if as_json:
         print_json([_as_json(letter) for letter in letters])
         return
-    rows = [
-        (
-            letter.id,
-            f"{letter.dead_lettered_at:%Y-%m-%d %H:%M:%S}",
-            letter.topic,
-            letter.reason,
-            letter.run_id or "",
-            letter.handled or "",
-            letter.error[:80],
-        )
-        for letter in letters
-    ]
-    print_table(("place", "set aside (UTC)", "topic", "reason", "run", "handled", "error"), rows)
+    if letters:
+        print_rows(_COLUMNS, [_as_json(letter) for letter in letters])
     remark(f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
 
 

@@ -88,7 +88,7 @@ def _print(differing: list[Row], faults: list[Row], missing: Missing, *, as_json
                 click.echo(f"... and {len(rows) - SHOWN} more")
     remark(f"{len(differing)} runs are not in the registry as the store has them, {len(faults)} objects cannot be read")
     counts = ", ".join(f"{count} {name}" for name, count in missing.counts().items())
-    remark(f"missing of what the topics tell: {counts}")
+    remark(f"the topics hold {counts} that the database lacks")
 
 
 async def _look(tenant_id: UUID | None, report: Report) -> tuple[list[tuple[Row, FinishedRun, StoredRun]], list[Row]]:
