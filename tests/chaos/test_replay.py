@@ -3,9 +3,14 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.chaos.figures import Report
 from tests.chaos.fleet import ROLES, Fleet
@@ -19,7 +24,21 @@ from tests.service.models import push_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MODEL = "v2"
+MODEL: Final = "v2"
+REPLAY: Final = "chaos-new"
+CANCELLED: Final = "chaos-cancelled"
+FRAMES: Final = 20
+"""Of each video: what is tested is how many runs there are, and pairs take time."""
+
+MONEY: Final = 0.35
+"""Of what the same videos have cost before: the replay stops somewhere between its beginning and its end."""
+
+QUIET_SECONDS: Final = 5.0
+"""For as long as this, a replay that was paused sends nothing; it would send several requests a second."""
+
+
+MOST_STEPS: Final = 1000
+"""Of a second on average."""
 
 
 @pytest.fixture(scope="module")
@@ -27,60 +46,131 @@ def settings() -> dict[str, str]:
     return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
 
 
+@dataclass(slots=True)
+class Killing:
+    """Kills workers of both roles, and the terminal that watches, for as long as a replay goes on."""
+
+    service: Installation
+    fleet: Fleet
+    chaos: Chaos
+    kills: int
+    history: History
+    watching: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    async def until(self, awaited: str, condition: Callable[[], bool], kills: int = 0) -> None:
+        """Wait for something to come true, and kill meanwhile, until there were so many kills."""
+        steps = 0
+        while not condition():
+            steps += 1
+            assert steps < MOST_STEPS, f"waited without success for {awaited}\n{self.service.processes.tails()}"
+            await until_next_kill(self.fleet, self.chaos)
+            if len(self.fleet.kills) < kills:
+                for process in self.watching:
+                    if process.returncode is None:
+                        process.kill()
+                for role in ROLES:
+                    self.fleet.kill(role, choose_victims(self.fleet, self.history, role, self.chaos))
+
+
 async def test_each_video_gets_one_run_of_the_new_model(service: Installation, chaos: Chaos, report: Report, tmp_path: Path) -> None:
-    """The model that the runs have makes none; a new one makes one of each video, also when everybody is killed now and then."""
-    videos, records, kills = chaos.of(full=(200, 1000, 20), short=(8, 24, 2))
+    """The model that the runs have makes none, a new one makes one of each video: killed, out of money, paused and resumed on the way."""
+    videos, records, kills, in_flight = chaos.of(full=(200, 1000, 20, 5), short=(8, 24, 2, 1))
 
     async def extents(*arguments: str) -> str:
         done = await asyncio.to_thread(run_extents, *arguments, folder=tmp_path, env=service.processes.environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    async def status(replay: str) -> Any:
+        return json.loads(await extents("replay", "status", replay, "--json"))
+
     await push_model(service, MODEL)
-    history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
+        killing = Killing(service, fleet, chaos, kills, History(service.ledger))
         fleet.start("coordinator", 2), fleet.start("gpu", 2)
         await fleet.settled()
-        submitted = await load.publish(load.choose(videos))
+        submitted = await load.publish([FRAMES] * videos)
         await service.settle()
         names = [outcome.body["video_id"] for outcome in service.ledger.outcomes]
+        first_cost = sum(outcome.body["estimated_cost_usd"] for outcome in service.ledger.outcomes)
         for number in range(records - videos):  # later records of the same videos
-            item = submitted[number % videos]
-            answered = next(o for o in service.ledger.outcomes if o.answers(item.published.request_id))
-            await load.request(answered.body["video_id"], item.frame_count)
+            await load.request(names[number % videos], FRAMES)
         await service.settle()
-        same = json.loads(await extents("replay", "plan", "--name", "same", "--json"))
-        planned = json.loads(await extents("replay", "plan", "--name", "new", "--model", MODEL, "--json"))
-        await extents("replay", "start", "new", "--yes")
-        watching = await asyncio.create_subprocess_exec(
-            *command("replay", "status", "new", "--watch"),
-            cwd=tmp_path,
-            env=clean_environment(service.processes.environment),
-            stderr=asyncio.subprocess.DEVNULL,
+        same = json.loads(await extents("replay", "plan", "--name", "chaos-same", "--json"))
+        planned = json.loads(await extents("replay", "plan", "--name", REPLAY, "--model", MODEL, "--json"))
+        limit = first_cost * MONEY
+        await extents("replay", "start", REPLAY, "--max-cost", str(limit), "--in-flight", str(in_flight), "--yes")
+        killing.watching.append(
+            await asyncio.create_subprocess_exec(
+                *command("replay", "status", REPLAY, "--watch"),
+                cwd=tmp_path,
+                env=clean_environment(service.processes.environment),
+                stderr=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
         )
-        while True:
-            await until_next_kill(fleet, chaos)
-            if len({body["video_id"] for body in made_by(service)}) == planned["items"]:
-                break
-            if len(fleet.kills) < kills:
-                if watching.returncode is None:
-                    watching.kill()
-                for role in ROLES:
-                    fleet.kill(role, choose_victims(fleet, history, role, chaos))
-        await watching.wait()
+        await killing.until("the end of the money", lambda: state_of(service, REPLAY) == "paused", kills // 2)
+        dear = await status(REPLAY)
+        await extents("replay", "resume", REPLAY, "--max-cost", "1000")
+        await extents("replay", "pause", REPLAY)
+        await killing.until("the end of what was sent", lambda: open_jobs(service) == 0)
+        paused = await status(REPLAY)
+        await service.ledger.read_on(QUIET_SECONDS)
+        quiet = await status(REPLAY)
+        await extents("replay", "resume", REPLAY)
+        await killing.until("a run of each", lambda: state_of(service, REPLAY) == "completed", kills)
+        shown = await status(REPLAY)
+        await killing.watching[0].wait()
+        await extents("replay", "plan", "--name", CANCELLED, "--model", MODEL, "--force")
+        await extents("replay", "start", CANCELLED, "--rate", "1", "--yes")
+        await extents("replay", "cancel", CANCELLED, "--yes")
         await fleet.settled()
         await service.verify_at_rest()
-        shown = json.loads(await extents("replay", "status", "new", "--json"))
+        cancelled = await status(CANCELLED)
+    assert len(submitted) == videos
     assert (same["looked_at"], same["exist"], same["items"]) == (records, videos, 0)
     assert (planned["looked_at"], planned["items"]) == (records, videos)
-    runs = {body["run_id"] for body in made_by(service)}
+    assert "--max-cost" in dear["reason"]
+    assert dear["progress"]["waiting"] > 0
+    assert paused["state"] == "paused"
+    assert quiet["progress"]["waiting"] == paused["progress"]["waiting"], "it was sent although it was paused"
+    runs = made_by(service)
     assert len(runs) == videos
-    assert Counter(body["video_id"] for body in {body["run_id"]: body for body in made_by(service)}.values()) == Counter(set(names))
+    assert Counter(body["video_id"] for body in runs.values()) == Counter(set(names))
     assert shown["progress"]["failed"] + shown["progress"]["rejected"] == 0
-    report.note(videos=videos, records=records, kills=len(fleet.kills), kills_of_gpu_workers=killed(fleet)["gpu"])
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["progress"]["waiting"] >= videos - 2, "at one a minute"
+    report.note(
+        videos=videos,
+        records=records,
+        kills=len(fleet.kills),
+        kills_of_gpu_workers=killed(fleet)["gpu"],
+        sent_when_the_money_was_spent=planned["items"] - dear["progress"]["waiting"],
+        spent_usd=round(dear["spent_usd"], 6),
+        limit_usd=round(limit, 6),
+    )
 
 
-def made_by(service: Installation) -> list[dict[str, str]]:
-    """Completed events of runs that were computed with the new model."""
+def state_of(service: Installation, replay: str) -> str:
+    with psycopg.connect(service.verifier.dsn) as connection:
+        name = sql.Identifier(service.verifier.schema, "caption_frame_extents_inference_replays")
+        row = connection.execute(sql.SQL("select state from {} where replay_id = %s").format(name), [replay]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def open_jobs(service: Installation) -> int:
+    """Count the runs that are not over yet."""
+    with psycopg.connect(service.verifier.dsn) as connection:
+        name = sql.Identifier(service.verifier.schema, "caption_frame_extents_inference_jobs")
+        query = sql.SQL("select count(*) from {} where tenant_id = %s and status in ('queued', 'running')").format(name)
+        row = connection.execute(query, [service.tenant_id]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def made_by(service: Installation) -> dict[str, dict[str, Any]]:
+    """Return the completed events of the runs that the replay made, by run."""
     bodies = [dict(outcome.body) for outcome in service.ledger.outcomes if outcome.name == "inference.completed"]
-    return [body for body in bodies if body["model_version"] == MODEL and not body["deduplicated"]]
+    asked = [body for body in bodies if body["model_version"] == MODEL and not body["deduplicated"]]
+    return {body["run_id"]: body for body in asked if any(ref.get("replay_id") == REPLAY for ref in body["requests"])}
