@@ -18,7 +18,7 @@ SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers stor
 # Tests that take minutes each and rarely break.
 SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends cli/test_demo_ui devstack/test_clones inference/test_compile inference/test_compile_cache \
   inference/test_variants service/test_commands service/test_few_descriptors service/test_first_records service/test_killed_coordinator \
-  service/test_replay) $(sort $(wildcard tests/service/test_existing_tables*.py))
+  service/test_replay service/test_runbook) $(sort $(wildcard tests/service/test_existing_tables*.py))
 LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS)) $(SLOW)
 
 BIN := .venv/bin
@@ -46,7 +46,7 @@ demo-ui: setup ## The same with the live page, which is left open to look at unt
 test: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
 
-test-slow: setup ## Run the tests that take minutes each: kills at every step, replays, existing tables, compiled networks, precisions
+test-slow: setup ## Run the tests that take minutes each: kills at every step, replays, the runbook, existing tables, compiled networks, precisions
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(SLOW) $(PYTEST_ARGS)
 
 test-fast: setup ## Run the tests that need no broker, store, database or network (under a minute on two idle cores)

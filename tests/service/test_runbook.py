@@ -1,0 +1,220 @@
+"""The runbook, carried out: every command of docs/operations.md prints what the page shows, apart from ids, times and numbers.
+
+With ``UPDATE_SNAPSHOTS`` set, the outputs whose shape is another one are written into the page instead.
+"""
+
+import asyncio
+import difflib
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import pytest
+import pytest_asyncio
+from aiokafka.admin import AIOKafkaAdminClient
+from psycopg import sql
+from safetensors.torch import save
+
+from devstack import stack as devstack
+from inference.models.builtin import builtin_checkpoint_path
+from inference.models.checkpoint import read_checkpoint
+from streams.kafka.connection import client_options
+from tests.cli.processes import TIMEOUT_SECONDS, clean_environment, command
+from tests.cli.test_evaluate_command import write_srt
+from tests.cli.test_predict_command import captions_of
+from tests.service.installation import Installation
+from tests.service.runbook import PAGE, Step, masked, rewritten, steps, with_names
+from tests.service.terminal import Terminal
+from tests.service.videos import VERSION, video
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRAMES: Final = 40
+BROKEN: Final = "modulo_1/chunk_0000000001.webm"
+FILM: Final = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"
+TABLES: Final = ("runs", "run_history", "jobs", "rejections", "requests", "replay_items", "replays", "model_promotions", "purges")
+
+REJECTED: Final = "3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55"
+REJECTION: Final = "9a617b1f-5c0d-4e7a-8f3b-2d9e550c4a57"
+FAILED: Final = "c81e4f6b-2a97-4d05-b3e8-60f7d9a15c32"
+BEFORE, AFTER = "b7f0c2d9", "4e7a8f3b"
+"""Ids on the page, of a rejected video and its rejection, of a video that failed, and of two runs that are compared."""
+
+STATUSES: Final[Mapping[str, int]] = {"extents topics check": 1}
+"""The exit statuses of commands that do not end with 0."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
+    """Start a stack that no other test uses: some outputs are about everything in it."""
+    with devstack.owned(tmp_path_factory.mktemp("runbook")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, str]:
+    return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
+
+
+@dataclass(slots=True)
+class Stage:
+    """The installation that the runbook is carried out in.
+
+    Attributes:
+        names: what the page's examples stand for.
+    """
+
+    service: Installation
+    folder: Path
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def terminal(self) -> Terminal:
+        return Terminal(self.service, self.folder)
+
+    async def run(self, step: Step) -> str:
+        """Carry a step out, answer its question with yes, and return what a terminal of 100 columns shows."""
+        arguments = shlex.split(with_names(step.command, self.names))[1:]
+        environment = {**self.service.processes.environment, "COLUMNS": "100"}
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command(*arguments),
+            cwd=self.folder,
+            env=clean_environment(environment),
+            input="y\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_SECONDS,
+        )
+        assert done.returncode == STATUSES.get(step.command, 0), f"{step.command}: status {done.returncode}\n{done.stdout}"
+        return "".join(f"{line.rstrip()}\n" for line in done.stdout.replace("[y/N]: ", "[y/N]: y\n").splitlines())
+
+
+async def a_busy_day(stage: Stage) -> None:
+    """Three videos are rejected by a limit that is too low, three are done, and one fails."""
+    service = stage.service
+    careful = service.processes.start("coordinator", EXTENTS_MAX_FRAME_COUNT="39")
+    service.processes.start("gpu")
+    for _ in range(3):
+        published, outcome = await service.run(video(FRAMES))
+    stage.names |= {REJECTED: outcome.body["video_id"], REJECTION: str(published.request_id), "$TENANT": str(service.tenant_id)}
+    await careful.stopped()
+    service.processes.start("coordinator")
+    for _ in range(3):
+        _, outcome = await service.run(video(FRAMES))
+    stage.names["$VIDEO"] = outcome.body["video_id"]
+    broken = await service.add(video(FRAMES).with_chunk(BROKEN, b"this is no film"))
+    await service.ledger.outcome(await service.submit(broken, FRAMES))
+    stage.names[FAILED] = str(broken)
+    await service.verify_at_rest()
+
+
+async def the_chunk_is_whole(stage: Stage) -> None:
+    """Somebody has uploaded the broken chunk again."""
+    service = stage.service
+    key = service.keys.chunk(service.tenant_id, UUID(stage.names[FAILED]), VERSION, BROKEN)
+    await service.store.put(key, video(FRAMES).chunks[BROKEN])
+
+
+async def all_is_done(stage: Stage) -> None:
+    await stage.service.settle()
+
+
+async def the_limit_is_corrected(stage: Stage) -> None:
+    """The replay of the rejected videos is over."""
+    await stage.terminal.until("limit", "completed")
+    await stage.service.settle()
+
+
+async def new_weights(stage: Stage) -> None:
+    """A file of weights, and a film with its subtitles to try them on."""
+    checkpoint = read_checkpoint(builtin_checkpoint_path())
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
+    metadata = {"architecture_name": "siamese_strip", "config": "{}", "note": "of another day"}
+    (stage.folder / "weights.safetensors").write_bytes(save(tensors, metadata))
+    shutil.copytree(FILM, stage.folder / "film")
+    write_srt(stage.folder / "film.srt", captions_of(FILM))
+
+
+async def the_sample_is_compared(stage: Stage) -> None:
+    """The replay with the new model is over; two runs of one video are named for a comparison."""
+    await stage.terminal.until("new-model", "completed")
+    await stage.service.settle()
+    runs = await stage.terminal.json("runs", "list", "--video", stage.names["$VIDEO"])
+    stage.names |= {AFTER: runs[0]["run_id"][:8], BEFORE: runs[-1]["run_id"][:8]}
+
+
+async def a_run_is_superseded(stage: Stage) -> None:
+    """A video was run again by force."""
+    service = stage.service
+    await service.ledger.outcome(await service.submit(UUID(stage.names["$VIDEO"]), FRAMES, force=True))
+    await service.settle()
+
+
+async def the_database_is_lost(stage: Stage) -> None:
+    """Every row is gone, as after the migrations were applied to a new database."""
+    async with await psycopg.AsyncConnection.connect(stage.service.verifier.dsn, autocommit=True) as connection:
+        names = [sql.Identifier(stage.service.verifier.schema, f"caption_frame_extents_inference_{table}") for table in TABLES]
+        await connection.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
+
+
+async def a_topic_is_lost(stage: Stage) -> None:
+    """The workers are stopped, and somebody deletes a topic."""
+    for worker in stage.service.processes.workers:
+        if worker.status is None:
+            await worker.stopped()
+    admin = AIOKafkaAdminClient(**client_options(stage.service.kafka))
+    await admin.start()
+    try:
+        await admin.delete_topics([stage.service.topics.cancelled])
+    finally:
+        await admin.close()
+
+
+SCENES: Final[Mapping[str, Callable[[Stage], Awaitable[None]]]] = {
+    "extents status": a_busy_day,
+    "extents dead-letters redrive 0/0": the_chunk_is_whole,
+    "extents rejections summary --days 2": all_is_done,
+    "extents replay status limit": the_limit_is_corrected,
+    "extents evaluate film --truth film.srt --checkpoint builtin --checkpoint weights.safetensors": new_weights,
+    "extents replay status new-model": the_sample_is_compared,
+    "extents cleanup --superseded": a_run_is_superseded,
+    "extents rebuild-registry --dry-run": the_database_is_lost,
+    "extents topics check": a_topic_is_lost,
+}
+"""What happens before a command of the page."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(service: Installation, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(service, tmp_path_factory.mktemp("desk"))
+
+
+async def test_every_command_prints_what_the_page_shows(stage: Stage) -> None:
+    """All of them, in the order of the page, on one installation to which things happen meanwhile."""
+    text = PAGE.read_text()
+    shown: list[tuple[Step, str]] = []
+    for step in steps(text):
+        if step.command in SCENES:
+            await SCENES[step.command](stage)
+        shown.append((step, await stage.run(step)))
+    assert set(SCENES) <= {step.command for step, _ in shown}
+    different = [(step, output) for step, output in shown if masked(step.output) != masked(output)]
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        back = {actual: example for example, actual in stage.names.items()} | {socket.gethostname(): "gpu-1"}
+        PAGE.write_text(rewritten(text, [(step, with_names(output, back)) for step, output in different]))
+        return
+    assert not different, "\n\n".join(
+        "\n".join([step.command, *difflib.ndiff(masked(step.output).splitlines(), masked(output).splitlines())])
+        for step, output in different
+    )
