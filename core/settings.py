@@ -200,6 +200,9 @@ class ProcessSettings(EnvironmentSettings):
         20, ge=1, description="Records of a topic that may become dead letters like this one after the other; then the process stops."
     )
     unexpected_per_thousand: int = Field(100, ge=1, le=1000, description="The same, of a topic's last thousand records.")
+    heartbeat_seconds: float = Field(
+        10.0, ge=0.1, le=600, description="Time between heartbeats to inference.workers; after three without one a worker counts as gone."
+    )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz; the images set 0.0.0.0.")
     http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
 

@@ -136,6 +136,11 @@ class Listings(Database):
         rows: list[Row] = await self.call("usage_between", {"first": first.isoformat(), "last": last.isoformat(), "by": by})
         return rows
 
+    async def worker_hours(self, first: datetime, last: datetime) -> list[Row]:
+        """How long GPU workers were up, by day and device: day, device, workers, up_seconds."""
+        rows: list[Row] = await self.call("worker_hours_between", {"first": first.isoformat(), "last": last.isoformat()})
+        return rows
+
     async def replay(self, replay_id: str) -> Row | None:
         return await self._by("replays", ("replay_id",), replay_id)
 

@@ -1,6 +1,6 @@
 """Supabase's rows: the decision about a request, the state of a job, the row of a finished run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -86,6 +86,10 @@ class Rows(Database):
                 "completed_at": completed_at.isoformat(),
             },
         )
+
+    async def record_worker_hours(self, hours: Sequence[Mapping[str, Any]]) -> None:
+        """Note how long GPU workers were up: instance, day, worker, device and up_seconds. The greatest number of a day stays."""
+        await self.call("record_worker_hours", {"hours": list(hours)})
 
     async def find_run(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str) -> RunRow | None:
         """Find the row of a video's finished run. The caller checks that its object exists."""

@@ -1,6 +1,8 @@
 """Names, partitions and retention of every topic."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 
 from aiokafka.partitioner import murmur2
 
@@ -11,6 +13,9 @@ DAY_MS = 86_400_000
 MAX_RECORD_BYTES = 4_194_304
 """Above Kafka's default of 1,048,588, so that the largest record of any other topic fits into a dead letter with extra headers."""
 
+HEARTBEATS_KEPT: Final = timedelta(days=1)
+"""As long as their topic keeps them."""
+
 COORDINATOR = "coordinator"
 GPU_WORKER = "gpu-worker"
 RUNS_TABLE = "runs"
@@ -18,9 +23,16 @@ RUNS_TABLE = "runs"
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
+    """What a topic must be.
+
+    Attributes:
+        needed: workers wait until it is there; without the others they do all of their work.
+    """
+
     name: str
     partitions: int
     config: dict[str, str] = field(default_factory=dict)
+    needed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,11 @@ class Topics:
         return self.name("inference.dead-letter")
 
     @property
+    def workers(self) -> str:
+        """Of the workers' heartbeats."""
+        return self.name("inference.workers")
+
+    @property
     def runs_changelog(self) -> str:
         return f"{self.group(COORDINATOR)}-{RUNS_TABLE}-changelog"
 
@@ -100,6 +117,19 @@ class Topics:
             TopicSpec(self.rejected, requests, _deleted_after(30)),
             TopicSpec(self.failed, requests, _deleted_after(30)),
             TopicSpec(self.dead_letter, 1, {**_deleted_after(30), "max.message.bytes": str(MAX_RECORD_BYTES)}),
+            # The last heartbeat of each worker, stamped by the brokers, whose clock is one for all workers.
+            TopicSpec(
+                self.workers,
+                1,
+                {
+                    "cleanup.policy": "compact,delete",
+                    "retention.ms": str(int(1000 * HEARTBEATS_KEPT.total_seconds())),
+                    "message.timestamp.type": "LogAppendTime",
+                    "segment.bytes": "16777216",
+                    "segment.ms": "600000",
+                },
+                needed=False,
+            ),
             # Compacted only, in small segments, so that a restart reads the latest values and not everything ever written.
             TopicSpec(
                 self.runs_changelog,

@@ -1,6 +1,7 @@
 """``extents status``: the whole service at a glance."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,13 +9,17 @@ import click
 
 from cli.shared.default_model import usual_model
 from cli.shared.listing import age_text, moment_text
-from cli.shared.output import print_facts, print_json
+from cli.shared.output import print_json, print_wrapped_facts
 from cli.shared.parameters import json_option
+from cli.shared.worker_table import print_workers, summarize
+from core.errors import ExtentsError, TransientError
 from core.settings import Settings
+from core.workers import SeenWorker, WorkerState
 from storage.connect import open_listings
 from storage.listings import Row
 from streams.kafka.dead_letter_reader import DeadLetterReader
 from streams.kafka.group_state import GroupState, look_at_groups
+from streams.kafka.heartbeat_reader import read_workers
 from streams.policy.stored_letters import Selection
 from streams.topics import COORDINATOR, GPU_WORKER, Topics
 
@@ -26,7 +31,7 @@ EVERY_SECONDS = 5.0
 Examples:
   extents status
   extents status --watch
-  extents status --json | jq .jobs
+  extents status --json | jq '.workers[] | select(.state != "ready")'
 \b
 Exit status 1 when a role has no worker.
 \b
@@ -35,18 +40,30 @@ Settings: KAFKA_*, SUPABASE_*, EXTENTS_TOPIC_PREFIX, EXTENTS_GPU_USD_PER_HOUR, E
 @click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
 @json_option
 def command(watch: bool, as_json: bool) -> None:
-    """Show workers, jobs, lag, the last hour's outcomes, what wants attention, replays, and today's cost."""
+    """Show workers, jobs, lag, the last hour's outcomes, what wants attention, replays, and today's cost.
+
+    Each worker says every few seconds (EXTENTS_HEARTBEAT_SECONDS) whether it is ready or what it waits for, and how fast and how
+    busy it was in the last minute. One that missed three heartbeats and did not say that it ends is GONE, and shown for an hour.
+    """
     while True:
-        found = asyncio.run(_look())
-        if watch:
+        found = _look_again() if watch else asyncio.run(_look())
+        if watch and not as_json:
             click.clear()
-        if as_json:
-            print_json(found)
-        else:
-            print_facts(status_facts(found))
+        if found is not None:
+            print_json(found) if as_json else print_status(found)
         if not watch:
+            assert found is not None
             raise click.exceptions.Exit(0 if all(group["members"] for group in found["groups"].values()) else 1)
         asyncio.run(asyncio.sleep(EVERY_SECONDS))
+
+
+def _look_again() -> dict[str, Any] | None:
+    """None when somebody does not answer: whoever watches wants to see how it goes on."""
+    try:
+        return asyncio.run(_look())
+    except TransientError as error:
+        click.echo(f"{moment_text(datetime.now(UTC))} UTC: {error}", err=True)
+        return None
 
 
 async def _look() -> dict[str, Any]:
@@ -59,17 +76,20 @@ async def _look() -> dict[str, Any]:
         GPU_WORKER: [topics.work_high, topics.work_low],
     }
     async with open_listings(settings.supabase) as listings:
-        overview, groups, letters, model = await asyncio.gather(
+        overview, groups, letters, model, (workers, silence) = await asyncio.gather(
             listings.overview(now - timedelta(hours=1), midnight),
             look_at_groups(settings.kafka, {topics.group(role): read for role, read in roles.items()}),
             DeadLetterReader(settings.kafka, topics).read(Selection()),
             usual_model(listings, settings.admission),
+            _heard(settings, topics),
         )
     admission = settings.admission
     spent = overview["gpu_seconds_today"] / 3600 * admission.gpu_usd_per_hour
     return {
         "at": now,
         "groups": {role: _group(group) for role, group in zip(roles, groups, strict=True)},
+        "workers": [{**worker.as_json(now), "up_seconds": (now - worker.started_at).total_seconds()} for worker in workers],
+        "heartbeats_error": silence,
         "jobs": overview["jobs"],
         "last_hour": {"completed": overview["completed"], "failed": overview["failed"], "decisions": overview["decisions"]},
         "dead_letters": len(letters),
@@ -80,21 +100,35 @@ async def _look() -> dict[str, Any]:
     }
 
 
+async def _heard(settings: Settings, topics: Topics) -> tuple[list[SeenWorker], str | None]:
+    """The workers by their heartbeats; and why those cannot be read, where they cannot: all else is shown nevertheless."""
+    try:
+        return await read_workers(settings.kafka, topics), None
+    except ExtentsError as error:
+        return [], str(error)
+
+
 def _group(group: GroupState) -> dict[str, Any]:
     members = [{"client_id": member.client_id, "host": member.host} for member in group.members]
     return {"group": group.group, "state": group.state, "members": members, "lag": group.lag}
 
 
-def status_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+def print_status(found: Mapping[str, Any]) -> None:
+    """Print what ``--json`` has, within the width of the terminal."""
+    print_wrapped_facts(_facts(found))
+    print_workers(found["workers"])
+
+
+def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     groups, hour, today = found["groups"], found["last_hour"], found["today"]
     lag = {topic: count for group in groups.values() for topic, count in group["lag"].items()}
     behind = [f"{topic} {count}" for topic, count in lag.items() if count]
     decisions = hour["decisions"]
     budget = f" of ${today['budget_usd']:.2f} (EXTENTS_DAILY_BUDGET_USD)" if today["budget_usd"] else ""
-    return [
+    facts = [
         ("at", f"{moment_text(found['at'])} UTC"),
-        ("coordinators", _workers(groups[COORDINATOR], COORDINATOR)),
-        ("GPU workers", _workers(groups[GPU_WORKER], "gpu")),
+        ("coordinators", _workers(found, COORDINATOR, "coordinator")),
+        ("GPU workers", _workers(found, GPU_WORKER, "gpu") + _speed(found["workers"])),
         ("high priority", _jobs(found["jobs"], "high")),
         ("low priority", _jobs(found["jobs"], "low")),
         ("lag", ", ".join(behind) or "none"),
@@ -109,13 +143,34 @@ def status_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{found['model']['version']} ({found['model']['reason']})"),
         ("today", f"{today['gpu_seconds'] / 3600:.2f} GPU hours, ${today['cost_usd']:.2f}{budget}"),
     ]
+    if found["heartbeats_error"]:
+        facts.append(("heartbeats", f"cannot be read: {found['heartbeats_error']}"))
+    return facts
 
 
-def _workers(group: dict[str, Any], role: str) -> str:
-    count = len(group["members"])
+def _workers(found: Mapping[str, Any], role: str, argument: str) -> str:
+    """From the consumer group, which decides whether there is a worker, and from what the workers say of themselves."""
+    group, count = found["groups"][role], len(found["groups"][role]["members"])
+    heard = [worker for worker in found["workers"] if worker["role"] == role]
+    gone = f"; {summarize(heard)}" if heard else ""
     if not count:
-        return f"NONE: nobody reads {', '.join(group['lag'])}; start one: extents worker {role}"
-    return f"{count}, {'ready' if group['state'] == 'Stable' else group['state']}"
+        return f"NONE: nobody reads {', '.join(group['lag'])}; start one: extents worker {argument}{gone}"
+    rebalance = "" if group["state"] == "Stable" else f"; the group is in {group['state']}"
+    living = sum(worker["state"] != WorkerState.GONE for worker in heard)
+    if found["heartbeats_error"] is not None or not heard:
+        return f"{count} in the group{rebalance}" + ("" if heard or found["heartbeats_error"] else ", without heartbeats")
+    members = "" if living == count else f"; {count} in the group"
+    return f"{summarize(heard)}{members}{rebalance}"
+
+
+def _speed(workers: Sequence[Mapping[str, Any]]) -> str:
+    """Of all GPU workers together, in the last minute."""
+    living = [worker for worker in workers if worker["role"] == GPU_WORKER and worker["state"] != WorkerState.GONE]
+    if not living:
+        return ""
+    pairs = sum(worker["pairs_per_second"] or 0.0 for worker in living)
+    busy = sum(worker["busy_share"] or 0.0 for worker in living) / len(living)
+    return f"; {pairs:.0f} pairs/s, {busy:.0%} busy, {sum(worker['in_hand'] for worker in living)} spans in hand"
 
 
 def _jobs(jobs: list[Row], priority: str) -> str:

@@ -1,25 +1,33 @@
-"""``extents usage``: GPU time and cost of a month."""
+"""``extents usage``: GPU time and cost of a month, and how long GPU workers were up for it."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cli.shared.filters import with_listings
 from cli.shared.listing import Column, Row, cell, print_rows
-from cli.shared.output import print_json, remark
+from cli.shared.output import print_facts, print_json
 from cli.shared.parameters import json_option
 from core.settings import Settings
+from storage.listings import Listings
 
-_COLUMNS = (
-    Column("name", lambda row: row["name"]),
+_COMPUTED: Final = (
     cell("runs", right=True),
     cell("failed", right=True),
     cell("pairs", right=True),
-    Column("GPU hours", lambda row: f"{row['gpu_seconds'] / 3600:.2f}", right=True),
-    Column("cost", lambda row: f"${row['cost_usd']:.2f}", right=True),
     Column("pairs/s", lambda row: f"{row['pairs'] / row['gpu_seconds']:.0f}" if row["gpu_seconds"] else "", right=True),
+    Column("busy hours", lambda row: _hours(row["gpu_seconds"]), right=True),
+    Column("cost", lambda row: f"${row['cost_usd']:.2f}", right=True),
 )
+_UP: Final = (
+    Column("up hours", lambda row: _hours(row["up_seconds"]) if row["up_seconds"] else "", right=True),
+    Column("cost up", lambda row: f"${row['up_cost_usd']:.2f}" if row["up_seconds"] else "", right=True),
+    Column("idle", lambda row: "" if row["idle_share"] is None else f"{row['idle_share']:.0%}", right=True),
+)
+_NOTHING: Final = {"runs": 0, "failed": 0, "pairs": 0, "gpu_seconds": 0.0, "wall_seconds": 0.0}
 
 
 class MonthParameter(click.ParamType):
@@ -41,7 +49,7 @@ class MonthParameter(click.ParamType):
 Examples:
   extents usage
   extents usage --month 2026-11 --by tenant
-  extents usage --by model --json
+  extents usage --json | jq .total.idle_share
 \b
 Settings: SUPABASE_*, EXTENTS_GPU_USD_PER_HOUR."""
 )
@@ -49,20 +57,91 @@ Settings: SUPABASE_*, EXTENTS_GPU_USD_PER_HOUR."""
 @click.option("--by", type=click.Choice(["day", "model", "tenant"]), default="day", show_default=True, help="What each line is about.")
 @json_option
 def command(month: datetime | None, by: str, as_json: bool) -> None:
-    """Show runs, pairs, GPU hours and cost of a month, from the jobs' records.
+    """Show what a month's runs took of the GPUs, and how long GPU workers were up for it.
 
-    GPU time is what the device was busy with spans of completed runs, at EXTENTS_GPU_USD_PER_HOUR. Hours in which a worker
-    waited are not in it.
+    Busy hours are those in which the device computed spans of runs that ended, from the jobs' records. Up hours are those in
+    which GPU workers ran, from their heartbeats. What was up and not busy was idle. Both cost EXTENTS_GPU_USD_PER_HOUR. Hours in
+    which a machine ran without a worker are not known here.
     """
     first = month or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     last = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
     price = Settings().admission.gpu_usd_per_hour
-    found = with_listings(lambda listings: listings.usage(first, last, by))
-    rows: list[Row] = [{**row, "cost_usd": row["gpu_seconds"] / 3600 * price} for row in found]
+
+    async def read(listings: Listings) -> tuple[Sequence[Row], ...]:
+        return await asyncio.gather(listings.usage(first, last, by), listings.usage(first, last, "day"), listings.worker_hours(first, last))
+
+    rows, days, up = with_listings(read)
+    usage = month_usage(first, by, rows, days, up, price)
     if as_json:
-        print_json(rows)
-        return
+        print_json(usage)
+    else:
+        print_usage(usage)
+
+
+def month_usage(first: datetime, by: str, rows: Sequence[Row], days: Sequence[Row], up: Sequence[Row], price: float) -> dict[str, Any]:
+    """What ``--json`` prints.
+
+    Args:
+        rows, days: the jobs' records by ``by`` and by day.
+        up: the workers' hours by day and device.
+        price: dollars of a GPU hour.
+    """
+    up_by_day: dict[str, float] = {}
+    devices: dict[str, float] = {}
+    for hours in up:
+        up_by_day[hours["day"]] = up_by_day.get(hours["day"], 0.0) + hours["up_seconds"]
+        devices[hours["device"]] = devices.get(hours["device"], 0.0) + hours["up_seconds"]
+    busy_by_day = {day["name"]: day["gpu_seconds"] for day in days}
+    if by == "day":
+        computed = {row["name"]: row for row in rows}
+        names = sorted({*computed, *up_by_day})
+        priced = [
+            _priced({"name": name, **_NOTHING, **computed.get(name, {})}, price, up_by_day.get(name, 0.0), busy_by_day.get(name, 0.0))
+            for name in names
+        ]
+    else:
+        priced = [{**row, "cost_usd": row["gpu_seconds"] / 3600 * price} for row in rows]
+    total = {name: sum(day[name] for day in days) for name in _NOTHING}
+    # A day without the workers' hours, because none were recorded yet, says nothing about idle ones.
+    busy = sum(seconds for day, seconds in busy_by_day.items() if day in up_by_day)
+    return {
+        "month": f"{first:%Y-%m}",
+        "by": by,
+        "rows": priced,
+        "total": _priced(total, price, sum(up_by_day.values()), busy),
+        "devices": [{"device": name, "up_seconds": seconds, "up_cost_usd": seconds / 3600 * price} for name, seconds in devices.items()],
+    }
+
+
+def _priced(row: Mapping[str, Any], price: float, up_seconds: float, busy_seconds: float) -> dict[str, Any]:
+    """The row with its costs, and the share of the up hours in which nothing was computed; None where there are none."""
+    return {
+        **row,
+        "cost_usd": row["gpu_seconds"] / 3600 * price,
+        "up_seconds": up_seconds,
+        "up_cost_usd": up_seconds / 3600 * price,
+        "idle_share": max(0.0, 1 - busy_seconds / up_seconds) if up_seconds else None,
+    }
+
+
+def print_usage(usage: Mapping[str, Any]) -> None:
+    by, rows, total = usage["by"], usage["rows"], usage["total"]
     if rows:
-        print_rows([Column(by, _COLUMNS[0].text), *_COLUMNS[1:]], rows)
-    hours, cost = sum(row["gpu_seconds"] for row in rows) / 3600, sum(row["cost_usd"] for row in rows)
-    remark(f"{first:%Y-%m}: {sum(row['runs'] for row in rows)} runs, {hours:.2f} GPU hours, ${cost:.2f}")
+        name = Column(by, lambda row: row["name"], flexible=by == "model")
+        print_rows([name, *_COMPUTED, *(_UP if by == "day" else ())], rows)
+        click.echo()
+    facts = [
+        ("month", usage["month"]),
+        ("runs", f"{total['runs']}, {total['failed']} failed, {total['pairs']} pairs"),
+        ("busy", f"{_hours(total['gpu_seconds'])} GPU hours, ${total['cost_usd']:.2f}"),
+    ]
+    if total["up_seconds"]:
+        facts.append(("up", f"{_hours(total['up_seconds'])} GPU hours, ${total['up_cost_usd']:.2f}, {total['idle_share']:.0%} idle"))
+        facts += [("", f"{_hours(each['up_seconds'])} on {each['device']}") for each in usage["devices"]]
+    else:
+        facts.append(("up", "not known: no heartbeat of a GPU worker was recorded in this month"))
+    print_facts(facts)
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f}"

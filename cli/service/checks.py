@@ -118,10 +118,13 @@ async def _topics(settings: Settings) -> str:
     except ExtentsError as error:
         raise Skipped("not checked: no brokers") from error
     wrong = [f"{state.spec.name} {fault}" for state in states for fault in state.faults]
+    harmful = [state for state in states if state.faults and state.spec.needed]
     if len(wrong) == len(specs) and all(state.partitions is None for state in states):
         raise ConfigurationError(f"none of the {len(specs)} is there; the first is {specs[0].name}")
-    if wrong:
+    if harmful:
         raise ConfigurationError("; ".join(wrong))
+    if wrong:
+        raise Warned(f"workers do their work, but: {'; '.join(wrong)}")
     return f"{len(specs)}, {sum(spec.partitions for spec in specs)} partitions"
 
 

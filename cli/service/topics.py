@@ -107,7 +107,10 @@ def _kept(state: "TopicState") -> str:
     from streams.topics import DAY_MS
 
     retention = state.spec.config.get("retention.ms")
-    return "compacted" if retention is None else f"{int(retention) // DAY_MS} days"
+    if retention is None:
+        return "compacted"
+    days = int(retention) // DAY_MS
+    return f"{days} day{'s' if days != 1 else ''}"
 
 
 def _as_json(state: "TopicState") -> dict[str, object]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,15 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         click.echo(f"{name:<{width}}  {value}")
+
+
+def print_wrapped_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """The same with each value within the width of the terminal."""
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        head = f"{name:<{width}}  "
+        lines = textwrap.wrap(value, table_width(), initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+        click.echo("\n".join(lines or [head.rstrip()]))
 
 
 def print_heading(text: str) -> None:

@@ -17,6 +17,7 @@ from streams.admission.run_starter import RunStarter
 from streams.admission.standing_orders import StandingOrders
 from streams.agents.admit import Admission
 from streams.agents.aggregate import Aggregation
+from streams.apps.heartbeats import send_heartbeats
 from streams.apps.live_page import ROOT, LivePage, access_of
 from streams.apps.observability import export_traces, serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, topics_prerequisite, writable_store_prerequisite
@@ -30,6 +31,7 @@ from streams.coordinator.outstanding import Outstanding
 from streams.coordinator.progress import Progress
 from streams.coordinator.replays import ReplayRunner
 from streams.coordinator.run_table import Runs
+from streams.coordinator.worker_hours import WorkerHours
 from streams.model_catalog import ModelCatalog
 from streams.processing.app import ExtentsApp, make_app
 from streams.processing.failed_records import FailedRecords, failure_policy
@@ -106,6 +108,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
     app.run_in_background(deadlines.run)
     app.run_in_background(store_breaker.watch)
     app.run_in_background(outstanding.run)
+    app.run_in_background(WorkerHours(app, settings.kafka, topics, rows).run)
     app.run_in_background(ReplayRunner(app, publisher, replays, store, settings.admission).run)
     ACTIVE_RUNS.set_function(lambda: sum(state.outcome is None for state in runs.active.values()))
     UNFINISHED_RUNS.set_function(lambda: sum(state.needs_finishing for state in runs.active.values()))
@@ -117,6 +120,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
         app.manage_resource(page)
         mounted[ROOT] = page.application
     health = serve_health(app, settings, COORDINATOR, (store_breaker, database_breaker), mounted)
+    send_heartbeats(app, settings, COORDINATOR, health, lambda: {"in_hand": sum(state.outcome is None for state in runs.active.values())})
     prerequisites = Prerequisites(
         {
             "topics": topics_prerequisite(settings.kafka, topics),

@@ -1,9 +1,8 @@
 """The GPU worker: predicts spans. Uses the brokers and the object store, but not the database."""
 
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from faust.types import StreamT
 
@@ -15,6 +14,7 @@ from core.types import Priority
 from storage.connect import object_keys, open_store
 from storage.model_store import ModelStore
 from streams.agents.infer import Inference
+from streams.apps.heartbeats import send_heartbeats, worker_name
 from streams.apps.observability import export_traces, serve_health
 from streams.apps.prerequisites import Prerequisites, model_prerequisite, readable_store_prerequisite, topics_prerequisite
 from streams.gpu_worker.cancellations import Cancellations
@@ -49,6 +49,8 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     begin_at_zero("gpu-worker", topic=(topics.work_high, topics.work_low))
     health = serve_health(app, settings, GPU_WORKER, (store_breaker,))
     predictor = SpanPredictor(worker, health, settings.admission.precision, settings.admission.gpu_usd_per_hour)
+    slots = SpanSlots(worker.spans_in_flight, worker.spans_in_flight_bytes)
+    send_heartbeats(app, settings, GPU_WORKER, health, lambda: gpu_figures(predictor, slots))
     models = ModelStore(store, keys)
     cache, catalog = ModelCache(models, worker.model_cache), ModelCatalog(models)
     prerequisites = Prerequisites(
@@ -63,13 +65,13 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
     app.manage_resource(store, prerequisites, cancellations, predictor.running())
     app.manage_resource(default_model_loaded(predictor, catalog, cache, settings.admission))
     app.run_in_background(cancellations.until_failed)
-    publisher, name = Publisher(topics, Producer(app)), f"{socket.gethostname()}:{os.getpid()}"
+    publisher, name = Publisher(topics, Producer(app)), worker_name()
     dead_lettered = DeadLetteredWork(publisher, name)
     inference = Inference(
         settings=worker,
         publisher=publisher,
         cancellations=cancellations,
-        slots=SpanSlots(worker.spans_in_flight, worker.spans_in_flight_bytes),
+        slots=slots,
         frames=SpanFrames(store, keys, store_breaker, health, worker),
         predictor=predictor,
         models=cache,
@@ -94,6 +96,18 @@ def create_gpu_worker(settings: Settings) -> ExtentsApp:
         await low.consume(stream)
 
     return app
+
+
+def gpu_figures(predictor: SpanPredictor, slots: SpanSlots) -> dict[str, Any]:
+    """What a GPU worker adds to its heartbeats."""
+    pairs_per_second, busy_share = predictor.recent_work.figures()
+    return {
+        "device": predictor.description,
+        "models": predictor.loaded_versions,
+        "pairs_per_second": pairs_per_second,
+        "busy_share": busy_share,
+        "in_hand": slots.held,
+    }
 
 
 @asynccontextmanager

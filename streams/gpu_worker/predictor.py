@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from core.errors import CheckpointError, ConfigurationError, ExtentsError
+from core.frames import plan_span
 from core.logging import get_logger
 from core.metrics import (
     BATCH_SIZE,
@@ -35,6 +36,7 @@ from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
 from streams.gpu_worker.model_load_breaker import ModelLoadBreaker
+from streams.gpu_worker.recent_work import RecentWork
 from streams.records import Work
 from streams.runtime.health import Health
 
@@ -89,6 +91,7 @@ class SpanPredictor:
         self._versions: dict[tuple[str, Precision], str] = {}
         self._loading = asyncio.Lock()
         self.load_breaker = ModelLoadBreaker()
+        self.recent_work = RecentWork()
         health.add_wait("model", self.load_breaker.wait_reason)
         DEVICE_INFO.labels(self.description).set(1)
         BATCH_SIZE.set(settings.batch_size)
@@ -142,15 +145,20 @@ class SpanPredictor:
             oldest = next(iter(self._models))
             del self._models[oldest], self._versions[oldest]
         self._models[name] = loaded
-        self._versions[name] = model_label(version)
+        self._versions[name] = version
         self._report()
+
+    @property
+    def loaded_versions(self) -> list[str]:
+        """The models in memory, the last used first; one that is there in two precisions once."""
+        return list(dict.fromkeys(self._versions[name] for name in reversed(self._models)))
 
     def _report(self) -> None:
         MODELS_LOADED.set(len(self._models))
         MODEL_INFO.clear()
         for (checkpoint_sha256, precision), loaded in self._models.items():
             compiled = str(loaded.predictor.options.compile).lower()
-            MODEL_INFO.labels(self._versions[checkpoint_sha256, precision], precision, compiled).set(1)
+            MODEL_INFO.labels(model_label(self._versions[checkpoint_sha256, precision]), precision, compiled).set(1)
 
     async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
         """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.
@@ -161,7 +169,8 @@ class SpanPredictor:
         detail = f"{work.run_id}:{work.span}"
 
         def predict() -> Prediction:
-            with memory_for(f"span {work.span} of run {work.run_id}"):
+            pairs = plan_span(work.span, work.frame_count).pair_count
+            with memory_for(f"span {work.span} of run {work.run_id}"), self.recent_work.computing(pairs):
                 return _predict(model, work, layout, frames)
 
         prediction = await self._run("predict", "predict_limit_seconds", detail, predict)

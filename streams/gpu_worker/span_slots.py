@@ -33,6 +33,11 @@ class SpanSlots:
             SPANS_HELD.labels(priority).set_function(partial(self._held.__getitem__, priority))
         SPAN_BYTES_HELD.set_function(lambda: self._held_bytes)
 
+    @property
+    def held(self) -> int:
+        """Spans held now."""
+        return sum(self._held.values())
+
     @asynccontextmanager
     async def slot(self, priority: Priority, assignment: Assignment, *, alone: bool = False) -> AsyncIterator["Slot"]:
         """Wait for a slot and hold it.

@@ -79,6 +79,14 @@ class Health:
         finally:
             del self._steps[token]
 
+    def not_alive(self) -> list[str]:
+        """Why the process is not alive, as ``/healthz`` and heartbeats say it."""
+        return [redact(reason) for reason in self.faults()]
+
+    def not_ready(self) -> list[str]:
+        """What the process waits for, as ``/readyz`` and heartbeats say it."""
+        return [redact(reason) for reason in self.waits()]
+
     def add_fault(self, name: str, check: Callable[[], str | None]) -> None:
         """Register a condition under which the process is not alive; ``check`` returns the reason, or None."""
         self._faults[name] = check
@@ -180,14 +188,14 @@ class HealthServer:
         return _last(web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type}))
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _response(self._health.faults())
+        return _response(self._health.not_alive())
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _response(self._health.faults() + self._health.waits())
+        return _response(self._health.not_alive() + self._health.not_ready())
 
 
 def _response(reasons: list[str]) -> web.Response:
-    body = {"status": "fault" if reasons else "ok", "reasons": [redact(reason) for reason in reasons]}
+    body = {"status": "fault" if reasons else "ok", "reasons": reasons}
     return _last(web.json_response(body, status=503 if reasons else 200))
 
 

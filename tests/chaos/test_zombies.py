@@ -155,8 +155,9 @@ async def _run_rows(service: Installation, evidence: Evidence) -> dict[str, Any]
 
 
 def _sent(service: Installation) -> Counter[str]:
-    """How much of each kind there is: records in the logs of the runs, records of the other topics."""
-    topics = {name: len(records) for name, records in service.ledger.records.items() if name != "inference.results"}
+    """How much of each kind there is: records in the logs of the runs, records of the other topics but for heartbeats."""
+    others = {"inference.results", "inference.workers"}
+    topics = {name: len(records) for name, records in service.ledger.records.items() if name not in others}
     return Counter(topics) + Counter(orjson.loads(record.value)["kind"] for record in service.ledger.records["inference.results"])
 
 

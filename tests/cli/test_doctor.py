@@ -73,7 +73,7 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
     assert all(result["state"] in OK and result["found"] for result in checks.values())
     assert all((result["mend"] is None) == (result["state"] == "ok") for result in checks.values())
-    assert checks["topics"]["found"] == "11, 11 partitions"
+    assert checks["topics"]["found"] == "12, 12 partitions"
 
 
 @pytest.mark.usefixtures("environment")
@@ -81,7 +81,7 @@ def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> No
     """Missing topics give a fault with the command that creates them, while the brokers are fine."""
     checks = found(extents, 1)
     assert faults(checks) == ["topics"]
-    assert checks["topics"]["found"].startswith("none of the 11 is there; the first is test-")
+    assert checks["topics"]["found"].startswith("none of the 12 is there; the first is test-")
     assert "extents topics create" in checks["topics"]["mend"]
 
 
@@ -95,6 +95,16 @@ def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) ->
     assert faults(checks) == ["topics"]
     assert f"{namespace.topic_prefix}inference.work.low has 2 partitions, expected 1" in checks["topics"]["found"]
     assert f"{namespace.topic_prefix}inference.dead-letter is missing" in checks["topics"]["found"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_topic_without_which_workers_work_is_a_warning(extents, namespace) -> None:
+    """It is named as missing, and the doctor is content."""
+    specs = Topics(TopicSettings()).specs()
+    asyncio.run(ensure_topics([spec for spec in specs if spec.needed], KafkaSettings()))
+    checks = found(extents, 0)
+    assert checks["topics"]["state"] == "warning"
+    assert f"{namespace.topic_prefix}inference.workers is missing" in checks["topics"]["found"]
 
 
 @pytest.mark.usefixtures("topics")

@@ -53,7 +53,7 @@ def test_status_says_what_is_missing(extents, topics: Topics) -> None:
     done = extents("status")
     assert done.status == 1
     assert f"NONE: nobody reads {topics.encoded}" in done.out
-    assert "extents worker gpu" in done.out
+    assert max(len(line) for line in done.out.splitlines()) <= 100
     found = json.loads(extents("status", "--json").out)
     assert found["groups"]["coordinator"]["lag"] == {topics.encoded: 0, topics.encoded_low: 0, topics.results: 0}
     assert found["model"]["version"] == builtin_model_version()
@@ -114,7 +114,7 @@ def test_a_quote_is_what_admission_estimates(extents, tenant: UUID, monkeypatch:
 def test_usage_adds_up(extents, tenant: UUID) -> None:
     """GPU hours and cost are summed by the month in which runs were completed."""
     completed(tenant)
-    rows = json.loads(extents("usage", "--month", "2026-01", "--by", "tenant", "--json").out)
+    rows = json.loads(extents("usage", "--month", "2026-01", "--by", "tenant", "--json").out)["rows"]
     (mine,) = [row for row in rows if row["name"] == str(tenant)]
     assert (mine["runs"], mine["pairs"], mine["gpu_seconds"]) == (1, 60, 12.5)
     assert mine["cost_usd"] == pytest.approx(12.5 / 3600 * 1.10)

@@ -2,14 +2,16 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from datetime import UTC, date, datetime, timedelta
+from random import randrange
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from core.errors import ConfigurationError, TransientError
 from core.runs import StoredRun
+from storage.listings import Listings
 from storage.rows import Completion, Rows
 from tests.storage.admission_requests import WIDE, limits, request
 from tests.storage.finished_runs import finished_run
@@ -259,3 +261,22 @@ async def test_closing_closes_the_connections(rows_config):
         await rows.check()
     with pytest.raises(RuntimeError, match="closed"):
         await rows.check()
+
+
+async def test_hours_of_workers_only_grow(rows, stack, rows_config) -> None:
+    """Late, repeated and concurrent calls leave the greatest number of each worker and day; a day has 24 hours at most."""
+    day = date(1990, 1, 1) + timedelta(days=randrange(5000))  # the schema is shared
+    first, second = uuid4(), uuid4()
+
+    def hours(instance: UUID, seconds: float, days: int = 0) -> dict[str, object]:
+        moment = (day + timedelta(days=days)).isoformat()
+        return {"instance": str(instance), "day": moment, "worker": "gpu-1:17", "device": "a device", "up_seconds": seconds}
+
+    await asyncio.gather(*(rows.record_worker_hours([hours(first, seconds), hours(second, 10.0)]) for seconds in (60.0, 80.0, 70.0)))
+    await rows.record_worker_hours([hours(first, 75.0), hours(first, 100_000.0, days=1)])
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    async with Listings(rows_config) as listings:
+        found = await listings.worker_hours(begin, begin + timedelta(days=2))
+        assert [(row["workers"], row["up_seconds"]) for row in found] == [(2, 90.0), (1, 86_400.0)]
+        assert [row["day"] for row in found] == [day.isoformat(), (day + timedelta(days=1)).isoformat()]
+        assert await listings.worker_hours(begin + timedelta(days=2), begin + timedelta(days=3)) == []

@@ -65,7 +65,7 @@ def asyncapi() -> dict[str, Any]:
 
 def _channel(channel: Channel, spec: TopicSpec) -> dict[str, Any]:
     name = channel.schema or channel.topic
-    config: dict[str, Any] = {"cleanup.policy": [spec.config["cleanup.policy"]], "retention.ms": int(spec.config["retention.ms"])}
+    config: dict[str, Any] = {"cleanup.policy": spec.config["cleanup.policy"].split(","), "retention.ms": int(spec.config["retention.ms"])}
     if "max.message.bytes" in spec.config:
         config["max.message.bytes"] = int(spec.config["max.message.bytes"])
     return {

@@ -65,6 +65,14 @@ CHANNELS: Final = (
         "inference.failed", "inference.failed", "video_id", ("admit", "finish"), ("platform",), "A run ended without a result, and why."
     ),
     Channel(
+        "inference.workers",
+        "inference.workers",
+        "instance",
+        ("coordinator", "infer"),
+        ("coordinator", "platform"),
+        "Heartbeats: what each worker process is and does. The last one of each is kept.",
+    ),
+    Channel(
         "inference.dead-letter",
         None,
         "as the original",

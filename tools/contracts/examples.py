@@ -11,6 +11,7 @@ from core.identity import request_id, run_id
 from core.trace_context import TraceContext
 from core.types import Outcome, Precision, Priority, RejectionType
 from streams.policy import outcomes
+from streams.policy.heartbeats import Heartbeat
 from streams.policy.quarantine import QuarantineNotice
 from streams.policy.results import encode_probabilities
 from streams.policy.run_state import RunState
@@ -133,6 +134,21 @@ _RECORDS: Final = (
     RunCancelled(run_id=_RUN, attempt=1, reason="asked for by an operator", cancelled_at=_MOMENT),
     RunFinished(run_id=_RUN, attempt=1, outcome=Outcome.COMPLETED, answered=[_REQUEST.request_id]),
     Cancelled(run_id=_RUN, attempt=1, reason=_REASON),
+    Heartbeat(
+        instance=UUID("5b0e7f7c-2f0d-4f3a-8a64-0c1d7f1f9b11"),
+        worker=_WORKER,
+        role="gpu-worker",
+        host="gpu-1",
+        version="0.1.0",
+        uptime_seconds=5_403.2,
+        beat_seconds=10.0,
+        waits=["object_store: it has not answered for 12 s"],
+        models=[_MODEL],
+        device="NVIDIA A10G, 22 GiB",
+        pairs_per_second=98.4,
+        busy_share=0.93,
+        in_hand=3,
+    ),
     QuarantineNotice(kind="span_suspected", run_id=_RUN, attempt=1, span=0),
     InferenceCompleted(
         run_id=str(_RUN),

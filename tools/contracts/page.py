@@ -76,7 +76,11 @@ def _row(channel: Channel, spec: TopicSpec) -> str:
         f"`{channel.key}`" if channel.schema else channel.key,
         f"{', '.join(channel.written_by)} → {', '.join(channel.read_by)}",
         str(spec.partitions),
-        f"{int(spec.config['retention.ms']) // DAY_MS} days",
+        _days(int(spec.config["retention.ms"]) // DAY_MS),
         f"[schema](schemas/{channel.schema}.json)" if channel.schema else "bytes",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' if count != 1 else ''}"

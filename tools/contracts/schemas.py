@@ -9,6 +9,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from streams import records
+from streams.policy import heartbeats
 from streams.policy import quarantine as suspects
 from streams.records import Record
 from tools.contracts.examples import EXAMPLES
@@ -34,6 +35,7 @@ SCHEMAS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     "inference.completed": (records.InferenceCompleted,),
     "inference.rejected": (records.InferenceRejected,),
     "inference.failed": (records.InferenceFailed,),
+    "inference.workers": (heartbeats.Heartbeat,),
 }
 
 _UNIONS: Final = {

@@ -1,0 +1,112 @@
+"""Sends the heartbeats of this process. Nothing that goes wrong here concerns the process's work."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from core.errors import ExtentsError
+from core.logging import get_logger
+from core.settings import KafkaSettings
+from streams.kafka.connection import client_options
+from streams.policy.heartbeats import Heartbeat
+
+log = get_logger(__name__)
+
+SEND_SECONDS: Final = 5.0
+"""For one heartbeat. The topic may be missing, or this process may not write to it."""
+
+MISSED_BEATS: Final = 3
+"""Left out after one that could not be sent."""
+
+FAREWELL_SECONDS: Final = 2.0
+"""For the last heartbeat, and again for closing the connection: a stop has other things to do in its time."""
+
+LOOK_SECONDS: Final = 1.0
+"""A worker that becomes ready, or begins to wait, says so at once; whether it did is looked at this often."""
+
+
+class HeartbeatSender:
+    """An async context manager: sends while it is entered, and at its exit that the process has ended.
+
+    Args:
+        beat: what to say now.
+        crashed: whether the process ends because of an error; then it does not say so, and others find it gone.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, every_seconds: float, beat: Callable[[], Heartbeat], crashed: Callable[[], bool]
+    ) -> None:
+        self._kafka, self._topic, self._every_seconds = kafka, topic, every_seconds
+        self._beat, self._crashed = beat, crashed
+        self._sending: asyncio.Task[None] | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._fault: str | None = None
+
+    async def __aenter__(self) -> Self:
+        self._sending = asyncio.create_task(self._send_on())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+        if self._producer is None:
+            return
+        with suppress(Exception):
+            if not self._crashed():
+                await asyncio.wait_for(self._send(self._beat().model_copy(update={"ended": True})), FAREWELL_SECONDS)
+        with suppress(Exception):
+            await asyncio.wait_for(self._producer.stop(), FAREWELL_SECONDS)
+
+    async def _send_on(self) -> None:
+        """Send until cancelled."""
+        while True:
+            try:
+                beat = self._beat()
+                await asyncio.wait_for(self._send(beat), SEND_SECONDS + 1.0)  # the producer knows better why not
+                if self._fault is not None:
+                    log.info("heartbeat.recovered")
+                    self._fault = None
+                await self._until_due(beat)
+            except Exception as error:  # also a mistake of ours, which must not end the heartbeats
+                self._note_fault(error)
+                await asyncio.sleep(MISSED_BEATS * self._every_seconds)
+
+    def _note_fault(self, error: Exception) -> None:
+        fault = str(error) or type(error).__name__
+        if fault == self._fault:
+            return
+        self._fault = fault
+        expected = isinstance(error, (KafkaError, ExtentsError, OSError))
+        advice = "the worker works on; extents topics check says whether the topic is there"
+        log.warning("heartbeat.not_sent", topic=self._topic, error=fault, advice=advice, exc_info=None if expected else error)
+
+    async def _send(self, beat: Heartbeat) -> None:
+        if self._producer is None:
+            limit_ms = int(1000 * SEND_SECONDS)
+            producer = AIOKafkaProducer(**client_options(self._kafka), request_timeout_ms=limit_ms, retry_backoff_ms=1000)
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        await self._producer.send_and_wait(self._topic, beat.to_bytes(), key=str(beat.instance).encode())
+
+    async def _until_due(self, sent: Heartbeat) -> None:
+        """Wait for the next heartbeat's time, or until the worker waits for something else than it said."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._every_seconds
+        while (left := due - loop.time()) > 0:
+            await asyncio.sleep(min(LOOK_SECONDS, left))
+            if _standing(self._beat()) != _standing(sent):
+                return
+
+
+def _standing(beat: Heartbeat) -> tuple[object, ...]:
+    """What is said at once when it changes: of the reasons their names alone, since their texts count seconds."""
+    return beat.stopping, *(tuple(reason.partition(":")[0] for reason in reasons) for reasons in (beat.faults, beat.waits))

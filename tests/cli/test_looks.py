@@ -1,0 +1,94 @@
+"""How commands look in a terminal of 100 columns, from rows as the database and the brokers give them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from cli.operations.status import print_status
+from cli.operations.usage import month_usage, print_usage
+from tests.cli.snapshots import assert_looks_like
+from tests.cli.status_examples import busy, deserted, gpu, idle
+
+COLUMNS = 100
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+
+
+def assert_fits(text: str) -> None:
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= COLUMNS
+
+
+@pytest.mark.parametrize("example", [busy, idle, deserted], ids=lambda example: example.__name__)
+def test_the_status_of_a_service(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Workers with what they wait for, those that are gone, and what to do where nobody is there."""
+    print_status(example())
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like(f"status-{example.__name__}", shown)
+
+
+def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty of a role, the ready ones last; the others are counted."""
+    found = busy()
+    found["workers"] = [gpu(f"gpu-{number}:1", 100.0, 0.9, 3) for number in range(60)]
+    found["workers"].append(gpu("gpu-60:1", 0.0, 0.0, 0, waits=("group: a rebalance is under way",)))
+    print_status(found)
+    shown = capsys.readouterr().out
+    assert "60 ready, 1 waiting; 4 in the group; 6000 pairs/s, 89% busy, 180 spans in hand" in shown
+    table = shown.partition("GPU worker ")[2].splitlines()[1:]
+    assert table[0].split()[:2] == ["gpu-60:1", "waiting"]
+    assert table[20:] == ["and 41 more, which --json has", "gpu-60:1 waits for group: a rebalance is under way"]
+
+
+def test_heartbeats_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """All else is shown, the workers from their groups alone, and why."""
+    print_status({**busy(), "workers": [], "heartbeats_error": "no topic inference.workers on the brokers at kafka:9092"})
+    shown = capsys.readouterr().out
+    assert "coordinators   2 in the group\n" in shown
+    assert "heartbeats     cannot be read: no topic inference.workers" in shown
+
+
+def usage_of(by: str) -> dict[str, Any]:
+    """Two days; on the first, no hours of workers were recorded yet."""
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def computed(name: str, runs: int, hours: float) -> dict[str, Any]:
+        seconds = hours * 3600
+        return {"name": name, "runs": runs, "failed": 1, "pairs": int(100 * seconds), "gpu_seconds": seconds, "wall_seconds": 1.5 * seconds}
+
+    days = [computed("2026-11-26", 198, 19.4), computed("2026-11-27", 212, 21.2)]
+    models = [computed("builtin-5f0c1a2b", 400, 38.0), computed("mrn0fkfd", 10, 2.6)]
+    up = [
+        {"day": "2026-11-27", "device": "NVIDIA A10G, 22 GiB", "workers": 2, "up_seconds": 40 * 3600.0},
+        {"day": "2026-11-28", "device": "NVIDIA A10G, 22 GiB", "workers": 2, "up_seconds": 8 * 3600.0},
+        {"day": "2026-11-28", "device": "AMD EPYC 9R14 96-Core Processor, 2 threads", "workers": 1, "up_seconds": 1800.0},
+    ]
+    return month_usage(first, by, days if by == "day" else models, days, up, 1.10)
+
+
+@pytest.mark.parametrize("by", ["day", "model"])
+def test_the_usage_of_a_month(by: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Busy hours beside up hours; the idle share covers only days on which the workers' hours are known."""
+    usage = usage_of(by)
+    print_usage(usage)
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like(f"usage-{by}", shown, moments=False)
+    total = usage["total"]
+    assert (total["runs"], total["gpu_seconds"], total["up_seconds"]) == (410, pytest.approx(40.6 * 3600), 48.5 * 3600)
+    assert total["idle_share"] == pytest.approx(1 - 21.2 / 48.5)
+    assert total["up_cost_usd"] == pytest.approx(48.5 * 1.10)
+    if by == "day":
+        assert [row["idle_share"] for row in usage["rows"]] == [None, pytest.approx(1 - 21.2 / 40), 1.0]
+
+
+def test_a_month_without_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    """Says that no hours are known, and divides by nothing."""
+    usage = month_usage(datetime(2026, 1, 1, tzinfo=UTC), "day", [], [], [], 1.10)
+    print_usage(usage)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("up     not known")
+    assert usage["total"]["idle_share"] is None

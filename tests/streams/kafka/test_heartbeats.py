@@ -1,0 +1,141 @@
+"""Heartbeats over a real broker: sent, read, ended; and a topic that is missing or refuses them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from core.errors import ConfigurationError
+from core.workers import WorkerState
+from streams.kafka.connection import client_options
+from streams.kafka.heartbeat_reader import HeartbeatReader, read_workers
+from streams.kafka.heartbeat_sender import HeartbeatSender
+from streams.kafka.topic_admin import ensure_topics
+from streams.policy.heartbeats import Heartbeat
+from tests.patience import Deadline
+from tests.streams.heartbeats import heartbeat
+from tests.streams.waiting import until
+
+EVERY_SECONDS = 0.2
+
+
+@pytest.fixture
+async def created(topics, kafka) -> None:
+    await ensure_topics([spec for spec in topics.specs() if spec.name == topics.workers], kafka)
+
+
+@pytest.fixture
+def sender(kafka, topics) -> Callable[..., HeartbeatSender]:
+    """Makes senders; their heartbeats change when ``said`` does."""
+
+    def make(said: Heartbeat | None = None, *, crashed: bool = False, every_seconds: float = EVERY_SECONDS) -> HeartbeatSender:
+        beat = said or heartbeat(beat_seconds=every_seconds)
+        return HeartbeatSender(kafka, topics.workers, every_seconds, lambda: beat, lambda: crashed)
+
+    return make
+
+
+async def states(reader: HeartbeatReader) -> list[WorkerState]:
+    return [worker.state(datetime.now(UTC)) for worker in await reader.workers()]
+
+
+async def until_states(reader: HeartbeatReader, expected: list[WorkerState]) -> None:
+    deadline = Deadline(60)
+    while (found := await states(reader)) != expected:
+        assert not deadline.passed, f"the workers are {found}; expected {expected}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("created")
+async def test_a_worker_is_there_until_it_ends(kafka, topics, sender):
+    """A new reader and one that reads on see it; after a clean end neither does, at once."""
+    async with HeartbeatReader(kafka, topics) as reader:
+        assert await reader.workers() == []
+        async with sender():
+            await until_states(reader, [WorkerState.READY])
+            (worker,) = await read_workers(kafka, topics)
+            assert (worker.worker, worker.role, worker.device) == ("gpu-1:17", "gpu-worker", "a device")
+        assert await reader.workers() == []
+    assert await read_workers(kafka, topics) == []
+
+
+@pytest.mark.usefixtures("created")
+async def test_one_that_crashed_or_was_killed_is_gone_after_three_heartbeats(kafka, topics, sender):
+    """It does not say that it ends; until then it seems to be there."""
+    async with HeartbeatReader(kafka, topics) as reader:
+        async with sender(crashed=True):
+            await until_states(reader, [WorkerState.READY])
+        await until_states(reader, [WorkerState.GONE])
+
+
+@pytest.mark.usefixtures("created")
+async def test_a_change_is_said_at_once(kafka, topics):
+    """However far away the next heartbeat is; a reason that only counts seconds is no change."""
+    waits: list[str] = []
+    plain = heartbeat(beat_seconds=600.0)
+    sent = []
+
+    def beat() -> Heartbeat:
+        sent.append(list(waits))
+        return plain.model_copy(update={"waits": list(waits)})
+
+    async with HeartbeatReader(kafka, topics) as reader, HeartbeatSender(kafka, topics.workers, 600.0, beat, lambda: False):
+        await until_states(reader, [WorkerState.READY])
+        waits[:] = ["object_store: unreachable, probed again in 3 s"]
+        await until_states(reader, [WorkerState.WAITING])
+        (said,) = await reader.beats()
+        waits[:] = ["object_store: unreachable, probed again in 2 s"]
+        looked = len(sent)
+        await until(lambda: len(sent) > looked + 2)
+        assert await reader.beats() == [said]
+        waits.clear()
+        await until_states(reader, [WorkerState.READY])
+
+
+async def test_a_missing_topic_is_waited_for(kafka, topics, sender):
+    """Nothing fails and it is logged once; once the topic is there, the heartbeats are. A reader names it and what to do."""
+    with pytest.raises(ConfigurationError, match="extents topics create"):
+        await read_workers(kafka, topics)
+    with structlog.testing.capture_logs() as logs:
+        async with sender():
+            await until(lambda: any(entry["event"] == "heartbeat.not_sent" for entry in logs))
+            await ensure_topics([spec for spec in topics.specs() if spec.name == topics.workers], kafka)
+            async with HeartbeatReader(kafka, topics) as reader:
+                await until_states(reader, [WorkerState.READY])
+    assert [entry["event"] for entry in logs if entry["event"].startswith("heartbeat.")][-1] == "heartbeat.recovered"
+
+
+@pytest.mark.usefixtures("created")
+async def test_a_topic_that_takes_no_records_stops_nothing(kafka, topics, sender):
+    """The brokers refuse each heartbeat; the sender goes on, and ends as quickly as ever."""
+    admin = AIOKafkaAdminClient(**client_options(kafka))
+    await admin.start()
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topics.workers, {"max.message.bytes": "10"})])
+    await admin.close()
+    with structlog.testing.capture_logs() as logs:
+        async with sender():
+            await until(lambda: any(entry["event"] == "heartbeat.not_sent" for entry in logs))
+        assert await read_workers(kafka, topics) == []
+
+
+@pytest.mark.usefixtures("created")
+async def test_records_that_are_no_heartbeats_are_passed_over(kafka, topics, send):
+    """Any bytes, no value, and a heartbeat of another version hide nobody."""
+    for value in (b"", b"\xff", b"[]", b'{"schema_version": 2}', heartbeat(beat_seconds=600.0).to_bytes()):
+        await send(topics.workers, value, key=b"anything")
+    assert len(await read_workers(kafka, topics)) == 1
+
+
+@pytest.mark.usefixtures("created")
+async def test_a_reader_begins_where_it_was_told(kafka, topics, send):
+    """It need not read all that the topic holds."""
+    await send(topics.workers, heartbeat().to_bytes(), key=b"one")
+    await asyncio.sleep(0.05)
+    async with HeartbeatReader(kafka, topics, since=timedelta(milliseconds=10)) as reader:
+        assert await reader.beats() == []
+        await send(topics.workers, heartbeat().to_bytes(), key=b"other")
+        assert len(await reader.beats()) == 1
