@@ -1,10 +1,13 @@
 """How commands look in a terminal of 100 columns, from rows as the database and the brokers give them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from cli.operations.comparing.models import print_models
+from cli.operations.replays.status import print_replay
+from cli.operations.requests.rejections import print_summary
 from cli.operations.status import print_status
 from cli.operations.usage import month_usage, print_usage
 from tests.cli.snapshots import assert_looks_like
@@ -92,3 +95,78 @@ def test_a_month_without_anything(capsys: pytest.CaptureFixture[str]) -> None:
     print_usage(usage)
     assert capsys.readouterr().out.splitlines()[-1].startswith("up     not known")
     assert usage["total"]["idle_share"] is None
+
+
+VIDEOS = [f"3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e{number:02}" for number in range(3)]
+
+
+def replay(**fields: Any) -> dict[str, Any]:
+    plain = {
+        "replay_id": "new-model",
+        "created_by": "mia",
+        "created_at": "2026-11-28T12:00:00+00:00",
+        "state": "running",
+        "reason": None,
+        "model_version": "mrn0fkfd-2",
+        "force": False,
+        "rate_per_minute": 30,
+        "in_flight_limit": 20,
+        "until_at": "2026-11-29T06:00:00+00:00",
+        "max_cost_usd": 20.0,
+        "sample": None,
+    }
+    return {**plain, **fields}
+
+
+def progress(**fields: Any) -> dict[str, Any]:
+    states = dict.fromkeys(("waiting", "undecided", "found", "rejected", "unfinished", "completed", "failed"), 0)
+    counts = {**states, **fields}
+    begun = {"gpu_seconds": 3600.0, "open_usd": 0.5, "first_sent_at": (datetime.now(UTC) - timedelta(minutes=10)).isoformat()}
+    return {"items": sum(counts.values()), **begun, **counts}
+
+
+def test_a_replay_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """How far it is, what it costs, how long it will take, and what went wrong."""
+    message = "frame_count is 250000; the limit is 200000 (EXTENTS_MAX_FRAME_COUNT)"
+    troubles = [
+        {"video_id": VIDEOS[0], "run_id": None, "decision": "rejected", "status": None, "message": message},
+        {"video_id": VIDEOS[1], "run_id": "9a617b1f-x", "decision": "run", "status": "failed", "message": "span 3: no WebM file"},
+    ]
+    print_replay(replay(), progress(waiting=140, undecided=1, unfinished=9, completed=130, found=18, rejected=1, failed=1), troubles, 1.10)
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like("replay-status-running", shown, moments=False)
+
+
+def test_a_replay_that_its_sample_has_paused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Why, and the worst videos each with the command that compares its runs."""
+    worst = [
+        {"video_id": video, "change": 0.5, "moved": 12, "added": 3, "lost": 1, "before": "1" * 36, "after": "2" * 36} for video in VIDEOS
+    ]
+    reason = f"9.5% of 840 captions changed in the sample, more than 2.0%; most in video {VIDEOS[0]}: extents replay status new-model"
+    sample = {"videos": 20, "compared": 20, "captions": 840, "change": 0.095, "worst": worst}
+    print_replay(replay(state="paused", reason=reason, sample=sample), progress(waiting=280, completed=20), [], 1.10)
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like("replay-status-paused", shown, moments=False)
+
+
+def test_the_summary_of_rejections(capsys: pytest.CaptureFixture[str]) -> None:
+    """By day and type, with the setting that would change them, where there is one."""
+    types = ("frame_count_exceeded", "queue_full", "rate_limited", "validation_failed")
+    print_summary([{"day": "2026-11-28", "rejection_type": kind, "total": 300, "unacknowledged": 12, "videos": 291} for kind in types])
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like("rejections-summary", shown)
+
+
+def test_the_comparison_of_two_models(capsys: pytest.CaptureFixture[str]) -> None:
+    """The videos that changed most, with the runs to compare."""
+    rows = [
+        {"video_id": video, "change": 0.5, "captions": 30, "moved": 12, "added": 3, "lost": 0, "before": "1" * 36, "after": "2" * 36}
+        for video in VIDEOS
+    ]
+    print_models(("builtin-5f0c1a2b", "mrn0fkfd-2"), 0.5, 90, rows)
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert_looks_like("compare-models", shown)

@@ -1,7 +1,7 @@
 """Compares two models over the videos that both have a run of."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -57,12 +57,14 @@ def compare_models(models: tuple[str, ...], chosen: Filter, videos: frozenset[st
     if as_json:
         print_json({"models": models, "change": change, "captions": captions, "videos": rows})
     else:
-        print_facts(
-            [("before", models[0]), ("after", models[1]), ("captions", f"{change:.1%} of {captions} changed in {len(rows)} videos")]
-        )
-        click.echo()
-        print_rows(_VIDEO_COLUMNS, rows[:VIDEOS_SHOWN])
+        print_models(models, change, captions, rows)
     return change
+
+
+def print_models(models: Sequence[str], change: float, captions: int, rows: Sequence[Row]) -> None:
+    print_facts([("before", models[0]), ("after", models[1]), ("captions", f"{change:.1%} of {captions} changed in {len(rows)} videos")])
+    click.echo()
+    print_rows(_VIDEO_COLUMNS, rows[:VIDEOS_SHOWN])
 
 
 async def _pairs(listings: Listings, models: tuple[str, ...], chosen: Filter, videos: frozenset[str], limit: int) -> list[tuple[Row, Row]]:

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from cli.shared.listing import Column, Row, cell, duration, moment_text, print_rows
-from cli.shared.output import print_facts, print_heading, print_json, remark
+from cli.shared.output import print_heading, print_json, print_wrapped_facts, remark
 from cli.shared.parameters import json_option
 from core.settings import Settings
 from storage.connect import open_replays
@@ -63,7 +63,11 @@ def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
                 row, progress = await read_replay(replays, replay_id)
                 if not watch or row["state"] not in ACTIVE:
                     items = await replays.troubles(replay_id, troubles)
-                    _print(row, progress, items, as_json=as_json)
+                    usd_per_hour = Settings().admission.gpu_usd_per_hour
+                    if as_json:
+                        print_json({**row, "progress": progress, "spent_usd": spent_usd(progress, usd_per_hour), "troubles": items})
+                    else:
+                        print_replay(row, progress, items, usd_per_hour)
                     return row
                 remark(_line(row, progress))
                 await asyncio.sleep(LOOK_EVERY_SECONDS)
@@ -80,18 +84,16 @@ async def read_replay(listings: Listings, replay_id: str) -> tuple[Row, Row]:
     return row, await listings.replay_progress(replay_id)
 
 
-def _print(row: Row, progress: Row, items: Sequence[Row], *, as_json: bool) -> None:
-    spent = spent_usd(progress, Settings().admission.gpu_usd_per_hour)
-    if as_json:
-        print_json({**row, "progress": progress, "spent_usd": spent, "troubles": items})
-        return
+def print_replay(row: Row, progress: Row, items: Sequence[Row], usd_per_hour: float) -> None:
+    """Print a replay within the width of the terminal; ``items`` are those that were rejected or failed."""
+    spent = spent_usd(progress, usd_per_hour)
     limits = [
         *([f"{row['rate_per_minute']} a minute"] if row["rate_per_minute"] else []),
         f"{row['in_flight_limit']} in flight",
         *([f"until {moment_text(row['until_at'])} UTC"] if row["until_at"] else []),
     ]
     cost = f"${spent:.2f}" + (f" of ${row['max_cost_usd']:.2f}" if row["max_cost_usd"] else "")
-    print_facts(
+    print_wrapped_facts(
         [
             ("replay", f"{row['replay_id']}, planned by {row['created_by']} {moment_text(row['created_at'])} UTC"),
             ("state", row["state"] + (f": {row['reason']}" if row["reason"] else "")),

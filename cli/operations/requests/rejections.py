@@ -1,5 +1,6 @@
 """``extents rejections``: lists requests that were rejected, and which setting would change that."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -8,7 +9,7 @@ import click
 
 from cli.shared.command_group import CommandGroup
 from cli.shared.filters import filter_options, list_rows, split_filter, with_listings
-from cli.shared.listing import Column, age, cell, listing_options, moment_text
+from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
 from cli.shared.output import print_facts, print_json, print_table, remark
 from cli.shared.parameters import UuidParameter, json_option
 from core.rejection_settings import setting_name, setting_of
@@ -150,6 +151,11 @@ def summary(days: int, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    print_summary(rows)
+    remark(f"{sum(row['total'] for row in rows)} rejections in {days} days, {sum(row['unacknowledged'] for row in rows)} unseen")
+
+
+def print_summary(rows: Sequence[Row]) -> None:
     cells = [
         (
             row["day"],
@@ -163,4 +169,3 @@ def summary(days: int, as_json: bool) -> None:
     ]
     if cells:
         print_table(("day", "type", "rejections", "unseen", "videos", "setting"), cells, right=("rejections", "unseen", "videos"))
-    remark(f"{sum(row['total'] for row in rows)} rejections in {days} days, {sum(row['unacknowledged'] for row in rows)} unseen")
