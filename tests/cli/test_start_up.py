@@ -13,7 +13,7 @@ from tests.cli.processes import clean_environment, run_extents
 
 CHECKOUT = Path(__file__).parents[2]
 
-LOADS_TORCH = {"crop", "find", "predict"}
+LOADS_TORCH = {"crop", "evaluate", "find", "predict"}
 """These commands always predict."""
 
 
