@@ -74,7 +74,7 @@ class Killing:
 
 async def test_each_video_gets_one_run_of_the_new_model(service: Installation, chaos: Chaos, report: Report, tmp_path: Path) -> None:
     """The model that the runs have makes none, a new one makes one of each video: killed, out of money, paused and resumed on the way."""
-    videos, records, kills, in_flight = chaos.of(full=(200, 1000, 20, 5), short=(8, 24, 2, 1))
+    videos, records, kills, in_flight = chaos.of(full=(200, 1000, 20, 5), short=(20, 40, 2, 1))
 
     async def extents(*arguments: str) -> str:
         done = await asyncio.to_thread(run_extents, *arguments, folder=tmp_path, env=service.processes.environment)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.service.runbook import PAGE, masked, steps
+from tests.service.runbook import PAGE, as_shown, masked, steps
 from tests.service.test_runbook import SCENES
 
 
@@ -27,6 +27,12 @@ def test_every_command_has_an_output():
 def test_only_the_shape_is_compared(one: str, other: str):
     """Ids, times, numbers and widths of columns may be others."""
     assert masked(one) == masked(other)
+
+
+def test_answers_are_shown_and_progress_is_not():
+    """As a terminal shows them."""
+    printed = "verifying: 8 of 14 runs, about 0:00:13.5 left\ndelete 1 runs? [y/N]: 1 runs deleted  \n"
+    assert as_shown(printed) == "delete 1 runs? [y/N]: y\n1 runs deleted\n"
 
 
 def test_words_are_compared():

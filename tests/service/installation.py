@@ -111,7 +111,7 @@ async def installed(stack: OwnedStack, settings: Mapping[str, str], folder: Path
     name = uuid4().hex[:12]
     own = {"WASABI_BUCKET": f"{stack.config.bucket}-{name}", "EXTENTS_TOPIC_PREFIX": f"test-{name}."}
     stack.create_bucket(own["WASABI_BUCKET"])
-    environment = {**stack.env, **SETTINGS, **settings, **own}
+    environment = {**stack.env, **SETTINGS, **own, **settings}
     kafka = KafkaSettings(
         bootstrap_servers=stack.env["KAFKA_BOOTSTRAP_SERVERS"],
         replication_factor=int(stack.env["KAFKA_REPLICATION_FACTOR"]),

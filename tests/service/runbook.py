@@ -8,9 +8,10 @@ from typing import Final
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 
+PROGRESS: Final = re.compile(r"\w+: \d+ (of \d+ )?\w+(, about \S+ left)?")
+"""A line that a slow machine prints now and then."""
+
 MASKS: Final = (
-    (r"test-[0-9a-f]{12}\.", ""),  # the topics' prefix
-    (r"(?m)^\w+: \d+ (of \d+ )?\w+(, about \S+ left)?\n", ""),  # progress, which a slow machine prints
     (r"worker [\w.-]+:\d+", "worker NAME"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
     (r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b|\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}\b", "ID"),
@@ -46,6 +47,12 @@ def steps(text: str) -> list[Step]:
                 if command.startswith("extents "):
                     found.append(Step(title, command, output))
     return found
+
+
+def as_shown(text: str) -> str:
+    """Return what a command printed as the page shows it: with the answers that were given, and without progress."""
+    lines = [line.rstrip() for line in text.replace("[y/N]: ", "[y/N]: y\n").splitlines()]
+    return "".join(f"{line}\n" for line in lines if PROGRESS.fullmatch(line) is None)
 
 
 def masked(text: str) -> str:

@@ -31,22 +31,23 @@ from tests.cli.processes import TIMEOUT_SECONDS, clean_environment, command
 from tests.cli.test_evaluate_command import write_srt
 from tests.cli.test_predict_command import captions_of
 from tests.service.installation import Installation
-from tests.service.runbook import PAGE, Step, masked, rewritten, steps, with_names
+from tests.service.runbook import PAGE, Step, as_shown, masked, rewritten, steps, with_names
 from tests.service.terminal import Terminal
-from tests.service.videos import VERSION, video
+from tests.service.videos import VERSION, Video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-FRAMES: Final = 40
-BROKEN: Final = "modulo_1/chunk_0000000001.webm"
 FILM: Final = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"
+FRAMES: Final = 24
+BROKEN: Final = "modulo_1/chunk_0000000001.webm"
 TABLES: Final = ("runs", "run_history", "jobs", "rejections", "requests", "replay_items", "replays", "model_promotions", "purges")
 
 REJECTED: Final = "3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55"
 REJECTION: Final = "9a617b1f-5c0d-4e7a-8f3b-2d9e550c4a57"
 FAILED: Final = "c81e4f6b-2a97-4d05-b3e8-60f7d9a15c32"
 BEFORE, AFTER = "b7f0c2d9", "4e7a8f3b"
-"""Ids on the page, of a rejected video and its rejection, of a video that failed, and of two runs that are compared."""
+TENANT, VIDEO = "1d6e0b3a-94c7-4f52-8e0d-a7b35c60f219", "e336c032-2c7e-44bb-8d68-b0ac3ab04c91"
+"""Ids on the page: of a rejected video and its rejection, a video that failed, two runs that are compared, a tenant and its video."""
 
 STATUSES: Final[Mapping[str, int]] = {"extents topics check": 1}
 """The exit statuses of commands that do not end with 0."""
@@ -61,7 +62,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedSt
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
-    return {"EXTENTS_RATE_LIMIT_SECONDS": "0"}
+    return {"EXTENTS_RATE_LIMIT_SECONDS": "0", "EXTENTS_TOPIC_PREFIX": ""}
 
 
 @dataclass(slots=True)
@@ -97,23 +98,30 @@ class Stage:
             timeout=TIMEOUT_SECONDS,
         )
         assert done.returncode == STATUSES.get(step.command, 0), f"{step.command}: status {done.returncode}\n{done.stdout}"
-        return "".join(f"{line.rstrip()}\n" for line in done.stdout.replace("[y/N]: ", "[y/N]: y\n").splitlines())
+        return as_shown(done.stdout)
+
+
+def film() -> Video:
+    """Return a clip with a caption."""
+    frames = FILM / "cropped_frames_v1"
+    chunks = {path.relative_to(frames).as_posix(): path.read_bytes() for path in frames.glob("*/*.webm")}
+    return Video(FRAMES, chunks, (FILM / "layout.db").read_bytes())
 
 
 async def a_busy_day(stage: Stage) -> None:
     """Three videos are rejected by a limit that is too low, three are done, and one fails."""
     service = stage.service
-    careful = service.processes.start("coordinator", EXTENTS_MAX_FRAME_COUNT="39")
+    careful = service.processes.start("coordinator", EXTENTS_MAX_FRAME_COUNT=str(FRAMES - 1))
     service.processes.start("gpu")
     for _ in range(3):
-        published, outcome = await service.run(video(FRAMES))
-    stage.names |= {REJECTED: outcome.body["video_id"], REJECTION: str(published.request_id), "$TENANT": str(service.tenant_id)}
+        published, outcome = await service.run(film())
+    stage.names |= {REJECTED: outcome.body["video_id"], REJECTION: str(published.request_id), TENANT: str(service.tenant_id)}
     await careful.stopped()
     service.processes.start("coordinator")
     for _ in range(3):
-        _, outcome = await service.run(video(FRAMES))
-    stage.names["$VIDEO"] = outcome.body["video_id"]
-    broken = await service.add(video(FRAMES).with_chunk(BROKEN, b"this is no film"))
+        _, outcome = await service.run(film())
+    stage.names[VIDEO] = outcome.body["video_id"]
+    broken = await service.add(film().with_chunk(BROKEN, b"this is no film"))
     await service.ledger.outcome(await service.submit(broken, FRAMES))
     stage.names[FAILED] = str(broken)
     await service.verify_at_rest()
@@ -123,7 +131,7 @@ async def the_chunk_is_whole(stage: Stage) -> None:
     """Somebody has uploaded the broken chunk again."""
     service = stage.service
     key = service.keys.chunk(service.tenant_id, UUID(stage.names[FAILED]), VERSION, BROKEN)
-    await service.store.put(key, video(FRAMES).chunks[BROKEN])
+    await service.store.put(key, film().chunks[BROKEN])
 
 
 async def all_is_done(stage: Stage) -> None:
@@ -150,14 +158,14 @@ async def the_sample_is_compared(stage: Stage) -> None:
     """The replay with the new model is over; two runs of one video are named for a comparison."""
     await stage.terminal.until("new-model", "completed")
     await stage.service.settle()
-    runs = await stage.terminal.json("runs", "list", "--video", stage.names["$VIDEO"])
+    runs = await stage.terminal.json("runs", "list", "--video", stage.names[VIDEO])
     stage.names |= {AFTER: runs[0]["run_id"][:8], BEFORE: runs[-1]["run_id"][:8]}
 
 
 async def a_run_is_superseded(stage: Stage) -> None:
     """A video was run again by force."""
     service = stage.service
-    await service.ledger.outcome(await service.submit(UUID(stage.names["$VIDEO"]), FRAMES, force=True))
+    await service.ledger.outcome(await service.submit(UUID(stage.names[VIDEO]), FRAMES, force=True))
     await service.settle()
 
 

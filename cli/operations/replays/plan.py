@@ -175,7 +175,7 @@ def _row(item: ReplayItem, by_frames: dict[tuple[str, int], Row]) -> dict[str, A
 
 def plan_facts(planned: dict[str, Any]) -> list[tuple[str, str]]:
     rate = planned["pairs_per_second_last_hour"]
-    basis = f"{rate:.0f} pairs/s, the last hour's rate" if rate else "one GPU; nothing was computed in the last hour"
+    basis = f"{rate:.{0 if rate >= 10 else 2}f} pairs/s, the last hour's rate" if rate else "one GPU; nothing was computed in the last hour"
     forced = ", run again although they exist" if planned["force"] else f", {planned['exist']} exist and are left out"
     return [
         ("plan", planned["replay_id"]),
