@@ -51,23 +51,32 @@ class HeartbeatSender:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        await self._stop_sending()
         if self._producer is None:
             return
         with suppress(Exception):
             if not self._crashed():
-                await asyncio.wait_for(self._send(self._beat().model_copy(update={"ended": True})), FAREWELL_SECONDS)
+                async with asyncio.timeout(FAREWELL_SECONDS):
+                    await self._send(self._beat().model_copy(update={"ended": True}))
         with suppress(Exception):
-            await asyncio.wait_for(self._producer.stop(), FAREWELL_SECONDS)
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._producer.stop()
+
+    async def _stop_sending(self) -> None:
+        """Cancel the sending, more than once if need be: a cancellation that meets a confirmation may be swallowed on its way."""
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + FAREWELL_SECONDS
+        while self._sending is not None and not self._sending.done() and loop.time() < limit:
+            self._sending.cancel()
+            await asyncio.wait({self._sending}, timeout=0.1)
 
     async def _send_on(self) -> None:
         """Send until cancelled."""
         while True:
             try:
                 beat = self._beat()
-                await asyncio.wait_for(self._send(beat), SEND_SECONDS + 1.0)  # the producer knows better why not
+                async with asyncio.timeout(SEND_SECONDS + 1.0):  # the producer knows better why it fails
+                    await self._send(beat)
                 if self._fault is not None:
                     log.info("heartbeat.recovered")
                     self._fault = None

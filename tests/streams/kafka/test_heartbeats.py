@@ -139,3 +139,15 @@ async def test_a_reader_begins_where_it_was_told(kafka, topics, send):
         assert await reader.beats() == []
         await send(topics.workers, heartbeat().to_bytes(), key=b"other")
         assert len(await reader.beats()) == 1
+
+
+@pytest.mark.usefixtures("created")
+async def test_a_stop_in_the_middle_of_a_heartbeat_ends_it(kafka, topics, sender):
+    """However closely its confirmation and the stop coincide."""
+    for attempt in range(40):
+        sending = sender(every_seconds=0.001)
+        async with sending:
+            await until(lambda: sending._producer is not None)  # noqa: B023 - it is awaited here
+            await asyncio.sleep(0.0005 * attempt)
+        assert sending._sending.done()
+    assert await read_workers(kafka, topics) == []
