@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import prometheus_client
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -46,7 +46,7 @@ class Spec:
     help: str
     labels: tuple[Label, ...]
     roles: tuple[Role, ...]
-    metric: object
+    metric: Collector
     owned: bool = False
 
 
@@ -130,6 +130,20 @@ def begin_at_zero(role: Role, **run_time_values: Iterable[str]) -> None:
         if spec.labels:
             for combination in itertools.product(*values):
                 spec.metric.labels(*combination)
+
+
+def registry_of(role: Role) -> CollectorRegistry:
+    """Return a registry with the metrics of a role and of its process.
+
+    Every process defines all metrics. If coordinators exposed those of GPU workers, their zeros would distort averages.
+    """
+    registry = CollectorRegistry()
+    for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+        registry.register(collector)
+    for spec in SPECS.values():
+        if role in spec.roles:
+            registry.register(spec.metric)
+    return registry
 
 
 def _keep(

@@ -16,8 +16,8 @@ MAX_RECORD_BYTES = 4_194_304
 HEARTBEATS_KEPT: Final = timedelta(days=1)
 """As long as their topic keeps them."""
 
-COORDINATOR = "coordinator"
-GPU_WORKER = "gpu-worker"
+COORDINATOR: Final = "coordinator"
+GPU_WORKER: Final = "gpu-worker"
 RUNS_TABLE = "runs"
 
 

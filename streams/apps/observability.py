@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from core.logging import get_logger
+from core.metric_kinds import Role, registry_of
 from core.metrics import BUILD, CONSUMER_LAG, READY
 from core.optional_parts import missing_part
 from core.settings import Settings
@@ -28,7 +29,7 @@ LAG_EVERY_SECONDS = 15.0
 def serve_health(
     app: ExtentsApp,
     settings: Settings,
-    role: str,
+    role: Role,
     breakers: Iterable[CircuitBreaker],
     mounted: Mapping[str, web.Application] | None = None,
 ) -> Health:
@@ -43,7 +44,8 @@ def serve_health(
     health.add_fault("group", group.fault)
     for breaker in breakers:
         health.add_wait(breaker.name, breaker.wait_reason)
-    app.manage_resource(HealthServer(health, settings.process.http_host, settings.process.http_port, mounted), group)
+    server = HealthServer(health, settings.process.http_host, settings.process.http_port, mounted, registry_of(role))
+    app.manage_resource(server, group)
     BUILD.labels(version("extents"), role).set(1)
     READY.set_function(lambda: not (health.faults() or health.waits()))
 

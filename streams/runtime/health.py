@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from aiohttp import web
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from core.errors import ConfigurationError
@@ -133,8 +133,16 @@ def _reasons(checks: dict[str, Callable[[], str | None]]) -> list[str]:
 class HealthServer:
     """Serves /metrics, /healthz and /readyz while entered, and watches for hung steps from its own thread."""
 
-    def __init__(self, health: Health, host: str, port: int, mounted: Mapping[str, web.Application] | None = None) -> None:
+    def __init__(
+        self,
+        health: Health,
+        host: str,
+        port: int,
+        mounted: Mapping[str, web.Application] | None = None,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
         self._health, self._host, self._port, self._mounted = health, host, port, mounted or {}
+        self._registry = registry
         self._closed = threading.Event()
         self._opened = AsyncExitStack()
 
@@ -185,7 +193,7 @@ class HealthServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         """As text, or as OpenMetrics where that is accepted: it carries exemplars."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return _last(web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type}))
+        return _last(web.Response(body=encode(self._registry), headers={"Content-Type": content_type}))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return _response(self._health.not_alive())

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import core.metrics  # noqa: F401 - fills the list
-from core.metric_kinds import SPECS, BoundedValues, Label, OwnedGauge
+from core.metric_kinds import SPECS, BoundedValues, Label, OwnedGauge, registry_of
 
 MAX_SERIES = 700
 """For one process's own metrics, including histogram buckets, before any model is known."""
@@ -41,7 +41,7 @@ def test_every_series_is_there_from_the_start(role):
     """Each counter and histogram of a role has all its series at 0 from the start, and their number is small."""
     script = f"""
 import core.metrics
-from core.metric_kinds import begin_at_zero
+from core.metric_kinds import registry_of, begin_at_zero
 from prometheus_client import generate_latest
 begin_at_zero({role!r}, topic=["video.encoded", "inference.results"])
 print(generate_latest().decode())
@@ -86,3 +86,12 @@ def test_values_beyond_the_bound_are_other():
     """The first values keep their own series for good; all values beyond the bound share one."""
     label = BoundedValues(2)
     assert [label(value) for value in ("a", "b", "c", "a", "d", "b")] == ["a", "b", "other", "a", "other", "b"]
+
+
+@pytest.mark.parametrize("role", ["coordinator", "gpu-worker"])
+def test_a_role_exposes_its_own_metrics_alone(role):
+    """A coordinator's zeros do not show among the GPU workers' figures, nor the other way round; the process's own are there."""
+    exposed = {family.name for family in registry_of(role).collect()}
+    own = {name.removesuffix("_total") for name, spec in SPECS.items() if role in spec.roles}
+    assert {name for name in exposed if name.startswith("extents_")} == own
+    assert "process_cpu_seconds" in exposed
