@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from core.history import HistoryEntry, RunLog
+from core.workers import SeenWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Brokers(Protocol):
 
     async def groups(self) -> list[WorkerGroup]:
         """Return the consumer groups of both roles."""
+
+    async def workers(self) -> list[SeenWorker]:
+        """Return the worker processes by their heartbeats, with those that have lately gone without notice."""
 
     async def letters(self) -> list[Letter]:
         """Return unhandled dead letters, oldest first."""

@@ -24,7 +24,7 @@ PARTS: Final[dict[str, Callable[[Snapshot], Any]]] = {
     "letters": lambda now: (now.letters, now.letter_count),
     "replays": lambda now: now.replays,
     "recent": lambda now: now.recent,
-    "workers": lambda now: now.groups,
+    "workers": lambda now: (now.groups, now.workers),
 }
 """The parts of the page in their order, each with the data that it shows."""
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from core.errors import ExtentsError
 from core.logging import get_logger
+from core.workers import SeenWorker, WorkerState
 from pages.live.brokers import Brokers, Letter, WorkerGroup
 from storage.listings import Listings, Row
 
@@ -36,7 +37,8 @@ class Snapshot:
     Attributes:
         letters: the newest ones; ``letter_count`` is the number of all, None while unknown.
         activity: the last hour in steps, oldest first.
-        errors: messages by part: ``database``, ``brokers``.
+        workers: each with its state when it was read.
+        errors: messages by part: ``database``, ``brokers``, ``heartbeats``.
     """
 
     overview: Row | None = None
@@ -48,6 +50,7 @@ class Snapshot:
     letters: tuple[Letter, ...] = ()
     letter_count: int | None = None
     groups: tuple[WorkerGroup, ...] = ()
+    workers: tuple[tuple[SeenWorker, WorkerState], ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
 
 
@@ -97,9 +100,13 @@ class Watcher:
         async with self._refreshing:
             if everything:
                 self._read_at.clear()
-            parts = [self._part("database", self._read_database), self._part("brokers", self._read_brokers)]
-            (stored, stored_errors), (live, live_errors) = await asyncio.gather(*parts)
-            fresh = Snapshot(**stored, **live, errors=stored_errors | live_errors)
+            read = await asyncio.gather(
+                self._part("database", self._read_database, "replays", "charts"),
+                self._part("brokers", self._read_brokers, "groups"),
+                self._part("heartbeats", self._read_workers, "workers"),
+            )
+            fields = {name: value for part, _ in read for name, value in part.items()}
+            fresh = Snapshot(**fields, errors={name: message for _, errors in read for name, message in errors.items()})
             self._done("tables")
             if fresh == self.snapshot and self.version:
                 return
@@ -108,7 +115,7 @@ class Watcher:
         async with self._changed:
             self._changed.notify_all()
 
-    async def _part(self, name: str, reading: Callable[[], Awaitable[Row]]) -> tuple[Row, dict[str, str]]:
+    async def _part(self, name: str, reading: Callable[[], Awaitable[Row]], *kept: str) -> tuple[Row, dict[str, str]]:
         """Return fields of the snapshot, or the error instead."""
         try:
             return await reading(), {}
@@ -117,7 +124,8 @@ class Watcher:
         except Exception:  # a fault of ours must not end the refreshing, which nobody would notice
             log.exception("page.refresh_failed", part=name)
             message = "an unexpected error, which the log of this process has"
-        self._read_at.clear()  # the dropped parts are read again at once when they can be
+        for part in kept:  # dropped with the error, so read again as soon as that is possible
+            self._read_at.pop(part, None)
         return {}, {name: message}
 
     async def _read_database(self) -> Row:
@@ -141,6 +149,15 @@ class Watcher:
             self._done("groups")
         letters = await self._brokers.letters()
         return {"groups": groups, "letters": tuple(letters[-SHOWN:][::-1]), "letter_count": len(letters)}
+
+    async def _read_workers(self) -> Row:
+        workers = self.snapshot.workers
+        if self._due("workers", SLOW_SECONDS):
+            now = datetime.now(UTC)
+            seen = sorted(await self._brokers.workers(), key=lambda worker: (worker.role, worker.worker))
+            workers = tuple((worker, worker.state(now)) for worker in seen)
+            self._done("workers")
+        return {"workers": workers}
 
     def _due(self, part: str, seconds: float) -> bool:
         return time.monotonic() - self._read_at.get(part, -math.inf) >= seconds

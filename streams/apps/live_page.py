@@ -12,11 +12,13 @@ from aiokafka.errors import KafkaError
 from core.errors import MissingObjectError, TransientError
 from core.history import HistoryEntry, RunLog
 from core.settings import Settings
+from core.workers import SeenWorker
 from pages.live.brokers import Letter, WorkerGroup
 from pages.live.site import Access, Site
 from storage.connect import open_replays, open_store
 from streams.kafka.dead_letter_reader import DISCARDED, DeadLetterReader
 from streams.kafka.group_state import look_at_groups
+from streams.kafka.heartbeat_reader import HeartbeatReader
 from streams.kafka.redriving import carry_out
 from streams.kafka.run_log_reader import read_run_logs
 from streams.kafka.video_log import read_video_log
@@ -55,6 +57,7 @@ class KafkaBrokers:
     def __init__(self, settings: Settings) -> None:
         self._kafka, self._topics = settings.kafka, Topics(settings.topics)
         self._waiting: WaitingLetters | None = None
+        self._heartbeats: HeartbeatReader | None = None
         self._opened = AsyncExitStack()
 
     async def close(self) -> None:
@@ -69,6 +72,11 @@ class KafkaBrokers:
         }
         states = await look_at_groups(self._kafka, {name: list(names) for name, names in by_group.items()})
         return [WorkerGroup(each.group, each.state, tuple(member.host for member in each.members), each.lag) for each in states]
+
+    async def workers(self) -> list[SeenWorker]:
+        if self._heartbeats is None:
+            self._heartbeats = await self._opened.enter_async_context(HeartbeatReader(self._kafka, self._topics))
+        return await self._heartbeats.workers()
 
     async def letters(self) -> list[Letter]:
         """Those that nobody has handled, oldest first."""

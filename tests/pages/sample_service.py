@@ -15,6 +15,7 @@ from aiohttp import web
 from core.errors import TransientError
 from core.history import HistoryEntry, RunLog, SpanHistory
 from core.settings import AdmissionSettings
+from core.workers import SeenWorker
 from pages.live.brokers import Letter, WorkerGroup
 from pages.live.site import Access, Site
 from tests.pages.runs import run_bytes
@@ -43,6 +44,38 @@ class SampleBrokers:
         coordinator = WorkerGroup("extents-coordinator", "Stable", ("10.0.4.11", "10.0.4.12"), {"video.encoded": 0, "inference.results": 3})
         lag = {"inference.work.high": 41, "inference.work.low": 108}
         return [coordinator, WorkerGroup("extents-gpu-worker", "Stable", ("10.0.7.3", "10.0.7.4", "10.0.7.9"), lag)]
+
+    async def workers(self) -> list[SeenWorker]:
+        if self.state != "busy":
+            return []
+        now = datetime.now(UTC)
+        values = [
+            ("coordinator", "coordinator-0:1", (), None, None, 3, ("database",), 4),
+            ("gpu-worker", "gpu-1:4311", ("mrn0fkfd",), 521.0, 0.94, 3, (), 2),
+            ("gpu-worker", "gpu-2:4312", ("mrn0fkfd", "mrn0fkfd-2"), 498.0, 0.91, 2, (), 3),
+            ("gpu-worker", "gpu-3:4080", ("mrn0fkfd",), 0.0, 0.0, 0, (), 200),
+        ]
+        return [
+            SeenWorker(
+                instance=name(worker),
+                worker=worker,
+                role=role,
+                host=worker.partition(":")[0],
+                version="0.1.0",
+                started_at=now - timedelta(hours=5),
+                last_beat_at=now - timedelta(seconds=silent),
+                beat_seconds=10,
+                stopping=False,
+                faults=(),
+                waits=waits,
+                models=models,
+                device="cuda:0 A10G" if models else None,
+                pairs_per_second=rate,
+                busy_share=busy,
+                in_hand=in_hand,
+            )
+            for role, worker, models, rate, busy, in_hand, waits, silent in values
+        ]
 
     async def letters(self) -> list[Letter]:
         if self.state != "busy":

@@ -57,6 +57,8 @@ def test_the_home_page_in_each_state(context, sites, state, scheme, width, name)
     text = page.locator("main").inner_text()
     assert ("cannot be read" in text) == (state == "error")
     assert ("Nothing is in progress" in text) == (state == "empty")
+    states = [each.inner_text() for each in page.locator("#part-workers td[data-label=state] .badge").all()]
+    assert states == (["waiting", "ready", "ready", "gone", "stable", "stable"] if state == "busy" else [])
     assert page.get_by_role("button", name="Redrive").count() == (2 if state == "busy" else 0)
 
 

@@ -44,6 +44,9 @@ class Brokers:
         self.asked += 1
         return []
 
+    async def workers(self) -> list:
+        return []
+
     async def letters(self) -> list[Letter]:
         return self._letters
 
