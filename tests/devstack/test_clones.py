@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,8 +38,20 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> None:
-    """The stack of a closed folder starts, and starts again, without HOME, under umask 077, from a folder with another devstack."""
+@pytest.fixture
+def other_file_system(clone: Path) -> Iterator[Path]:
+    """A folder on another file system than the clone's."""
+    memory = Path("/dev/shm")
+    assert memory.stat().st_dev != clone.stat().st_dev
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path, other_file_system: Path) -> None:
+    """The stack of a closed folder starts without HOME and under umask 077, and again with a HOME on another file system.
+
+    The command is given in a folder that has another devstack.
+    """
     other = tmp_path / "other"
     (other / "devstack").mkdir(parents=True)
     (other / "devstack" / "__init__.py").write_text("raise SystemExit('the devstack of another checkout')")
@@ -59,6 +73,7 @@ def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path) -> N
         assert extents("dev", "status").returncode == 0
         again = extents("dev", "down")
         assert again.returncode == 0, again.stderr
+        env |= {name: str(other_file_system) for name in ("HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME")}
         assert extents("dev", "up").returncode == 0  # on the existing data
     finally:
         extents("dev", "down", "--purge")
