@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 
 import aiohttp
 import pytest
@@ -97,9 +98,10 @@ async def test_the_last_line_is_the_cause(service: Installation) -> None:
 
 @pytest.mark.parametrize("away", ["silent", "refusing"])
 async def test_a_stop_ends_within_twenty_seconds_whatever_is_away(service: Installation, stack, away) -> None:
-    """SIGTERM while the brokers do not answer, or are gone: both workers end with status 0 within twenty seconds."""
+    """SIGTERM while the brokers do not answer, or are gone: both workers end with status 0 within twenty seconds, and say little."""
     workers = [service.processes.start("coordinator"), service.processes.start("gpu")]
     await asyncio.gather(*(worker.ready() for worker in workers))
+    lines_before = [len(worker.log.read_text().splitlines()) for worker in workers]
     broker = stack.broker(1)
     broker.freeze() if away == "silent" else broker.stop()
     try:
@@ -109,3 +111,6 @@ async def test_a_stop_ends_within_twenty_seconds_whatever_is_away(service: Insta
         assert time.monotonic() - began < 20
     finally:
         broker.thaw() if away == "silent" else broker.start()
+    for worker, before in zip(workers, lines_before, strict=True):
+        lines = worker.log.read_text().splitlines()[before:]
+        assert len(lines) < 100, Counter(json.loads(line)["event"] for line in lines).most_common(5)
