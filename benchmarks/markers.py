@@ -72,7 +72,13 @@ async def lose_half(runs: Runs, topics: Topics) -> list[float]:
 def main(markers: int = MARKERS) -> None:
     configure_logging(ProcessSettings())
     topics = Topics(TopicSettings())
-    runs = Runs(make_app(COORDINATOR, KafkaSettings(bootstrap_servers="nobody:1"), topics, partitions=4), topics)
+
+    def empty() -> Runs:
+        return Runs(make_app(COORDINATOR, KafkaSettings(bootstrap_servers="nobody:1"), topics, partitions=4), topics)
+
+    first, runs = empty(), empty()
+    recover(first, 0, topics)
+    asyncio.run(lose_half(first, topics))  # what a process does only once
     print(f"{markers} markers, {IN_FLIGHT} runs in flight; seconds of the event loop:")
     for what, steps in (
         ("all partitions gained", recover(runs, markers, topics)),
