@@ -1,4 +1,4 @@
-"""What being watched costs a coordinator: a scrape of its metrics, and the live page with viewers while runs make progress."""
+"""Measures what being watched costs a coordinator: scrapes of its metrics, and viewers of the live page while runs make progress."""
 
 import asyncio
 import os

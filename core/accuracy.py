@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from typing import Final
 
 TOLERANCE_FRAMES: Final = 1
-"""A time that lies between two frames belongs to either of them."""
+"""Tolerance in frames: a time between two frames belongs to either of them."""
 
 Extent = tuple[int, int]
 """First and last frame of a caption, both inclusive."""
@@ -100,5 +100,5 @@ def count_matching_boundaries(true: Iterable[int], predicted: Iterable[int], tol
 
 
 def share(part: int, whole: int) -> float:
-    """Return a share, 0..1; that of nothing is 0."""
+    """Return a share, 0..1; 0 if there is nothing."""
     return part / max(1, whole)

@@ -1,4 +1,4 @@
-"""What happened to a video and to the spans of a run, as commands and pages show it."""
+"""The history of a video and of a run's spans, for commands and pages."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One thing that happened. ``kind`` is a word, such as ``request`` or ``dead letter``."""
+    """One event. ``kind`` is a word such as ``request`` or ``dead letter``."""
 
     at: datetime
     kind: str
@@ -16,11 +16,11 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class SpanHistory:
-    """What became of one span of an attempt.
+    """The history of one span of an attempt.
 
     Attributes:
         tries: how often a worker took it.
-        workers: those that took it, each once, in their order.
+        workers: the workers that took it, each once, in order.
         seconds: from the worker that finished it: fetching, decoding and computing.
         error: of the last try that failed.
     """
@@ -39,7 +39,7 @@ class SpanHistory:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """What the log of a run says: what happened to the whole run, and the spans of its last attempt."""
+    """The log of a run: events of the whole run, and the spans of its last attempt."""
 
     entries: tuple[HistoryEntry, ...] = ()
     spans: tuple[SpanHistory, ...] = ()

@@ -16,7 +16,7 @@ _SETTING_OF: Final = {
 
 
 def setting_name(rejection_type: str, message: str = "") -> str:
-    """The variable that the message names, or else the usual one of the type; empty where no setting would change the decision."""
+    """The variable that the message names, or the type's usual one; empty if no setting would change the decision."""
     named = _NAMED.search(message)
     return named[1] if named else _SETTING_OF.get(RejectionType(rejection_type), "")
 

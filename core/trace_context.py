@@ -7,7 +7,7 @@ from typing import Final
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})(?:-.*)?")
 
 MAX_TRACESTATE_LENGTH: Final = 512
-"""A longer ``tracestate`` is dropped, which the standard allows; cut, it would be none."""
+"""A longer ``tracestate`` is dropped, as the standard allows; a truncated one would be invalid."""
 
 
 @dataclass(frozen=True, slots=True)

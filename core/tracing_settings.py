@@ -1,4 +1,4 @@
-"""The settings of traces: OpenTelemetry's own variables, so that what is set for a whole platform works here too."""
+"""The settings of traces: OpenTelemetry's own variables, so that a platform's settings work here too."""
 
 import re
 from typing import Final, Self
@@ -10,7 +10,7 @@ from core.redaction import register_secret
 from core.variables import EnvironmentSettings, Printable, Secret, ServerUrl, section_config
 
 KEY_LENGTH: Final = 16
-"""A value of this length is taken for a key, whatever its header is called."""
+"""A value of this length counts as a secret, whatever its header's name."""
 
 _CREDENTIAL: Final = re.compile("auth|key|token|secret|password|cookie", re.IGNORECASE)
 
@@ -58,7 +58,7 @@ class TracingSettings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _register_header_values(self) -> Self:
-        """Mask the values on their own, since a library would quote one without the rest."""
+        """Mask each value separately, since a library may quote only one of them."""
         for pair in f"{_revealed(self.headers)},{_revealed(self.traces_headers)}".split(","):
             name, _, value = pair.partition("=")
             secret = unquote(value).strip().rpartition(" ")[2]  # without the name of a scheme, such as Bearer

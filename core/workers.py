@@ -1,4 +1,4 @@
-"""A worker as others see it: what its last heartbeat says, and what its silence means. For commands and pages."""
+"""A worker as seen from outside, by its last heartbeat and its silence. For commands and pages."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 MISSED_BEATS: Final = 3
-"""A worker that missed so many heartbeats, and did not say that it ends, counts as gone."""
+"""A worker counts as gone after it has missed this many heartbeats without announcing its end."""
 
 
 class WorkerState(StrEnum):
@@ -27,7 +27,7 @@ class SeenWorker:
         last_beat_at: by the brokers' clock.
         beat_seconds: how often it sends a heartbeat.
         faults, waits: the reasons that its ``/readyz`` gives for not being alive, and for not being ready.
-        models: loaded, the last used first.
+        models: loaded models, most recently used first.
         pairs_per_second, busy_share: of the last minute; None for a coordinator.
         in_hand: spans that a GPU worker holds, or unfinished runs of a coordinator's partitions.
     """

@@ -1,4 +1,4 @@
-"""How workers are shown: a table of each role, those first that want attention, and below it why each of them does."""
+"""Prints workers: a table per role, with those that need attention first and their reasons below."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ _LOUD: Final[Mapping[str, str]] = {WorkerState.FAULT: "FAULT", WorkerState.GONE:
 
 
 def _present(heading: str, text: Callable[[Worker], str]) -> Column:
-    """A figure of the present, which a worker that has gone does not have."""
+    """A current figure, which a worker that has gone does not have."""
     return Column(heading, lambda worker: "" if worker["state"] == WorkerState.GONE else text(worker), right=True)
 
 
@@ -83,7 +83,7 @@ def _print_reasons(worker: Worker) -> None:
 
 
 def _name(worker: str) -> str:
-    """With its end, which tells the pods of one deployment apart."""
+    """Shortened from the left, since the end of the name distinguishes the pods of a deployment."""
     return worker if len(worker) <= NAME_WIDTH else f"…{worker[1 - NAME_WIDTH :]}"
 
 

@@ -1,4 +1,4 @@
-"""What a worker says in its heartbeats: what both roles say, and what each adds."""
+"""The content of a worker's heartbeats: fields of both roles, and those that each role adds."""
 
 import os
 import socket

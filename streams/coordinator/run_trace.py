@@ -1,11 +1,11 @@
-"""How a trace shows that a run is finished."""
+"""The step of a trace that finishes a run."""
 
 from streams.policy.run_state import RunState
 from streams.runtime.tracing import NewStep, Value, prefixed
 
 
 def finishing_step(state: RunState) -> NewStep:
-    """The step of announcing an outcome, the same whoever announces it. Requests that join later are answered by further steps."""
+    """The step that announces an outcome, with the same id in every coordinator. Requests that join later are answered by further steps."""
     others = {trace for request in state.requests if (trace := request.trace) is not None and trace != state.trace}
     started = state.started
     attributes: dict[str, Value] = {"run_id": state.run_id, "attempt": state.attempt, "requests": len(state.requests)}

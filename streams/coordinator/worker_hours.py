@@ -1,7 +1,7 @@
-"""Writes how long each GPU worker was up on each day, as its heartbeats say, to the database: what was paid for.
+"""Writes to the database how long each GPU worker was up on each day, from its heartbeats: the hours that were paid for.
 
-The coordinator that has the first partition of the results topic does it. Where two do, or one repeats what another has written, the
-database keeps the greatest number of a worker and day.
+The coordinator that has the first partition of the results topic does this. If two do, or one repeats what another has written, the
+database keeps the largest value of each worker and day.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from streams.topics import GPU_WORKER, HEARTBEATS_KEPT, Topics
 log = get_logger(__name__)
 
 RECORD_EVERY_SECONDS: Final = 60.0
-"""A worker that is killed loses nothing by it: its last heartbeat stays in the topic for a day."""
+"""A killed worker's hours are not lost: its last heartbeat stays in the topic for a day."""
 
 LOOK_EVERY_SECONDS: Final = 5.0
-"""While another coordinator is the owner."""
+"""Seconds between looks while another coordinator is the owner."""
 
 ROWS_A_CALL: Final = 500
 
@@ -36,7 +36,7 @@ TEXT_LENGTH: Final = 200
 
 @dataclass(slots=True)
 class WorkerHours:
-    """Works while its process is the owner. Neither the brokers nor the database can stop it, or the process, for long."""
+    """Records hours while its process is the owner. An outage of the brokers or the database only delays it."""
 
     app: ExtentsApp
     kafka: KafkaSettings
@@ -48,7 +48,7 @@ class WorkerHours:
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def run(self) -> None:
-        """Record from time to time. Runs until cancelled."""
+        """Record hours regularly until cancelled."""
         try:
             while True:
                 if 0 not in self.app.partitions_of(self.topics.results):
@@ -65,7 +65,7 @@ class WorkerHours:
             await self._close()
 
     async def record(self) -> None:
-        """Write what has come since the last call."""
+        """Write the hours of heartbeats that came since the last call."""
         if self._reader is None:
             self._reader = await self._opened.enter_async_context(HeartbeatReader(self.kafka, self.topics, HEARTBEATS_KEPT))
         beats = await self._reader.beats()
@@ -97,5 +97,5 @@ def worker_hours(beats: Iterable[ReceivedBeat]) -> list[dict[str, Any]]:
 
 
 def _text(text: str) -> str:
-    """As PostgreSQL takes it, and no longer than any name."""
+    """A text that PostgreSQL accepts, cut to the length of a name."""
     return text.replace("\0", "\ufffd")[:TEXT_LENGTH]

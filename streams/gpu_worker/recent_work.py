@@ -1,4 +1,4 @@
-"""What the device did in the last minute, for heartbeats."""
+"""The device's work in the last minute, for heartbeats."""
 
 import time
 from collections import deque
@@ -18,14 +18,14 @@ class RecentWork:
     _began: float = field(init=False)
     _running_since: float | None = field(init=False, default=None)
     _done: deque[tuple[float, float, int]] = field(init=False, default_factory=deque)
-    """Begin, end and pairs, of those that end within the window."""
+    """Begin, end and pairs of computations that end within the window."""
 
     def __post_init__(self) -> None:
         self._began = self.clock()
 
     @contextmanager
     def computing(self, pairs: int) -> Iterator[None]:
-        """Note a computation of so many pairs; of one that fails, only the time counts."""
+        """Note a computation of this many pairs. If it fails, only its time counts."""
         self._running_since = begin = self.clock()
         done = 0
         try:

@@ -1,4 +1,4 @@
-"""Reads the heartbeats of all workers: the last one of each, without a consumer group."""
+"""Reads the last heartbeat of each worker, without a consumer group."""
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ class HeartbeatReader:
         await self._opened.aclose()
 
     async def workers(self) -> list[SeenWorker]:
-        """Those that are there now, and those that have lately gone without saying so; see ``seen_workers``."""
+        """Workers that are there now, and those that disappeared recently; see ``seen_workers``."""
         return seen_workers(await self.beats(), datetime.now(UTC))
 
     async def beats(self) -> list[ReceivedBeat]:
@@ -98,7 +98,7 @@ class HeartbeatReader:
 
 
 async def read_workers(kafka: KafkaSettings, topics: Topics) -> list[SeenWorker]:
-    """The same once, for a command.
+    """Read the workers once, for a command.
 
     Raises:
         ExtentsError: as entering and reading do.

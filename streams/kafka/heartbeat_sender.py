@@ -1,4 +1,4 @@
-"""Sends the heartbeats of this process. Nothing that goes wrong here concerns the process's work."""
+"""Sends the heartbeats of this process. An error here never affects the process's work."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,24 +17,24 @@ from streams.policy.heartbeats import Heartbeat
 log = get_logger(__name__)
 
 SEND_SECONDS: Final = 5.0
-"""For one heartbeat. The topic may be missing, or this process may not write to it."""
+"""Limit for one heartbeat. The topic may be missing, or this process may lack the right to write to it."""
 
 MISSED_BEATS: Final = 3
-"""Left out after one that could not be sent."""
+"""Heartbeats that are skipped after one that could not be sent."""
 
 FAREWELL_SECONDS: Final = 2.0
-"""For the last heartbeat, and again for closing the connection: a stop has other things to do in its time."""
+"""Limit for the last heartbeat, and for closing the connection: a stop has only limited time."""
 
 LOOK_SECONDS: Final = 1.0
-"""A worker that becomes ready, or begins to wait, says so at once; whether it did is looked at this often."""
+"""How often a change of the worker's state is looked for, which is sent at once."""
 
 
 class HeartbeatSender:
-    """An async context manager: sends while it is entered, and at its exit that the process has ended.
+    """An async context manager: sends heartbeats while it is entered, and at its exit one that says that the process has ended.
 
     Args:
-        beat: what to say now.
-        crashed: whether the process ends because of an error; then it does not say so, and others find it gone.
+        beat: returns the current heartbeat.
+        crashed: whether the process ends because of an error. Then no last heartbeat is sent, and others see it as gone.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HeartbeatSender:
                 await self._producer.stop()
 
     async def _stop_sending(self) -> None:
-        """Cancel the sending, more than once if need be: a cancellation that meets a confirmation may be swallowed on its way."""
+        """Cancel the sending, repeatedly if necessary: a cancellation that coincides with a confirmation may be swallowed."""
         loop = asyncio.get_running_loop()
         limit = loop.time() + FAREWELL_SECONDS
         while self._sending is not None and not self._sending.done() and loop.time() < limit:
@@ -107,7 +107,7 @@ class HeartbeatSender:
         await self._producer.send_and_wait(self._topic, beat.to_bytes(), key=str(beat.instance).encode())
 
     async def _until_due(self, sent: Heartbeat) -> None:
-        """Wait for the next heartbeat's time, or until the worker waits for something else than it said."""
+        """Wait until the next heartbeat is due or the worker's state has changed."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self._every_seconds
         while (left := due - loop.time()) > 0:
@@ -117,5 +117,5 @@ class HeartbeatSender:
 
 
 def _standing(beat: Heartbeat) -> tuple[object, ...]:
-    """What is said at once when it changes: of the reasons their names alone, since their texts count seconds."""
+    """The part of a heartbeat that is sent at once if it changes: only the reasons' names, since their texts count seconds."""
     return beat.stopping, *(tuple(reason.partition(":")[0] for reason in reasons) for reasons in (beat.faults, beat.waits))

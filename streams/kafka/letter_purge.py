@@ -24,13 +24,13 @@ from streams.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class PurgedLetters:
-    """What became of the letters.
+    """The result of a purge of letters.
 
     Attributes:
         marked: letters that have a mark now, so that no command lists or redrives them.
-        kept: of these, the ones that are still in the topic.
+        kept: number of these that are still in the topic.
         kept_until: when Kafka has deleted the last of them; None if there is none, or the topic keeps its records for ever.
-        refused: why Kafka did not delete those that could be deleted; None where it did.
+        refused: why Kafka did not delete letters that could be deleted; None if it did.
     """
 
     marked: int

@@ -34,7 +34,7 @@ class OutcomeLog:
 
     Attributes:
         read: records so far.
-        unusable: of these, the ones that are no events of ours.
+        unusable: number of these that are not our events.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:

@@ -1,4 +1,4 @@
-"""Heartbeats: the records in which workers say what they do, who is there according to them, and how long each was up."""
+"""Heartbeats: records of workers' states, which workers exist according to them, and how long each was up."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from core.workers import SeenWorker, WorkerState
 from streams.records import Count, Finite, Id, Record
 
 SHOWN_FOR: Final = timedelta(hours=1)
-"""A worker that has gone without saying so is shown for this long after its last heartbeat."""
+"""How long a worker that disappeared is shown after its last heartbeat."""
 
 DAYS_BACK: Final = 31
-"""Hours of a worker are written for so many days at most, whatever its heartbeat says."""
+"""Maximum number of days for which hours of a worker are written."""
 
 
 class Heartbeat(Record):
-    """``inference.workers``: what a worker process is and does. Its last one says that it has ended."""
+    """``inference.workers``: the state of a worker process. The last one says that it has ended."""
 
     instance: Id
     worker: str
@@ -27,7 +27,7 @@ class Heartbeat(Record):
     host: str
     version: str
     uptime_seconds: Finite
-    """By the worker's monotonic clock, so that its calendar need not be right."""
+    """By the worker's monotonic clock, since its wall clock may be wrong."""
     beat_seconds: Annotated[float, Field(gt=0, le=3600)]
     """How often it sends a heartbeat."""
     ended: bool = False
@@ -47,7 +47,7 @@ class Heartbeat(Record):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedBeat:
-    """A heartbeat with the brokers' time of it."""
+    """A heartbeat and the brokers' timestamp."""
 
     beat: Heartbeat
     at: datetime
@@ -79,7 +79,7 @@ class ReceivedBeat:
 
 
 def seen_workers(beats: Iterable[ReceivedBeat], now: datetime) -> list[SeenWorker]:
-    """The workers that are there, and those that have lately gone without saying so, ordered by role and name.
+    """Workers that are there now, and those that disappeared recently, ordered by role and name.
 
     Args:
         beats: the last heartbeat of each instance.
@@ -94,9 +94,9 @@ def seen_workers(beats: Iterable[ReceivedBeat], now: datetime) -> list[SeenWorke
 
 
 def hours_by_day(received: ReceivedBeat) -> Iterator[tuple[date, float]]:
-    """How many seconds of each day (UTC) the worker was up until this heartbeat.
+    """Seconds of each day (UTC) for which the worker was up until this heartbeat.
 
-    Of several heartbeats the last one has the most for each day, so the greatest number of a day is right whatever was missed.
+    Later heartbeats have larger values for each day, so the largest value of a day is right even if some were missed.
     """
     begin = received.started_at
     while begin < received.at:

@@ -1,4 +1,4 @@
-"""What a poll of a changelog changes, worked out in the consumer's thread so that the event loop does not look at each record."""
+"""Folds the records of a changelog in the consumer's thread, so that the event loop does not handle each record."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

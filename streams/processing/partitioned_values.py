@@ -1,6 +1,6 @@
-"""What a table holds in memory, by partition and kind of key.
+"""The content of a table in memory, by partition and kind of key.
 
-A rebalance therefore costs what is lost and what is asked for by its kind, however many keys of other kinds there are.
+The cost of a rebalance therefore depends on the requested kind of keys, not on how many keys of other kinds there are.
 """
 
 from collections import defaultdict
@@ -49,7 +49,7 @@ class PartitionedValues(Mapping[bytes, bytes]):
             values.pop(key, None)
 
     def held_of(self, partition: int, keys: Iterable[bytes]) -> set[bytes]:
-        """Those of the keys that the partition holds."""
+        """Return those of the keys that the partition holds."""
         wanted = set(keys)
         return {key for values in self._by_partition[partition].values() for key in values.keys() & wanted}
 
@@ -59,7 +59,7 @@ class PartitionedValues(Mapping[bytes, bytes]):
         return [key for number in partitions for key in self._by_partition[number].get(kind, ())]
 
     def drop_all_but(self, partitions: Iterable[int]) -> Iterator[None]:
-        """Drop the keys of all other partitions, some with each step. After a step the rest is still known to be lost."""
+        """Drop the keys of all other partitions step by step. Until the last step, the remaining keys still count as lost."""
         for lost in self._by_partition.keys() - set(partitions):
             for values in self._by_partition[lost].values():
                 while values:

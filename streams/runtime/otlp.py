@@ -37,7 +37,7 @@ from streams.runtime.tracing import Kind, NewStep, Step, Value
 log = get_logger(__name__)
 
 FLUSH_SECONDS: Final = 3.0
-"""Time for sending what is queued as the process stops: a fraction of what a stop may take."""
+"""Limit for sending queued steps at a stop: a fraction of the time that a stop may take."""
 
 FLUSHING: Final = "flush-traces"
 """The thread that does it."""
@@ -92,7 +92,7 @@ class TraceExport:
 
 
 def _resource(role: str) -> Resource:
-    """What this process is. ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` take precedence."""
+    """Attributes of this process. ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` take precedence."""
     name, instance = f"extents-{role}", f"{socket.gethostname()}:{os.getpid()}"
     given = Resource.create()
     if str(given.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):

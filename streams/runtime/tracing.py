@@ -26,7 +26,7 @@ class Step(Protocol):
 
     @property
     def trace(self) -> TraceContext | None:
-        """What to pass on to those who continue the trace from here."""
+        """The context for those who continue the trace from here."""
 
     def note(self, **attributes: Value) -> None:
         """Add attributes of ours; their names get the prefix ``extents.``."""

@@ -33,7 +33,7 @@ SHARES: Final = ("caption_precision", "caption_recall", "boundary_precision", "b
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How one checkpoint did on the video."""
+    """One checkpoint's scores on the video."""
 
     checkpoint: str
     model: Model
@@ -171,7 +171,7 @@ def _below(found: Evaluation, thresholds: dict[str, float | None]) -> list[str]:
 
 
 def _print(found: Sequence[Evaluation]) -> None:
-    """Print a column for each checkpoint, so that their figures stand side by side."""
+    """Print a column for each checkpoint."""
     rows: list[tuple[str, ...]] = [(name.replace("_", " "), *(f"{one.share(name):.2%}" for one in found)) for name in SHARES]
     counts = [one.accuracy for one in found]
     rows += [

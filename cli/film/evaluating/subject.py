@@ -1,4 +1,4 @@
-"""What checkpoints are evaluated on: a folder of chunks, or a film that is encoded as the service's videos are."""
+"""The video that checkpoints are evaluated on: a folder of chunks, or a film that is encoded like the service's videos."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def _zone(path: Path, crop: Crop | None, anchor: Anchor | None, predictor: Predi
 
 
 class _Chunks:
-    """Keeps chunks by their names."""
+    """Keeps chunks by name."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, bytes] = {}

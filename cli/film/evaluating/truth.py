@@ -111,7 +111,7 @@ def _from_json(path: Path, text: str) -> Iterator[KnownCaption]:
 
 
 def _apart(captions: list[KnownCaption]) -> Truth:
-    """Make captions follow each other: of two that overlap, the former ends where the latter starts."""
+    """Remove overlaps: the earlier of two overlapping captions ends where the later one starts."""
     remarks = []
     lines = [caption for caption, after in pairwise(captions) if _same_time(caption, after)]
     if lines:

@@ -1,4 +1,4 @@
-"""From outcome events to the rows that the store cannot give back: requests, failed jobs and rejections. Pure."""
+"""Turns outcome events into the rows that the store cannot give back: requests, failed jobs and rejections. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class EventRows:
         tenant_id: only this tenant's; None for all.
         requests: one row for each answered request, by its id.
         jobs: the last attempt of each run that ended, by run_id.
-        rejections: by request id. Nobody knows any more which of them were acknowledged.
+        rejections: by request id. Which of them were acknowledged is lost.
     """
 
     usd_per_pair: float
@@ -43,7 +43,7 @@ class EventRows:
                 self._add_rejected(event, at)
 
     def in_order(self) -> list[Row]:
-        """Return the requests by the time of their outcome: the order in which they were decided is not known any better."""
+        """Return the requests by the time of their outcome, the best known approximation of the order in which they were decided."""
         return sorted(self.requests.values(), key=lambda row: (row["created_at"], row["source_partition"], row["source_offset"]))
 
     def _add_completed(self, event: InferenceCompleted, at: datetime) -> None:
@@ -151,5 +151,5 @@ class EventRows:
 
 
 def _priority(request: RequestRef) -> str:
-    """Return the priority by the topic, which is all that an event says about it."""
+    """Return the priority according to the topic: the event contains nothing else about it."""
     return "low" if request.source_topic.endswith(LOW_TOPIC) else "high"

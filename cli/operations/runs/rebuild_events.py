@@ -1,4 +1,4 @@
-"""The part of ``extents rebuild-registry`` that the topics of outcomes give: requests, rejections, and what became of jobs."""
+"""The part of ``extents rebuild-registry`` that reads the outcome topics: requests, rejections, and the ends of jobs."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ from streams.topics import Topics
 ROWS_A_CALL: Final = 500
 
 NO_SUCH_VIDEO: Final = "23503"
-"""PostgreSQL's code of a broken foreign key: where the web application made the tables, a row needs its video."""
+"""PostgreSQL's code of a broken foreign key: in the web application's tables a row needs its video."""
 
 
 @dataclass(slots=True)
 class Missing:
-    """What the topics know and the database does not.
+    """Rows that the topics have and the database lacks.
 
     Attributes:
         requests, rejections, jobs: rows to insert; ``requests`` are in their order.
@@ -50,7 +50,7 @@ class Missing:
 
 
 def no_events(settings: Settings, tenant_id: UUID | None) -> EventRows:
-    """Return what follows from no events at all."""
+    """Return the result without any events."""
     admission = settings.admission
     return EventRows(admission.gpu_usd_per_hour / 3600 / admission.expected_pairs_per_second, tenant_id)
 
@@ -101,10 +101,10 @@ async def _ids(rows: AsyncIterator[dict[str, Any]], column: str) -> set[str]:
 
 @dataclass(slots=True)
 class Written:
-    """What became of the rows.
+    """The result of writing the rows.
 
     Attributes:
-        refused: what the database refused, each with the reason.
+        refused: rows that the database refused, each with the reason.
         unknown: keys of rows about videos that the database does not know; such a rejection never had a row.
     """
 
@@ -139,7 +139,7 @@ async def write_missing(missing: Missing, report: Report) -> Written:
 
 
 async def _insert(listings: Listings, table: str, key: str, rows: list[Row], written: Written) -> None:
-    """Insert rows in their order. One that is there by now stays as it is."""
+    """Insert rows in their order. A row that exists by then stays as it is."""
     try:
         await listings.insert(table, rows, ignore_conflicts_on=key)
         written.rows += len(rows)

@@ -25,20 +25,20 @@ from storage.objects import ObjectStore
 from storage.run_db_reader import RunDatabase
 
 TOLERANCES: Final[Mapping[Precision, float]] = {Precision.FLOAT32: 1e-3, Precision.BFLOAT16: 0.05, Precision.FLOAT16: 0.05}
-"""What probabilities may differ by. Two machines differ by a tenth of it; other weights or frames by much more."""
+"""Tolerance of probabilities. Two machines differ by a tenth of it, other weights or frames by much more."""
 
 PLACES_SHOWN: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What predicting again showed.
+    """The result of predicting pairs again.
 
     Attributes:
         pairs: how many were predicted.
-        difference: the greatest of a probability.
-        fault: in what the run differs beyond rounding; None where it does not.
-        skipped: why nothing was predicted, though the run itself may be right; None where something was.
+        difference: largest difference of a probability.
+        fault: how the run differs beyond rounding; None if it does not.
+        skipped: why nothing was predicted, although the run may be right; None if pairs were predicted.
     """
 
     pairs: int = 0
