@@ -12,7 +12,7 @@ PROGRESS: Final = re.compile(r"\w+: \d+ (of \d+ )?\w+(, about \S+ left)?")
 """A line that a slow machine prints now and then."""
 
 MASKS: Final = (
-    (r"worker [\w.-]+:\d+", "worker NAME"),
+    (r"[\w.-]+:\d{3,6}\b", "NAME"),  # a worker: its host and its process
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
     (r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b|\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}\b", "ID"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?|\d{4}-\d\d-\d\d|\d{4}-\d\d", "TIME"),

@@ -24,6 +24,7 @@ from psycopg import sql
 from safetensors.torch import save
 
 from devstack import stack as devstack
+from inference.engine.device import describe_device
 from inference.models.builtin import builtin_checkpoint_path
 from inference.models.checkpoint import read_checkpoint
 from streams.kafka.connection import client_options
@@ -48,6 +49,9 @@ FAILED: Final = "c81e4f6b-2a97-4d05-b3e8-60f7d9a15c32"
 BEFORE, AFTER = "b7f0c2d9", "4e7a8f3b"
 TENANT, VIDEO = "1d6e0b3a-94c7-4f52-8e0d-a7b35c60f219", "e336c032-2c7e-44bb-8d68-b0ac3ab04c91"
 """Ids on the page: of a rejected video and its rejection, a video that failed, two runs that are compared, a tenant and its video."""
+
+DEVICE: Final = "AMD EPYC, 2 threads"
+"""What the page shows for this machine's."""
 
 STATUSES: Final[Mapping[str, int]] = {"extents topics check": 1}
 """The exit statuses of commands that do not end with 0."""
@@ -215,12 +219,13 @@ async def test_every_command_prints_what_the_page_shows(stage: Stage) -> None:
     for step in steps(text):
         if step.command in SCENES:
             await SCENES[step.command](stage)
-        shown.append((step, await stage.run(step)))
+        output = await stage.run(step)
+        back = {actual: example for example, actual in stage.names.items()}
+        shown.append((step, with_names(output, {**back, socket.gethostname() + ":": "gpu-1:", describe_device("cpu"): DEVICE})))
     assert set(SCENES) <= {step.command for step, _ in shown}
     different = [(step, output) for step, output in shown if masked(step.output) != masked(output)]
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        back = {actual: example for example, actual in stage.names.items()} | {socket.gethostname(): "gpu-1"}
-        PAGE.write_text(rewritten(text, [(step, with_names(output, back)) for step, output in different]))
+        PAGE.write_text(rewritten(text, different))
         return
     assert not different, "\n\n".join(
         "\n".join([step.command, *difflib.ndiff(masked(step.output).splitlines(), masked(output).splitlines())])
