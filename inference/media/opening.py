@@ -1,5 +1,7 @@
 """Opens a file as a film, and explains in plain words if it cannot be opened."""
 
+import os
+import select
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ Warn = Callable[[str], None]
 """Receives a sentence about a fault of a film that does not stop the work."""
 
 _HEAD_BYTES: Final = 4096
+_POLL_MILLISECONDS: Final = 200
 _MP4_MARKS: Final = (b"ftyp", b"mdat", b"moov", b"wide", b"free", b"skip")
 
 
@@ -30,7 +33,7 @@ def open_container(path: Path, warn: Warn) -> tuple[InputContainer, VideoStream]
         warn(f"{path} is a pipe: waiting for a program that writes a film to it")
     try:
         # An absolute path, because FFmpeg takes the part before a colon in a name for a protocol.
-        container = av.open(path.absolute(), metadata_errors="replace")
+        container = _open_pipe(path) if is_pipe else av.open(path.absolute(), metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's error for a broken header
         raise CorruptInputError(f"{path}: {_why_unreadable(path, error, is_pipe=is_pipe)}") from error
     # A cover picture in a music file is a video stream to the demuxer, but not a film.
@@ -40,6 +43,20 @@ def open_container(path: Path, warn: Warn) -> tuple[InputContainer, VideoStream]
         raise CorruptInputError(f"{path}: there is no video stream in it")
     films[0].thread_type = "AUTO"
     return container, films[0]
+
+
+def _open_pipe(path: Path) -> InputContainer:
+    """Wait for a writer, and open what it writes. FFmpeg's own wait would miss a Ctrl-C that comes just before it."""
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        writer = select.poll()
+        writer.register(pipe, select.POLLIN)
+        while not writer.poll(_POLL_MILLISECONDS):
+            pass
+        os.set_blocking(pipe, True)
+        return av.open(f"pipe:{pipe}", metadata_errors="replace")  # FFmpeg duplicates the descriptor
+    finally:
+        os.close(pipe)
 
 
 def reason(error: Exception) -> str:
