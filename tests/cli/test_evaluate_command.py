@@ -49,8 +49,9 @@ def test_the_builtin_model_finds_every_caption_of_the_sample(extents, sample: Sa
     assert (one["missed"], one["wrong"]) == ([], [])
 
 
-def test_checkpoints_are_shown_side_by_side(extents, tmp_path: Path) -> None:
-    """Also one of another architecture; one that misses captions is named, and its captions are listed."""
+def test_checkpoints_are_shown_side_by_side(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints of two architectures are shown side by side. One that misses captions is named, and its captions are listed."""
+    monkeypatch.setenv("COLUMNS", "400")  # for a path of any length
     torch.save(build_content(), tmp_path / "other.pt")
     truth = write_srt(tmp_path / "truth.srt", captions_of(SHORT))
     models = ("--checkpoint", "builtin", "--checkpoint", tmp_path / "other.pt")
