@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from core import redaction
 from devstack import stack as devstack
@@ -107,6 +108,17 @@ def _secrets_are_forgotten() -> Iterator[None]:
     redaction._pattern = re.compile(redaction._URL_LOGIN)
     for secret in known:
         redaction.register_secret(secret)
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_restored() -> Iterator[None]:
+    """A test that configures structlog, as each command does, does not decide what later tests log."""
+    configured, before = structlog.is_configured(), structlog.get_config()
+    yield
+    if configured:
+        structlog.configure(**before)
+    else:
+        structlog.reset_defaults()
 
 
 @pytest.fixture

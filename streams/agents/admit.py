@@ -62,8 +62,9 @@ class Admission:
 
     async def _admit(self, record: ReceivedRecord, assignment: Assignment, admitting: Step, *, low: bool) -> None:
         with step("read"):
-            await self.orders.refresh(assignment)
-            read = read_request(record, self.settings, self.orders.choose, low=low)
+            async with self._turns.take("read", assignment):  # a request that waits here must not be overtaken by the next one
+                await self.orders.refresh(assignment)
+                read = read_request(record, self.settings, self.orders.choose, low=low)
         if isinstance(read, UnidentifiedRequest):
             admitting.note(decision="undecodable")
             REQUESTS.labels("undecodable", Priority.LOW if low else Priority.HIGH, _replay(record.header(REPLAY_HEADER))).inc()

@@ -1,5 +1,6 @@
 """Requests that cannot be decided: what is answered, what is kept, and what ends the process instead."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from uuid import UUID
@@ -101,6 +102,22 @@ async def test_a_failed_request_is_answered_although_it_cannot_be_decided(decisi
     (message,) = undecided.messages
     assert "ValueError: broke" in message
     assert undecided.reasons == [b"unexpected"]
+
+
+async def test_a_request_is_not_overtaken_while_promotions_are_read():
+    """Requests of one video are looked up in the order of their offsets, although only the first one waits for the database."""
+    undecided, offsets, pauses = Undecided(lookup=CheckpointError("no entry conv1")), [], iter([0.05, 0])
+
+    async def refresh(assignment):
+        await asyncio.sleep(next(pauses))
+
+    async def look_up(candidate):
+        offsets.append(candidate.record.offset)
+        raise CheckpointError("no entry conv1")
+
+    undecided.admission.orders.refresh, undecided.admission.lookup.look_up = refresh, look_up
+    await asyncio.gather(*(undecided.admission.handle(record, Assignment(1), low=False) for record in (RECORD, replace(RECORD, offset=8))))
+    assert offsets == [7, 8]
 
 
 async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered():
