@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from cli.operations.replays.plan import item_row
 from core.settings import Settings
 from devstack.part import Part
 from devstack.ports import HOST
@@ -67,16 +68,7 @@ async def create_examples(settings: Settings, topics: Topics, outcome: ReceivedO
 
 async def _plan_replay(settings: Settings, source: ReplaySource, model: str) -> None:
     (item,) = plan_items(REPLAY, [source], 0.0001)
-    row = {
-        "tenant_id": str(source.tenant_id),
-        "video_id": str(source.video_id),
-        "cropped_frames_version": source.cropped_frames_version,
-        "frame_count": source.frame_count,
-        "event_id": item.event_id,
-        "request_id": str(item.request_id),
-        "source": source.name,
-        "estimated_cost_usd": item.estimated_cost_usd,
-    }
+    row = item_row(item)
     replay = {"replay_id": REPLAY, "state": "paused", "reason": "made by the demo: resume it, and the film runs once more"}
     async with open_replays(settings.supabase) as replays:
         await replays.create({**replay, "source": {"items": 1}, "model_version": model, "created_by": "extents demo"}, [row])

@@ -58,7 +58,7 @@ def command(watch: bool, as_json: bool) -> None:
 
 
 def _look_again() -> dict[str, Any] | None:
-    """None when somebody does not answer: whoever watches wants to see how it goes on."""
+    """Return None if a dependency does not respond, so that ``--watch`` continues."""
     try:
         return asyncio.run(_look())
     except TransientError as error:

@@ -92,7 +92,7 @@ def rejection_of(service: Installation, request_id: UUID) -> dict | None:
 
 
 async def test_crafted_databases_of_old_runs_do_not_count(service: Installation, coordinator: Worker) -> None:
-    """A row of years points to a file that is no run, is one of no pairs or of 10^13, or is a view: the video is computed anew."""
+    """The video is computed again if an old row's file is not a run, has no pairs or claims 10^13, or contains a view."""
     _, outcome = await service.run(video(FRAMES))
     sound = await service.store.get(outcome.body["storage_key"], MAX_RUN_DB_BYTES)
     files = {name: changed(sound, "PRAGMA ignore_check_constraints = ON", *OLD, *statements) for name, statements in HOSTILE.items()}

@@ -156,9 +156,9 @@ async def _store(replays: Replays, settings: Settings, name: str, model: str, fo
     return summary
 
 
-def _row(item: ReplayItem, by_frames: dict[tuple[str, int], Row]) -> dict[str, Any]:
+def item_row(item: ReplayItem) -> dict[str, Any]:
+    """Return the row of an item that has no run to compare with."""
     source = item.source
-    baseline = by_frames.get((str(source.video_id), source.cropped_frames_version))
     return {
         "tenant_id": str(source.tenant_id),
         "video_id": str(source.video_id),
@@ -168,6 +168,14 @@ def _row(item: ReplayItem, by_frames: dict[tuple[str, int], Row]) -> dict[str, A
         "request_id": str(item.request_id),
         "source": source.name,
         "estimated_cost_usd": item.estimated_cost_usd,
+    }
+
+
+def _row(item: ReplayItem, by_frames: dict[tuple[str, int], Row]) -> dict[str, Any]:
+    source = item.source
+    baseline = by_frames.get((str(source.video_id), source.cropped_frames_version))
+    return {
+        **item_row(item),
         "baseline_run_id": baseline and baseline["run_id"],
         "baseline_key": baseline and baseline["wasabi_storage_key"],
     }

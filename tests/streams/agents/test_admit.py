@@ -129,7 +129,7 @@ async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered
 
 
 async def test_a_request_that_is_read_again_has_the_same_trace_and_event():
-    """Whoever answers it sends the same bytes and headers, and records the same step; one that failed is recorded when it is given up."""
+    """Each handling sends the same bytes and headers, and records the same step. A failed step is recorded when its record is given up."""
     first, second = Undecided(lookup=CheckpointError("no entry conv1")), Undecided(lookup=ValueError("broke"), decision=ValueError("broke"))
     async with collecting() as collector:
         export = TracingSettings(_env_file=None, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)

@@ -28,7 +28,7 @@ async def up_seconds(supabase: SupabaseSettings, instance: UUID) -> float:
 
 
 async def test_hours_are_those_of_the_last_heartbeat(topics, kafka, supabase, send):
-    """However many there were, whoever records them, and how often; a worker that was killed has those until its last one."""
+    """Hours do not depend on how often, or by which coordinator, heartbeats are recorded. A killed worker has hours until its last one."""
     beat = heartbeat(uptime_seconds=100.0)
     other = heartbeat(role="coordinator")
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.workers], kafka)
@@ -88,7 +88,7 @@ async def test_a_missing_topic_is_waited_for(topics, kafka, supabase):
 
 
 def test_texts_are_such_as_a_database_takes():
-    """A heartbeat of whoever may write them cannot stop the recording of all others."""
+    """An implausible heartbeat does not stop the recording of the others."""
     (row,) = worker_hours([received(worker="a\0b", device="x" * 1000)])
     assert (row["worker"], len(row["device"])) == ("a\ufffdb", TEXT_LENGTH)
     assert worker_hours([received(role="coordinator")]) == []
