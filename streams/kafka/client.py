@@ -90,15 +90,6 @@ class OutcomeReader:
                 return outcome
         raise AssertionError("the consumer ended unexpectedly")
 
-    async def read_all(self) -> list[ReceivedOutcome]:
-        """Every outcome up to the current end of the topics."""
-        ends = await self._consumer.end_offsets(self._consumer.assignment())
-        outcomes: list[ReceivedOutcome] = []
-        while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
-            batch = await self._consumer.getmany(timeout_ms=500)
-            outcomes += [self._outcome(record) for records in batch.values() for record in records]
-        return outcomes
-
     def _outcome(self, record: ConsumerRecord) -> ReceivedOutcome:
         headers = {name: value.decode() for name, value in record.headers}
         return ReceivedOutcome(self._names[record.topic], orjson.loads(record.value), headers)

@@ -28,9 +28,6 @@ class Assignment:
         self._revoked = True
         loop.call_soon_threadsafe(self._revocation.set)
 
-    async def wait_revoked(self) -> None:
-        await self._revocation.wait()
-
     async def until_revoked(self, awaitable: Awaitable[T]) -> T:
         """Await something, but no longer than this assignment lasts.
 
