@@ -1,6 +1,7 @@
 """The consumer groups as the brokers know them: their members, and how far they have read."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,13 @@ from streams.kafka.connection import client_options
 
 COORDINATOR_ATTEMPTS: Final = 20
 
+MARKERS_AT_MOST: Final = 16
+"""A lag of this many offsets or fewer may be markers of transactions alone, so it is looked into."""
+
+LOOK_SECONDS: Final = 1.0
+LOOK_BYTES: Final = 4096
+"""Read of each such partition; a first record that is larger arrives whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupMember:
@@ -32,7 +40,7 @@ class GroupState:
 
     Attributes:
         state: as Kafka names it: Stable, PreparingRebalance, CompletingRebalance, Empty, Dead.
-        lag: records not yet acknowledged, by topic.
+        lag: records not yet acknowledged, by topic. Markers of transactions count only among records that are behind as well.
     """
 
     group: str
@@ -55,14 +63,16 @@ async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequen
     begins, ends = await topic_bounds(kafka, every)
     states = []
     for name, topics in topics_by_group.items():
-        state, members = described[name]
-        lag = dict.fromkeys(topics, 0)
-        for partition, end in ends.items():
-            if partition.topic in lag:
-                place = committed[name].get(partition)
-                done = begins[partition] if place is None or place.offset < 0 else place.offset
-                lag[partition.topic] += max(0, end - max(done, begins[partition]))
-        states.append(GroupState(name, state, members, lag))
+        places = {}
+        for partition in (partition for partition in ends if partition.topic in topics):
+            place = committed[name].get(partition)
+            places[partition] = max(begins[partition], 0 if place is None else place.offset)
+        behind = {partition: ends[partition] - place for partition, place in places.items() if ends[partition] > place}
+        short = {partition: places[partition] for partition, count in behind.items() if count <= MARKERS_AT_MOST}
+        for partition in await _only_markers(kafka, short) if short else ():
+            del behind[partition]
+        lag = {topic: sum(count for partition, count in behind.items() if partition.topic == topic) for topic in topics}
+        states.append(GroupState(name, *described[name], lag))
     return states
 
 
@@ -81,6 +91,29 @@ async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dic
         await consumer.start()
         partitions = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
         return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    except KafkaError as error:
+        raise TransientError(f"brokers at {kafka.bootstrap_servers}: {error}") from error
+    finally:
+        await consumer.stop()
+
+
+async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int]) -> set[TopicPartition]:
+    """Partitions with no record behind the given offset: what is there are the ends of transactions, which no consumer is given."""
+    options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_partition_fetch_bytes": LOOK_BYTES}
+    consumer = AIOKafkaConsumer(**client_options(kafka), **options)
+    try:
+        await consumer.start()
+        consumer.assign(list(places))
+        for partition, place in places.items():
+            consumer.seek(partition, place)
+        ends = await consumer.end_offsets(list(places))
+        unknown, empty = set(places), set[TopicPartition]()
+        stop = time.monotonic() + LOOK_SECONDS
+        while unknown and time.monotonic() < stop:
+            unknown -= (await consumer.getmany(*unknown, timeout_ms=100)).keys()
+            empty |= {partition for partition in unknown if await consumer.position(partition) >= ends[partition]}
+            unknown -= empty
+        return empty
     except KafkaError as error:
         raise TransientError(f"brokers at {kafka.bootstrap_servers}: {error}") from error
     finally:

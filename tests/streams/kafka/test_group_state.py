@@ -37,3 +37,21 @@ async def test_lag_counts_what_a_group_has_not_acknowledged(installation) -> Non
         (state,) = await look_at_groups(kafka, {group: [topics.encoded]})
         assert await has_members(kafka, group)
     assert (state.state, [member.client_id for member in state.members], state.lag) == ("Stable", ["reader"], {topics.encoded: 2})
+
+
+async def test_the_end_of_a_transaction_is_no_lag(installation) -> None:
+    """A group that has acknowledged the last record is not behind, though the transaction's marker comes after it."""
+    kafka, topics = installation
+    group, partition = topics.group("coordinator"), TopicPartition(topics.encoded, 0)
+    async with AIOKafkaProducer(**client_options(kafka), transactional_id=group) as producer:
+        for _ in range(2):
+            async with producer.transaction():
+                await producer.send_and_wait(topics.encoded, b"{}")
+    async with AIOKafkaConsumer(**client_options(kafka), group_id=group, enable_auto_commit=False) as consumer:
+        consumer.assign([partition])
+        await consumer.commit({partition: 1})
+        (behind,) = await look_at_groups(kafka, {group: [topics.encoded]})
+        await consumer.commit({partition: 3})
+        (level,) = await look_at_groups(kafka, {group: [topics.encoded]})
+    assert behind.lag[topics.encoded] > 0
+    assert level.lag == {topics.encoded: 0}
