@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.service.checks import CODECS
 from core.errors import ConfigurationError
 from core.settings import KafkaSettings, TopicSettings, WasabiSettings
 from inference.models.builtin import builtin_model_version
@@ -64,6 +65,17 @@ def test_a_complete_installation_is_in_order(extents) -> None:
             return [key async for key in store.list_keys("")]
 
     assert asyncio.run(keys()) == []
+
+
+@pytest.mark.usefixtures("topics")
+def test_the_codecs_are_listed_and_a_missing_one_is_a_warning(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The brokers' check lists the compressions that this process reads; one without its library is named, with what to install."""
+    assert found(extents, 0)["brokers"]["found"].endswith("; reads gzip, snappy, lz4, zstd")
+    monkeypatch.setattr("cli.service.checks.CODECS", {**CODECS, "zstd": lambda: False})
+    brokers = found(extents, 0)["brokers"]
+    assert brokers["state"] == "warning"
+    assert "compressed with zstd" in brokers["found"]
+    assert "install cramjam" in brokers["found"]
 
 
 @pytest.mark.usefixtures("topics")
