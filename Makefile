@@ -16,11 +16,12 @@ PYTEST_ARGS ?=
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority \
   replay)
 # Tests that take minutes each and rarely break.
-SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends cli/test_demo_ui devstack/test_clones inference/test_compile inference/test_compile_cache \
-  inference/test_sample inference/test_variants service/test_commands service/test_documented_rights service/test_few_descriptors \
-  service/test_first_records service/test_forgotten_runs service/test_hostile_files service/test_killed_coordinator service/test_killed_mid_run \
-  service/test_replay service/test_runbook) $(sort $(wildcard tests/service/test_existing_tables*.py))
-LONG := $(filter-out %test_kills.py %test_repeats.py,$(SCENARIOS)) $(SLOW)
+SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends cli/test_demo_ui devstack/test_clones devstack/test_stack_lifecycle inference/test_compile \
+  inference/test_compile_cache inference/test_parity_of_spans inference/test_sample inference/test_variants service/test_commands \
+  service/test_documented_rights service/test_few_descriptors service/test_first_records service/test_forgotten_runs service/test_hostile_files \
+  service/test_killed_coordinator service/test_killed_mid_run service/test_replay service/test_runbook) \
+  $(sort $(wildcard tests/service/test_existing_tables*.py))
+LONG := $(filter-out %test_kills.py,$(SCENARIOS)) $(SLOW)
 
 BIN := .venv/bin
 DIST := .stack/dist

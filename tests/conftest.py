@@ -54,6 +54,7 @@ _SLOW_MODULES = (
     "inference/test_gpu_benchmark.py",
     "inference/test_on_gpu.py",
     "inference/test_parity.py",
+    "inference/test_parity_of_spans.py",
     "inference/test_resample.py",
     "inference/test_sample.py",
     "inference/test_synthetic.py",
