@@ -155,20 +155,24 @@ def _issues(
     likeliest = mean.argmax(axis=1)
     likeliest_forward, likeliest_backward = forward.argmax(axis=1), backward.argmax(axis=1)
 
-    def said(scores: npt.NDArray[np.floating], label: int) -> str:
+    def label_and_score(scores: npt.NDArray[np.floating], label: int) -> str:
         return f"{LABELS[label]} {scores[label]:.3f}"
 
     issues = [
         QualityIssue(
             "direction_conflict",
             pair,
-            f"forward {said(forward[pair], likeliest_forward[pair])}, "
-            f"backward, read forward, {said(backward[pair], likeliest_backward[pair])}",
+            f"forward {label_and_score(forward[pair], likeliest_forward[pair])}, "
+            f"backward, read forward, {label_and_score(backward[pair], likeliest_backward[pair])}",
         )
         for pair in np.flatnonzero(likeliest_forward != likeliest_backward).tolist()
     ]
     issues += [
-        QualityIssue("incoherent", pair, f"likeliest {said(mean[pair], likeliest[pair])}, used {said(mean[pair], labels[pair])}")
+        QualityIssue(
+            "incoherent",
+            pair,
+            f"likeliest {label_and_score(mean[pair], likeliest[pair])}, used {label_and_score(mean[pair], labels[pair])}",
+        )
         for pair in np.flatnonzero(likeliest != labels).tolist()
     ]
     issues += [

@@ -41,8 +41,8 @@ def choose_model(promotions: Sequence[Promotion], override: str | None, builtin:
     """
     if override is not None:
         return ModelChoice(override, "EXTENTS_MODEL_VERSION")
-    own = [one for one in promotions if one.tenant_id == tenant_id]
-    for promotion in (*own, *(one for one in promotions if one.tenant_id is None)):
+    own = [promotion for promotion in promotions if promotion.tenant_id == tenant_id]
+    for promotion in (*own, *(promotion for promotion in promotions if promotion.tenant_id is None)):
         if bucket(video_id) < promotion.percent:
             share = "" if promotion.percent == 100 else f", {promotion.percent}% of videos"
             whose = "" if promotion.tenant_id is None else ", this tenant"

@@ -172,8 +172,8 @@ class _Variables(PydanticBaseSettingsSource):
         return value, key, False
 
     def __call__(self) -> dict[str, Any]:
-        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
-        return {key: value for value, key, _ in found if value is not None}
+        values = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {key: value for value, key, _ in values if value is not None}
 
 
 def _read_secret(path: str, name: str) -> "str | _UnreadableSecret":

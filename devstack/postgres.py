@@ -119,8 +119,8 @@ def _is_zombie(pid: int) -> bool:
 async def create_roles(config: StackConfig) -> None:
     """Create Supabase's roles and its ``auth`` helpers in a database that has none yet."""
     async with await psycopg.AsyncConnection.connect(_superuser_dsn(config)) as connection:
-        found = await connection.execute("select 1 from pg_roles where rolname = 'authenticator'")
-        if await found.fetchone():
+        role = await connection.execute("select 1 from pg_roles where rolname = 'authenticator'")
+        if await role.fetchone():
             return
         statements = sql.SQL(_ROLES).format(
             postgres_password=sql.Literal(config.postgres_password),

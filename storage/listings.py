@@ -99,11 +99,11 @@ class Listings(Database):
 
     async def present_runs(self, videos: list[UUID]) -> list[Row]:
         """Return the rows of all runs of these videos, of every version and model."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for begin in range(0, len(videos), 100):
             names = [str(video) for video in videos[begin : begin + 100]]
-            found += [row async for row in self.pages("runs", lambda query: query.in_("video_id", names), NEWEST_FIRST)]  # noqa: B023
-        return found
+            rows += [row async for row in self.pages("runs", lambda query: query.in_("video_id", names), NEWEST_FIRST)]  # noqa: B023
+        return rows
 
     async def rejection_summary(self, days: int) -> list[Row]:
         """Count by day and type, newest day first: day, rejection_type, total, unacknowledged, videos."""
@@ -150,8 +150,8 @@ class Listings(Database):
 
     async def replay_outcomes(self, replay_id: str, first: int = 0, rows: int = 500) -> list[Row]:
         """Return a page of a replay's items in their order, each with its outcome."""
-        found: list[Row] = await self.call("replay_outcomes", {"replay": replay_id, "first_number": first, "max_rows": rows})
-        return found
+        outcomes: list[Row] = await self.call("replay_outcomes", {"replay": replay_id, "first_number": first, "max_rows": rows})
+        return outcomes
 
     async def promotions(self) -> list[Promotion]:
         """Return the promotions that were not withdrawn, newest first."""

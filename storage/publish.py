@@ -64,10 +64,10 @@ async def find_stored_run(store: ObjectStore, key: str, run_id: UUID) -> tuple[R
     if data is None:
         return None
     try:
-        found = await asyncio.to_thread(read_run_db, data, key)
+        run = await asyncio.to_thread(read_run_db, data, key)
     except CorruptInputError:
         return None
-    return (found, await _stored(key, data, found.attempt, adopted=True)) if found.run_id == str(run_id) else None
+    return (run, await _stored(key, data, run.attempt, adopted=True)) if run.run_id == str(run_id) else None
 
 
 async def _read_present(store: ObjectStore, key: str) -> bytes | None:

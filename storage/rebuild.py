@@ -37,8 +37,8 @@ class RunKeys:
 
     def ids(self, key: str) -> tuple[UUID, UUID] | None:
         """Return tenant and video; None for any other key."""
-        found = self._pattern.fullmatch(key)
-        return None if found is None else (UUID(found["tenant_id"]), UUID(found["video_id"]))
+        match = self._pattern.fullmatch(key)
+        return None if match is None else (UUID(match["tenant_id"]), UUID(match["video_id"]))
 
 
 def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) -> tuple[FinishedRun, StoredRun]:
@@ -47,32 +47,32 @@ def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) ->
     Raises:
         CorruptInputError: the file is damaged, or its video is not the one of its key.
     """
-    found = read_run_db(data, key)
-    inside = (found.provenance.get("tenant_id", str(tenant_id)), found.provenance.get("video_id", str(video_id)))
+    run = read_run_db(data, key)
+    inside = (run.provenance.get("tenant_id", str(tenant_id)), run.provenance.get("video_id", str(video_id)))
     if inside != (str(tenant_id), str(video_id)):
         raise CorruptInputError(f"{key} holds a run of tenant {inside[0]}, video {inside[1]}")
-    return _finished(found, key, tenant_id, video_id), StoredRun(key, len(data), hashlib.sha256(data).hexdigest(), found.attempt, True)
+    return _finished(run, key, tenant_id, video_id), StoredRun(key, len(data), hashlib.sha256(data).hexdigest(), run.attempt, True)
 
 
-def _finished(found: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> FinishedRun:
-    run_id = _uuid(found.run_id, "run id", key)
-    request = found.provenance.get("request_id")
+def _finished(run: RunDatabase, key: str, tenant_id: UUID, video_id: UUID) -> FinishedRun:
+    run_id = _uuid(run.run_id, "run id", key)
+    request = run.provenance.get("request_id")
     return FinishedRun(
         run_id=run_id,
-        attempt=found.attempt,
+        attempt=run.attempt,
         request_id=_uuid(request, "request id", key) if request else NO_REQUEST,
         tenant_id=tenant_id,
         video_id=video_id,
-        cropped_frames_version=found.cropped_frames_version or 1,
-        model_version=found.model_version,
-        model_checkpoint_path=found.model_checkpoint_path or "",
-        started_at=found.started_at,
-        completed_at=found.completed_at,
-        processing_time_seconds=found.processing_time_seconds or 0.0,
-        gpu_seconds=found.gpu_seconds if found.gpu_seconds is not None else found.processing_time_seconds or 0.0,
-        provenance={name: value for name, value in found.provenance.items() if name not in _IDS},
-        probabilities=found.probabilities,
-        pair_milliseconds=found.pair_milliseconds,
+        cropped_frames_version=run.cropped_frames_version or 1,
+        model_version=run.model_version,
+        model_checkpoint_path=run.model_checkpoint_path or "",
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        processing_time_seconds=run.processing_time_seconds or 0.0,
+        gpu_seconds=run.gpu_seconds if run.gpu_seconds is not None else run.processing_time_seconds or 0.0,
+        provenance={name: value for name, value in run.provenance.items() if name not in _IDS},
+        probabilities=run.probabilities,
+        pair_milliseconds=run.pair_milliseconds,
     )
 
 

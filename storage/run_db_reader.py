@@ -166,12 +166,12 @@ def _check_types(connection: sqlite3.Connection, table: str, columns: Mapping[st
     """
     tests = [f"sum(typeof({column}) NOT IN ({', '.join(repr(kind) for kind in kinds.split('|'))}))" for column, kinds in columns.items()]
     tests += [f"max(length({column}))" for column, kinds in columns.items() if "text" in kinds]
-    found = connection.execute(f"SELECT {', '.join(tests)} FROM {table}").fetchone()  # noqa: S608 - only constants
-    for column, wrong in zip(columns, found, strict=False):
+    measured = connection.execute(f"SELECT {', '.join(tests)} FROM {table}").fetchone()  # noqa: S608 - only constants
+    for column, wrong in zip(columns, measured, strict=False):
         if wrong:
             expected = columns[column].replace("|", " or ")
             raise CorruptInputError(f"{name}: {table}.{column} is of another type in {wrong} rows; expected {expected}")
-    longest = max((length or 0 for length in found[len(columns) :]), default=0)
+    longest = max((length or 0 for length in measured[len(columns) :]), default=0)
     if longest > _MAX_TEXT:
         raise CorruptInputError(f"{name}: {table} holds a text of {longest} characters; expected at most {_MAX_TEXT}")
 
@@ -197,11 +197,11 @@ def _read_pairs(
     ascending = count == 1 or bool((np.diff(first) > 0).all())
     if not (ascending and first[0] >= 0 and first[-1] < pairs and np.array_equal(rows[:, 1], rows[:, 0] + 1)):
         raise CorruptInputError(f"{name}: pair_results does not hold pairs of a frame and the next, each once, from 0 to {pairs - 1}")
-    found = rows[:, 3:].reshape(-1, len(DIRECTIONS), len(LABELS))
-    if not bool(((found >= 0) & (found <= 1)).all()):  # also false for NaN
+    scores = rows[:, 3:].reshape(-1, len(DIRECTIONS), len(LABELS))
+    if not bool(((scores >= 0) & (scores <= 1)).all()):  # also false for NaN
         raise CorruptInputError(f"{name}: a probability in pair_results is not within 0..1")
     probabilities = np.full((pairs, len(DIRECTIONS), len(LABELS)), 1 / len(LABELS), dtype=np.float32)
-    probabilities[first] = found
+    probabilities[first] = scores
     milliseconds = np.full(pairs, np.nan)
     milliseconds[first] = rows[:, 2]
     return probabilities, milliseconds, tuple(np.setdiff1d(np.arange(pairs), first, assume_unique=True).tolist())

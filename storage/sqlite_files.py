@@ -65,10 +65,10 @@ def require_table(connection: sqlite3.Connection, table: str, columns: Sequence[
     Raises:
         CorruptInputError: one of these does not hold.
     """
-    found = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
-    if found is None:
+    entry = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+    if entry is None:
         raise CorruptInputError(f"{name} has no table {table}")
-    kind, definition = found
+    kind, definition = entry
     if kind != "table" or not str(definition).upper().startswith("CREATE TABLE"):
         raise CorruptInputError(f"{name}: {table} is a {kind if kind != 'table' else 'virtual table'}; expected a table")
     present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}

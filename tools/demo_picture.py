@@ -88,9 +88,9 @@ def main() -> None:
         sample = make_sample(film)
         crop = ",".join(map(str, (sample.crop.left, sample.crop.top, sample.crop.right, sample.crop.bottom)))
         command = [sys.executable, "-m", "cli", "find", str(film), "--crop", crop, "--json"]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         FOLDER.mkdir(exist_ok=True)
-        picture = draw(film, sample, found["captions"])
+        picture = draw(film, sample, result["captions"])
         picture.quantize(128).save(FOLDER / "demo.png", optimize=True)
 
 

@@ -136,7 +136,7 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
     print_comparison(findings)
     click.echo(f"{sum(finding.exact for finding in findings)} of {len(findings)} exact")
     print_heading("Rows in Supabase")
-    print_facts([(row.table, row.found if row.good else f"{row.found}: NOT what inference.completed says") for row in run.rows])
+    print_facts([(row.table, row.content if row.good else f"{row.content}: NOT what inference.completed says") for row in run.rows])
     print_heading("What to try next")
     extents = program()
     print_facts(
@@ -160,7 +160,7 @@ def _print_json(run: DemoRun, findings: list[Finding], run_db: Path, good: bool)
             "event": {"name": run.outcome.name, "body": run.outcome.body},
             "captions": captions_as_json(run.database.track.captions) if run.database else [],
             "comparison": [finding.as_json() for finding in findings],
-            "rows": [{"table": row.table, "found": row.found, "good": row.good} for row in run.rows],
+            "rows": [{"table": row.table, "found": row.content, "good": row.good} for row in run.rows],
             "run_db": str(run_db) if run.database else None,
         }
     )

@@ -21,14 +21,14 @@ class Finding:
 
     text: str
     truth: tuple[int, int] | None
-    found: tuple[int, int] | None
+    detected: tuple[int, int] | None
 
     @property
     def exact(self) -> bool:
-        return self.truth == self.found
+        return self.truth == self.detected
 
     def as_json(self) -> dict[str, Any]:
-        return {"text": self.text, "truth": self.truth, "found": self.found, "exact": self.exact}
+        return {"text": self.text, "truth": self.truth, "found": self.detected, "exact": self.exact}
 
 
 def compare(sample: Sample, captions: Sequence[CaptionExtent]) -> list[Finding]:
@@ -44,11 +44,13 @@ def compare(sample: Sample, captions: Sequence[CaptionExtent]) -> list[Finding]:
         else:
             findings.append(Finding(caption.text, truth, None))
     findings += [Finding("", None, extent) for extent in left]
-    return sorted(findings, key=lambda finding: finding.truth or finding.found or (0, 0))
+    return sorted(findings, key=lambda finding: finding.truth or finding.detected or (0, 0))
 
 
 def print_comparison(findings: Sequence[Finding]) -> None:
-    rows = [(_extent(finding.truth), _extent(finding.found), _verdict(finding), finding.text.replace("\n", " / ")) for finding in findings]
+    rows = [
+        (_extent(finding.truth), _extent(finding.detected), _verdict(finding), finding.text.replace("\n", " / ")) for finding in findings
+    ]
     print_table(("in the film", "found", "", "text"), rows)
 
 
@@ -57,7 +59,7 @@ class Row:
     """A row that the run must have written: its content, or what is wrong with it."""
 
     table: str
-    found: str
+    content: str
     good: bool
 
 
@@ -91,7 +93,7 @@ def _extent(extent: tuple[int, int] | None) -> str:
 def _verdict(finding: Finding) -> str:
     if finding.truth is None:
         return "not there"
-    if finding.found is None:
+    if finding.detected is None:
         return "missed"
-    off = max(abs(a - b) for a, b in zip(finding.truth, finding.found, strict=True))
+    off = max(abs(a - b) for a, b in zip(finding.truth, finding.detected, strict=True))
     return "exact" if off == 0 else f"{off} frame{'s' if off > 1 else ''} off"

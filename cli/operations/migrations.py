@@ -54,7 +54,7 @@ def print_(schema: str, as_json: bool) -> None:
     """Print all migrations in their order, in one transaction: a running service sees the old functions or the new ones."""
     migrations = read_migrations(schema)
     if as_json:
-        print_json([{"file": one.file, "sql": one.sql} for one in migrations])
+        print_json([{"file": migration.file, "sql": migration.sql} for migration in migrations])
         return
     click.echo(as_script(migrations), nl=False)
 
@@ -75,7 +75,7 @@ def write(folder: Path, schema: str, as_json: bool) -> None:
     Files that are there already stay as they are; one that is otherwise is an error, since it may have been applied.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = [one.file for one in read_migrations(schema) if _write(folder / one.file, one)]
+    written = [migration.file for migration in read_migrations(schema) if _write(folder / migration.file, migration)]
     if as_json:
         print_json({"folder": str(folder), "written": written})
         return

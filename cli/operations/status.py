@@ -46,14 +46,14 @@ def command(watch: bool, as_json: bool) -> None:
     busy it was in the last minute. One that missed three heartbeats and did not say that it ends is GONE, and shown for an hour.
     """
     while True:
-        found = _look_again() if watch else asyncio.run(_look())
+        status = _look_again() if watch else asyncio.run(_look())
         if watch and not as_json:
             click.clear()
-        if found is not None:
-            print_json(found) if as_json else print_status(found)
+        if status is not None:
+            print_json(status) if as_json else print_status(status)
         if not watch:
-            assert found is not None
-            raise click.exceptions.Exit(0 if all(group["members"] for group in found["groups"].values()) else 1)
+            assert status is not None
+            raise click.exceptions.Exit(0 if all(group["members"] for group in status["groups"].values()) else 1)
         asyncio.run(asyncio.sleep(EVERY_SECONDS))
 
 
@@ -113,52 +113,52 @@ def _group(group: GroupState) -> dict[str, Any]:
     return {"group": group.group, "state": group.state, "members": members, "lag": group.lag}
 
 
-def print_status(found: Mapping[str, Any]) -> None:
+def print_status(status: Mapping[str, Any]) -> None:
     """Print what ``--json`` has, within the width of the terminal."""
-    print_wrapped_facts(_facts(found))
-    print_workers(found["workers"])
+    print_wrapped_facts(_facts(status))
+    print_workers(status["workers"])
 
 
-def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    groups, hour, today = found["groups"], found["last_hour"], found["today"]
+def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
+    groups, hour, today = status["groups"], status["last_hour"], status["today"]
     lag = {topic: count for group in groups.values() for topic, count in group["lag"].items()}
     behind = [f"{topic} {count}" for topic, count in lag.items() if count]
     decisions = hour["decisions"]
     budget = f" of ${today['budget_usd']:.2f} (EXTENTS_DAILY_BUDGET_USD)" if today["budget_usd"] else ""
     facts = [
-        ("at", f"{moment_text(found['at'])} UTC"),
-        ("coordinators", _workers(found, COORDINATOR, "coordinator")),
-        ("GPU workers", _workers(found, GPU_WORKER, "gpu") + _speed(found["workers"])),
-        ("high priority", _jobs(found["jobs"], "high")),
-        ("low priority", _jobs(found["jobs"], "low")),
+        ("at", f"{moment_text(status['at'])} UTC"),
+        ("coordinators", _workers(status, COORDINATOR, "coordinator")),
+        ("GPU workers", _workers(status, GPU_WORKER, "gpu") + _speed(status["workers"])),
+        ("high priority", _jobs(status["jobs"], "high")),
+        ("low priority", _jobs(status["jobs"], "low")),
         ("lag", ", ".join(behind) or "none"),
         (
             "last hour",
             f"{hour['completed']} completed, {hour['failed']} failed, {decisions.get('found', 0)} found, "
             f"{decisions.get('rejected', 0)} rejected",
         ),
-        ("dead letters", _wanting(found["dead_letters"], "extents dead-letters list")),
-        ("rejections", _wanting(found["unacknowledged_rejections"], "extents rejections list", "unseen")),
-        ("replays", "; ".join(_replay(replay) for replay in found["replays"]) or "none"),
-        ("model", f"{found['model']['version']} ({found['model']['reason']})"),
+        ("dead letters", _wanting(status["dead_letters"], "extents dead-letters list")),
+        ("rejections", _wanting(status["unacknowledged_rejections"], "extents rejections list", "unseen")),
+        ("replays", "; ".join(_replay(replay) for replay in status["replays"]) or "none"),
+        ("model", f"{status['model']['version']} ({status['model']['reason']})"),
         ("today", f"{today['gpu_seconds'] / 3600:.2f} GPU hours, ${today['cost_usd']:.2f}{budget}"),
     ]
-    if found["heartbeats_error"]:
-        facts.append(("heartbeats", f"cannot be read: {found['heartbeats_error']}"))
+    if status["heartbeats_error"]:
+        facts.append(("heartbeats", f"cannot be read: {status['heartbeats_error']}"))
     return facts
 
 
-def _workers(found: Mapping[str, Any], role: str, argument: str) -> str:
+def _workers(status: Mapping[str, Any], role: str, argument: str) -> str:
     """From the consumer group, which decides whether there is a worker, and from what the workers say of themselves."""
-    group, count = found["groups"][role], len(found["groups"][role]["members"])
-    heard = [worker for worker in found["workers"] if worker["role"] == role]
+    group, count = status["groups"][role], len(status["groups"][role]["members"])
+    heard = [worker for worker in status["workers"] if worker["role"] == role]
     gone = f"; {summarize(heard)}" if heard else ""
     if not count:
         return f"NONE: nobody reads {', '.join(group['lag'])}; start one: extents worker {argument}{gone}"
     rebalance = "" if group["state"] == "Stable" else f"; the group is in {group['state']}"
     living = sum(worker["state"] != WorkerState.GONE for worker in heard)
-    if found["heartbeats_error"] is not None or not heard:
-        return f"{count} in the group{rebalance}" + ("" if heard or found["heartbeats_error"] else ", without heartbeats")
+    if status["heartbeats_error"] is not None or not heard:
+        return f"{count} in the group{rebalance}" + ("" if heard or status["heartbeats_error"] else ", without heartbeats")
     members = "" if living == count else f"; {count} in the group"
     return f"{summarize(heard)}{members}{rebalance}"
 

@@ -63,30 +63,30 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CheckResult:
     name: str
     state: State
-    found: str
+    message: str
     advice: str | None = None
 
 
-async def run_check(check: Check, settings: Settings) -> Found:
+async def run_check(check: Check, settings: Settings) -> CheckResult:
     try:
-        return Found(check.name, State.OK, await asyncio.wait_for(check.run(settings), LIMIT_SECONDS))
+        return CheckResult(check.name, State.OK, await asyncio.wait_for(check.run(settings), LIMIT_SECONDS))
     except Warned as warning:
-        return Found(check.name, State.WARNING, str(warning), check.advice)
+        return CheckResult(check.name, State.WARNING, str(warning), check.advice)
     except Skipped as skipped:
-        return Found(check.name, State.SKIPPED, str(skipped))
+        return CheckResult(check.name, State.SKIPPED, str(skipped))
     except SettingsError as error:
         if check.name == SETTINGS:
-            return Found(check.name, State.FAULT, "; ".join(error.faults), check.advice)
-        return Found(check.name, State.SKIPPED, "not checked: its settings are not complete")
+            return CheckResult(check.name, State.FAULT, "; ".join(error.faults), check.advice)
+        return CheckResult(check.name, State.SKIPPED, "not checked: its settings are not complete")
     except TimeoutError:  # an OSError too, so before those
-        return Found(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
+        return CheckResult(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
     except ModuleNotFoundError as error:
-        return Found(check.name, State.FAULT, missing_part(error) or str(error), check.advice)
+        return CheckResult(check.name, State.FAULT, missing_part(error) or str(error), check.advice)
     except (ExtentsError, RuntimeError, OSError) as error:  # RuntimeError: of torch
-        return Found(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
+        return CheckResult(check.name, State.FAULT, str(error) or type(error).__name__, check.advice)
 
 
 async def _settings(settings: Settings, sections: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from cli.service.checks import Found, State, checks_of, run_check
+from cli.service.checks import CheckResult, State, checks_of, run_check
 from cli.shared.output import print_json
 from cli.shared.parameters import json_option
 from core.settings import ROLE_SECTIONS, Settings
@@ -35,19 +35,19 @@ def command(role: str | None, as_json: bool) -> None:
     """
     results = asyncio.run(_run(Settings(), role))
     if as_json:
-        print_json([{"check": result.name, "state": result.state, "found": result.found, "mend": result.advice} for result in results])
+        print_json([{"check": result.name, "state": result.state, "found": result.message, "advice": result.advice} for result in results])
     else:
         for result in results:
             _print(result)
     sys.exit(1 if any(result.state is State.FAULT for result in results) else 0)
 
 
-def _print(result: Found) -> None:
+def _print(result: CheckResult) -> None:
     """Print result and advice on lines of their own, uncut: a terminal wraps them."""
-    click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.found}")
+    click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.message}")
     if result.advice:
         click.echo(f"{'':<22} {result.advice}")
 
 
-async def _run(settings: Settings, role: str | None) -> list[Found]:
+async def _run(settings: Settings, role: str | None) -> list[CheckResult]:
     return [await run_check(check, settings) for check in checks_of(role)]

@@ -72,14 +72,14 @@ async def print_listing(
                 click.echo(orjson.dumps(row).decode())
             count += 1
         return
-    found = [row async for row in rows]
-    shown = found if every else found[:limit]
+    fetched = [row async for row in rows]
+    shown = fetched if every else fetched[:limit]
     if as_json:
         print_json(shown)
         return
     if shown:
         print_rows(columns, shown)
-    more = "; there are more: --limit N or --all" if len(found) > len(shown) else ""
+    more = "; there are more: --limit N or --all" if len(fetched) > len(shown) else ""
     remark(f"{len(shown)} {noun}{'s' if len(shown) != 1 else ''}{more}")
 
 
@@ -125,16 +125,16 @@ def moment_text(value: str | datetime | None) -> str:
     """``2026-11-28 16:46:53``."""
     if value is None:
         return ""
-    found = parse_moment(value) if isinstance(value, str) else value
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    moment = parse_moment(value) if isinstance(value, str) else value
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def age_text(value: str | datetime | None) -> str:
     """``12s``, ``5m``, ``3h``, ``4d``."""
     if value is None:
         return ""
-    found = parse_moment(value) if isinstance(value, str) else value
-    return duration((datetime.now(UTC) - found).total_seconds())
+    moment = parse_moment(value) if isinstance(value, str) else value
+    return duration((datetime.now(UTC) - moment).total_seconds())
 
 
 def duration(seconds: float) -> str:

@@ -33,8 +33,8 @@ def read_forward(run: RunDatabase) -> FloatArray:
 
 def boundaries(track: CaptionTrack) -> list[int]:
     """Return the pairs at which a caption begins or ends, ascending."""
-    found: list[int] = np.flatnonzero(np.isin(track.labels, (DIFFERENT, EMPTY_VALID, VALID_EMPTY))).tolist()
-    return found
+    pairs: list[int] = np.flatnonzero(np.isin(track.labels, (DIFFERENT, EMPTY_VALID, VALID_EMPTY))).tolist()
+    return pairs
 
 
 def rank(run: RunDatabase) -> list[Attention]:

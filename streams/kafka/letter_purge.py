@@ -72,8 +72,8 @@ def _first_needed(letters: Sequence[StoredLetter], partition: int, end: int) -> 
 async def _ends(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, int]:
     """Return where the topic ends now. A letter that arrives later is not looked at."""
     async with AIOKafkaConsumer(topic, **client_options(kafka), enable_auto_commit=False) as consumer:
-        found: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
-        return found
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
+        return ends
 
 
 async def _delete_before(admin: AIOKafkaAdminClient, offsets: dict[TopicPartition, int]) -> None:

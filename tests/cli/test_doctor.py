@@ -84,7 +84,7 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
     checks = found(extents, 0)
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
     assert all(result["state"] in OK and result["found"] for result in checks.values())
-    assert all((result["mend"] is None) == (result["state"] == "ok") for result in checks.values())
+    assert all((result["advice"] is None) == (result["state"] == "ok") for result in checks.values())
     assert checks["topics"]["found"] == "12, 12 partitions"
 
 
@@ -94,7 +94,7 @@ def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> No
     checks = found(extents, 1)
     assert faults(checks) == ["topics"]
     assert checks["topics"]["found"].startswith("none of the 12 is there; the first is test-")
-    assert "extents topics create" in checks["topics"]["mend"]
+    assert "extents topics create" in checks["topics"]["advice"]
 
 
 @pytest.mark.usefixtures("environment")
@@ -141,7 +141,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
     checks = found(extents, 1)
     assert check in faults(checks)
     assert says in checks[check]["found"]
-    assert checks[check]["mend"]
+    assert checks[check]["advice"]
     assert {"settings", "device"} <= {name for name, result in checks.items() if result["state"] in OK}
 
 
@@ -152,7 +152,7 @@ def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.M
     checks = found(extents, 1)
     assert faults(checks) == ["brokers"]
     assert "brokers at 127.0.0.1:1" in checks["brokers"]["found"]
-    assert checks["topics"] == {"check": "topics", "state": "skipped", "found": "not checked: no brokers", "mend": None}
+    assert checks["topics"] == {"check": "topics", "state": "skipped", "found": "not checked: no brokers", "advice": None}
 
 
 @pytest.mark.usefixtures("topics")

@@ -119,32 +119,32 @@ async def _read_stored(listings: Listings, store: ObjectStore, name: str) -> Run
 
 
 def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:
-    found = compare_runs(before, after)
-    places = worst_places(found)
+    comparison = compare_runs(before, after)
+    places = worst_places(comparison)
     if as_json:
-        print_json({"before": _about(before), "after": _about(after), **figures(found), "places": places})
-        return found.change
-    print_facts(_facts(before, after, found))
-    if found.label_changes:
+        print_json({"before": _about(before), "after": _about(after), **figures(comparison), "places": places})
+        return comparison.change
+    print_facts(_facts(before, after, comparison))
+    if comparison.label_changes:
         print_heading("Labels that changed")
-        for (old, new), count in found.label_changes.items():
+        for (old, new), count in comparison.label_changes.items():
             click.echo(f"{count:>6}  {old} -> {new}")
     if places:
         print_heading("Captions that changed, the worst first (times of the film; shifts in frames)")
         print_rows(_PLACE_COLUMNS, places[:PLACES_SHOWN])
         if len(places) > PLACES_SHOWN:
             remark(f"and {len(places) - PLACES_SHOWN} more: --json has all")
-    return found.change
+    return comparison.change
 
 
 async def _page(before: RunDatabase, after: RunDatabase) -> str:
     """The page about both, with strips from the store where they can be had; they are of the video that the runs themselves name."""
-    found = compare_runs(before, after)
-    places = worst_places(found)
-    strips, without_strips = await _strips(before, after, places, found.pairs + 1)
+    comparison = compare_runs(before, after)
+    places = worst_places(comparison)
+    strips, without_strips = await _strips(before, after, places, comparison.pairs + 1)
     named = after.provenance.get("video_id") or before.provenance.get("video_id")
     title = f"Captions of video {named} that changed" if named else "Captions that changed"
-    return render_comparison(title, _facts(before, after, found), before, after, places, strips, without_strips)
+    return render_comparison(title, _facts(before, after, comparison), before, after, places, strips, without_strips)
 
 
 async def _strips(before: RunDatabase, after: RunDatabase, places: list[Row], frame_count: int) -> tuple[dict[int, bytes], str | None]:
@@ -163,13 +163,13 @@ async def _strips(before: RunDatabase, after: RunDatabase, places: list[Row], fr
         return {}, str(error)
 
 
-def worst_places(found: Comparison) -> list[Row]:
+def worst_places(comparison: Comparison) -> list[Row]:
     """Captions gone, then new, the longest first; then those that moved, the farthest first."""
-    gone: list[Row] = [{"change": "lost", "before": caption, "after": None} for caption in _longest_first(found.lost)]
-    new: list[Row] = [{"change": "added", "before": None, "after": caption} for caption in _longest_first(found.added)]
+    gone: list[Row] = [{"change": "lost", "before": caption, "after": None} for caption in _longest_first(comparison.lost)]
+    new: list[Row] = [{"change": "added", "before": None, "after": caption} for caption in _longest_first(comparison.added)]
     moved: list[Row] = [
         {"change": "moved", "before": pair.before, "after": pair.after, "start_shift": pair.start_shift, "end_shift": pair.end_shift}
-        for pair in found.moved
+        for pair in comparison.moved
     ]
     return [{"start_shift": None, "end_shift": None, **place} for place in (*gone, *new, *moved)]
 
@@ -178,13 +178,13 @@ def _longest_first(captions: tuple[CaptionExtent, ...]) -> list[CaptionExtent]:
     return sorted(captions, key=lambda caption: caption.first_frame - caption.last_frame)
 
 
-def _facts(before: RunDatabase, after: RunDatabase, found: Comparison) -> list[tuple[str, str]]:
+def _facts(before: RunDatabase, after: RunDatabase, comparison: Comparison) -> list[tuple[str, str]]:
     return [
         ("before", _name(before)),
         ("after", _name(after)),
-        ("captions", f"{found.change:.1%} of {found.captions} changed: {_counts(found)}"),
-        ("labels", f"{sum(found.label_changes.values())} of {found.pairs} pairs changed"),
-        ("confidence", f"{found.confidence_gained} captions gained, {found.confidence_lost} lost"),
+        ("captions", f"{comparison.change:.1%} of {comparison.captions} changed: {_counts(comparison)}"),
+        ("labels", f"{sum(comparison.label_changes.values())} of {comparison.pairs} pairs changed"),
+        ("confidence", f"{comparison.confidence_gained} captions gained, {comparison.confidence_lost} lost"),
     ]
 
 
@@ -197,8 +197,8 @@ def _name(run: RunDatabase) -> str:
     return f"{run.run_id}, model {run.model_version}" + (f", {precision}" if precision else "")
 
 
-def _counts(found: Comparison) -> str:
-    return f"{len(found.moved)} moved, {len(found.added)} added, {len(found.lost)} lost"
+def _counts(comparison: Comparison) -> str:
+    return f"{len(comparison.moved)} moved, {len(comparison.added)} added, {len(comparison.lost)} lost"
 
 
 def _extent(caption: CaptionExtent | None) -> str:

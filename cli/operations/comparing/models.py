@@ -40,13 +40,13 @@ def compare_models(models: tuple[str, ...], chosen: Filter, videos: frozenset[st
         async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
             with progress("comparing", "videos") as report:
                 pairs = await _pairs(listings, models, chosen, videos, limit)
-                found = []
+                comparisons = []
                 for number, (before, after) in enumerate(pairs, start=1):
                     read = [read_run_db(await store.get(key, MAX_RUN_DB_BYTES), key) for key in (_key(before), _key(after))]
                     changes: dict[str, Any] = figures(await asyncio.to_thread(compare_runs, read[0], read[1]))
-                    found.append({"video_id": before["video_id"], "before": before["run_id"], "after": after["run_id"], **changes})
+                    comparisons.append({"video_id": before["video_id"], "before": before["run_id"], "after": after["run_id"], **changes})
                     report(number, len(pairs))
-                return sorted(found, key=lambda row: -float(row["change"]))
+                return sorted(comparisons, key=lambda row: -float(row["change"]))
 
     rows = asyncio.run(run())
     if not rows:
@@ -80,17 +80,17 @@ async def _pairs(listings: Listings, models: tuple[str, ...], chosen: Filter, vi
     return [(row, after[frames]) for frames, row in before.items() if frames in after][:limit]
 
 
-def figures(found: Comparison) -> dict[str, Any]:
+def figures(comparison: Comparison) -> dict[str, Any]:
     return {
-        "change": found.change,
-        "captions": found.captions,
-        "moved": len(found.moved),
-        "added": len(found.added),
-        "lost": len(found.lost),
-        "pairs": found.pairs,
-        "label_changes": [{"before": old, "after": new, "pairs": count} for (old, new), count in found.label_changes.items()],
-        "confidence_gained": found.confidence_gained,
-        "confidence_lost": found.confidence_lost,
+        "change": comparison.change,
+        "captions": comparison.captions,
+        "moved": len(comparison.moved),
+        "added": len(comparison.added),
+        "lost": len(comparison.lost),
+        "pairs": comparison.pairs,
+        "label_changes": [{"before": old, "after": new, "pairs": count} for (old, new), count in comparison.label_changes.items()],
+        "confidence_gained": comparison.confidence_gained,
+        "confidence_lost": comparison.confidence_lost,
     }
 
 

@@ -36,12 +36,12 @@ async def fetch_strips(
     chunks = {chunk.name: list(chunk.frames) for chunk in plan_chunks(frame_count)}
     for name, held in chunks.items():
         by_chunk[name] = [frame for frame in held if frame in frames]
-    found: dict[int, bytes] = {}
+    pictures: dict[int, bytes] = {}
     for name, wanted in by_chunk.items():
         if wanted:
             held = chunks[name]
             data = await store.get(keys.chunk(tenant_id, video_id, version, name), MAX_CHUNK_BYTES)
             for frame, picture in zip(held, decode_frames(name, data, len(held)), strict=True):
                 if frame in frames:
-                    found[frame] = png(picture, optimize=True)
-    return found
+                    pictures[frame] = png(picture, optimize=True)
+    return pictures

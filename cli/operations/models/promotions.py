@@ -105,7 +105,7 @@ def rollback(tenant_id: UUID | None, yes: bool) -> None:
     """Withdraw the newest promotion, so that the one before it applies again."""
 
     async def newest(listings: Listings) -> Row | None:
-        active = [one for one in await listings.promotions() if one.tenant_id == tenant_id]
+        active = [promotion for promotion in await listings.promotions() if promotion.tenant_id == tenant_id]
         return {"id": active[0].number, "model_version": active[0].model_version, "percent": active[0].percent} if active else None
 
     row = with_listings(newest)

@@ -87,9 +87,9 @@ def start(
     """
     row, progress = with_listings(lambda listings: read_replay(listings, replay_id))
     if progress["items"] != row["source"].get("items"):
-        found = f"{progress['items']} of {row['source'].get('items')} items"
+        stored = f"{progress['items']} of {row['source'].get('items')} items"
         raise click.ClickException(
-            f"the plan of {replay_id} is incomplete ({found}): it was interrupted; plan it again with another --name"
+            f"the plan of {replay_id} is incomplete ({stored}): it was interrupted; plan it again with another --name"
         )
     cost = min(progress["waiting_usd"], max_cost) if max_cost is not None else progress["waiting_usd"]
     if not yes:

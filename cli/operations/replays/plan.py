@@ -87,13 +87,13 @@ def plan(
         async with open_replays(settings.supabase) as replays:
             model = options["model"] or options["lacking_model"] or (await usual_model(replays, settings.admission)).version
             if options["lacking_model"]:
-                found = await lacking_model(replays, model, choice, report)
+                sources = await lacking_model(replays, model, choice, report)
             elif options["rejection_type"]:
                 chosen = Filter(rejection_type=options["rejection_type"], since=options["since"], until=options["until"])
-                found = await rejected(replays, chosen, choice, report)
+                sources = await rejected(replays, chosen, choice, report)
             else:
-                found = await from_topic(settings, window, choice, report)
-            return await _store(replays, settings, name, model, found, options)
+                sources = await from_topic(settings, window, choice, report)
+            return await _store(replays, settings, name, model, sources, options)
 
     with progress("planning", "records") as report:
         planned = asyncio.run(run(report))
@@ -106,10 +106,10 @@ def plan(
     remark(f"nothing was sent. To send it: extents replay start {name}" if planned["items"] else "there is nothing to send")
 
 
-async def _store(replays: Replays, settings: Settings, name: str, model: str, found: Sources, options: dict[str, Any]) -> dict[str, Any]:
+async def _store(replays: Replays, settings: Settings, name: str, model: str, sources: Sources, options: dict[str, Any]) -> dict[str, Any]:
     admission = settings.admission
     usd_per_pair = admission.gpu_usd_per_hour / 3600 / admission.expected_pairs_per_second
-    present = await replays.present_runs(sorted({source.video_id for source in found.sources}))
+    present = await replays.present_runs(sorted({source.video_id for source in sources.sources}))
     by_frames: dict[tuple[str, int], Row] = {}
     existing: set[tuple[str, int]] = set()
     for row in present:
@@ -119,7 +119,7 @@ async def _store(replays: Replays, settings: Settings, name: str, model: str, fo
         if row["model_version"] == model:
             existing.add(frames)
     wanted = [
-        source for source in found.sources if options["force"] or (str(source.video_id), source.cropped_frames_version) not in existing
+        source for source in sources.sources if options["force"] or (str(source.video_id), source.cropped_frames_version) not in existing
     ]
     items = plan_items(name, wanted, usd_per_pair)
     usage = await replays.usage(*_last_hour(), "model")
@@ -127,9 +127,9 @@ async def _store(replays: Replays, settings: Settings, name: str, model: str, fo
     present_rate = sum(row["pairs"] for row in usage) / 3600
     summary = {
         "replay_id": name,
-        "looked_at": found.looked_at,
-        "videos": len({source.video_id for source in found.sources}),
-        "exist": len(found.sources) - len(wanted),
+        "looked_at": sources.looked_at,
+        "videos": len({source.video_id for source in sources.sources}),
+        "exist": len(sources.sources) - len(wanted),
         "items": len(items),
         "model_version": model,
         "force": options["force"],
@@ -139,7 +139,7 @@ async def _store(replays: Replays, settings: Settings, name: str, model: str, fo
         "estimated_cost_usd": pairs * usd_per_pair,
         "pairs_per_second_last_hour": present_rate,
         "estimated_seconds": pairs / (present_rate or admission.expected_pairs_per_second),
-        "remarks": found.remarks,
+        "remarks": sources.remarks,
     }
     if items:
         row = {
@@ -214,25 +214,25 @@ def _ids(path: Path | None) -> frozenset[UUID]:
     """One id a line; empty lines and what follows a ``#`` do not count."""
     if path is None:
         return frozenset()
-    found = set()
+    ids = set()
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         text = line.partition("#")[0].strip()
         if text:
             try:
-                found.add(parse_uuid(text))
+                ids.add(parse_uuid(text))
             except ValueError as error:
                 raise click.ClickException(f"{path}, line {number}: {error}") from None
-    if not found:
+    if not ids:
         raise click.ClickException(f"{path} names no video; expected one id a line")
-    return frozenset(found)
+    return frozenset(ids)
 
 
 def _offsets(texts: tuple[str, ...]) -> dict[int, tuple[int, int]] | None:
-    found: dict[int, tuple[int, int]] = {}
+    offsets: dict[int, tuple[int, int]] = {}
     for text in texts:
         partition, colon, ends = text.partition(":")
         first, dash, last = ends.partition("-")
         if not (colon and dash and partition.isdigit() and first.isdigit() and last.isdigit() and int(first) <= int(last)):
             raise click.UsageError(f"--offsets {text!r}; expected PARTITION:FIRST-LAST, as 0:100-250")
-        found[int(partition)] = (int(first), int(last) + 1)
-    return found or None
+        offsets[int(partition)] = (int(first), int(last) + 1)
+    return offsets or None

@@ -26,5 +26,5 @@ def command() -> None:
     """
 
 
-for one in (plan, start, status, pause, resume, cancel, list_replays):
-    command.add_command(one)
+for subcommand in (plan, start, status, pause, resume, cancel, list_replays):
+    command.add_command(subcommand)

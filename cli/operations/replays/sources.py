@@ -34,7 +34,7 @@ class Choice:
     every_record: bool
 
     def of(self, sources: Iterable[ReplaySource]) -> list[ReplaySource]:
-        chosen = [one for one in sources if self._covers(one)]
+        chosen = [source for source in sources if self._covers(source)]
         return chosen if self.every_record else newest_of_each_video(chosen)
 
     def _covers(self, source: ReplaySource) -> bool:
@@ -45,42 +45,42 @@ async def from_topic(settings: Settings, window: Window, choice: Choice, report:
     topics = Topics(settings.topics)
     await require_topics(settings.kafka, [topics.encoded, topics.encoded_low])
     reader = RequestReader(settings.kafka, topics, window)
-    found = [source async for source in reader.sources(report)]
+    sources = [source async for source in reader.sources(report)]
     remarks = []
     if reader.replayed:
         remarks.append(f"{reader.replayed} records were sent by a replay themselves; their originals count")
     if reader.unusable:
         remarks.append(f"{reader.unusable} records are no requests")
-    return Sources(choice.of(found), reader.read, remarks)
+    return Sources(choice.of(sources), reader.read, remarks)
 
 
 async def lacking_model(replays: Replays, model: str, choice: Choice, report: Report) -> Sources:
     """Videos whose newest frames have no run of the model."""
-    found: list[ReplaySource] = []
+    sources: list[ReplaySource] = []
     tenant = next(iter(choice.tenants)) if len(choice.tenants) == 1 else None
     last: str | None = None
     while True:
         arguments = {"model": model, "wanted_tenant": tenant and str(tenant), "after_video": last, "max_rows": LACKING_A_CALL}
         rows: list[Row] = await replays.call("videos_lacking_model", arguments)
-        found += [_source(row, f"registry/{row['video_id']}/{row['cropped_frames_version']}") for row in rows]
-        report(len(found), None)
+        sources += [_source(row, f"registry/{row['video_id']}/{row['cropped_frames_version']}") for row in rows]
+        report(len(sources), None)
         if len(rows) < LACKING_A_CALL:
-            return Sources(choice.of(found), len(found), [])
+            return Sources(choice.of(sources), len(sources), [])
         last = rows[-1]["video_id"]
 
 
 async def rejected(replays: Replays, chosen: Filter, choice: Choice, report: Report) -> Sources:
     """Videos whose requests were refused for one reason. Those that held no usable frame count are left out."""
-    found: list[ReplaySource] = []
+    sources: list[ReplaySource] = []
     unusable = looked_at = 0
     async for row in replays.rejections(chosen):
         looked_at += 1
         if row["frame_count"] is None or row["frame_count"] < 2 or row["cropped_frames_version"] is None:
             unusable += 1
         else:
-            found.append(_source(row, f"rejections/{row['id']}", order=-looked_at))
+            sources.append(_source(row, f"rejections/{row['id']}", order=-looked_at))
         report(looked_at, None)
-    return Sources(choice.of(found), looked_at, [f"{unusable} rejections hold no usable request"] if unusable else [])
+    return Sources(choice.of(sources), looked_at, [f"{unusable} rejections hold no usable request"] if unusable else [])
 
 
 def _source(row: Row, name: str, order: int = 0) -> ReplaySource:

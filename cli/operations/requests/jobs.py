@@ -156,10 +156,10 @@ def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool,
 async def _chosen(listings: Listings, jobs: tuple[str, ...], replay_id: str | None) -> list[Row]:
     if replay_id is None:
         return [await _find(listings, job) for job in jobs]
-    found: list[Row] = []
+    unfinished: list[Row] = []
     for status in UNFINISHED:
-        found += [row async for row in listings.jobs(Filter(replay_id=replay_id, status=status))]
-    return found
+        unfinished += [row async for row in listings.jobs(Filter(replay_id=replay_id, status=status))]
+    return unfinished
 
 
 async def _find(listings: Listings, name: str) -> Row:

@@ -118,7 +118,7 @@ def ack(rejections: tuple[UUID, ...], rejection_type: str | None, user_id: UUID 
 
     async def find(listings: Listings) -> list[str]:
         if rejections:
-            return [str(one) for one in rejections]
+            return [str(rejection) for rejection in rejections]
         return [row["id"] async for row in listings.rejections(chosen)]
 
     names = with_listings(find)

@@ -100,7 +100,7 @@ async def _find(
         if row["deleted_at"] is None:
             by_video[row["video_id"]].append(row)
     limit = datetime.now(UTC) - timedelta(days=older_than or 0)
-    found: list[Row] = []
+    runs_to_delete: list[Row] = []
     for runs in by_video.values():
         # What the web application reads comes first, so that it is the last to go.
         runs.sort(key=lambda row: (row["superseded_by"] is None, row["completed_at"]), reverse=True)
@@ -114,5 +114,5 @@ async def _find(
         ]
         if len(wanted) == len(runs) and not only:
             wanted.remove(runs[0])
-        found += wanted
-    return found
+        runs_to_delete += wanted
+    return runs_to_delete

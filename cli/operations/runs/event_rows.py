@@ -50,9 +50,9 @@ class EventRows:
         began = at - timedelta(seconds=event.total_seconds)
         if event.deduplicated:
             summary = event.model_copy(update={"requests": []}).to_bytes().decode()
-            found = {"decision": "found", "run_id": event.run_id, "found_run": {"run_id": event.run_id, "event": summary}}
+            answer = {"decision": "found", "run_id": event.run_id, "found_run": {"run_id": event.run_id, "event": summary}}
             for request in event.requests:
-                self._add_request(event, request, None, found, at)
+                self._add_request(event, request, None, answer, at)
             return
         self._add_run_requests(event, event.attempt, event.requests, began)
         measured = {

@@ -120,7 +120,7 @@ async def _look(tenant_id: UUID | None, report: Report) -> tuple[list[tuple[Row,
                 faults.append({"run_id": "", "what": "cannot be read", "key": key, "error": str(error)})
                 continue
             differing.append(({"run_id": str(run.run_id), "what": "missing" if row is None else "differs", "key": key}, run, stored))
-    return sorted(differing, key=lambda one: one[1].completed_at), faults
+    return sorted(differing, key=lambda difference: difference[1].completed_at), faults
 
 
 async def _write(runs: list[tuple[FinishedRun, StoredRun]]) -> list[str]:

@@ -95,11 +95,11 @@ class Recomputer:
         pairs = self._draw(run)
         frames = _read(run, pairs)
         opened = predictor.open_video(layout)
-        found = np.concatenate([predictor.predict(opened, np.stack((frames[pair], frames[pair + 1]))) for pair in pairs])
+        recomputed = np.concatenate([predictor.predict(opened, np.stack((frames[pair], frames[pair + 1]))) for pair in pairs])
         stored = run.probabilities[pairs]
-        differences = np.abs(found - stored).max(axis=(1, 2))
+        differences = np.abs(recomputed - stored).max(axis=(1, 2))
         wrong = [place for place in np.argsort(-differences).tolist() if differences[place] > TOLERANCES[precision]]
-        likeliest = [mean_probabilities(values).argmax(axis=1) for values in (stored, found)]
+        likeliest = [mean_probabilities(values).argmax(axis=1) for values in (stored, recomputed)]
         listed = ", ".join(
             f"{pairs[place]} by {differences[place]:.3f} ({LABELS[likeliest[0][place]]}, now {LABELS[likeliest[1][place]]})"
             for place in wrong[:PLACES_SHOWN]

@@ -120,9 +120,9 @@ def get(run: str, output: Path | None) -> None:
         async with open_listings(settings.supabase) as listings, open_store(settings.wasabi) as store:
             row = await find_run(listings, run)
             data = await store.get(row["wasabi_storage_key"], MAX_RUN_DB_BYTES)
-        found = hashlib.sha256(data).hexdigest()
-        if row["sha256"] not in (None, found):
-            raise CorruptInputError(f"{row['wasabi_storage_key']} has SHA-256 {found}; its row says {row['sha256']}: extents verify {run}")
+        sha256 = hashlib.sha256(data).hexdigest()
+        if row["sha256"] not in (None, sha256):
+            raise CorruptInputError(f"{row['wasabi_storage_key']} has SHA-256 {sha256}; its row says {row['sha256']}: extents verify {run}")
         target = output or Path(f"{row['run_id']}.db")
         write_whole(target, data)
         return target
@@ -146,8 +146,8 @@ def rm(run: str, only: bool, yes: bool) -> None:
     async def look(listings: Listings) -> tuple[Row, int]:
         row = await find_run(listings, run)
         present = await listings.present_runs([row["video_id"]])
-        others = [one for one in present if one["cropped_frames_version"] == row["cropped_frames_version"]]
-        return row, sum(one["run_id"] != row["run_id"] for one in others)
+        others = [other for other in present if other["cropped_frames_version"] == row["cropped_frames_version"]]
+        return row, sum(other["run_id"] != row["run_id"] for other in others)
 
     row, others = with_listings(look)
     if run_state(row) == "latest" and not others and not only:

@@ -59,17 +59,17 @@ def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool,
     chosen, _ = split_filter(options)
     if not runs and chosen == Filter():
         raise click.UsageError("name runs, or say which: --since, --until, --tenant, --video, --model")
-    found = asyncio.run(_verify(runs, chosen, sample, seed))
+    result = asyncio.run(_verify(runs, chosen, sample, seed))
     if as_json:
-        print_json(found)
-    elif found["faults"]:
-        print_rows(_COLUMNS, found["faults"])
+        print_json(result)
+    elif result["faults"]:
+        print_rows(_COLUMNS, result["faults"])
     if sample is not None:
-        for row in found["skipped"]:
+        for row in result["skipped"]:
             remark(f"run {row['run_id'][:8]} was not predicted again: {row['reason']}")
-        remark(f"{found['sampled_pairs']} pairs predicted again; they differ by {found['greatest_difference']:.1g} at most")
-    remark(f"{found['runs']} runs verified, {len(found['faults'])} with a fault")
-    if found["faults"]:
+        remark(f"{result['sampled_pairs']} pairs predicted again; they differ by {result['greatest_difference']:.1g} at most")
+    remark(f"{result['runs']} runs verified, {len(result['faults'])} with a fault")
+    if result["faults"]:
         raise click.exceptions.Exit(1)
 
 
@@ -84,10 +84,10 @@ async def _verify(runs: tuple[str, ...], chosen: Filter, sample: int | None, see
         with progress("verifying", "runs") as report:
             for begin in range(0, len(rows), AT_A_TIME):
                 batch = rows[begin : begin + AT_A_TIME]
-                for row, found in zip(batch, await asyncio.gather(*(_read(store, row) for row in batch)), strict=True):
-                    fault = found if isinstance(found, str) else None
-                    if recomputer is not None and not isinstance(found, str):
-                        again = await recomputer.check(found, row)
+                for row, run_or_fault in zip(batch, await asyncio.gather(*(_read(store, row) for row in batch)), strict=True):
+                    fault = run_or_fault if isinstance(run_or_fault, str) else None
+                    if recomputer is not None and not isinstance(run_or_fault, str):
+                        again = await recomputer.check(run_or_fault, row)
                         fault = again.fault
                         sampled.append(again)
                         if again.skipped:
@@ -96,8 +96,8 @@ async def _verify(runs: tuple[str, ...], chosen: Filter, sample: int | None, see
                         faults.append({"run_id": row["run_id"], "video_id": row["video_id"], "fault": fault})
                 report(begin + len(batch), len(rows))
     summary = {
-        "sampled_pairs": sum(one.pairs for one in sampled),
-        "greatest_difference": max((one.difference for one in sampled), default=0.0),
+        "sampled_pairs": sum(check.pairs for check in sampled),
+        "greatest_difference": max((check.difference for check in sampled), default=0.0),
         "skipped": skipped,
     }
     return {"runs": len(rows), "faults": faults, **(summary if recomputer else {})}
@@ -123,26 +123,26 @@ async def _read(store: ObjectStore, row: Row) -> RunDatabase | str:
     key = row["wasabi_storage_key"]
     try:
         data = await store.get(key, MAX_RUN_DB_BYTES)
-        found_sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-        if row["sha256"] not in (None, found_sha256):
-            return f"SHA-256 is {found_sha256[:12]}..., the row says {row['sha256'][:12]}..."
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        if row["sha256"] not in (None, sha256):
+            return f"SHA-256 is {sha256[:12]}..., the row says {row['sha256'][:12]}..."
         if row["file_size_bytes"] not in (None, len(data)):
             return f"{len(data)} bytes, the row says {row['file_size_bytes']}"
-        found = await asyncio.to_thread(read_run_db, data, key)
-        return disagreement(found, row) or found
+        run = await asyncio.to_thread(read_run_db, data, key)
+        return disagreement(run, row) or run
     except MissingObjectError:
         return f"not in the store: {key}"
     except CorruptInputError as error:
         return str(error)
 
 
-def disagreement(found: RunDatabase, row: Row) -> str | None:
+def disagreement(run: RunDatabase, row: Row) -> str | None:
     """The first thing in which a run database and its row differ."""
     pairs: tuple[tuple[str, Any, Any], ...] = (
-        ("run", found.run_id, row["run_id"]),
-        ("model", found.model_version, row["model_version"]),
-        ("cropped frames version", found.cropped_frames_version, row["cropped_frames_version"]),
-        ("pairs", found.pairs, row["total_pairs"]),
-        ("completed", found.completed_at, parse_moment(row["completed_at"])),
+        ("run", run.run_id, row["run_id"]),
+        ("model", run.model_version, row["model_version"]),
+        ("cropped frames version", run.cropped_frames_version, row["cropped_frames_version"]),
+        ("pairs", run.pairs, row["total_pairs"]),
+        ("completed", run.completed_at, parse_moment(row["completed_at"])),
     )
     return next((f"{name} is {inside}, the row says {outside}" for name, inside, outside in pairs if inside != outside), None)
