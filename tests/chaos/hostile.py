@@ -153,9 +153,9 @@ class Hostility:
     async def check(self) -> None:
         for case in self.cases:
             outcome = await self.service.ledger.outcome(case.request)
-            said = outcome.body.get("reason", outcome.body.get("message", ""))
+            message = outcome.body.get("reason", outcome.body.get("message", ""))
             assert outcome.name == case.outcome, f"{case.name} has ended in {outcome}"
-            assert re.search(case.says, said or ""), f"{case.name}: {said}"
+            assert re.search(case.says, message or ""), f"{case.name}: {message}"
 
     @property
     def _servers(self) -> str:

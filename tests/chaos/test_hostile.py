@@ -67,7 +67,7 @@ def _in_seeded_order(hostility: Hostility, chaos: Chaos) -> list[Callable[[], Aw
         hostility.work_with_headers,
         *(partial(hostility.compressed, codec) for codec in ("gzip", "snappy", "lz4", "zstd")),
         *(partial(hostility.stray, topics.results, value) for value in results),
-        *(partial(hostility.stray, topics.work_high, work().to_bytes(), one) for one in headers),
+        *(partial(hostility.stray, topics.work_high, work().to_bytes(), values) for values in headers),
         *(partial(hostility.fault_of_admission, times) for times in (1, TRIES)),
         *(partial(hostility.fault_of_folding, times) for times in (1, TRIES)),
         *(partial(hostility.fault_of_inference, times) for times in (1, TRIES)),

@@ -178,5 +178,5 @@ def open_jobs(service: Installation) -> int:
 def made_by(service: Installation) -> dict[str, dict[str, Any]]:
     """Return the completed events of the runs that the replay made, by run."""
     bodies = [dict(outcome.body) for outcome in service.ledger.outcomes if outcome.name == "inference.completed"]
-    asked = [body for body in bodies if body["model_version"] == MODEL and not body["deduplicated"]]
-    return {body["run_id"]: body for body in asked if any(ref.get("replay_id") == REPLAY for ref in body["requests"])}
+    computed = [body for body in bodies if body["model_version"] == MODEL and not body["deduplicated"]]
+    return {body["run_id"]: body for body in computed if any(ref.get("replay_id") == REPLAY for ref in body["requests"])}

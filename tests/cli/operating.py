@@ -49,11 +49,11 @@ def with_both(action: Callable[[Rows, ObjectStore], Awaitable[T]]) -> T:
 def completed(tenant: UUID, video: UUID | None = None, **changes: object) -> FinishedRun:
     """Make a run with its request, rows and object."""
     force = bool(changes.pop("force", False))
-    asked = request(tenant, video, frame_count=FRAMES, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
+    submitted = request(tenant, video, frame_count=FRAMES, force=force, **{k: v for k, v in changes.items() if k == "model_version"})
 
     async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
-        await rows.admit(asked, limits(rate_limit_seconds=0))
-        ids = {name: getattr(asked, name) for name in ("run_id", "request_id", "tenant_id", "video_id", "model_version")}
+        await rows.admit(submitted, limits(rate_limit_seconds=0))
+        ids = {name: getattr(submitted, name) for name in ("run_id", "request_id", "tenant_id", "video_id", "model_version")}
         made = finished_run(FRAMES - 1, **{"cropped_frames_version": 1, **ids, **changes})
         await rows.complete_run(made, await publish_run(store, object_keys(KeySettings()), made, build_run_db(made)))
         return made

@@ -22,8 +22,8 @@ def assert_looks_like(
         ages: the text has a column of ages, which depend on the clock.
         moments: it has moments of now, too.
     """
-    for sign, found in (ids or {}).items():
-        text = text.replace(str(found), re.sub("[0-9a-f]", sign, str(found))).replace(str(found)[:8], sign * 8)
+    for sign, random_id in (ids or {}).items():
+        text = text.replace(str(random_id), re.sub("[0-9a-f]", sign, str(random_id))).replace(str(random_id)[:8], sign * 8)
     if moments:
         text = _MOMENT.sub(lambda match: "2026-11-28 12:00:00"[: len(match[0])], text)
     text = "".join(f"{line.rstrip()}\n" for line in (_AGE.sub("  age", text) if ages else text).splitlines())

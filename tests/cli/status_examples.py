@@ -80,23 +80,23 @@ def busy() -> dict[str, Any]:
 
 def idle() -> dict[str, Any]:
     """One worker of each role, and nothing to do since the migrations were applied."""
-    found = busy()
-    for group in found["groups"].values():
+    status = busy()
+    for group in status["groups"].values():
         group["members"], group["lag"] = [{}], dict.fromkeys(group["lag"], 0)
-    found["workers"] = [
+    status["workers"] = [
         worker("extents-1:8", "coordinator", up=timedelta(minutes=12), beat=3.0),
         gpu("extents-1:9", 0.0, 0.0, 0, up=timedelta(minutes=11), device="AMD EPYC 9R14 96-Core Processor, 2 threads"),
     ]
     nothing = {"completed": 0, "failed": 0, "decisions": {}}
     today = {"gpu_seconds": 0.0, "cost_usd": 0.0, "budget_usd": 20.0}
-    return {**found, "jobs": [], "last_hour": nothing, "dead_letters": 0, "unacknowledged_rejections": 0, "replays": [], "today": today}
+    return {**status, "jobs": [], "last_hour": nothing, "dead_letters": 0, "unacknowledged_rejections": 0, "replays": [], "today": today}
 
 
 def deserted() -> dict[str, Any]:
     """Requests wait: the coordinator was stopped, and the GPU worker was killed."""
-    found = busy()
+    status = busy()
     lags = {"coordinator": {"video.encoded": 4, "video.encoded.low": 0, "inference.results": 12}}
     lags["gpu-worker"] = {"inference.work.high": 31, "inference.work.low": 0}
-    for role, group in found["groups"].items():
+    for role, group in status["groups"].items():
         group |= {"state": "Empty", "members": [], "lag": lags[role]}
-    return {**found, "workers": [gpu("gpu-1:17", 99.0, 0.9, 3, beat=1300.0)], "replays": []}
+    return {**status, "workers": [gpu("gpu-1:17", 99.0, 0.9, 3, beat=1300.0)], "replays": []}

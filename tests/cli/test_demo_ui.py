@@ -35,10 +35,10 @@ def test_the_page_stays_open_until_ctrl_c(tmp_path: Path) -> None:
             lines.append(line)
             if "Ctrl-C ends everything" in line:
                 break
-        said = "".join(lines)
-        address, token = (re.search(rf"^{name}: +(\S+)$", said, re.MULTILINE) for name in ("live page", "token"))
-        assert address is not None, said
-        assert token is not None, said
+        output = "".join(lines)
+        address, token = (re.search(rf"^{name}: +(\S+)$", output, re.MULTILINE) for name in ("live page", "token"))
+        assert address is not None, output
+        assert token is not None, output
         with httpx.Client(base_url=address[1].removesuffix("/"), follow_redirects=True, timeout=30) as page:
             home = page.post("/login", data={"token": token[1]}).text
             for shown in ("frame count exceeded", "span failed", "once-more", "paused", "completed", "failed"):

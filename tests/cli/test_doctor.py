@@ -39,7 +39,7 @@ def topics(environment: None) -> None:
     asyncio.run(ensure_topics(Topics(TopicSettings()).specs(), KafkaSettings()))
 
 
-def found(extents: RunCommand, status: int, *options: str) -> dict[str, dict[str, str]]:
+def checks_by_name(extents: RunCommand, status: int, *options: str) -> dict[str, dict[str, str]]:
     """Run the checks, and return each result by its name."""
     done = extents("doctor", "--json", *options)
     assert (done.status, done.err) == (status, "")
@@ -81,7 +81,7 @@ def test_the_codecs_are_listed_and_a_missing_one_is_a_warning(extents, monkeypat
 @pytest.mark.usefixtures("topics")
 def test_a_program_gets_the_same_as_json(extents) -> None:
     """JSON has one object for each check: its name, its state, what was found, and how to fix it if it is wrong."""
-    checks = found(extents, 0)
+    checks = checks_by_name(extents, 0)
     assert list(checks) == ["settings", "brokers", "topics", "object store", "database", "model", "device"]
     assert all(result["state"] in OK and result["found"] for result in checks.values())
     assert all((result["advice"] is None) == (result["state"] == "ok") for result in checks.values())
@@ -91,7 +91,7 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
 @pytest.mark.usefixtures("environment")
 def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> None:
     """Missing topics give a fault with the command that creates them, while the brokers are fine."""
-    checks = found(extents, 1)
+    checks = checks_by_name(extents, 1)
     assert faults(checks) == ["topics"]
     assert checks["topics"]["found"].startswith("none of the 12 is there; the first is test-")
     assert "extents topics create" in checks["topics"]["advice"]
@@ -103,7 +103,7 @@ def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) ->
     specs = Topics(TopicSettings()).specs()
     changed = [TopicSpec(spec.name, 2 if spec.name.endswith("work.low") else spec.partitions, spec.config) for spec in specs]
     asyncio.run(ensure_topics([spec for spec in changed if not spec.name.endswith("dead-letter")], KafkaSettings()))
-    checks = found(extents, 1)
+    checks = checks_by_name(extents, 1)
     assert faults(checks) == ["topics"]
     assert f"{namespace.topic_prefix}inference.work.low has 2 partitions, expected 1" in checks["topics"]["found"]
     assert f"{namespace.topic_prefix}inference.dead-letter is missing" in checks["topics"]["found"]
@@ -114,7 +114,7 @@ def test_a_topic_without_which_workers_work_is_a_warning(extents, namespace) -> 
     """It is named as missing, and the doctor is content."""
     specs = Topics(TopicSettings()).specs()
     asyncio.run(ensure_topics([spec for spec in specs if spec.needed], KafkaSettings()))
-    checks = found(extents, 0)
+    checks = checks_by_name(extents, 0)
     assert checks["topics"]["state"] == "warning"
     assert f"{namespace.topic_prefix}inference.workers is missing" in checks["topics"]["found"]
 
@@ -138,7 +138,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
 ) -> None:
     """The check that needs a wrong setting fails, names it and says how to fix it; the status is 1."""
     monkeypatch.setenv(variable, value)
-    checks = found(extents, 1)
+    checks = checks_by_name(extents, 1)
     assert check in faults(checks)
     assert says in checks[check]["found"]
     assert checks[check]["advice"]
@@ -149,7 +149,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
 def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no broker answers, the topics are not checked, rather than reported as missing."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
-    checks = found(extents, 1)
+    checks = checks_by_name(extents, 1)
     assert faults(checks) == ["brokers"]
     assert "brokers at 127.0.0.1:1" in checks["brokers"]["found"]
     assert checks["topics"] == {"check": "topics", "state": "skipped", "found": "not checked: no brokers", "advice": None}
@@ -160,7 +160,7 @@ def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatc
     """Missing settings are all named in one check, and only the checks that need them are skipped."""
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "SUPABASE_URL"):
         monkeypatch.delenv(name)
-    checks = found(extents, 1)
+    checks = checks_by_name(extents, 1)
     assert faults(checks) == ["settings"]
     assert checks["settings"]["found"] == "KAFKA_BOOTSTRAP_SERVERS is not set; SUPABASE_URL is not set"
     assert [name for name, result in checks.items() if result["state"] == "skipped"] == ["brokers", "topics", "database"]
@@ -173,7 +173,7 @@ def test_a_device_that_is_not_there_is_a_fault(extents, monkeypatch: pytest.Monk
     """A GPU that is set but not available is a fault: the doctor does not fall back to the CPU."""
     monkeypatch.setenv("EXTENTS_DEVICE", "cuda")
     monkeypatch.setattr("inference.engine.device.pick_device", lambda: "cpu")
-    assert "EXTENTS_DEVICE is cuda" in found(extents, 1)["device"]["found"]
+    assert "EXTENTS_DEVICE is cuda" in checks_by_name(extents, 1)["device"]["found"]
 
 
 @pytest.mark.usefixtures("topics")
@@ -181,10 +181,10 @@ def test_a_gpu_worker_needs_no_database(extents, monkeypatch: pytest.MonkeyPatch
     """Without the database's settings a GPU worker passes, while a coordinator and the whole service have a fault."""
     monkeypatch.delenv("SUPABASE_URL")
     monkeypatch.delenv("SUPABASE_SERVICE_ROLE_KEY")
-    checks = found(extents, 0, "--role", "gpu")
+    checks = checks_by_name(extents, 0, "--role", "gpu")
     assert list(checks) == ["settings", "brokers", "topics", "object store", "model", "device"]
     for role in (("--role", "coordinator"), ()):
-        assert faults(found(extents, 1, *role)) == ["settings"]
+        assert faults(checks_by_name(extents, 1, *role)) == ["settings"]
 
 
 @pytest.fixture
@@ -209,10 +209,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def documented_rights(root: Path) -> dict[str, list[str]]:
     """Return the patterns of keys, or prefixes, of each permission in the policy of docs/deployment.md."""
-    found = re.search(r"```json\n(.*?)```", (root / "docs" / "deployment.md").read_text(), re.DOTALL)
-    assert found is not None
+    block = re.search(r"```json\n(.*?)```", (root / "docs" / "deployment.md").read_text(), re.DOTALL)
+    assert block is not None
     rights: dict[str, list[str]] = {}
-    for statement in json.loads(found[1])["Statement"]:
+    for statement in json.loads(block[1])["Statement"]:
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         patterns = [resource.partition("BUCKET/")[2] for resource in resources if "/" in resource]
         patterns += statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix", [])
@@ -224,7 +224,7 @@ def documented_rights(root: Path) -> dict[str, list[str]]:
 @pytest.mark.usefixtures("topics")
 def test_the_documented_rights_are_enough(extents, calls: list[tuple[str, str]]) -> None:
     """Every call to the store is within the policy of docs/deployment.md."""
-    found(extents, 0)
+    checks_by_name(extents, 0)
     rights = documented_rights(Path(__file__).parents[2])
     assert {"s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListBucket"} <= {right for right, _ in calls}
     assert [(right, key) for right, key in calls if not any(fnmatchcase(key, pattern) for pattern in rights[right])] == []
@@ -233,7 +233,7 @@ def test_the_documented_rights_are_enough(extents, calls: list[tuple[str, str]])
 @pytest.mark.usefixtures("topics")
 def test_a_gpu_worker_needs_no_right_to_write(extents, calls: list[tuple[str, str]]) -> None:
     """The checks for a GPU worker only list and read the store."""
-    assert found(extents, 0, "--role", "gpu")["object store"]["found"].endswith(": listed and read")
+    assert checks_by_name(extents, 0, "--role", "gpu")["object store"]["found"].endswith(": listed and read")
     assert {right for right, _ in calls} <= {"s3:GetObject", "s3:ListBucket"}
 
 
@@ -245,7 +245,7 @@ def test_a_key_that_may_not_delete_is_a_warning(extents, monkeypatch: pytest.Mon
         raise ConfigurationError(f"s3://{store.bucket}/{key}: AccessDenied")
 
     monkeypatch.setattr(ObjectStore, "delete", refuse)
-    check = found(extents, 0)["object store"]
+    check = checks_by_name(extents, 0)["object store"]
     assert check["state"] == "warning"
     assert "the object of this check stays" in check["found"]
     assert "/videos/extents-check/" in check["found"]

@@ -13,7 +13,7 @@ AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
 IDS: dict[str, Any] = {"tenant_id": TENANT, "video_id": VIDEO, "cropped_frames_version": 1, "model_version": "m"}
 
 
-def asked(number: int, topic: str = "video.encoded", replay_id: str | None = None) -> RequestRef:
+def request(number: int, topic: str = "video.encoded", replay_id: str | None = None) -> RequestRef:
     return RequestRef(request_id=UUID(int=number), source_topic=topic, source_partition=0, source_offset=number, replay_id=replay_id)
 
 
@@ -33,7 +33,7 @@ def failed(*requests: RequestRef, attempt: int = 1) -> InferenceFailed:
 def test_the_first_request_started_the_run_and_the_others_joined() -> None:
     """Each has a row with the answer that it got, and the job has what the run's database does not say."""
     rows = EventRows(0.01)
-    rows.add(completed(asked(10, "prefix.video.encoded.low", "nightly"), asked(11)), AT)
+    rows.add(completed(request(10, "prefix.video.encoded.low", "nightly"), request(11)), AT)
     first, second = rows.in_order()
     assert (first["decision"], first["priority"], first["answer"]) == ("run", "low", {"decision": "run", "run_id": str(RUN), "attempt": 1})
     assert (second["decision"], second["priority"], second["attempt"]) == ("join", "high", 1)
@@ -45,7 +45,7 @@ def test_the_first_request_started_the_run_and_the_others_joined() -> None:
 def test_a_found_run_is_answered_in_the_same_words_again() -> None:
     """The answer holds the event without its requests, as admission keeps it; no job follows from it."""
     rows = EventRows(0.01)
-    rows.add(completed(asked(10), deduplicated=True), AT)
+    rows.add(completed(request(10), deduplicated=True), AT)
     (row,) = rows.in_order()
     assert (row["decision"], row["attempt"], row["answer"]["found_run"]["run_id"]) == ("found", None, str(RUN))
     summary = InferenceCompleted.model_validate_json(row["answer"]["found_run"]["event"])
@@ -55,7 +55,7 @@ def test_a_found_run_is_answered_in_the_same_words_again() -> None:
 
 def test_the_last_attempt_decides_about_a_job() -> None:
     """In whatever order the events come."""
-    events = [failed(asked(10)), completed(asked(11), attempt=2)]
+    events = [failed(request(10)), completed(request(11), attempt=2)]
     for order in (events, events[::-1]):
         rows = EventRows(0.01)
         for event in order:

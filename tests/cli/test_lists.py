@@ -49,18 +49,18 @@ def with_rows(action: Callable[[Rows], Awaitable[T]]) -> T:
 
 def admitted(*requests: AdmissionRequest) -> None:
     async def run(rows: Rows) -> None:
-        for one in requests:
-            await rows.admit(one, limits(rate_limit_seconds=0))
+        for submitted in requests:
+            await rows.admit(submitted, limits(rate_limit_seconds=0))
 
     with_rows(run)
 
 
-def completed(asked: AdmissionRequest, data: bytes | None = None) -> FinishedRun:
+def completed(submitted: AdmissionRequest, data: bytes | None = None) -> FinishedRun:
     """Admit a request and complete its run, with an object if ``data`` is given."""
-    admitted(asked)
+    admitted(submitted)
 
     async def run(rows: Rows) -> FinishedRun:
-        return await complete(rows, asked)
+        return await complete(rows, submitted)
 
     finished = with_rows(run)
     if data is not None:
@@ -93,10 +93,10 @@ def test_jobs_are_listed(extents, tenant: UUID) -> None:
 
 def test_a_job_is_shown_by_the_beginning_of_its_name(extents, tenant: UUID) -> None:
     """A job is shown by the first eight characters of its id; an unknown one gives status 1 and the command that lists jobs."""
-    asked = request(tenant, replay_id="nightly", priority=Priority.LOW)
-    admitted(asked)
-    done = extents("jobs", "show", str(asked.run_id)[:8])
-    ids = {"a": str(asked.run_id), "b": str(asked.video_id), "c": str(tenant), "d": str(asked.request_id)}
+    submitted = request(tenant, replay_id="nightly", priority=Priority.LOW)
+    admitted(submitted)
+    done = extents("jobs", "show", str(submitted.run_id)[:8])
+    ids = {"a": str(submitted.run_id), "b": str(submitted.video_id), "c": str(tenant), "d": str(submitted.request_id)}
     assert_looks_like("jobs-show", done.out, ids)
     missing = extents("jobs", "show", "deadbeef")
     assert (missing.status, missing.out) == (1, "")

@@ -36,10 +36,10 @@ def test_the_status_of_a_service(example: Any, capsys: pytest.CaptureFixture[str
 
 def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """Twenty of a role, the ready ones last; the others are counted."""
-    found = busy()
-    found["workers"] = [gpu(f"gpu-{number}:1", 100.0, 0.9, 3) for number in range(60)]
-    found["workers"].append(gpu("gpu-60:1", 0.0, 0.0, 0, waits=("group: a rebalance is under way",)))
-    print_status(found)
+    status = busy()
+    status["workers"] = [gpu(f"gpu-{number}:1", 100.0, 0.9, 3) for number in range(60)]
+    status["workers"].append(gpu("gpu-60:1", 0.0, 0.0, 0, waits=("group: a rebalance is under way",)))
+    print_status(status)
     shown = capsys.readouterr().out
     assert "60 ready, 1 waiting; 4 in the group; 6000 pairs/s, 89% busy, 180 spans in hand" in shown
     table = shown.partition("GPU worker ")[2].splitlines()[1:]

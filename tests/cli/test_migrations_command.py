@@ -15,10 +15,10 @@ def test_all_are_printed_for_the_schema_that_is_named(extents, monkeypatch: pyte
             monkeypatch.setenv("SUPABASE_SCHEMA", schema)
         done = extents("migrations", "print", *arguments)
         assert (done.status, done.err) == (0, "")
-        files = [f"-- {one.file}\n{one.sql}\n" for one in read_migrations(schema)]
+        files = [f"-- {migration.file}\n{migration.sql}\n" for migration in read_migrations(schema)]
         assert done.out == f"begin;\n{''.join(files)}commit;\n"
     listed = json.loads(extents("migrations", "print", "--json", "--schema", "captionacc").out)
-    assert listed == [{"file": one.file, "sql": one.sql} for one in read_migrations("captionacc")]
+    assert listed == [{"file": migration.file, "sql": migration.sql} for migration in read_migrations("captionacc")]
     assert SchemaSettings().schema_name == "from_setting"
 
 
@@ -26,7 +26,7 @@ def test_they_are_written_once(extents, tmp_path) -> None:
     """Equal files are kept; a different one, which may have been applied, gives an error that names it."""
     folder = tmp_path / "supabase" / "migrations"
     assert extents("migrations", "write", folder, "--schema", "captionacc").status == 0
-    assert [file.read_text() for file in sorted(folder.iterdir())] == [one.sql for one in read_migrations("captionacc")]
+    assert [file.read_text() for file in sorted(folder.iterdir())] == [migration.sql for migration in read_migrations("captionacc")]
     again = extents("migrations", "write", folder, "--schema", "captionacc", "--json")
     assert json.loads(again.out) == {"folder": str(folder), "written": []}
     other = extents("migrations", "write", folder, "--schema", "other")

@@ -34,9 +34,9 @@ def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 @pytest.fixture
 def topics() -> Topics:
-    found = Topics(TopicSettings())
-    asyncio.run(ensure_topics(found.specs(), KafkaSettings()))
-    return found
+    topics = Topics(TopicSettings())
+    asyncio.run(ensure_topics(topics.specs(), KafkaSettings()))
+    return topics
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_status_says_what_is_missing(extents, topics: Topics) -> None:
     assert done.status == 1
     assert f"NONE: nobody reads {topics.encoded}" in done.out
     assert max(len(line) for line in done.out.splitlines()) <= 100
-    found = json.loads(extents("status", "--json").out)
-    assert found["groups"]["coordinator"]["lag"] == {topics.encoded: 0, topics.encoded_low: 0, topics.results: 0}
-    assert found["model"]["version"] == builtin_model_version()
+    status = json.loads(extents("status", "--json").out)
+    assert status["groups"]["coordinator"]["lag"] == {topics.encoded: 0, topics.encoded_low: 0, topics.results: 0}
+    assert status["model"]["version"] == builtin_model_version()
 
 
 def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -> None:
@@ -66,15 +66,15 @@ def test_why_tells_the_story_of_a_video(extents, topics: Topics, tenant: UUID) -
     assert done.status == 0, done.err
     assert_looks_like("why", done.out, {"a": run.run_id, "b": run.video_id, "c": tenant, "d": run.request_id})
     message = "frame_count is 250000; the limit is 200000 (EXTENTS_MAX_FRAME_COUNT)"
-    asked = replace(request(tenant, frame_count=250_000), rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message))
+    submitted = replace(request(tenant, frame_count=250_000), rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message))
 
     async def reject(rows: Rows, _: ObjectStore) -> None:
-        await rows.admit(asked, limits())
+        await rows.admit(submitted, limits())
 
     with_both(reject)
-    refused = extents("why", asked.video_id).out
+    refused = extents("why", submitted.video_id).out
     assert refused.endswith(f"The last request was rejected: {message}.\n")
-    assert_looks_like("why-rejected", refused, {"a": asked.request_id, "b": asked.video_id, "c": tenant})
+    assert_looks_like("why-rejected", refused, {"a": submitted.request_id, "b": submitted.video_id, "c": tenant})
     stranger = extents("why", uuid4())
     assert stranger.status == 1
     assert "never seen" in stranger.out
@@ -171,8 +171,8 @@ def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUI
         async with open_listings(SupabaseSettings()) as listings:
             return await listings.purge_of(tenant, gone.video_id), await listings.purge_of(tenant, stays.video_id)
 
-    found, none = asyncio.run(mark())  # type: ignore[misc]
-    assert (found["reason"], none) == ("asked for", None)
+    purged, none = asyncio.run(mark())  # type: ignore[misc]
+    assert (purged["reason"], none) == ("asked for", None)
     assert extents("purge", "--tenant", tenant, "--video", gone.video_id, "--undo").status == 0
     assert asyncio.run(mark()) == (None, None)
 
@@ -191,9 +191,9 @@ def test_runs_are_verified(extents, tenant: UUID) -> None:
     assert extents("verify", good.run_id).status == 0
     done = extents("verify", "--tenant", tenant, "--json")
     assert done.status == 1
-    found = json.loads(done.out)
-    assert found["runs"] == 3
-    faults = {row["run_id"]: row["fault"] for row in found["faults"]}
+    report = json.loads(done.out)
+    assert report["runs"] == 3
+    faults = {row["run_id"]: row["fault"] for row in report["faults"]}
     assert "the row says" in faults[str(changed.run_id)]
     assert "not in the store" in faults[str(lost.run_id)]
     assert extents("verify").status == 2

@@ -67,8 +67,8 @@ def records() -> Topics:
 def plan(extents: Any, *options: object) -> dict[str, Any]:
     done = extents("replay", "plan", "--json", "--name", f"plan-{uuid4().hex[:8]}", *options)
     assert done.status == 0, done.err
-    found: dict[str, Any] = json.loads(done.out)
-    return found
+    planned: dict[str, Any] = json.loads(done.out)
+    return planned
 
 
 def counts(planned: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -113,11 +113,11 @@ def test_the_registry_names_what_was_rejected_and_what_lacks_a_model(extents, re
     """By the type of the rejection and its time, and by the newest frames that have no run of a model."""
     tenant = uuid4()
     run = completed(tenant, model_version="old")
-    asked = request(tenant, frame_count=FRAMES)
+    submitted = request(tenant, frame_count=FRAMES)
     broken = replace(request(tenant, frame_count=1), rejection=Rejection(RejectionType.COST_EXCEEDED, "of no use"))
 
     async def reject(rows: Any, _: Any) -> None:
-        await rows.admit(replace(asked, rejection=Rejection(RejectionType.COST_EXCEEDED, "dear")), limits())
+        await rows.admit(replace(submitted, rejection=Rejection(RejectionType.COST_EXCEEDED, "dear")), limits())
         await rows.admit(broken, limits())
 
     with_both(reject)
@@ -149,8 +149,8 @@ def test_a_start_sets_every_limit(extents, records: Topics) -> None:
     assert done.status == 0, done.err
 
     def shown() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(extents("replay", "status", "limited", "--json").out)
-        return found
+        replay: dict[str, Any] = json.loads(extents("replay", "status", "limited", "--json").out)
+        return replay
 
     row = shown()
     assert (row["state"], row["rate_per_minute"], row["max_cost_usd"], row["in_flight_limit"]) == ("sampling", 30, 2.5, 7)

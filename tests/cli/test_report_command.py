@@ -126,19 +126,19 @@ def test_a_run_in_the_store_is_found_by_its_id(extents, namespace, tmp_path, mon
 
 async def _stored(settings: Settings) -> UUID:
     """Store a finished run of the small video, with row, database and chunks."""
-    asked = request(cropped_frames_version=1)
+    submitted = request(cropped_frames_version=1)
     keys = object_keys(settings.keys)
     async with open_rows(settings.supabase) as rows, open_store(settings.wasabi) as store:
-        answer = await rows.admit(asked, WIDE)
+        answer = await rows.admit(submitted, WIDE)
         run = finished_run(
             PAIRS,
-            run_id=asked.run_id,
+            run_id=submitted.run_id,
             attempt=answer.attempt,
-            request_id=asked.request_id,
-            tenant_id=asked.tenant_id,
-            video_id=asked.video_id,
+            request_id=submitted.request_id,
+            tenant_id=submitted.tenant_id,
+            video_id=submitted.video_id,
             cropped_frames_version=1,
-            model_version=asked.model_version,
+            model_version=submitted.model_version,
         )
         data = build_run_db(run)
         key = keys.run_db(run.tenant_id, run.video_id, 1, run.model_version, run.run_id)

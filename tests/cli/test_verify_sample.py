@@ -40,11 +40,11 @@ def predicted() -> FinishedRun:
 
 def stored(tenant: UUID, predicted: FinishedRun, *, probabilities: Any = None, provenance: Mapping[str, str] | None = None) -> FinishedRun:
     """Make a run with its request, its rows, its database, and the frames that it is of."""
-    asked = request(tenant, uuid4(), frame_count=FRAMES)
+    submitted = request(tenant, uuid4(), frame_count=FRAMES)
 
     async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
-        await rows.admit(asked, limits(rate_limit_seconds=0))
-        ids = {name: getattr(asked, name) for name in ("run_id", "request_id", "tenant_id", "video_id")}
+        await rows.admit(submitted, limits(rate_limit_seconds=0))
+        ids = {name: getattr(submitted, name) for name in ("run_id", "request_id", "tenant_id", "video_id")}
         made = finished_run(
             FRAMES - 1,
             **ids,
@@ -86,10 +86,10 @@ def test_pairs_are_predicted_again(extents, predicted: FinishedRun) -> None:
     assert "5 pairs predicted again" in done.err
     assert extents("verify", wrong.run_id, "--sample", FRAMES - 1).status == 1
     assert extents("verify", wrong.run_id).status == 0, "its object is what its row says"
-    found = json.loads(extents("verify", "--tenant", tenant, "--sample", FRAMES, "--json").out)
-    faults = {row["run_id"]: row["fault"] for row in found["faults"]}
+    report = json.loads(extents("verify", "--tenant", tenant, "--sample", FRAMES, "--json").out)
+    faults = {row["run_id"]: row["fault"] for row in report["faults"]}
     assert set(faults) == {str(wrong.run_id), str(other.run_id)}
     assert faults[str(wrong.run_id)].startswith(f"1 of {FRAMES - 1} pairs differ when predicted again: 7 by 0.")
     assert "it ran abababababab" in faults[str(other.run_id)]
-    assert [row["run_id"] for row in found["skipped"]] == [str(gone.run_id)]
-    assert found["sampled_pairs"] == 2 * (FRAMES - 1)
+    assert [row["run_id"] for row in report["skipped"]] == [str(gone.run_id)]
+    assert report["sampled_pairs"] == 2 * (FRAMES - 1)

@@ -21,9 +21,9 @@ def captions(draw: st.DrawFn) -> list[Extent]:
 def test_what_is_predicted_exactly_scores_one() -> None:
     """Precision and recall are 1 where the prediction is the truth, and every caption counts as exact."""
     true = [(3, 9), (10, 20), (40, 59)]
-    found = measure(true, true, FRAMES)
-    assert found == Accuracy(3, 3, 3, 3, 4, 4, 4), "captions that touch share a boundary, and the video's end is none"
-    assert (found.caption_precision, found.caption_recall, found.boundary_precision, found.boundary_recall) == (1, 1, 1, 1)
+    accuracy = measure(true, true, FRAMES)
+    assert accuracy == Accuracy(3, 3, 3, 3, 4, 4, 4), "captions that touch share a boundary, and the video's end is none"
+    assert (accuracy.caption_precision, accuracy.caption_recall, accuracy.boundary_precision, accuracy.boundary_recall) == (1, 1, 1, 1)
 
 
 def test_a_missed_caption_costs_recall_and_an_invented_one_precision() -> None:
@@ -36,8 +36,8 @@ def test_a_missed_caption_costs_recall_and_an_invented_one_precision() -> None:
 
 def test_a_time_may_differ_by_the_tolerance() -> None:
     """A caption counts when both ends are near enough, a boundary when it is itself."""
-    found = measure([(10, 20)], [(11, 23)], FRAMES)
-    assert (found.captions_matched, found.captions_exact, found.boundaries_matched) == (0, 0, 1)
+    accuracy = measure([(10, 20)], [(11, 23)], FRAMES)
+    assert (accuracy.captions_matched, accuracy.captions_exact, accuracy.boundaries_matched) == (0, 0, 1)
     assert measure([(10, 20)], [(11, 23)], FRAMES, tolerance=3).captions_matched == 1
     assert measure([(10, 20)], [(11, 20)], FRAMES, tolerance=0).captions_matched == 0
 
@@ -50,10 +50,10 @@ def test_a_short_caption_before_does_not_take_a_match_away() -> None:
 @given(captions(), captions(), st.integers(0, 3))
 def test_counts_never_exceed_what_there_is(true: list[Extent], predicted: list[Extent], tolerance: int) -> None:
     """Matches are one to one, and more tolerance matches no less."""
-    found, wider = measure(true, predicted, FRAMES, tolerance), measure(true, predicted, FRAMES, tolerance + 1)
-    assert found.captions_exact <= found.captions_matched <= min(found.captions_true, found.captions_predicted)
-    assert found.boundaries_matched <= min(found.boundaries_true, found.boundaries_predicted)
-    assert wider.captions_matched >= found.captions_matched
+    accuracy, wider = measure(true, predicted, FRAMES, tolerance), measure(true, predicted, FRAMES, tolerance + 1)
+    assert accuracy.captions_exact <= accuracy.captions_matched <= min(accuracy.captions_true, accuracy.captions_predicted)
+    assert accuracy.boundaries_matched <= min(accuracy.boundaries_true, accuracy.boundaries_predicted)
+    assert wider.captions_matched >= accuracy.captions_matched
     assert len(boundaries(true, FRAMES)) <= 2 * len(true)
 
 

@@ -19,35 +19,35 @@ def track(*extents: tuple[int, int], pairs: int = 100, confidence: float = 0.9) 
 
 def test_the_same_result_has_not_changed() -> None:
     """Comparing equal results gives no change, and no changed label."""
-    found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40)))
-    assert (found.change, found.label_changes, found.captions) == (0.0, {}, 2)
+    comparison = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40)))
+    assert (comparison.change, comparison.label_changes, comparison.captions) == (0.0, {}, 2)
 
 
 def test_captions_are_matched_by_the_frames_they_share() -> None:
     """A caption is matched with the one that shares its frames; moved, lost and added captions all count as changes."""
-    found = compare(track((10, 20), (30, 40), (50, 60)), track((10, 22), (50, 60), (70, 80)))
-    assert [(pair.start_shift, pair.end_shift) for pair in found.moved] == [(0, 2)]
-    assert ([caption.first_frame for caption in found.lost], [caption.first_frame for caption in found.added]) == ([30], [70])
-    assert found.change == 3 / 4
+    comparison = compare(track((10, 20), (30, 40), (50, 60)), track((10, 22), (50, 60), (70, 80)))
+    assert [(pair.start_shift, pair.end_shift) for pair in comparison.moved] == [(0, 2)]
+    assert ([caption.first_frame for caption in comparison.lost], [caption.first_frame for caption in comparison.added]) == ([30], [70])
+    assert comparison.change == 3 / 4
 
 
 def test_of_two_halves_the_greater_is_the_caption() -> None:
     """A caption that was split is matched with its longer part; the other part counts as added."""
-    found = compare(track((10, 40)), track((10, 15), (16, 40)))
-    assert [pair.after.first_frame for pair in found.matched] == [16]
-    assert [caption.first_frame for caption in found.added] == [10]
+    comparison = compare(track((10, 40)), track((10, 15), (16, 40)))
+    assert [pair.after.first_frame for pair in comparison.matched] == [16]
+    assert [caption.first_frame for caption in comparison.added] == [10]
 
 
 def test_labels_are_counted_by_kind() -> None:
     """Changed pairs are counted by their label before and after."""
-    found = compare(track((10, 20)), track((10, 25)))
-    assert found.label_changes == {("empty_empty", "same"): 5}
+    comparison = compare(track((10, 20)), track((10, 25)))
+    assert comparison.label_changes == {("empty_empty", "same"): 5}
 
 
 def test_confidence_counts_where_both_have_a_caption() -> None:
     """A matched caption counts as gaining or losing confidence if the change is more than noise."""
-    found = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40), confidence=0.8))
-    assert (found.confidence_gained, found.confidence_lost) == (0, 2)
+    comparison = compare(track((10, 20), (30, 40)), track((10, 20), (30, 40), confidence=0.8))
+    assert (comparison.confidence_gained, comparison.confidence_lost) == (0, 2)
 
 
 def test_results_of_other_frames_are_not_compared() -> None:
@@ -70,8 +70,8 @@ def test_each_caption_counts_once(before: list[tuple[int, int]], after: list[tup
             at += gap + length + 1
         return track(*extents)
 
-    one, other = laid_out(before), laid_out(after)
-    found, swapped = compare(one, other), compare(other, one)
-    assert len(found.matched) + len(found.lost) == len(before)
-    assert len(found.matched) + len(found.added) == len(after)
-    assert len(found.matched) == len(swapped.matched)
+    first, second = laid_out(before), laid_out(after)
+    comparison, swapped = compare(first, second), compare(second, first)
+    assert len(comparison.matched) + len(comparison.lost) == len(before)
+    assert len(comparison.matched) + len(comparison.added) == len(after)
+    assert len(comparison.matched) == len(swapped.matched)

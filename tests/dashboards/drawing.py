@@ -17,15 +17,15 @@ Drawn = tuple[Panel, Sequence[tuple[str, Sequence[tuple[float, float]]]]]
 
 def series_of(results: Sequence[tuple[str, list[dict[str, Any]]]]) -> list[tuple[str, list[tuple[float, float]]]]:
     """Name series by each query's legend, and leave out gaps."""
-    found = []
+    series = []
     for legend, result in results:
         for each in result:
             name = legend
             for label, value in each["metric"].items():
                 name = name.replace(f"{{{{{label}}}}}", value)
             points = [(float(at), float(value)) for at, value in each["values"]]
-            found.append((name, [(at, value) for at, value in points if math.isfinite(value)]))
-    return found
+            series.append((name, [(at, value) for at, value in points if math.isfinite(value)]))
+    return series
 
 
 def page(title: str, drawn: Sequence[Drawn]) -> str:

@@ -16,7 +16,7 @@ def test_every_command_has_an_output():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("text", "other"),
     [
         ("at  2026-11-28 12:00:00 UTC", "at  2027-01-02 03:04:05 UTC"),
         ("run 3f2b8c1e  12s\n", "run   deadbee0   3m"),
@@ -24,9 +24,9 @@ def test_every_command_has_an_output():
         ("progress  ####....................  10%", "progress  ##########..............  42%"),
     ],
 )
-def test_only_the_shape_is_compared(one: str, other: str):
+def test_only_the_shape_is_compared(text: str, other: str):
     """Ids, times, numbers and widths of columns may be others."""
-    assert masked(one) == masked(other)
+    assert masked(text) == masked(other)
 
 
 def test_answers_are_shown_and_progress_is_not():

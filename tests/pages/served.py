@@ -89,9 +89,9 @@ def serving(stack: OwnedStack, folder: Path) -> Iterator[Served]:
 
 def _address(process: subprocess.Popen, log: Path) -> str:
     for _ in range(1200):
-        found = [line for line in log.read_text().splitlines() if line.startswith("live page: ")]
-        if found:
-            return found[0].partition(": ")[2].rstrip("/")
+        lines = [line for line in log.read_text().splitlines() if line.startswith("live page: ")]
+        if lines:
+            return lines[0].partition(": ")[2].rstrip("/")
         assert process.poll() is None, log.read_text()
         try:
             process.wait(0.1)
@@ -161,10 +161,10 @@ async def values_of(served: Served, topic: str) -> list[bytes]:
     async with AIOKafkaConsumer(topic, **client_options(kafka), auto_offset_reset="earliest", enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
         await consumer.seek_to_beginning()
-        found = []
+        values = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            found += [record.value for records in (await consumer.getmany(timeout_ms=500)).values() for record in records]
-        return found
+            values += [record.value for records in (await consumer.getmany(timeout_ms=500)).values() for record in records]
+        return values
 
 
 def extents(served: Served, *arguments: str) -> str:

@@ -37,12 +37,12 @@ def runs() -> tuple[RunDatabase, RunDatabase]:
 
 def strips(frames: Iterable[int]) -> dict[int, bytes]:
     """Pictures of one colour each."""
-    found = {}
+    pictures = {}
     for frame in frames:
         file = io.BytesIO()
         Image.new("RGB", (402, 28), (frame % 256, 60, 90)).save(file, "PNG")
-        found[frame] = file.getvalue()
-    return found
+        pictures[frame] = file.getvalue()
+    return pictures
 
 
 def rendered(before: RunDatabase, after: RunDatabase, title: str = "Captions that changed", without: str | None = None) -> str:

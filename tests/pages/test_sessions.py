@@ -52,8 +52,8 @@ def test_only_our_own_cookies_are_accepted():
 def test_a_form_belongs_to_its_session():
     """A form's token is valid only for its own session."""
     sessions = Sessions(VIEWER, OPERATOR)
-    one, other = sessions.log_in(OPERATOR, ""), sessions.log_in(OPERATOR, "")
-    assert sessions.is_from(one, sessions.form_token(one))
-    assert not sessions.is_from(one, sessions.form_token(other))
-    assert not sessions.is_from(one, "")
-    assert not sessions.is_from(one, "é")
+    session, other = sessions.log_in(OPERATOR, ""), sessions.log_in(OPERATOR, "")
+    assert sessions.is_from(session, sessions.form_token(session))
+    assert not sessions.is_from(session, sessions.form_token(other))
+    assert not sessions.is_from(session, "")
+    assert not sessions.is_from(session, "é")

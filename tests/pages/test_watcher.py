@@ -14,19 +14,19 @@ class Database:
     """Counts what it is asked."""
 
     def __init__(self) -> None:
-        self.asked = {"tables": 0, "replays": 0, "charts": 0}
+        self.calls = {"tables": 0, "replays": 0, "charts": 0}
         self.completed = 0
 
     async def live_page(self, since: datetime, today: datetime, shown: int) -> dict:
-        self.asked["tables"] += 1
+        self.calls["tables"] += 1
         return {"overview": {"completed": self.completed}, "in_progress": [], "recent": [], "rejections": []}
 
     async def live_replays(self, since: datetime) -> list:
-        self.asked["replays"] += 1
+        self.calls["replays"] += 1
         return []
 
     async def activity(self, first: datetime, last: datetime, steps: int) -> list:
-        self.asked["charts"] += 1
+        self.calls["charts"] += 1
         return [{"at": NOW.isoformat()}]
 
 
@@ -38,10 +38,10 @@ class UnreachableDatabase(Database):
 class Brokers:
     def __init__(self, letters: int = 0) -> None:
         self._letters = [Letter(f"0/{number}", "video.encoded", "poison", "", None, NOW) for number in range(letters)]
-        self.asked = 0
+        self.calls = 0
 
     async def groups(self) -> list:
-        self.asked += 1
+        self.calls += 1
         return []
 
     async def workers(self) -> list:
@@ -80,10 +80,10 @@ async def test_what_costs_more_is_read_less_often():
     watcher = Watcher(database, brokers)
     for _ in range(3):
         await watcher.refresh()
-    assert (database.asked, brokers.asked) == ({"tables": 3, "replays": 1, "charts": 1}, 1)
+    assert (database.calls, brokers.calls) == ({"tables": 3, "replays": 1, "charts": 1}, 1)
     assert watcher.snapshot.activity == ({"at": NOW.isoformat()},)
     await watcher.refresh(everything=True)
-    assert (database.asked, brokers.asked) == ({"tables": 4, "replays": 2, "charts": 2}, 2)
+    assert (database.calls, brokers.calls) == ({"tables": 4, "replays": 2, "charts": 2}, 2)
 
 
 async def test_what_an_outage_hid_is_read_again_at_once():
@@ -95,7 +95,7 @@ async def test_what_an_outage_hid_is_read_again_at_once():
     assert watcher.snapshot.errors
     watcher._brokers.letters = reading
     await watcher.refresh()
-    assert watcher._brokers.asked == 2
+    assert watcher._brokers.calls == 2
     assert not watcher.snapshot.errors
 
 
@@ -120,7 +120,7 @@ async def test_nothing_is_read_while_nobody_watches():
     watcher = Watcher(database, Brokers())
     running = asyncio.create_task(watcher.run())
     await asyncio.sleep(0.05)
-    assert database.asked["tables"] == 0
+    assert database.calls["tables"] == 0
     watcher.viewers = 1
     watcher.hurry()
     assert await watcher.changed_from(0, 30)

@@ -39,14 +39,14 @@ class Step:
 
 def steps(text: str) -> list[Step]:
     """Return the commands of the page that begin with ``extents``, in their order."""
-    found = []
+    steps_of_page = []
     for section in re.split(r"(?m)^## ", text):
         title = section.partition("\n")[0] if not section.startswith("#") else ""
         for block in re.findall(r"```console\n(.*?)```", section, re.DOTALL):
             for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
                 if command.startswith("extents "):
-                    found.append(Step(title, command, output))
-    return found
+                    steps_of_page.append(Step(title, command, output))
+    return steps_of_page
 
 
 def as_shown(text: str) -> str:

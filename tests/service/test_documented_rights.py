@@ -77,8 +77,8 @@ async def test_the_rights_are_enough(service: Installation) -> None:
     """A run is computed, found, forced, and one fails at a broken chunk, which is named."""
     video_id = await service.add(video(514))
     first = await service.ledger.outcome(await service.submit(video_id, 514, event_id="first"))
-    found = await service.ledger.outcome(await service.submit(video_id, 514, event_id="second"))
-    assert [(each.name, each.body["deduplicated"]) for each in (first, found)] == [
+    repeated = await service.ledger.outcome(await service.submit(video_id, 514, event_id="second"))
+    assert [(each.name, each.body["deduplicated"]) for each in (first, repeated)] == [
         ("inference.completed", False),
         ("inference.completed", True),
     ]

@@ -85,4 +85,4 @@ async def test_an_unknown_video_is_rejected_with_its_ids(running: Installation) 
 
 def _letter(service: Installation, published):
     place = f"{published.topic}/{published.partition}/{published.offset}".encode()
-    return next((one for one in service.ledger.records["inference.dead-letter"] if dict(one.headers)["origin"] == place), None)
+    return next((letter for letter in service.ledger.records["inference.dead-letter"] if dict(letter.headers)["origin"] == place), None)

@@ -38,8 +38,8 @@ async def until_seen(
     """Wait until a worker is seen in this state; None: until it is not seen any more."""
     deadline = Deadline(WAIT_SECONDS)
     while True:
-        found = {one.worker.rpartition(":")[2]: one for one in await read_workers(service.kafka, service.topics)}
-        seen = found.get(str(worker.pid))
+        workers = {each.worker.rpartition(":")[2]: each for each in await read_workers(service.kafka, service.topics)}
+        seen = workers.get(str(worker.pid))
         state = seen.state(datetime.now(UTC)) if seen else None
         if state is expected and (seen is None or also(seen)):
             return seen

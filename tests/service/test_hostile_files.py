@@ -119,8 +119,8 @@ async def test_a_sound_database_of_an_old_run_answers(service: Installation, coo
     key = f"{service.tenant_id}/{video_id}/old.db"
     await service.store.put(key, changed(sound, *OLD))
     await insert_old_run(service, video_id, key, FRAMES)
-    found = await service.ledger.outcome(await service.submit(video_id, FRAMES))
-    assert (found.name, found.body["deduplicated"], found.body["storage_key"]) == ("inference.completed", True, key)
+    repeated = await service.ledger.outcome(await service.submit(video_id, FRAMES))
+    assert (repeated.name, repeated.body["deduplicated"], repeated.body["storage_key"]) == ("inference.completed", True, key)
 
 
 def with_large_value(data: bytes) -> bytes:

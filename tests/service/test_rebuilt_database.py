@@ -57,17 +57,17 @@ async def registry_of(service: Installation, *, forgotten: bool = False) -> dict
     Args:
         forgotten: delete them.
     """
-    found = {}
+    tables = {}
     async with await psycopg.AsyncConnection.connect(service.verifier.dsn, autocommit=True, row_factory=dict_row) as connection:
         for table, columns in KEPT.items():
             name = sql.Identifier(service.verifier.schema, f"caption_frame_extents_inference_{table}")
             select = sql.SQL("select {} from {} where tenant_id = %s order by 1").format(
                 sql.SQL(", ").join(map(sql.Identifier, columns)), name
             )
-            found[table] = await (await connection.execute(select, [service.tenant_id])).fetchall()
+            tables[table] = await (await connection.execute(select, [service.tenant_id])).fetchall()
             if forgotten:
                 await connection.execute(sql.SQL("delete from {} where tenant_id = %s").format(name), [service.tenant_id])
-    return found
+    return tables
 
 
 async def job_of(service: Installation, run_id: str) -> tuple[str, str | None]:

@@ -46,9 +46,9 @@ async def scraped(service: Installation, tmp_path_factory: pytest.TempPathFactor
 
 
 def _address(log: Path) -> str:
-    found = re.search(r'"addresses":\["http://([^"]+)"', log.read_text())
-    assert found is not None
-    return found[1].replace("0.0.0.0", "127.0.0.1")
+    address = re.search(r'"addresses":\["http://([^"]+)"', log.read_text())
+    assert address is not None
+    return address[1].replace("0.0.0.0", "127.0.0.1")
 
 
 async def _until_data(running: Prometheus, expr: str, series: int) -> None:

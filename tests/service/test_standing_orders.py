@@ -36,12 +36,12 @@ async def test_a_promoted_model_runs_and_the_run_says_why(service: Installation,
     await service.ledger.read_on(6)  # a coordinator looks every 5 seconds
     _, promoted = await service.run(video(FRAMES))
     named = (await service.ledger.outcome(before)).body["model_version"]
-    _, asked = await service.run(video(FRAMES), model_version=named)
+    _, named_run = await service.run(video(FRAMES), model_version=named)
     await terminal("models", "rollback", "--tenant", str(service.tenant_id), "--yes")
-    assert (promoted.body["model_version"], asked.body["model_version"]) == ("v2", named)
+    assert (promoted.body["model_version"], named_run.body["model_version"]) == ("v2", named)
     shown = await terminal("runs", "show", promoted.body["run_id"])
     assert "v2 (promotion " in shown
-    assert "(named by the request)" in await terminal("runs", "show", asked.body["run_id"])
+    assert "(named by the request)" in await terminal("runs", "show", named_run.body["run_id"])
 
 
 async def test_a_purged_video_does_not_come_back(service: Installation, terminal: Terminal) -> None:
@@ -82,12 +82,12 @@ async def test_nothing_more_is_computed_when_the_day_is_paid(service: Installati
     refused = await service.ledger.outcome(await service.submit(await service.add(video(FRAMES)), FRAMES))
     assert refused.body["rejection_type"] == "cost_exceeded"
     assert "EXTENTS_DAILY_BUDGET_USD" in refused.body["message"]
-    found = await service.ledger.outcome(await service.submit(UUID(outcome.body["video_id"]), FRAMES))
-    assert found.body["deduplicated"] is True
+    repeated = await service.ledger.outcome(await service.submit(UUID(outcome.body["video_id"]), FRAMES))
+    assert repeated.body["deduplicated"] is True
     assert published.request_id is not None
     waiting = await service.submit(await service.add(video(FRAMES)), FRAMES, priority=Priority.LOW)
     await service.ledger.read_on(3)
-    assert not any(one.answers(waiting.request_id) for one in service.ledger.outcomes)
+    assert not any(outcome.answers(waiting.request_id) for outcome in service.ledger.outcomes)
     await service.processes.workers[-1].stopped()
     service.processes.start("coordinator")
     assert (await service.ledger.outcome(waiting)).name == "inference.completed"

@@ -109,11 +109,11 @@ async def test_numbers_that_a_narrow_column_cannot_hold_become_null(existing, st
 async def test_an_old_row_is_found_and_taken_over(existing, stack):
     """A run of the former service, whose run_id is any UUID, is rechecked before a new run takes over its row and id."""
     with psycopg.connect(stack.dsn) as connection:
-        found = connection.execute(
+        row = connection.execute(
             f"select id, run_id, video_id, tenant_id, model_version from {existing.schema}.caption_frame_extents_inference_runs"
             " where request_id is null limit 1"
         ).fetchone()
-    row_id, old_run_id, video_id, tenant_id, model = found
+    row_id, old_run_id, video_id, tenant_id, model = row
     submitted = request(tenant_id, video_id, model_version=model)
     async with Rows(existing) as rows:
         answer = await rows.admit(submitted, WIDE)
@@ -244,6 +244,6 @@ async def test_doctors_question_is_answered_through_the_api(rows_config, existin
 def test_the_migrations_are_written_for_any_schema():
     """Only the schema's name differs, and a reserved word of SQL works as a name too."""
     as_written, other = read_migrations(WRITTEN_FOR), read_migrations("user")
-    assert [one.sql.replace(WRITTEN_FOR, '"user"') for one in as_written] == [one.sql for one in other]
-    assert not any(WRITTEN_FOR in one.sql for one in other)
-    assert [one.file for one in as_written] == sorted(one.file for one in other)
+    assert [migration.sql.replace(WRITTEN_FOR, '"user"') for migration in as_written] == [migration.sql for migration in other]
+    assert not any(WRITTEN_FOR in migration.sql for migration in other)
+    assert [migration.file for migration in as_written] == sorted(migration.file for migration in other)

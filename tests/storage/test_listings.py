@@ -24,10 +24,10 @@ async def test_jobs_are_listed_newest_first_and_by_what_is_asked(rows, listings)
     """Each filter keeps the jobs that match it, and a limit keeps the newest."""
     tenant = uuid4()
     made = [request(tenant, priority=priority, replay_id=name) for priority, name in ((Priority.HIGH, None), (Priority.LOW, "r-1"))]
-    for one in made:
-        await rows.admit(one, limits())
+    for submitted in made:
+        await rows.admit(submitted, limits())
     every = [row async for row in listings.jobs(Filter(tenant_id=tenant))]
-    assert [row["run_id"] for row in every] == [str(one.run_id) for one in reversed(made)]
+    assert [row["run_id"] for row in every] == [str(submitted.run_id) for submitted in reversed(made)]
     assert [row["run_id"] async for row in listings.jobs(Filter(tenant_id=tenant), 1)] == [str(made[1].run_id)]
     for chosen in (Filter(tenant_id=tenant, replay_id="r-1"), Filter(tenant_id=tenant, priority="low"), Filter(video_id=made[1].video_id)):
         assert [row["run_id"] async for row in listings.jobs(chosen)] == [str(made[1].run_id)]
@@ -42,16 +42,16 @@ async def test_a_long_list_is_read_in_pages(rows, listings, monkeypatch: pytest.
     tenant = uuid4()
     names = set()
     for _ in range(5):
-        one = request(tenant)
-        names.add(str(one.run_id))
-        await rows.admit(one, limits())
-    found = []
+        submitted = request(tenant)
+        names.add(str(submitted.run_id))
+        await rows.admit(submitted, limits())
+    listed = []
     async for row in listings.jobs(Filter(tenant_id=tenant)):
-        if not found:
+        if not listed:
             await rows.admit(request(tenant), limits())
-        found.append(row["run_id"])
-    assert set(found) >= names
-    assert len(found) == len(set(found))
+        listed.append(row["run_id"])
+    assert set(listed) >= names
+    assert len(listed) == len(set(listed))
 
 
 async def test_every_finished_run_stays_findable(rows, listings) -> None:
@@ -66,9 +66,9 @@ async def test_every_finished_run_stays_findable(rows, listings) -> None:
     history = [row async for row in listings.run_history(Filter(video_id=first.video_id, model_version=first.model_version))]
     assert {row["run_id"]: row["superseded_by"] for row in history} == {str(old.run_id): str(new.run_id), str(new.run_id): None}
     assert [row["run_id"] async for row in listings.run_history(Filter(video_id=first.video_id, superseded=True))] == [str(old.run_id)]
-    found = await listings.run(str(old.run_id)[:13])
-    assert found is not None
-    assert found["wasabi_storage_key"] == f"runs/{old.run_id}.db"
+    run = await listings.run(str(old.run_id)[:13])
+    assert run is not None
+    assert run["wasabi_storage_key"] == f"runs/{old.run_id}.db"
 
 
 async def test_a_name_of_pattern_characters_names_no_run(rows, listings) -> None:
@@ -86,8 +86,8 @@ async def test_rejections_are_counted_by_day_and_type(rows, listings) -> None:
     await rows.admit(refused, limits())
     after = {row["rejection_type"]: row for row in await listings.rejection_summary(1)}
     assert after["queue_full"]["unacknowledged"] == before.get("queue_full", {"unacknowledged": 0})["unacknowledged"] + 1
-    found = await listings.rejection(str(refused.request_id))
-    assert found is not None
+    rejection = await listings.rejection(str(refused.request_id))
+    assert rejection is not None
     chosen = Filter(video_id=refused.video_id, acknowledged=False)
     assert [row["id"] async for row in listings.rejections(chosen)] == [str(refused.request_id)]
     await listings.update("rejections", {"acknowledged": True}, {"id": str(refused.request_id)})
@@ -100,7 +100,7 @@ async def test_the_overview_counts_what_is_unfinished(rows, listings) -> None:
 
     async def queued() -> int:
         overview = await listings.overview(datetime.now(UTC) - timedelta(hours=1), midnight)
-        return sum(one["count"] for one in overview["jobs"] if (one["priority"], one["status"]) == ("low", "queued"))
+        return sum(job["count"] for job in overview["jobs"] if (job["priority"], job["status"]) == ("low", "queued"))
 
     before = await queued()
     await rows.admit(request(priority=Priority.LOW), limits())
@@ -110,10 +110,10 @@ async def test_the_overview_counts_what_is_unfinished(rows, listings) -> None:
 @pytest.mark.parametrize("by", ["tenant", "model", "day"])
 async def test_usage_adds_up_gpu_seconds(rows, listings, by: str) -> None:
     """Usage sums runs and GPU seconds by tenant, model or day of completion."""
-    asked = request(model_version=f"m{uuid4().hex[:8]}")
-    await rows.admit(asked, limits())
-    run = await complete(rows, asked)
+    submitted = request(model_version=f"m{uuid4().hex[:8]}")
+    await rows.admit(submitted, limits())
+    run = await complete(rows, submitted)
     name = {"tenant": str(run.tenant_id), "model": run.model_version, "day": f"{run.completed_at:%Y-%m-%d}"}[by]
-    found = {row["name"]: row for row in await listings.usage(run.completed_at, run.completed_at + timedelta(seconds=1), by)}
-    assert found[name]["runs"] >= 1
-    assert found[name]["gpu_seconds"] >= 12.5
+    usage = {row["name"]: row for row in await listings.usage(run.completed_at, run.completed_at + timedelta(seconds=1), by)}
+    assert usage[name]["runs"] >= 1
+    assert usage[name]["gpu_seconds"] >= 12.5

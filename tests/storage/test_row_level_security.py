@@ -51,8 +51,8 @@ async def test_a_tenant_of_the_token_counts_where_the_database_knows_no_users(ro
     tenant = {"tenant_id": str(submitted.tenant_id)}
     async with client_with(stack, schema, sub=str(uuid4()), **(tenant if place == "top" else {"app_metadata": tenant})) as client:
         for table in ("jobs", "requests"):
-            found = (await client.get(f"caption_frame_extents_inference_{table}")).raise_for_status().json()
-            assert len(found) == (0 if schema == SCHEMA else 1)
+            visible = (await client.get(f"caption_frame_extents_inference_{table}")).raise_for_status().json()
+            assert len(visible) == (0 if schema == SCHEMA else 1)
 
 
 async def test_a_user_may_acknowledge_its_rejections_and_nothing_else(rows, stack, schema):

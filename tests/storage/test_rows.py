@@ -276,7 +276,7 @@ async def test_hours_of_workers_only_grow(rows, stack, rows_config) -> None:
     await rows.record_worker_hours([hours(first, 75.0), hours(first, 100_000.0, days=1)])
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     async with Listings(rows_config) as listings:
-        found = await listings.worker_hours(begin, begin + timedelta(days=2))
-        assert [(row["workers"], row["up_seconds"]) for row in found] == [(2, 90.0), (1, 86_400.0)]
-        assert [row["day"] for row in found] == [day.isoformat(), (day + timedelta(days=1)).isoformat()]
+        days = await listings.worker_hours(begin, begin + timedelta(days=2))
+        assert [(row["workers"], row["up_seconds"]) for row in days] == [(2, 90.0), (1, 86_400.0)]
+        assert [row["day"] for row in days] == [day.isoformat(), (day + timedelta(days=1)).isoformat()]
         assert await listings.worker_hours(begin + timedelta(days=2), begin + timedelta(days=3)) == []

@@ -191,16 +191,16 @@ def test_a_database_of_the_old_service_may_lack_pairs_and_values():
     """Missing pairs of an old database are listed and have neither label nor issue, and NULLs are accepted."""
     run = fixed_run(pairs=50)
     old = changed(build_run_db(run), *OLD, *LOOSE.split(";"), "DELETE FROM pair_results WHERE frame1_index IN (0, 7, 8, 49)")
-    found = read_run_db(old, "run.db")
-    assert (found.pairs, found.missing_pairs) == (50, (0, 7, 8, 49))
-    assert (found.model_checkpoint_path, found.processing_time_seconds, found.cropped_frames_version, found.gpu_seconds) == (None,) * 4
-    assert found.started_at.isoformat() == "2024-01-02T03:04:05+00:00"
-    there = [pair for pair in range(50) if pair not in found.missing_pairs]
-    assert np.array_equal(found.probabilities[there], run.probabilities[there])
-    assert np.isnan(found.pair_milliseconds).all()
-    assert sum(found.label_counts.values()) == 46
-    assert not {issue.frame_index for issue in found.track.issues if issue.kind in ("direction_conflict", "incoherent")} & set(
-        found.missing_pairs
+    read = read_run_db(old, "run.db")
+    assert (read.pairs, read.missing_pairs) == (50, (0, 7, 8, 49))
+    assert (read.model_checkpoint_path, read.processing_time_seconds, read.cropped_frames_version, read.gpu_seconds) == (None,) * 4
+    assert read.started_at.isoformat() == "2024-01-02T03:04:05+00:00"
+    there = [pair for pair in range(50) if pair not in read.missing_pairs]
+    assert np.array_equal(read.probabilities[there], run.probabilities[there])
+    assert np.isnan(read.pair_milliseconds).all()
+    assert sum(read.label_counts.values()) == 46
+    assert not {issue.frame_index for issue in read.track.issues if issue.kind in ("direction_conflict", "incoherent")} & set(
+        read.missing_pairs
     )
 
 
@@ -230,7 +230,9 @@ HOSTILE_OURS = {
 }
 
 
-@pytest.mark.parametrize("statements", [*((*OLD, *one) for one in HOSTILE.values()), *HOSTILE_OURS.values()], ids=[*HOSTILE, *HOSTILE_OURS])
+@pytest.mark.parametrize(
+    "statements", [*((*OLD, *statements) for statements in HOSTILE.values()), *HOSTILE_OURS.values()], ids=[*HOSTILE, *HOSTILE_OURS]
+)
 def test_a_crafted_file_is_corrupt_input(statements):
     """A crafted file is rejected by name, within seconds, and with a short message."""
     data = changed(build_run_db(fixed_run(pairs=50)), "PRAGMA ignore_check_constraints = ON", *statements)

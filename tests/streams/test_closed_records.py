@@ -156,12 +156,12 @@ def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, val
 
 
 @pytest.mark.parametrize("kind", [VideoEncoded, Work, SpanDone, SpanTaken])
-@pytest.mark.parametrize(("value", "said"), [(None, "no value"), (b"", "value is empty")])
-def test_a_record_without_a_value_is_called_so(kind, value, said):
+@pytest.mark.parametrize(("value", "message"), [(None, "no value"), (b"", "value is empty")])
+def test_a_record_without_a_value_is_called_so(kind, value, message):
     """A tombstone is not a broken text: the message says that there is nothing, and what was expected."""
-    with pytest.raises(PoisonError, match=f"not a {kind.__name__}: the record.*{said}.*expected a JSON object"):
+    with pytest.raises(PoisonError, match=f"not a {kind.__name__}: the record.*{message}.*expected a JSON object"):
         decode(kind, value)
-    with pytest.raises(PoisonError, match=said):
+    with pytest.raises(PoisonError, match=message):
         decode_log(value)
 
 

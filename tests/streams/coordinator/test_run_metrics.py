@@ -46,11 +46,11 @@ def test_every_pair_is_counted_by_label_and_confidence():
     track = find_captions(run.probabilities)
     count_result(run, track)
     model = {"model_version": "counted-1"}
-    series = [one for family in REGISTRY.collect() for one in family.samples if one.labels.get("model_version") == "counted-1"]
+    series = [sample for family in REGISTRY.collect() for sample in family.samples if sample.labels.get("model_version") == "counted-1"]
     for direction in ("forward", "backward"):
-        assert sum(one.value for one in series if one.labels.get("direction") == direction) == 500
-    assert sum(one.value for one in series if one.name == "extents_label_pairs_total") == 500
-    assert sum(one.value for one in series if one.name == "extents_quality_issues_total") == len(track.issues)
+        assert sum(sample.value for sample in series if sample.labels.get("direction") == direction) == 500
+    assert sum(sample.value for sample in series if sample.name == "extents_label_pairs_total") == 500
+    assert sum(sample.value for sample in series if sample.name == "extents_quality_issues_total") == len(track.issues)
     assert sample("extents_captions_total", **model) == len(track.captions)
     assert sample("extents_film_seconds_total", **model) == pytest.approx(50.1)
 

@@ -42,8 +42,8 @@ _FUNCTIONS = (
 
 def _library() -> ctypes.CDLL:
     """The librdkafka that confluent-kafka carries."""
-    (found,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*.so*")
-    lib = ctypes.CDLL(str(found))
+    (library,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*.so*")
+    lib = ctypes.CDLL(str(library))
     for name, result, arguments in _FUNCTIONS:
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -30,10 +30,10 @@ async def created(topics, kafka) -> None:
 
 @pytest.fixture
 def sender(kafka, topics) -> Callable[..., HeartbeatSender]:
-    """Makes senders; their heartbeats change when ``said`` does."""
+    """Makes senders of a heartbeat that does not change."""
 
-    def make(said: Heartbeat | None = None, *, crashed: bool = False, every_seconds: float = EVERY_SECONDS) -> HeartbeatSender:
-        beat = said or heartbeat(beat_seconds=every_seconds)
+    def make(*, crashed: bool = False, every_seconds: float = EVERY_SECONDS) -> HeartbeatSender:
+        beat = heartbeat(beat_seconds=every_seconds)
         return HeartbeatSender(kafka, topics.workers, every_seconds, lambda: beat, lambda: crashed)
 
     return make
@@ -45,8 +45,8 @@ async def states(reader: HeartbeatReader) -> list[WorkerState]:
 
 async def until_states(reader: HeartbeatReader, expected: list[WorkerState]) -> None:
     deadline = Deadline(60)
-    while (found := await states(reader)) != expected:
-        assert not deadline.passed, f"the workers are {found}; expected {expected}"
+    while (seen := await states(reader)) != expected:
+        assert not deadline.passed, f"the workers are {seen}; expected {expected}"
         await asyncio.sleep(0.05)
 
 
@@ -87,11 +87,11 @@ async def test_a_change_is_said_at_once(kafka, topics):
         await until_states(reader, [WorkerState.READY])
         waits[:] = ["object_store: unreachable, probed again in 3 s"]
         await until_states(reader, [WorkerState.WAITING])
-        (said,) = await reader.beats()
+        (received,) = await reader.beats()
         waits[:] = ["object_store: unreachable, probed again in 2 s"]
         looked = len(sent)
         await until(lambda: len(sent) > looked + 2)
-        assert await reader.beats() == [said]
+        assert await reader.beats() == [received]
         waits.clear()
         await until_states(reader, [WorkerState.READY])
 

@@ -19,13 +19,13 @@ async def dead_letter(topics, kafka):
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.dead_letter], kafka)
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
 
-        async def one(reason: str) -> None:
+        async def send(reason: str) -> None:
             record = ReceivedRecord(topic=topics.results, partition=0, offset=1, timestamp_ms=0, key=b"k", value=b"v", headers={})
             letter = dead_letter_of(record, reason, "it broke")
             headers = list(letter.headers.items())
             await producer.send_and_wait(topics.dead_letter, letter.value, key=letter.key, headers=headers)
 
-        yield one
+        yield send
 
 
 async def test_letters_are_counted_until_they_are_handled(dead_letter, topics, kafka):

@@ -52,7 +52,7 @@ def test_the_newest_frames_of_each_video_are_kept() -> None:
     """A later version before a later record; one source a video."""
     video = uuid4()
     kept = newest_of_each_video([source(video, 2, 3), source(video, 1, 9), source(video, 2, 5), source(offset=1)])
-    assert sorted(one.order for one in kept) == [(1,), (5,)]
+    assert sorted(source.order for source in kept) == [(1,), (5,)]
 
 
 def test_a_request_is_named_by_its_replay_and_source() -> None:

@@ -21,7 +21,7 @@ def json(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "found",
+    "stored",
     [
         letter(json(tenant_id=TENANT, video_id=VIDEO)),
         letter(json(tenant_id=TENANT, video_id=str(VIDEO).upper())),
@@ -33,26 +33,26 @@ def json(**fields: object) -> bytes:
         letter(b"[" + json(video_id=VIDEO) + b"]"),
     ],
 )
-def test_a_record_of_the_video_is_recognised(found: StoredLetter) -> None:
+def test_a_record_of_the_video_is_recognised(stored: StoredLetter) -> None:
     """By its fields, its key, its run, or its bytes where they cannot be read; it is the tenant's, too."""
-    assert BY_VIDEO.covers(found)
-    assert BY_TENANT.covers(found)
+    assert BY_VIDEO.covers(stored)
+    assert BY_TENANT.covers(stored)
 
 
 def test_another_video_of_the_tenant_is_the_tenants_alone() -> None:
     """Whether its record can be read or not."""
-    for found in (letter(json(tenant_id=TENANT, video_id=OTHER)), letter(b"not JSON of " + str(TENANT).encode())):
-        assert not BY_VIDEO.covers(found)
-        assert BY_TENANT.covers(found)
+    for stored in (letter(json(tenant_id=TENANT, video_id=OTHER)), letter(b"not JSON of " + str(TENANT).encode())):
+        assert not BY_VIDEO.covers(stored)
+        assert BY_TENANT.covers(stored)
 
 
 def test_strangers_are_left_alone() -> None:
     """Records of other tenants, records without ids, and one that only mentions the video in another field."""
-    for found in (
+    for stored in (
         letter(json(tenant_id=OTHER, video_id=OTHER, run_id=uuid4()), key=str(OTHER).encode(), run_id=str(uuid4()).encode()),
         letter(b"", key=None),
         letter(b"\xff\xfe"),
         letter(json(tenant_id=OTHER, video_id=OTHER, event_id=f"copy of {VIDEO} of {TENANT}")),
     ):
-        assert not BY_VIDEO.covers(found)
-        assert not BY_TENANT.covers(found)
+        assert not BY_VIDEO.covers(stored)
+        assert not BY_TENANT.covers(stored)
