@@ -36,7 +36,7 @@ help: ## List the targets
 setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp $(EXTRAS:%=.venv/%.stamp) ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
-setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` and `show` need: no Kafka, Java or PostgreSQL
+setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` and `show` need: no torch, Kafka, Java or PostgreSQL
 	@echo "ready: $(BIN)/extents find film.mp4"
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
@@ -140,10 +140,10 @@ endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# Nothing to do where setup has installed everything. Of torch, TORCH_BACKEND=cpu takes the build without CUDA, as in setup.
-$(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml $(DIST)/torch-backend
-	@[ -e .venv/python.stamp ] || { echo "Python packages for films"; \
-	  $(UV) pip sync --quiet --python $(BIN)/python $(TORCH_BACKEND:%=--torch-backend %) $(if $(TORCH_BACKEND),requirements/film.in,--require-hashes requirements/film.lock) && \
+# Nothing to do where setup has installed everything.
+$(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml
+	@[ -e .venv/python.stamp ] || { mkdir -p $(DIST) && echo "Python packages for films (0.3 GB)"; \
+	  $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/film.lock && \
 	  $(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .; }
 	@touch $@
 

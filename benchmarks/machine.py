@@ -4,7 +4,8 @@ import os
 import platform
 from datetime import UTC, datetime
 
-from inference.engine.device import cpu_has_bfloat16, describe_device, software_versions
+from inference.engine.device import describe_device, software_versions
+from inference.engine.processor import cpu_has_bfloat16
 
 
 def describe_machine(device: str = "cpu") -> dict[str, object]:

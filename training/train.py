@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from inference.architectures.siamese_strip import SiameseStrip
 from inference.engine.allocation import disable_heap_trimming
-from inference.engine.device import cpu_has_bfloat16
+from inference.engine.processor import cpu_has_bfloat16
 from training.batch_norms import merge_batch_norms, restore_batch_norms
 from training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from training.data import TrainingSet, open_training_set

@@ -4,24 +4,30 @@ import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from core.settings import Settings, WorkerSettings
 from core.types import Precision
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.compile_cache import keep_compiled
-from inference.engine.device import choose_device
-from inference.engine.predictor import Checkpoint, EngineOptions
-from inference.models.builtin import builtin_checkpoint_path, builtin_model_version
-from inference.models.checkpoint import read_checkpoint
+from inference.engine.predictor import Checkpoint, EngineOptions, Predictor
+from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
+
+_NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A checkpoint, its version, and the path recorded in the run database."""
+    """A model, its version, the digest of its weights file, and the path recorded in the run database.
+
+    Attributes:
+        checkpoint: its weights; None for the built-in model.
+    """
 
     version: str
-    checkpoint: Checkpoint
+    sha256: str
     recorded_path: str
+    checkpoint: Checkpoint | None = None
 
 
 def choose_model(settings: Settings, checkpoint: Path | None = None, model_version: str | None = None) -> Model:
@@ -36,15 +42,17 @@ def choose_model(settings: Settings, checkpoint: Path | None = None, model_versi
         UnknownModelError: the store has no model of that version.
         ConfigurationError: the model is in the store, but the store's settings are missing.
     """
+    if checkpoint is None and model_version in (None, builtin_model_version()):
+        return Model(builtin_model_version(), builtin_checkpoint_sha256(), f"builtin/{builtin_checkpoint_path().name}")
+    from inference.models.checkpoint import read_checkpoint  # imports torch, which the built-in model does not need
+
     if checkpoint is not None:
         read = read_checkpoint(checkpoint)
         stem = re.sub(r"[^A-Za-z0-9._-]", "-", checkpoint.stem).lstrip("._-")[:48] or "file"
-        return Model(model_version or f"{stem}-{read.sha256[:12]}", read, str(checkpoint))
-    if model_version not in (None, builtin_model_version()):
-        path, recorded = asyncio.run(_stored_weights(settings, str(model_version)))
-        return Model(str(model_version), read_checkpoint(path), recorded)
-    path = builtin_checkpoint_path()
-    return Model(builtin_model_version(), read_checkpoint(path), f"builtin/{path.name}")
+        return Model(model_version or f"{stem}-{read.sha256[:12]}", read.sha256, str(checkpoint), read)
+    path, recorded = asyncio.run(_stored_weights(settings, str(model_version)))
+    read = read_checkpoint(path)
+    return Model(str(model_version), read.sha256, recorded, read)
 
 
 async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
@@ -60,15 +68,47 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
         return await ModelCache(stored, settings.worker.model_cache).weights(version, model.checkpoint_sha256), model.path
 
 
-def engine_options(settings: WorkerSettings, precision: Precision, batch_size: int | None) -> EngineOptions:
-    """The settings of a GPU worker, which apply here too, with the command line's options on top."""
-    keep_compiled(settings.compile_cache)
-    device = choose_device(settings.device)
-    if device == "cpu":
-        disable_heap_trimming()
-    return EngineOptions(
-        device=device,
-        precision=precision,
-        batch_size=batch_size or settings.batch_size,
-        compile=settings.compile,
-    )
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How local commands run networks: by the settings of a GPU worker, which apply here too, with the command line's options on top.
+
+    The built-in model runs on ONNX Runtime unless a GPU or another precision is wanted; everything else runs on torch.
+    """
+
+    settings: WorkerSettings
+    precision: Precision
+    batch_size: int | None = None
+
+    def load(self, model: Model) -> Predictor:
+        """Load a model. Takes a moment; with torch, seconds.
+
+        Raises:
+            CheckpointError: the checkpoint does not fit its architecture.
+            ConfigurationError: the device is ``cuda``, and there is none.
+            ModuleNotFoundError: torch is needed and not installed; the command line says what to install.
+        """
+        batch_size = self.batch_size or self.settings.batch_size
+        if model.checkpoint is None and self.precision is Precision.FLOAT32 and not self._wants_gpu():
+            from inference.models.session import BuiltinSession
+
+            disable_heap_trimming()
+            return BuiltinSession(batch_size)
+        from inference.engine.device import choose_device
+        from inference.models.loading import load_predictor
+
+        keep_compiled(self.settings.compile_cache)
+        device = choose_device(self.settings.device)
+        if device == "cpu":
+            disable_heap_trimming()
+        options = EngineOptions(device=device, precision=self.precision, batch_size=batch_size, compile=self.settings.compile)
+        return load_predictor(model.checkpoint or builtin_checkpoint_path(), options)
+
+    def _wants_gpu(self) -> bool:
+        """Whether a GPU is to be used. Torch is asked only on a machine with NVIDIA's driver, because it takes seconds to load."""
+        if self.settings.device != "auto" or not _NVIDIA_DRIVER.exists():
+            return self.settings.device == "cuda"
+        try:
+            from inference.engine.device import pick_device
+        except ModuleNotFoundError:
+            return False
+        return pick_device() == "cuda"

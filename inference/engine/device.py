@@ -10,9 +10,9 @@ from typing import Final
 import torch
 
 from core.errors import ConfigurationError
+from inference.engine.processor import processor_model
 
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_CPUINFO = Path("/proc/cpuinfo")
 
 SMALLEST_DRIVERS: Final = {"12": "525.60.13", "13": "580.65.06"}
 """For Linux, by CUDA's major version: all its minor versions run on it (CUDA's release notes, "minor version compatibility")."""
@@ -69,19 +69,12 @@ def memory_gauges(device: str) -> dict[str, Callable[[], float]]:
 
 
 @functools.cache
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions. Others emulate them, at a third of float32's speed."""
-    match = re.search(r"^flags\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
-    return match is not None and not {"avx512_bf16", "amx_bf16"}.isdisjoint(match.group(1).split())
-
-
-@functools.cache
 def describe_device(device: str) -> str:
     """Return the device's model and size, such as ``NVIDIA A10G, 22 GiB`` or ``AMD EPYC 9R14, 2 threads``."""
     if torch.device(device).type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    return f"{_cpu_model()}, {torch.get_num_threads()} threads"
+    return f"{processor_model()}, {torch.get_num_threads()} threads"
 
 
 @functools.cache
@@ -93,11 +86,6 @@ def software_versions(device: str) -> dict[str, str]:
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]  # torch has no types for it
         versions["driver"] = _driver_version()
     return versions
-
-
-def _cpu_model() -> str:
-    match = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text(), re.MULTILINE) if _CPUINFO.exists() else None
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def _driver_version() -> str:

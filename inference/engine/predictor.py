@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from core.types import Layout, Precision
 from inference.arrays import Frames as Frames
 from inference.arrays import Probabilities as Probabilities
+
+if TYPE_CHECKING:  # a film's captions are found without torch
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Checkpoint:
 
     architecture_name: str
     config: Mapping[str, Any]
-    state: Mapping[str, torch.Tensor]
+    state: "Mapping[str, torch.Tensor]"
     sha256: str
     path: str
 
@@ -43,6 +44,7 @@ class EngineOptions:
         share_stem: compute the first layers once per frame and once per video instead of once per pair and direction.
         channels_last: use the memory format that the fast convolutions need.
         fit_on_device: resize strips on the network's device instead of with Pillow on the CPU.
+        runtime: the library that runs the network.
     """
 
     device: str = "cpu"
@@ -53,6 +55,7 @@ class EngineOptions:
     share_stem: bool = True
     channels_last: bool = True
     fit_on_device: bool = True
+    runtime: Literal["torch", "onnxruntime"] = "torch"
 
 
 class Predictor(Protocol):

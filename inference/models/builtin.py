@@ -1,4 +1,4 @@
-"""The built-in model's weights file and its version."""
+"""The built-in model's files and its version."""
 
 import hashlib
 from functools import cache
@@ -11,6 +11,11 @@ _VERSION_DIGITS = 12
 def builtin_checkpoint_path() -> Path:
     """Return the path of the weights file in the package."""
     return _PATH
+
+
+def builtin_onnx_path() -> Path:
+    """Return the path of the same weights with their network, for ONNX Runtime."""
+    return _PATH.with_suffix(".onnx")
 
 
 @cache

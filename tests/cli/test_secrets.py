@@ -110,4 +110,6 @@ def test_a_missing_part_names_what_brings_it(extents, monkeypatch) -> None:
     monkeypatch.setattr("cli.main.importlib.import_module", missing)
     done = extents("models", "list")
     assert done.status == 1
-    assert done.err.startswith("error: safetensors is not installed, and this needs it: install extents[inference], or use the GPU worker")
+    assert done.err.startswith(
+        "error: safetensors is not installed, and this needs it: install extents[inference] (in a checkout: make setup)"
+    )

@@ -12,6 +12,7 @@ from tests.cli.processes import TIMEOUT_SECONDS, clean_environment
 
 CHECKOUT = Path(__file__).parents[2]
 
+SHORT = CHECKOUT / "tests" / "data" / "conformance" / "tile-right"
 VIDEO_ID = "00000000-0000-4000-8000-000000000001"
 
 COMMANDS = """
@@ -58,11 +59,21 @@ def run_without(blocked: list[str], program: str, folder: Path) -> "subprocess.C
 def test_the_commands_for_one_film_need_no_more(film: Path, tmp_path: Path) -> None:
     """From film to report, no command imports a package that the small installation lacks."""
     blocked = absent()
-    assert {"faust", "aiokafka", "aioboto3", "supabase", "httpx", "stamina", "psycopg"} <= set(blocked)
+    assert {"torch", "safetensors", "faust", "aiokafka", "aioboto3", "supabase", "httpx", "stamina", "psycopg"} <= set(blocked)
     done = run_without(blocked, COMMANDS.format(film=str(film)), tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "timeline.png").exists()
+
+
+def test_another_checkpoint_names_the_extra_with_torch(tmp_path: Path) -> None:
+    """A checkpoint of the user's own needs torch: the error names it and the extra that brings it."""
+    (tmp_path / "weights.pt").touch()
+    arguments = ["extents", "predict", str(SHORT), "--checkpoint", "weights.pt", "-o", "run.db"]
+    done = run_without(absent(), f"import sys\nsys.argv = {arguments!r}\nfrom cli.main import main\nmain()\n", tmp_path)
+    assert done.returncode == 1
+    assert "error: safetensors is not installed, and this needs it: install extents[inference] (in a checkout: make setup)" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_needs_more_says_how_to_get_it(film: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from cli.film.engine import choose_model, engine_options
+from cli.film.engine import Engine, choose_model
 from cli.film.local_video import LocalVideo
 from cli.film.runs.local_run import run_locally
 from core.runs import FinishedRun
@@ -34,8 +34,7 @@ def predicted() -> FinishedRun:
     film = video(FRAMES)
     local = LocalVideo(LAYOUT, "unused", VERSION, FRAMES, film.chunks.__getitem__)
     settings = Settings()
-    options = engine_options(settings.worker, Precision.FLOAT32, None)
-    return run_locally(local, choose_model(settings), options, lambda done, total: None)
+    return run_locally(local, choose_model(settings), Engine(settings.worker, Precision.FLOAT32), lambda done, total: None)
 
 
 def stored(tenant: UUID, predicted: FinishedRun, *, probabilities: Any = None, provenance: Mapping[str, str] | None = None) -> FinishedRun:

@@ -184,7 +184,7 @@ def test_wheel_is_built_from_what_is_copied(dockerfile, root, tmp_path):
     assets = {str(path.relative_to(root)) for path in (root / "pages" / "assets").rglob("*") if path.is_file() and path.suffix != ".pyc"}
     migrations = {f"storage/migration_files/{path.name}" for path in (root / "deploy" / "supabase" / "migrations").iterdir()}
     assert modules | assets | migrations <= names
-    assert "inference/models/weights/builtin.safetensors" in names
+    assert {"inference/models/weights/builtin.safetensors", "inference/models/weights/builtin.onnx"} <= names
     assert not any(name.startswith(("tests/", "docs/", "deploy/", "training/", "tools/")) for name in names)
 
 

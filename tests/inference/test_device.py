@@ -7,7 +7,8 @@ import torch
 
 from core.errors import ConfigurationError
 from inference.engine import device
-from inference.engine.device import choose_device, cpu_has_bfloat16, describe_device, pick_device, software_versions
+from inference.engine.device import choose_device, describe_device, pick_device, software_versions
+from inference.engine.processor import cpu_has_bfloat16
 
 
 def test_the_cpu_is_described_by_its_model_and_threads() -> None:
@@ -42,7 +43,7 @@ def test_a_device_that_is_wanted_and_not_there_is_told(monkeypatch: pytest.Monke
 )
 def test_bfloat16_is_told_by_the_processors_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, has: bool) -> None:
     """Only whole flags on the flags line count, and a missing list counts as none."""
-    monkeypatch.setattr("inference.engine.device._CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("inference.engine.processor.CPUINFO", tmp_path / "cpuinfo")
     assert not cpu_has_bfloat16.__wrapped__()
     (tmp_path / "cpuinfo").write_text(cpuinfo)
     assert cpu_has_bfloat16.__wrapped__() is has

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cli.film.engine import Model, choose_model, engine_options
+from cli.film.engine import Engine, Model, choose_model
 from cli.film.evaluating.subject import open_video
 from cli.film.evaluating.truth import Truth, read_truth
 from cli.film.finding.crop_parameter import CropFormsParameter
@@ -20,9 +20,7 @@ from core.captions import find_captions
 from core.film_time import clock
 from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, MODEL_VERSION, Anchor
-from inference.engine.predictor import EngineOptions
 from inference.finding.zone import CROP_FORMS, Crop
-from inference.models.loading import load_predictor
 
 BUILTIN: Final = "builtin"
 PLACES_SHOWN: Final = 10
@@ -120,10 +118,10 @@ def command(
     for text in known.remarks:
         remark(f"{truth}: {text}")
     settings = Settings()
-    options = engine_options(settings.worker, settings.admission.precision, None)
+    engine = Engine(settings.worker, settings.admission.precision)
     models = [(name, _model(settings, name)) for name in checkpoints or (BUILTIN,)]
-    subject = open_video(video, crop, Anchor(anchor) if anchor else None, load_predictor(choose_model(settings).checkpoint, options))
-    found = [_evaluate(name, model, subject, known, options, tolerance) for name, model in models]
+    subject = open_video(video, crop, Anchor(anchor) if anchor else None, engine.load(choose_model(settings)))
+    found = [_evaluate(name, model, subject, known, engine, tolerance) for name, model in models]
     if as_json:
         print_json(_as_json(video, subject, tolerance, found))
     else:
@@ -146,9 +144,9 @@ def _model(settings: Settings, name: str) -> Model:
     return choose_model(settings, model_version=name)
 
 
-def _evaluate(name: str, model: Model, video: LocalVideo, known: Truth, options: EngineOptions, tolerance: int) -> Evaluation:
+def _evaluate(name: str, model: Model, video: LocalVideo, known: Truth, engine: Engine, tolerance: int) -> Evaluation:
     with progress(name, "pairs") as report:
-        run = run_locally(video, model, options, report)
+        run = run_locally(video, model, engine, report)
     true = known.extents(video.frame_count)
     predicted = [(caption.first_frame, caption.last_frame) for caption in find_captions(run.probabilities).captions]
     matched = match_captions(true, predicted, tolerance)
@@ -207,7 +205,7 @@ def _as_json(video: Path, subject: LocalVideo, tolerance: int, found: Sequence[E
             {
                 "checkpoint": one.checkpoint,
                 "model_version": one.model.version,
-                "checkpoint_sha256": one.model.checkpoint.sha256,
+                "checkpoint_sha256": one.model.sha256,
                 **{name: one.share(name) for name in SHARES},
                 **asdict(one.accuracy),
                 "missed": one.missed,

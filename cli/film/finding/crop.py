@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.film.engine import choose_model, engine_options
+from cli.film.engine import Engine, choose_model
 from cli.film.finding.film_run import PREVIEW_PICTURES, Wanted, look
 from cli.film.finding.forms import zones_as_json
 from cli.film.finding.sheet import write_sheet
@@ -13,7 +13,6 @@ from cli.shared.parameters import json_option
 from core.errors import CorruptInputError
 from core.files import make_parent
 from core.settings import Settings
-from inference.models.loading import load_predictor
 
 
 @click.command(
@@ -36,8 +35,7 @@ def command(video: Path, preview: Path | None, as_json: bool) -> None:
     if preview is not None:
         make_parent(preview)
     settings = Settings()
-    options = engine_options(settings.worker, settings.admission.precision, None)
-    predictor = load_predictor(choose_model(settings).checkpoint, options)
+    predictor = Engine(settings.worker, settings.admission.precision).load(choose_model(settings))
     zones, sight = look(video, Wanted(preview_pictures=PREVIEW_PICTURES if preview else 0), predictor)
     if as_json:
         print_json({"video": str(video), "zones": zones_as_json(zones)})

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 
 import click
 
-from cli.film.engine import choose_model, engine_options
+from cli.film.engine import Engine, choose_model
 from cli.film.finding.crop_parameter import CropFormsParameter
 from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
 from cli.film.finding.find_films import Check, run_films
@@ -24,7 +24,6 @@ from core.settings import Settings
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.finding.words import add_transcript, read_transcript
 from inference.finding.zone import CROP_FORMS, Crop
-from inference.models.loading import load_predictor
 from inference.reading.reader import DEFAULT, open_reader
 
 
@@ -105,14 +104,14 @@ def command(
         make_parent(path)
     lines = None if transcript is None else _read_lines(transcript)
     settings = Settings()
-    options = engine_options(settings.worker, settings.admission.precision, None)
+    engine = Engine(settings.worker, settings.admission.precision)
     model = choose_model(settings)
     wanted = Wanted(crops, Anchor(anchor) if anchor else None, PREVIEW_PICTURES if preview else 0)
     jobs = min(jobs, len(videos))
     idle: SimpleQueue[Tools] = SimpleQueue()
     for _ in range(jobs):
         read = open_reader(text or None, reader) if text is not None else None
-        idle.put(Tools(load_predictor(model.checkpoint, options), read))
+        idle.put(Tools(engine.load(model), read))
 
     def work(video: Path, check: Check) -> FilmRun:
         tools = idle.get()

@@ -9,20 +9,18 @@ from uuid import uuid5
 import numpy as np
 import numpy.typing as npt
 
-from cli.film.engine import Model
+from cli.film.engine import Engine, Model
 from cli.film.local_video import LocalVideo
 from cli.shared.output import Report
 from core.frames import Span, plan_spans, span_chunks
 from core.identity import LOCAL_TENANT, NAMESPACE, request_id, run_id
 from core.runs import FinishedRun
-from inference.engine.device import describe_device
-from inference.engine.predictor import EngineOptions, Frames
-from inference.engine.provenance import describe_engine
+from inference.arrays import Frames
+from inference.engine.provenance import describe_engine, describe_hardware
 from inference.media.span import decode_span
-from inference.models.loading import load_predictor
 
 
-def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report: Report) -> FinishedRun:
+def run_locally(video: LocalVideo, model: Model, engine: Engine, report: Report) -> FinishedRun:
     """Predict every pair of a video. The next span is read and decoded while the current one is computed.
 
     The run's ids depend only on the video's content and the model, so that a run has the same id on every machine.
@@ -31,7 +29,7 @@ def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report:
         CheckpointError: the checkpoint does not fit its architecture.
         CorruptInputError: a chunk cannot be decoded, or frames differ in size.
     """
-    predictor = load_predictor(model.checkpoint, options)
+    predictor = engine.load(model)
     opened = predictor.open_video(video.layout)
     started_at = datetime.now(UTC)
     pairs = video.frame_count - 1
@@ -67,11 +65,11 @@ def run_locally(video: LocalVideo, model: Model, options: EngineOptions, report:
         gpu_seconds=seconds,
         provenance={
             **describe_engine(predictor.options),
-            "checkpoint_sha256": model.checkpoint.sha256,
-            "device": describe_device(options.device),
+            "checkpoint_sha256": model.sha256,
+            "device": describe_hardware(predictor.options),
             "frame_size": f"{width}x{height}",
             "layout_sha256": video.layout_sha256,
-            "precision": options.precision.value,
+            "precision": predictor.options.precision.value,
         },
         probabilities=np.concatenate(probabilities),
         pair_milliseconds=np.concatenate(milliseconds),

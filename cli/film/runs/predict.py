@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.film.engine import choose_model, engine_options
+from cli.film.engine import Engine, choose_model
 from cli.film.local_video import open_folder
 from cli.film.runs.local_run import run_locally
 from cli.shared.output import print_facts, print_json, program, progress
@@ -73,11 +73,11 @@ def command(
     if output is not None:
         make_parent(output)
     settings = Settings()
-    options = engine_options(settings.worker, Precision(precision) if precision else settings.admission.precision, batch_size)
+    engine = Engine(settings.worker, Precision(precision) if precision else settings.admission.precision, batch_size)
     video = open_folder(folder, version)
     model = choose_model(settings, checkpoint, model_version)
     with progress("predicting", "pairs") as report:
-        run = run_locally(video, model, options, report)
+        run = run_locally(video, model, engine, report)
     track = find_captions(run.probabilities)
     path = output or _default_path(folder, run)
     write_whole(path, build_run_db(run, track))

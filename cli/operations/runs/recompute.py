@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 
-from cli.film.engine import Model, choose_model, engine_options
+from cli.film.engine import Engine, Model, choose_model
 from cli.film.runs.opened_run import OpenedRun
 from cli.film.runs.run_frames import read_frames
 from core.errors import CorruptInputError, MissingObjectError, PermanentError
@@ -18,7 +18,6 @@ from core.settings import Settings
 from core.types import LABELS, Layout, Precision
 from inference.arrays import Frames
 from inference.engine.predictor import Predictor
-from inference.models.loading import load_predictor
 from storage.connect import object_keys
 from storage.layouts import fetch_layout
 from storage.objects import ObjectStore
@@ -89,9 +88,9 @@ class Recomputer:
     def _check(self, run: RunDatabase, layout: Layout) -> Recomputed:
         precision = Precision(run.provenance.get("precision", Precision.FLOAT32))
         model, predictor = self._load(run.model_version, precision)
-        expected = run.provenance.get("checkpoint_sha256", model.checkpoint.sha256)
-        if model.checkpoint.sha256 != expected:
-            return Recomputed(fault=f"model {run.model_version} has SHA-256 {model.checkpoint.sha256[:12]}..., it ran {expected[:12]}...")
+        expected = run.provenance.get("checkpoint_sha256", model.sha256)
+        if model.sha256 != expected:
+            return Recomputed(fault=f"model {run.model_version} has SHA-256 {model.sha256[:12]}..., it ran {expected[:12]}...")
         pairs = self._draw(run)
         frames = _read(run, pairs)
         opened = predictor.open_video(layout)
@@ -115,8 +114,8 @@ class Recomputer:
     def _load(self, version: str, precision: Precision) -> tuple[Model, Predictor]:
         if (version, precision) not in self._loaded:
             model = choose_model(self.settings, model_version=version)
-            options = replace(engine_options(self.settings.worker, precision, None), compile=False)  # takes longer than a sample
-            self._loaded[version, precision] = model, load_predictor(model.checkpoint, options)
+            settings = self.settings.worker.model_copy(update={"compile": False})  # compiling takes longer than a sample
+            self._loaded[version, precision] = model, Engine(settings, precision).load(model)
         return self._loaded[version, precision]
 
 
