@@ -70,9 +70,9 @@ def test_a_complete_installation_is_in_order(extents) -> None:
 @pytest.mark.usefixtures("topics")
 def test_the_codecs_are_listed_and_a_missing_one_is_a_warning(extents, monkeypatch: pytest.MonkeyPatch) -> None:
     """The brokers' check lists the compressions that this process reads; one without its library is named, with what to install."""
-    assert found(extents, 0)["brokers"]["found"].endswith("; reads gzip, snappy, lz4, zstd")
+    assert checks_by_name(extents, 0)["brokers"]["found"].endswith("; reads gzip, snappy, lz4, zstd")
     monkeypatch.setattr("cli.service.checks.CODECS", {**CODECS, "zstd": lambda: False})
-    brokers = found(extents, 0)["brokers"]
+    brokers = checks_by_name(extents, 0)["brokers"]
     assert brokers["state"] == "warning"
     assert "compressed with zstd" in brokers["found"]
     assert "install cramjam" in brokers["found"]
