@@ -103,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not _scale(config).full:
         return
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+        if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(FULL_SECONDS))
 
 

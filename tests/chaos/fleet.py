@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 import aiohttp
 
 from devstack.part import tail
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS, Role, Worker
 
@@ -112,9 +113,9 @@ class Fleet:
         Raises:
             AssertionError: it does not come to pass; names ``what``. Or a worker has ended by itself.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while not condition():
-            assert time.monotonic() < deadline, f"waited without success for {awaited}\n{self.service.processes.tails()}"
+            assert not deadline.passed, f"waited without success for {awaited}\n{self.service.processes.tails()}"
             if meanwhile is not None:
                 await meanwhile()
             await self.service.ledger.read_on(0.2)

@@ -21,6 +21,7 @@ from core.types import Priority
 from devstack.paths import STACKS
 from devstack.stack import OwnedStack, owned
 from tests.chaos.footprint import Sample, as_json, growth, table, take_sample
+from tests.patience import Deadline
 from tests.service.installation import Installation, installed
 from tests.service.processes import WAIT_SECONDS, Worker
 from tests.service.videos import Video, video
@@ -93,8 +94,8 @@ class Soak:
 
     async def _drain(self) -> None:
         """Wait for what is still under way: no longer than the load lasted, and at least as long as anything is waited for."""
-        deadline = time.monotonic() + max(WAIT_SECONDS, self._seconds)
-        while self._service.verifier.unanswered() and time.monotonic() < deadline:
+        deadline = Deadline(max(WAIT_SECONDS, self._seconds))
+        while self._service.verifier.unanswered() and not deadline.passed:
             await self._service.ledger.read_on(SAMPLE_SECONDS)
 
     async def _publish_steadily(self) -> None:

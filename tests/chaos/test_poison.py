@@ -30,6 +30,7 @@ from tests.chaos.load import check_result
 from tests.chaos.orchestrator import Orchestrator
 from tests.chaos.poison import LARGE, SMALL, STRAY, Case, Publisher
 from tests.chaos.scale import Chaos
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.last_straw import MAX_SPAN_TAKES
 from tests.service.verifier import Evidence
@@ -153,9 +154,9 @@ def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Aw
 
 async def _all_answered(service: Installation, seconds: float) -> None:
     """Longer than a test waits for anything else: a span that kills its workers does so ten times."""
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while missing := service.verifier.unanswered():
-        assert time.monotonic() < deadline, f"no outcome of {missing}\n{service.processes.tails()}"
+        assert not deadline.passed, f"no outcome of {missing}\n{service.processes.tails()}"
         await service.ledger.read_on(0.5)
 
 

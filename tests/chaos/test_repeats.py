@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -20,6 +19,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.history import ECHO, History
 from tests.chaos.load import SIZES, WEIGHTS, Load, Submitted, check_result, check_results
 from tests.chaos.scale import Chaos
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS
 from tests.service.videos import VERSION, video
@@ -114,9 +114,9 @@ class Echo:
 
     async def until_answered(self, load: Load, requests: Sequence[Submitted]) -> None:
         """Send each record twice again, at once or later, until these requests have their outcome."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while waiting := set(requests).intersection(load.unanswered()):
-            assert time.monotonic() < deadline, f"waited without success for outcomes of {waiting}"
+            assert not deadline.passed, f"waited without success for outcomes of {waiting}"
             await self.service.ledger.read_on(0.2)
             self._late += 2 * self._fresh()
             self.rng.shuffle(self._late)

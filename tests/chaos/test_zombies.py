@@ -20,6 +20,7 @@ from tests.chaos.fleet import GROUPS, ROLES, Fleet
 from tests.chaos.history import History
 from tests.chaos.load import Load, check_results
 from tests.chaos.scale import Chaos
+from tests.patience import Deadline
 from tests.service.faults import Fault
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS, Role, Worker
@@ -138,9 +139,9 @@ async def _ask(service: Installation, load: Load) -> str:
 
 async def _asleep(worker: Worker, fault: Fault) -> None:
     """Wait until a process has stopped itself."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = Deadline(WAIT_SECONDS)
     while _state(worker) != "T":
-        assert time.monotonic() < deadline, f"{worker.name} does not stop {fault}.\n{tail(worker.log)}"
+        assert not deadline.passed, f"{worker.name} does not stop {fault}.\n{tail(worker.log)}"
         assert worker.status is None, f"{worker.name} has ended with status {worker.status}.\n{tail(worker.log)}"
         await asyncio.sleep(0.05)
 

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from tests.chaos.fleet import GROUPS, ROLES
 from tests.chaos.load import Load
+from tests.patience import Deadline
 from tests.service.installation import Installation
 from tests.service.processes import WAIT_SECONDS, Role, Worker
 
@@ -57,9 +58,9 @@ class Upkeep:
     async def joined(self) -> None:
         """Wait until every worker is a member of its group, and no group is being shared out."""
         counts = Counter(role for role, _ in self.workers)
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while (members := await self._members()) != counts:
-            assert time.monotonic() < deadline, f"members are {members}, not {counts}\n{self.service.processes.tails()}"
+            assert not deadline.passed, f"members are {members}, not {counts}\n{self.service.processes.tails()}"
             await self.go_on(0.2)
 
     async def recovery_seconds(self) -> float:
@@ -79,9 +80,9 @@ class Upkeep:
 
     async def until(self, awaited: str, condition: Callable[[], object]) -> None:
         """Raises: AssertionError."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = Deadline(WAIT_SECONDS)
         while not condition():
-            assert time.monotonic() < deadline, f"waited without success for {awaited}\n{self.service.processes.tails()}"
+            assert not deadline.passed, f"waited without success for {awaited}\n{self.service.processes.tails()}"
             await self.go_on(0.1)
 
     async def go_on(self, seconds: float) -> None:
