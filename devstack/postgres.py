@@ -24,29 +24,7 @@ _NOBODY: Final = 65534
 
 _REAPED_SECONDS: Final = 5.0  # init reaps at once, but may not on a busy machine or in a container whose first process is not init
 
-_ROLES: Final = """
-create role postgres login createdb createrole replication bypassrls password {postgres_password};
-create role anon nologin noinherit;
-create role authenticated nologin noinherit;
-create role service_role nologin noinherit bypassrls;
-create role authenticator login noinherit password {authenticator_password};
-grant anon, authenticated, service_role to authenticator;
-grant anon, authenticated, service_role to postgres with admin option;
-alter database postgres owner to postgres;
-alter schema public owner to postgres;
-grant usage on schema public to anon, authenticated, service_role;
-
-create schema extensions authorization postgres;
-grant usage on schema extensions to anon, authenticated, service_role;
-create schema auth authorization {superuser};
-grant usage on schema auth to anon, authenticated, service_role, postgres;
-create function auth.jwt() returns jsonb language sql stable
-    as $$ select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{{}}')::jsonb $$;
-create function auth.role() returns text language sql stable
-    as $$ select auth.jwt() ->> 'role' $$;
-create function auth.uid() returns uuid language sql stable
-    as $$ select nullif(auth.jwt() ->> 'sub', '')::uuid $$;
-"""
+_ROLES: Final = Path(__file__).with_name("supabase_roles.sql")
 
 
 def postgres_part(config: StackConfig, folder: Path) -> Part:
@@ -122,12 +100,9 @@ async def create_roles(config: StackConfig) -> None:
         role = await connection.execute("select 1 from pg_roles where rolname = 'authenticator'")
         if await role.fetchone():
             return
-        statements = sql.SQL(_ROLES).format(
-            postgres_password=sql.Literal(config.postgres_password),
-            authenticator_password=sql.Literal(config.authenticator_password),
-            superuser=sql.Identifier(SUPERUSER),
-        )
-        await connection.execute(statements)
+        await connection.execute(_ROLES.read_bytes())
+        for name, password in (("postgres", config.postgres_password), ("authenticator", config.authenticator_password)):
+            await connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(name), sql.Literal(password)))
 
 
 def _superuser_dsn(config: StackConfig) -> str:

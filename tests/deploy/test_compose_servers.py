@@ -59,8 +59,11 @@ async def test_database_and_rest_interface_serve_the_service(compose, root, tmp_
         where = {"PGHOST": HOST, "PGPORT": str(config.ports["postgres"])}
         superuser = services["database"]["environment"]
         login = {"PGUSER": superuser["POSTGRES_USER"], "PGDATABASE": superuser["POSTGRES_DB"], "PGPASSWORD": password}
-        done = await run(["psql", "--no-psqlrc", "--file", str(root / "deploy/compose/roles.sql")], {**superuser, **login, **where})
-        assert done.returncode == 0, done.stderr
+        scripts = [volume.split(":") for volume in services["database"]["volumes"] if "/docker-entrypoint-initdb.d/" in volume]
+        for script, *_ in sorted(scripts, key=lambda volume: volume[1]):  # as the image runs them
+            command = ["psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--file", str(root / script)]
+            done = await run(command, {**superuser, **login, **where})
+            assert done.returncode == 0, done.stderr
         for _ in range(2):
             command = ["sh", str(root / "deploy/compose/migrate.sh"), str(root / "deploy/supabase/migrations")]
             done = await run(command, {**services["migrations"]["environment"], **where})

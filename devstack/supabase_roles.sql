@@ -1,14 +1,11 @@
 -- What Supabase gives a project's database and a plain PostgreSQL lacks: its roles, and the helpers that read a token's claims.
--- Run once by psql as the superuser, when the data folder is new.
-\set ON_ERROR_STOP on
-\getenv owner_password POSTGRES_PASSWORD
-\getenv authenticator_password AUTHENTICATOR_PASSWORD
+-- Run once as the superuser, when the data folder is new; passwords are set afterwards. The embedded stack and docker-compose.yml both run it.
 
-create role postgres login createdb createrole replication bypassrls password :'owner_password';
+create role postgres login createdb createrole replication bypassrls;
 create role anon nologin noinherit;
 create role authenticated nologin noinherit;
 create role service_role nologin noinherit bypassrls;
-create role authenticator login noinherit password :'authenticator_password';
+create role authenticator login noinherit;
 grant anon, authenticated, service_role to authenticator;
 grant anon, authenticated, service_role to postgres with admin option;
 alter database postgres owner to postgres;
