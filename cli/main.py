@@ -35,8 +35,8 @@ GROUPS: Final = {
     },
     "Operating it": {
         "status": ("cli.operations.status", "Show workers, queues, outcomes and costs at a glance."),
-        "jobs": ("cli.operations.requests.jobs", "List jobs, look at one, cancel unfinished ones."),
-        "runs": ("cli.operations.runs.runs", "List finished runs, fetch or delete one."),
+        "jobs": ("cli.operations.requests.jobs", "List, show and cancel jobs."),
+        "runs": ("cli.operations.runs.runs", "List, fetch and delete finished runs."),
         "rejections": ("cli.operations.requests.rejections", "List, count and acknowledge rejected requests."),
         "why": ("cli.operations.why", "Show everything known about a video, in the order of time."),
         "replay": ("cli.operations.replays.replay", "Process videos again, in bulk and by plan."),
@@ -44,8 +44,8 @@ GROUPS: Final = {
         "quote": ("cli.operations.quote", "Estimate what a video will cost."),
         "usage": ("cli.operations.usage", "Show what was computed and what it cost."),
         "verify": ("cli.operations.runs.verify", "Check finished runs against their rows and their model."),
-        "rebuild-registry": ("cli.operations.runs.rebuild_registry", "Write lost rows again, from the store and the topics."),
-        "cleanup": ("cli.operations.runs.cleanup", "Delete superseded and old runs, by plan."),
+        "rebuild-registry": ("cli.operations.runs.rebuild_registry", "Restore lost rows from the store and the topics."),
+        "cleanup": ("cli.operations.runs.cleanup", "Delete superseded and old runs."),
         "purge": ("cli.operations.purge", "Delete everything of a video or tenant, and refuse it from then on."),
         "models": ("cli.operations.models.models", "Manage the models that runs may use."),
         "dead-letters": ("cli.operations.requests.dead_letters", "List, redrive or discard records that could not be processed."),
@@ -82,7 +82,7 @@ class _LazyGroup(CommandGroup):
 
 def _log_to_standard_error() -> None:
     """Send only warnings, and to standard error: structlog's default is everything to standard output. Workers configure their own."""
-    import structlog  # takes a while, which the listing of the commands saves
+    import structlog  # slow, so it is not imported for the listing of the commands
 
     if not structlog.is_configured():
         structlog.configure(
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command; its exit status."""
+    """Run the command and return its exit status."""
     try:
         status = cli.main(standalone_mode=False)
     except click.Abort as aborted:

@@ -1,4 +1,4 @@
-"""``extents demo``: the service at work on this machine, from a film to its run database."""
+"""``extents demo``: runs the service on this machine, from a film to its run database."""
 
 import os
 import sys
@@ -34,7 +34,7 @@ Examples:
   extents demo --ui
   extents demo --out somewhere --json | jq .comparison
 \b
-Exit status 1 when anything is wrong: a caption that is not exact, a missing row or object. The logs are kept then.
+Exit status 1 if anything is wrong, such as an inexact caption or a missing row or object. The logs are kept in that case.
 \b
 Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
 )
@@ -47,7 +47,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_BATCH_SIZE and others of the GPU worker."""
     help="Folder for the film and its run database.",
 )
 @click.option("--keep-stack", is_flag=True, help="Keep the servers' data and logs; extents dev up --name demo starts them again.")
-@click.option("--ui", "with_page", is_flag=True, help="Serve the live page meanwhile, and leave it open until Ctrl-C.")
+@click.option("--ui", "with_page", is_flag=True, help="Serve the live page during the demo, and leave it open until Ctrl-C.")
 @json_option
 def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None:
     """Make a captioned film, run it through the service on this machine, and check what it finds.
@@ -87,14 +87,14 @@ def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None
 
 
 def _judge(sample: Sample, run: DemoRun) -> tuple[list[Finding], bool]:
-    """What was found against the truth, and whether all of it and every row is right."""
+    """Compare the captions with the truth. Return the findings, and whether these and all rows are right."""
     findings = compare(sample, run.database.track.captions) if run.database else []
     return findings, bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
 
 
 @contextmanager
 def _still(began: float, what: str) -> Iterator[None]:
-    """Say regularly that the block is still running: on a busy machine it can take minutes."""
+    """Report regularly that the block is still running, because it can take minutes on a busy machine."""
     done = threading.Event()
 
     def report() -> None:
@@ -111,7 +111,7 @@ def _still(began: float, what: str) -> Iterator[None]:
 
 
 def _kept_folder() -> Path:
-    """The folder of a stack that is kept. A stack already there must be deleted by its owner."""
+    """Return the folder of a stack that is kept. An existing stack must be deleted by its owner first."""
     folder = stack_folder("demo")
     if folder.exists():
         raise StackError(f"{folder} holds the stack of an earlier demo; delete it first: extents dev down --name demo --purge")
@@ -119,7 +119,7 @@ def _kept_folder() -> Path:
 
 
 def _own_folder() -> Path:
-    """A new folder for this demo's stack, so that several demos can run at once."""
+    """Return a new folder for this demo's stack, so that several demos can run at once."""
     return Path(tempfile.mkdtemp(prefix="demo-", dir=make_folder(STACKS)))
 
 

@@ -17,7 +17,7 @@ from tools.sample_film import Sample
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A caption of the film and the one found for it. Either is None if the other has no match."""
+    """A true caption and the detected one that matches it. Either is None if the other has no match."""
 
     text: str
     truth: tuple[int, int] | None

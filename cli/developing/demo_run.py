@@ -136,7 +136,7 @@ async def _start(workers: Iterable[Part], say: Say) -> None:
 
 
 async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T], say: Say) -> T:
-    """Await a result of the workers for as long as all of them live; says regularly that it is waiting."""
+    """Wait for a result of the workers while all of them live, and report regularly that it is still awaited."""
     began = time.monotonic()
     task = asyncio.ensure_future(awaitable)
     ends = [asyncio.ensure_future(part.process.wait()) for part in workers if part.process is not None]

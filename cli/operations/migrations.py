@@ -1,4 +1,4 @@
-"""``extents migrations``: the SQL that makes the service's tables, written for the schema of this installation."""
+"""``extents migrations``: the SQL that creates the service's tables, for the schema of this installation."""
 
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ def _schema(context: click.Context, parameter: click.Parameter, value: str | Non
     if value is None:
         return read_section(SchemaSettings).schema_name
     if not is_schema_name(value):
-        raise click.BadParameter(f"{value!r} is no name of a schema; expected a lower-case letter, then letters, digits and _")
+        raise click.BadParameter(f"{value!r} is not a valid name of a schema; expected a lower-case letter, then letters, digits and _")
     return value
 
 
@@ -33,9 +33,9 @@ Examples:
 {_SETTINGS}"""
 )
 def command() -> None:
-    """Print or write the SQL that makes the service's tables and functions, or brings older ones up to date.
+    """Print or write the SQL that creates the service's tables and functions, or brings older ones up to date.
 
-    It works on an empty project and on one that has the web application's tables. Every migration may be applied again.
+    It works on an empty project and on one with the web application's tables. Every migration can be applied repeatedly.
     """
 
 
@@ -51,7 +51,7 @@ Examples:
 @_schema_option
 @json_option
 def print_(schema: str, as_json: bool) -> None:
-    """Print all migrations in their order, in one transaction: a running service sees the old functions or the new ones."""
+    """Print all migrations in order, in one transaction: a running service sees either the old functions or the new ones."""
     migrations = read_migrations(schema)
     if as_json:
         print_json([{"file": migration.file, "sql": migration.sql} for migration in migrations])
@@ -70,9 +70,9 @@ Examples:
 @_schema_option
 @json_option
 def write(folder: Path, schema: str, as_json: bool) -> None:
-    """Write the migrations into FOLDER, a file each, as the Supabase command line applies them.
+    """Write each migration to its own file in FOLDER, where the Supabase command line applies them.
 
-    Files that are there already stay as they are; one that is otherwise is an error, since it may have been applied.
+    Existing files are kept. An existing file with other content is an error, because it may have been applied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [migration.file for migration in read_migrations(schema) if _write(folder / migration.file, migration)]
@@ -81,14 +81,14 @@ def write(folder: Path, schema: str, as_json: bool) -> None:
         return
     for name in written:
         click.echo(f"wrote {folder / name}")
-    remark(f"{len(written)} migrations written, the others were there")
+    remark(f"{len(written)} migrations written, the others existed")
 
 
 def _write(file: Path, migration: Migration) -> bool:
-    """Whether the file was missing."""
+    """Write a migration. Return whether its file was missing."""
     if not file.exists():
         file.write_text(migration.sql)
         return True
     if file.read_text() != migration.sql:
-        raise ConfigurationError(f"{file} is there and differs from this version's; move it away, or name its --schema")
+        raise ConfigurationError(f"{file} exists and differs from this version's; move it away, or name its --schema")
     return False

@@ -37,9 +37,9 @@ Examples:
 Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 )
 @click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose data.")
-@click.option("--video", "video_id", type=UuidParameter(), help="Only this video; without it, all of the tenant.")
-@click.option("--reason", metavar="TEXT", help="Why; a rejection says so.")
-@click.option("--undo", is_flag=True, help="Allow it again. What was deleted does not come back.")
+@click.option("--video", "video_id", type=UuidParameter(), help="Purge only this video.  [default: everything of the tenant]")
+@click.option("--reason", metavar="TEXT", help="The reason, which rejections of further requests quote.")
+@click.option("--undo", is_flag=True, help="Accept requests again. Deleted data is not restored.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool, as_json: bool) -> None:
@@ -47,9 +47,9 @@ def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bo
 
     First a mark makes admission refuse requests, so that no replay brings anything back. Then unfinished jobs are
     cancelled, objects and rows are deleted, and dead letters are marked, so that nobody redrives them. Kafka cannot
-    delete a single record: a letter is deleted at once only if all letters before it are purged as well. Its records hold
-    ids and probabilities, no pictures, and expire with their topics' retention. A command that was killed half-way can
-    simply be run again.
+    delete a single record: a letter is deleted at once only if all letters before it were purged as well. Other records
+    hold ids and probabilities but no pictures, and expire with their topics' retention. If the command is interrupted, run
+    it again.
     """
     what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
     if undo:
@@ -81,7 +81,7 @@ def _equal(tenant_id: UUID, video_id: UUID | None) -> dict[str, str]:
 
 
 def key_prefixes(keys: KeySettings, tenant_id: UUID, video_id: UUID | None) -> set[str]:
-    """What the keys of all objects of the video, or the tenant, begin with: each template up to the last of the ids.
+    """Return the prefixes of all keys of the video or the tenant: each template up to the last of the ids.
 
     An id has a fixed length, so no other id's keys share the prefix.
     """
@@ -95,22 +95,22 @@ def key_prefixes(keys: KeySettings, tenant_id: UUID, video_id: UUID | None) -> s
         except KeyError as error:
             setting = variable(KeySettings, name)
             raise click.ClickException(
-                f"{setting} is {template!r}: {{{error.args[0]}}} comes first, so these objects have no common prefix; delete them by hand"
+                f"{setting} is {template!r}: {{{error.args[0]}}} comes first, so there is no common prefix; delete these objects by hand"
             ) from None
     return prefixes
 
 
 def _about_letters(left: PurgedLetters) -> list[str]:
-    """Say what remains of the dead letters in Kafka, and until when."""
+    """Say how many dead letters remain in Kafka, and until when."""
     if not left.kept:
         return []
-    until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "for ever, as its retention says"
+    until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "for ever, because it has no retention limit"
     why = f"Kafka refused to delete any ({left.refused})" if left.refused else "letters that are still needed lie before them"
     return [f"{left.kept} of {left.marked} dead letters stay in their topic {until}: {why}. No command redrives them"]
 
 
 async def _subject(listings: Listings, tenant_id: UUID, video_id: UUID | None) -> Subject:
-    """Collect the ids from the rows while they are there: a record does not always name its tenant."""
+    """Collect the ids from the rows before they are deleted: a record does not always name its tenant."""
     chosen = Filter(tenant_id=tenant_id, video_id=video_id)
     videos, runs = set(), set()
     for rows in (listings.requests(chosen), listings.jobs(chosen), listings.run_history(chosen)):
@@ -121,7 +121,7 @@ async def _subject(listings: Listings, tenant_id: UUID, video_id: UUID | None) -
 
 
 def _is_uuid(name: str | None) -> bool:
-    """Return whether it is one. Runs of the former service have other names, or none."""
+    """Return whether it is a UUID. Runs of the former service may have other names, or none."""
     try:
         UUID(name or "")
     except ValueError:
@@ -142,7 +142,7 @@ async def _plan(tenant_id: UUID, video_id: UUID | None) -> tuple[dict[str, int],
 
 
 async def _objects(listings: Listings, store: ObjectStore, tenant_id: UUID, video_id: UUID | None) -> list[str]:
-    """Those below the prefixes, and the databases that runs' rows name."""
+    """Return the keys below the prefixes, and those of the databases that the rows of runs name."""
     prefixes = key_prefixes(Settings().keys, tenant_id, video_id)
     keys = {key for prefix in prefixes async for key in store.list_keys(prefix)}
     async for row in listings.run_history(Filter(tenant_id=tenant_id, video_id=video_id)):
@@ -191,8 +191,8 @@ async def _cancel(settings: Settings, listings: Listings, chosen: Filter) -> Non
             return
         await asyncio.sleep(1)
     raise click.ClickException(
-        f"{len(await unfinished())} jobs have not ended within {WAIT_SECONDS} s, so nothing was deleted; see that a coordinator runs, "
-        "and purge again. Requests are refused already"
+        f"{len(await unfinished())} jobs have not ended within {WAIT_SECONDS} s, so nothing was deleted; check that a coordinator runs, "
+        "and purge again. New requests are already refused"
     )
 
 

@@ -28,9 +28,9 @@ SUPABASE_* for a video."""
 @click.argument("what", metavar="FRAMES|VIDEO")
 @json_option
 def command(what: str, as_json: bool) -> None:
-    """Estimate GPU time and cost of a number of frames, or of a video that the service has seen.
+    """Estimate the GPU time and cost of a number of frames, or of a video that the service has seen.
 
-    The estimate is the one by which admission decides.
+    Admission decides by the same estimate.
     """
     admission = Settings().admission
     frames = int(what) if what.isdigit() else _frames_of(what)

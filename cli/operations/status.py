@@ -37,13 +37,14 @@ Exit status 1 when a role has no worker.
 \b
 Settings: KAFKA_*, SUPABASE_*, EXTENTS_TOPIC_PREFIX, EXTENTS_GPU_USD_PER_HOUR, EXTENTS_DAILY_BUDGET_USD."""
 )
-@click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every few seconds until Ctrl-C.")
 @json_option
 def command(watch: bool, as_json: bool) -> None:
-    """Show workers, jobs, lag, the last hour's outcomes, what wants attention, replays, and today's cost.
+    """Show workers, jobs, lag, the last hour's outcomes, what needs attention, replays, and today's cost.
 
-    Each worker says every few seconds (EXTENTS_HEARTBEAT_SECONDS) whether it is ready or what it waits for, and how fast and how
-    busy it was in the last minute. One that missed three heartbeats and did not say that it ends is GONE, and shown for an hour.
+    Each worker reports every few seconds (EXTENTS_HEARTBEAT_SECONDS) whether it is ready, or what it waits for, and how fast and
+    busy it was in the last minute. A worker is GONE if it missed three heartbeats without announcing its end. It stays in the
+    list for an hour.
     """
     while True:
         status = _look_again() if watch else asyncio.run(_look())
@@ -101,7 +102,7 @@ async def _look() -> dict[str, Any]:
 
 
 async def _heard(settings: Settings, topics: Topics) -> tuple[list[SeenWorker], str | None]:
-    """The workers by their heartbeats; and why those cannot be read, where they cannot: all else is shown nevertheless."""
+    """Return the workers by their heartbeats, or why these cannot be read. Everything else is shown anyway."""
     try:
         return await read_workers(settings.kafka, topics), None
     except ExtentsError as error:
@@ -149,7 +150,7 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _workers(status: Mapping[str, Any], role: str, argument: str) -> str:
-    """From the consumer group, which decides whether there is a worker, and from what the workers say of themselves."""
+    """Describe the workers of a role. The consumer group decides whether there are any; their heartbeats give the details."""
     group, count = status["groups"][role], len(status["groups"][role]["members"])
     heard = [worker for worker in status["workers"] if worker["role"] == role]
     gone = f"; {summarize(heard)}" if heard else ""
@@ -164,7 +165,7 @@ def _workers(status: Mapping[str, Any], role: str, argument: str) -> str:
 
 
 def _speed(workers: Sequence[Mapping[str, Any]]) -> str:
-    """Of all GPU workers together, in the last minute."""
+    """Describe the speed of all GPU workers together in the last minute."""
     living = [worker for worker in workers if worker["role"] == GPU_WORKER and worker["state"] != WorkerState.GONE]
     if not living:
         return ""

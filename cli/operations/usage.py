@@ -1,4 +1,4 @@
-"""``extents usage``: GPU time and cost of a month, and how long GPU workers were up for it."""
+"""``extents usage``: GPU time and cost of a month, and how long GPU workers were up."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _NOTHING: Final = {"runs": 0, "failed": 0, "pairs": 0, "gpu_seconds": 0.0, "wall
 
 
 class MonthParameter(click.ParamType):
-    """``2026-11``, to its first moment (UTC)."""
+    """Converts ``2026-11`` to the beginning of that month (UTC)."""
 
     name = "YYYY-MM"
 
@@ -41,7 +41,7 @@ class MonthParameter(click.ParamType):
         try:
             return datetime.strptime(str(value), "%Y-%m").replace(tzinfo=UTC)
         except ValueError:
-            self.fail(f"{value!r} is no month, as 2026-11", param, ctx)
+            self.fail(f"{value!r} is not a month such as 2026-11", param, ctx)
 
 
 @click.command(
@@ -53,15 +53,15 @@ Examples:
 \b
 Settings: SUPABASE_*, EXTENTS_GPU_USD_PER_HOUR."""
 )
-@click.option("--month", type=MonthParameter(), metavar="YYYY-MM", help="Which month, in UTC.  [default: this one]")
-@click.option("--by", type=click.Choice(["day", "model", "tenant"]), default="day", show_default=True, help="What each line is about.")
+@click.option("--month", type=MonthParameter(), metavar="YYYY-MM", help="The month, in UTC.  [default: this month]")
+@click.option("--by", type=click.Choice(["day", "model", "tenant"]), default="day", show_default=True, help="What each line stands for.")
 @json_option
 def command(month: datetime | None, by: str, as_json: bool) -> None:
-    """Show what a month's runs took of the GPUs, and how long GPU workers were up for it.
+    """Show how much GPU time a month's runs took, and how long GPU workers were up.
 
-    Busy hours are those in which the device computed spans of runs that ended, from the jobs' records. Up hours are those in
-    which GPU workers ran, from their heartbeats. What was up and not busy was idle. Both cost EXTENTS_GPU_USD_PER_HOUR. Hours in
-    which a machine ran without a worker are not known here.
+    Busy hours count the time in which devices computed spans of runs that have ended, from the records of the jobs. Up hours
+    count the time in which GPU workers ran, from their heartbeats; the rest of them was idle. Both are priced at
+    EXTENTS_GPU_USD_PER_HOUR. The time in which a machine ran without a worker is not known here.
     """
     first = month or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     last = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
@@ -102,7 +102,7 @@ def month_usage(first: datetime, by: str, rows: Sequence[Row], days: Sequence[Ro
     else:
         priced = [{**row, "cost_usd": row["gpu_seconds"] / 3600 * price} for row in rows]
     total = {name: sum(day[name] for day in days) for name in _NOTHING}
-    # A day without the workers' hours, because none were recorded yet, says nothing about idle ones.
+    # A day for which no up hours were recorded says nothing about idle time.
     busy = sum(seconds for day, seconds in busy_by_day.items() if day in up_by_day)
     return {
         "month": f"{first:%Y-%m}",
@@ -114,7 +114,7 @@ def month_usage(first: datetime, by: str, rows: Sequence[Row], days: Sequence[Ro
 
 
 def _priced(row: Mapping[str, Any], price: float, up_seconds: float, busy_seconds: float) -> dict[str, Any]:
-    """The row with its costs, and the share of the up hours in which nothing was computed; None where there are none."""
+    """Return the row with its costs, and with the idle share of its up hours; None if it has none."""
     return {
         **row,
         "cost_usd": row["gpu_seconds"] / 3600 * price,

@@ -22,7 +22,7 @@ Examples:
   extents why 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55
   extents why 3f2b8c1e-0d4a-4c57-9a61-7b1f0c2d9e55 --json
 \b
-Exit status 1 when nothing is known of the video.
+Exit status 1 if nothing is known about the video.
 \b
 Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX."""
 )
@@ -31,7 +31,7 @@ Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX."""
 def command(video: UUID, as_json: bool) -> None:
     """Show the history of a video: its requests and decisions, and its runs' spans, rows, objects and dead letters.
 
-    Ends in one sentence. The live page shows the same on the page of a video.
+    The last line sums it up in one sentence. The live page shows the same on a video's page.
     """
     entries, sentence = asyncio.run(_look(video))
     if as_json:

@@ -28,13 +28,13 @@ STORE: Final = "object store"
 DATABASE: Final = "database"
 DEVICE: Final = "device"
 _NOT_FOR: Final = {"gpu": DATABASE, "coordinator": DEVICE}
-"""What a kind of worker has nothing to do with."""
+"""The check that does not concern a kind of worker."""
 
 CODECS: Final = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
 """Compressions that other clients may use."""
 
 LIMIT_SECONDS: Final = 60.0
-"""Of one check; a dependency that does not answer by then counts as down."""
+"""Limit for one check; a dependency that does not answer within it counts as down."""
 
 
 class State(StrEnum):
@@ -161,7 +161,7 @@ async def _writable_store(settings: Settings) -> str:
 
 
 async def _delete(store: ObjectStore, key: str) -> str | None:
-    """Delete an object; returns why it may not be deleted."""
+    """Delete an object. Return why that was refused, or None."""
     try:
         await store.delete(key)
     except PermanentError as error:
@@ -214,8 +214,8 @@ def _has_torch() -> bool:
 
 
 CHECKS: Final = (
-    Check("brokers", _brokers, "see that they run; check KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_REPLICATION_FACTOR"),
-    Check("topics", _topics, "create those that are missing: extents topics create; see the others: extents topics check"),
+    Check("brokers", _brokers, "check that they run, and KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL and KAFKA_REPLICATION_FACTOR"),
+    Check("topics", _topics, "create missing topics: extents topics create; look at the others: extents topics check"),
     Check(STORE, _writable_store, "check the WASABI_* settings, and that the key may read, write, list and delete in the bucket"),
     Check(DATABASE, _database, "check the SUPABASE_* settings, and apply the migrations: extents migrations print"),
     Check("model", _model, "set EXTENTS_MODEL_VERSION to one of extents models list, or store it: extents models push"),
@@ -225,7 +225,7 @@ CHECKS: Final = (
 
 
 _GPU_STORE: Final = Check(STORE, _readable_store, "check the WASABI_* settings, and that the key may read and list in the bucket")
-"""A GPU worker writes nothing, and need not have the right to."""
+"""A GPU worker writes nothing, so it does not need the right to."""
 
 
 def checks_of(role: str | None) -> list[Check]:

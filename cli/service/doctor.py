@@ -21,7 +21,7 @@ Examples:
   extents doctor --role gpu
   extents doctor --json | jq '.[] | select(.state == "fault")'
 \b
-Exit status 1 when something is wrong; a warning is not.
+Exit status 1 if something is wrong; warnings do not count.
 \b
 Settings: all of docs/configuration.md."""
 )
@@ -30,8 +30,8 @@ Settings: all of docs/configuration.md."""
 def command(role: str | None, as_json: bool) -> None:
     """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to fix it.
 
-    Each check uses the real dependency: it logs in, writes an object and deletes it again, asks the database for what only the
-    service may ask, loads the model and predicts with it. Nothing is left behind.
+    Each check uses the real dependency: it logs in, writes an object and deletes it, calls the database functions that only
+    the service may call, loads the model and predicts with it. Nothing is left behind.
     """
     results = asyncio.run(_run(Settings(), role))
     if as_json:
@@ -43,7 +43,7 @@ def command(role: str | None, as_json: bool) -> None:
 
 
 def _print(result: CheckResult) -> None:
-    """Print result and advice on lines of their own, uncut: a terminal wraps them."""
+    """Print result and advice on separate lines, in full: a terminal wraps them."""
     click.echo(f"{_MARKS[result.state]:<8} {result.name:<13} {result.message}")
     if result.advice:
         click.echo(f"{'':<22} {result.advice}")

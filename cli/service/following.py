@@ -1,4 +1,4 @@
-"""Follows a request to its outcome: the event ends it, the job's row shows how far it is."""
+"""Follows a request to its outcome: the event ends the wait, and the job's row shows the progress."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -22,14 +22,14 @@ from streams.topics import COORDINATOR, GPU_WORKER, Topics
 LOOK_EVERY_SECONDS: Final = 0.5
 
 PATIENCE_SECONDS: Final = 10.0
-"""After this many seconds without progress, perhaps no coordinator reads the topic."""
+"""After this many seconds without progress, there may be no coordinator that reads the topic."""
 
 
 async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_seconds: float | None) -> ReceivedOutcome | None:
     """Wait for a request's outcome, with a line of progress on standard error if that is a terminal.
 
     Returns:
-        None when there was no outcome in time.
+        None if there was no outcome in time.
     """
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[pairs]}"), TimeElapsedColumn())
     console = Console(stderr=True)
@@ -43,7 +43,7 @@ async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_sec
 
 async def _show(bars: Progress, line: TaskID, rows: Rows, request: UUID) -> None:
     while True:
-        with suppress(TransientError):  # the event tells the outcome; this is only for show
+        with suppress(TransientError):  # only for display; the event has the outcome
             job = await _job(rows, request)
             if job is not None:
                 pairs = f"{job.pairs_done}/{job.pairs_total} pairs"

@@ -37,23 +37,23 @@ Exit status with --watch: 0 completed, 3 rejected, 4 failed.
 \b
 Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX; WASABI_* unless --frame-count is given; SUPABASE_* with --watch."""
 )
-@click.option("--tenant-id", type=UuidParameter(), required=True, help="Whose video it is.")
+@click.option("--tenant-id", type=UuidParameter(), required=True, help="Tenant of the video.")
 @click.option("--video-id", type=UuidParameter(), required=True, help="Which video.")
 @click.option(
     "--version", type=click.IntRange(1, 2**31 - 1), metavar="N", default=1, show_default=True, help="Version of its cropped frames."
 )
-@click.option("--frame-count", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Number of frames.  [default: as found in the store]")
-@click.option("--model-version", type=ModelVersionParameter(), metavar="V", help="Model to use.  [default: the service's own]")
+@click.option("--frame-count", type=click.IntRange(0, 2**31 - 1), metavar="N", help="Number of frames.  [default: counted in the store]")
+@click.option("--model-version", type=ModelVersionParameter(), metavar="V", help="Model to use.  [default: the service's default]")
 @click.option(
     "--priority",
     type=click.Choice([priority.value for priority in Priority]),
     default=Priority.HIGH.value,
     show_default=True,
-    help="Low waits while there is work of high priority.",
+    help="Low priority waits for high.",
 )
-@click.option("--force", is_flag=True, help="Run again although a run exists.")
-@click.option("--event-id", metavar="NAME", help="Name of this request: the same name again is the same request.  [default: a new one]")
-@click.option("--watch", is_flag=True, help="Wait for the outcome, and show how far the run is.")
+@click.option("--force", is_flag=True, help="Run again even if a run exists.")
+@click.option("--event-id", metavar="NAME", help="Name of this request; the same name means the same request.  [default: a new name]")
+@click.option("--watch", is_flag=True, help="Wait for the outcome, and show the run's progress.")
 @click.option(
     "--timeout",
     "timeout_seconds",
@@ -61,7 +61,7 @@ Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX; WASABI_* unless --frame-count is given;
     metavar="SECONDS",
     default=3600.0,
     show_default=True,
-    help="How long to watch at most.",
+    help="Stop watching after this time.",
 )
 @json_option
 def command(
@@ -77,9 +77,9 @@ def command(
     timeout_seconds: float,
     as_json: bool,
 ) -> None:
-    """Publish video.encoded for a video that lies in the object store.
+    """Publish video.encoded for a video in the object store.
 
-    Without --frame-count the chunks are listed, and the last of each level is looked into, so that an incomplete video is
+    Without --frame-count the chunks are listed, and the last chunk of each level is read, so that an incomplete video is
     reported at once.
     """
     if event_id is not None and not 1 <= len(event_id) <= 200:
@@ -112,7 +112,9 @@ def command(
             async with beside(warn_if_unread(settings, topics, rows, published)):
                 outcome = await follow(outcomes, rows, published.request_id, timeout_seconds)
         if outcome is None:
-            remark(f"no outcome within {timeout_seconds:g} s; it goes on. To watch again, add: --watch --event-id {video.event_id}")
+            remark(
+                f"no outcome within {timeout_seconds:g} s; the run continues. To watch it again, add: --watch --event-id {video.event_id}"
+            )
             return 1
         _print_outcome(outcome, published, as_json)
         return _STATUS[outcome.name]
@@ -127,7 +129,7 @@ async def _count_frames(settings: Settings, tenant: UUID, video: UUID, version: 
         names = {name async for key in store.list_keys(prefix) if is_chunk(name := key.removeprefix(prefix))}
         where = f"s3://{store.bucket}/{prefix.rstrip('/')}"
         if not names:
-            raise MissingObjectError(f"{where}: no chunks there; extents encode VIDEO --tenant-id {tenant} --video-id {video} makes them")
+            raise MissingObjectError(f"{where}: no chunks; to make them: extents encode VIDEO --tenant-id {tenant} --video-id {video}")
         last = [max((name for name in names if name.startswith(f"modulo_{level}/")), default=None) for level in LEVELS]
         data = {name: await store.get(keys.chunk(tenant, video, version, name), MAX_CHUNK_BYTES) for name in last if name}
     return find_frame_count(where, names, lambda name: count_frames(f"{where}/{name}", data[name]))
@@ -161,7 +163,7 @@ def outcome_facts(outcome: ReceivedOutcome) -> list[tuple[str, str]]:
         return [("outcome", body["outcome"]), ("run", body["run_id"]), ("why", body["reason"])]
     counts = ", ".join(f"{count} {label}" for label, count in body["label_counts"].items())
     return [
-        ("outcome", "completed" + (", found: the run existed" if body["deduplicated"] else "")),
+        ("outcome", "completed" + (", found: the run already existed" if body["deduplicated"] else "")),
         ("run", f"{body['run_id']}, attempt {body['attempt']}"),
         ("model", body["model_version"]),
         ("captions", str(body["caption_count"])),

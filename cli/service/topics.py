@@ -26,9 +26,9 @@ Examples:
 {_SETTINGS}""",
 )
 def command() -> None:
-    """Create the service's topics, or check those there are.
+    """Create the service's topics, or check existing ones.
 
-    Workers never create topics; in production this is done once, before they start, and again after an update.
+    Workers never create topics. In production, create them before the workers start for the first time, and after each update.
     """
 
 
@@ -41,7 +41,7 @@ Examples:
 )
 @json_option
 def create(as_json: bool) -> None:
-    """Create the topics that are missing. Those that are there stay as they are."""
+    """Create missing topics. Existing topics stay as they are."""
     from streams.kafka.brokers import brokers  # loads Faust
     from streams.kafka.topic_admin import ensure_topics
     from streams.topics import Topics
@@ -68,7 +68,7 @@ Examples:
   extents topics check
   extents topics check --json | jq '.[] | select(.faults != [])'
 \b
-Exit status 1 when a topic is missing or differs.
+Exit status 1 if a topic is missing or differs.
 {_SETTINGS}"""
 )
 @json_option

@@ -28,8 +28,8 @@ Settings: KAFKA_*, WASABI_*, SUPABASE_*, EXTENTS_TOPIC_PREFIX, EXTENTS_PAGE_VIEW
 def command(host: str, port: int) -> None:
     """Serve the live page until Ctrl-C: work in progress, tasks for operators, and each run's captions.
 
-    It is the page that coordinators serve at /ui. Without tokens in the settings, one is made up for this process and
-    printed: it is the operator's.
+    Coordinators serve the same page at /ui. If the settings have no tokens, an operator's token is generated for this process
+    and printed.
     """
     settings = Settings().check(UI_SECTIONS)
     access = access_of(settings)

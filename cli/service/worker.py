@@ -20,9 +20,9 @@ log = get_logger(__name__)
 Examples:
   extents worker coordinator
   extents worker gpu
-  faust -A streams.apps.gpu_worker worker --without-web   (the same by Faust's own command)
+  faust -A streams.apps.gpu_worker worker --without-web   (the same with Faust's own command)
 \b
-Exit status 0 after SIGTERM or SIGINT, 143 or 130 at once after a second one, 1 after an error, 70 when a step hung.
+Exit status 0 after SIGTERM or SIGINT, 143 or 130 immediately after a second one, 1 after an error, 70 if a step hung.
 \b
 Settings: all of docs/configuration.md."""
 )
@@ -30,8 +30,8 @@ Settings: all of docs/configuration.md."""
 def command(role: str) -> None:
     """Run one worker process until it is stopped.
 
-    The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device
-    when there is one and on the CPU otherwise. Start as many of each as the load asks for: partitions are shared among them.
+    The coordinator admits requests, aggregates results and finishes runs. A GPU worker predicts spans, on a CUDA device if
+    there is one, otherwise on the CPU. Start as many of each as the load requires; they share the partitions.
     """
     settings = Settings().check(ROLE_SECTIONS[role])
     configure_logging(settings.process)
@@ -44,7 +44,7 @@ def command(role: str) -> None:
 
 
 def _create(role: str, settings: Settings) -> "ExtentsApp":
-    # Each role imports only its own: the coordinator runs where there is no torch.
+    # Each role imports only its own modules, because the coordinator runs without torch.
     if role == "coordinator":
         from streams.apps.coordinator import create_coordinator
 

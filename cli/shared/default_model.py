@@ -11,6 +11,6 @@ _NOBODY = UUID(int=0)
 
 
 async def usual_model(listings: Listings, settings: AdmissionSettings) -> ModelChoice:
-    """As admission chooses it for a video that is in no share, of a tenant without a promotion of its own."""
+    """Return the model that admission chooses for a video outside every share, of a tenant without a promotion of its own."""
     whole = [promotion for promotion in await listings.promotions() if promotion.percent == 100 and promotion.tenant_id is None]
     return choose_model(whole, settings.model_version, builtin_model_version(), _NOBODY, _NOBODY)

@@ -17,14 +17,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
 _OPTIONS = {
-    "tenant_id": click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only of this tenant."),
-    "video_id": click.option("--video", "video_id", type=UuidParameter(), help="Only of this video."),
-    "model_version": click.option("--model", "model_version", type=ModelVersionParameter(), metavar="V", help="Only of this model."),
-    "status": click.option("--status", type=click.Choice(["queued", "running", "completed", "failed"]), help="Only in this status."),
-    "priority": click.option("--priority", type=click.Choice(["high", "low"]), help="Only of this priority."),
+    "tenant_id": click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's."),
+    "video_id": click.option("--video", "video_id", type=UuidParameter(), help="Only this video's."),
+    "model_version": click.option("--model", "model_version", type=ModelVersionParameter(), metavar="V", help="Only with this model."),
+    "status": click.option("--status", type=click.Choice(["queued", "running", "completed", "failed"]), help="Only with this status."),
+    "priority": click.option("--priority", type=click.Choice(["high", "low"]), help="Only with this priority."),
     "replay_id": click.option("--replay", "replay_id", metavar="ID", help="Only what this replay sent."),
-    "since": click.option("--since", type=MomentParameter(), help="Only those made since this moment or age: 2026-05-01T12:00, 12h."),
-    "until": click.option("--until", type=MomentParameter(), help="Only those made before it."),
+    "since": click.option("--since", type=MomentParameter(), help="Only since this time or age: 2026-05-01T12:00, 12h."),
+    "until": click.option("--until", type=MomentParameter(), help="Only before this time or age."),
 }
 
 
@@ -56,7 +56,7 @@ def list_rows(
 
     Args:
         read: a method of ``Listings``.
-        noun: names one row, as "job".
+        noun: names one row, such as "job".
         options: the command's, of both kinds.
         fixed: further fields of the ``Filter``.
     """

@@ -28,7 +28,7 @@ class Column:
 
     Attributes:
         right: its values are numbers.
-        flexible: its texts are cut to what the others leave of the line.
+        flexible: its texts are cut to the width that the other columns leave.
     """
 
     heading: str
@@ -40,9 +40,9 @@ class Column:
 def listing_options(command: Command) -> Command:
     """``--limit``, ``--all``, ``--json`` and ``--json-lines``, which ``print_listing`` takes."""
     for option in (
-        click.option("--json-lines", "as_lines", is_flag=True, help="Print one JSON object a line, while they are read."),
+        click.option("--json-lines", "as_lines", is_flag=True, help="Print one JSON object a line, while rows are read."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--all", "every", is_flag=True, help="List all there are."),
+        click.option("--all", "every", is_flag=True, help="List all."),
         click.option("--limit", type=click.IntRange(min=1), default=ROWS_SHOWN, show_default=True, metavar="N", help="List the newest N."),
     ):
         command = option(command)
@@ -50,7 +50,7 @@ def listing_options(command: Command) -> Command:
 
 
 def rows_wanted(limit: int, every: bool) -> int | None:
-    """How many rows to ask for: one more than will be shown, which tells whether there are more."""
+    """Return how many rows to ask for: one more than will be shown, to know whether there are more."""
     return None if every else limit + 1
 
 
@@ -64,7 +64,7 @@ async def print_listing(
     as_json: bool,
     as_lines: bool,
 ) -> None:
-    """Print rows. ``noun`` names one of them, as "job"."""
+    """Print rows. ``noun`` names one of them, such as "job"."""
     if as_lines:
         count = 0
         async for row in rows:

@@ -74,7 +74,7 @@ def summarize(workers: Sequence[Worker]) -> str:
 
 
 def _print_reasons(worker: Worker) -> None:
-    if worker["state"] == WorkerState.GONE:  # what it said last is no longer so
+    if worker["state"] == WorkerState.GONE:  # its last report is out of date
         return
     for word, reasons in (("is not alive:", worker["faults"]), ("waits for", worker["waits"])):
         for reason in reasons:

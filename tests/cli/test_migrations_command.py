@@ -31,7 +31,7 @@ def test_they_are_written_once(extents, tmp_path) -> None:
     assert json.loads(again.out) == {"folder": str(folder), "written": []}
     other = extents("migrations", "write", folder, "--schema", "other")
     assert other.status == 1
-    assert f"{folder / read_migrations('x')[0].file} is there and differs" in other.err
+    assert f"{folder / read_migrations('x')[0].file} exists and differs" in other.err
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x; drop table y", "Upper", "1a", "a" * 64])

@@ -118,7 +118,7 @@ def test_a_video_that_is_not_there_is_not_submitted(extents, topics: Topics, nam
     unknown = (UUID(namespace.tenant_id), uuid4())
     done = extents("submit", *ids(unknown))
     assert (done.status, done.out) == (1, "")
-    assert done.err.startswith(f"error: s3://{namespace.bucket}/videos/{unknown[0]}/{unknown[1]}/cropped_frames_v1: no chunks there")
+    assert done.err.startswith(f"error: s3://{namespace.bucket}/videos/{unknown[0]}/{unknown[1]}/cropped_frames_v1: no chunks")
     assert f"extents encode VIDEO --tenant-id {unknown[0]} --video-id {unknown[1]}" in done.err
     assert published(topics.encoded) == []
 

@@ -73,7 +73,7 @@ async def test_the_same_window_by_another_name_makes_no_second_run(terminal: Ter
     """Records that a replay sent are left out, and what they made exists."""
     planned = await terminal.json("replay", "plan", "--model", "v2", "--name", "again")
     assert (planned["exist"], planned["items"]) == (VIDEOS, 0)
-    assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay themselves; their originals count"]
+    assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay; their originals count instead"]
 
 
 async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Terminal, service: Installation) -> None:

@@ -44,16 +44,18 @@ Examples:
   extents compare 3f2b8c1e 9a617b1f --html changes.html
   extents compare --model mrn0fkfd --model mrn0fkfd-2 --tenant UUID --json
 \b
-Exit status 1 when more captions changed than --max-change allows.
+Exit status 1 if more captions changed than --max-change allows.
 \b
 Settings: SUPABASE_* and WASABI_*, unless both runs are files."""
 )
 @click.argument("runs", nargs=-1, metavar="[A B]")
-@click.option("--model", "models", type=ModelVersionParameter(), multiple=True, metavar="V", help="Given twice: before and after.")
+@click.option(
+    "--model", "models", type=ModelVersionParameter(), multiple=True, metavar="V", help="Give it twice: the model before and after."
+)
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="With --model: only this tenant's videos.")
 @click.option("--video", "videos", type=UuidParameter(), multiple=True, help="With --model: only this video.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="With --model: at most N videos.")
-@click.option("--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of captions that may change, as 0.02.")
+@click.option("--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of captions that may change, such as 0.02.")
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -73,8 +75,8 @@ def command(
 ) -> None:
     """Compare two runs of a video, or two models' runs of many.
 
-    A and B are files, run ids (or the first 8 characters of them), or keys of the store. Captions are matched by the frames
-    that they share; a caption has changed when it begins or ends elsewhere, is new, or is gone.
+    A and B are files, run ids (or their first 8 characters), or keys of the store. Captions are matched by the frames that
+    they share. A caption has changed if it begins or ends at another frame, is new, or is gone.
     """
     if models and (runs or len(models) != 2):
         raise click.UsageError("give --model twice and no runs, or two runs")
@@ -138,7 +140,7 @@ def _print_two(before: RunDatabase, after: RunDatabase, as_json: bool) -> float:
 
 
 async def _page(before: RunDatabase, after: RunDatabase) -> str:
-    """The page about both, with strips from the store where they can be had; they are of the video that the runs themselves name."""
+    """Render the page about both, with strips of the video that the runs name, if the store has them."""
     comparison = compare_runs(before, after)
     places = worst_places(comparison)
     strips, without_strips = await _strips(before, after, places, comparison.pairs + 1)
@@ -148,10 +150,10 @@ async def _page(before: RunDatabase, after: RunDatabase) -> str:
 
 
 async def _strips(before: RunDatabase, after: RunDatabase, places: list[Row], frame_count: int) -> tuple[dict[int, bytes], str | None]:
-    """PNGs by frame; or none, and why."""
+    """Return PNGs by frame, or none and the reason."""
     named = next((run for run in (after, before) if {"tenant_id", "video_id"} <= set(run.provenance)), None)
     if named is None:
-        return {}, "neither run says which video it is of"
+        return {}, "neither run names its video"
     tenant, video = UUID(named.provenance["tenant_id"]), UUID(named.provenance["video_id"])
     wanted = boundary_frames(places, frame_count)
     version = named.cropped_frames_version or 1
@@ -164,7 +166,7 @@ async def _strips(before: RunDatabase, after: RunDatabase, places: list[Row], fr
 
 
 def worst_places(comparison: Comparison) -> list[Row]:
-    """Captions gone, then new, the longest first; then those that moved, the farthest first."""
+    """Return lost captions, then new ones, the longest first; then moved ones, the farthest first."""
     gone: list[Row] = [{"change": "lost", "before": caption, "after": None} for caption in _longest_first(comparison.lost)]
     new: list[Row] = [{"change": "added", "before": None, "after": caption} for caption in _longest_first(comparison.added)]
     moved: list[Row] = [

@@ -1,4 +1,4 @@
-"""Compares two models over the videos that both have a run of."""
+"""Compares two models on the videos of which both have a run."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def print_models(models: Sequence[str], change: float, captions: int, rows: Sequ
 
 
 async def _pairs(listings: Listings, models: tuple[str, ...], chosen: Filter, videos: frozenset[str], limit: int) -> list[tuple[Row, Row]]:
-    """The newest runs of both models, by the frames that they are of."""
+    """Return pairs of the newest runs of both models that are of the same frames."""
     by_model: list[dict[tuple[str, int], Row]] = []
     for model in models:
         runs: dict[tuple[str, int], Row] = {}

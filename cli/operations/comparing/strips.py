@@ -12,7 +12,7 @@ from storage.objects import ObjectStore
 
 
 def boundary_frames(places: Sequence[Row], frame_count: int) -> set[int]:
-    """The frames on both sides of each boundary of the captions that are shown."""
+    """Return the frames on both sides of each boundary of the listed captions."""
     frames = set()
     for place in places[:PLACES]:
         for caption in (place["before"], place["after"]):
@@ -24,10 +24,10 @@ def boundary_frames(places: Sequence[Row], frame_count: int) -> set[int]:
 async def fetch_strips(
     store: ObjectStore, keys: Keys, tenant_id: UUID, video_id: UUID, version: int, frame_count: int, frames: Collection[int]
 ) -> dict[int, bytes]:
-    """PNGs of these frames, by their index. Each chunk is fetched once.
+    """Return PNGs of these frames, by index. Each chunk is fetched once.
 
     Raises:
-        MissingObjectError: a chunk is not in the store any more.
+        MissingObjectError: a chunk is no longer in the store.
     """
     from cli.shared.pictures import png  # loads Pillow
     from inference.media.decode import decode_frames  # loads PyAV

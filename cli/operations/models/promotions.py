@@ -28,7 +28,7 @@ _COLUMNS = (
     Column("state", lambda row: "withdrawn" if row["withdrawn_at"] else "in force"),
 )
 
-_OVERRIDE = "EXTENTS_MODEL_VERSION is set to {} here; where a coordinator has it, promotions have no effect"
+_OVERRIDE = "EXTENTS_MODEL_VERSION is set to {} here; promotions have no effect on a coordinator with this setting"
 
 
 @click.command(
@@ -43,13 +43,14 @@ Settings: SUPABASE_*, WASABI_*."""
 @click.argument("version", type=ModelVersionParameter())
 @click.option("--percent", type=click.IntRange(1, 100), default=100, show_default=True, metavar="P", help="Share of the videos.")
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's videos.")
-@click.option("--note", default=None, metavar="TEXT", help="Why; kept in the history.")
+@click.option("--note", default=None, metavar="TEXT", help="The reason, kept in the history.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(version: str, percent: int, tenant_id: UUID | None, note: str | None, yes: bool) -> None:
     """Make a model the default, for all videos or a share of them.
 
-    Which videos are in a share follows from their ids, so a video stays on its side, and a greater share holds the lesser.
-    The others get what was promoted before. It takes effect within 5 seconds; runs that were admitted keep their model.
+    A video's id decides whether it belongs to a share, so a video always gets the same model, and a greater share includes
+    a smaller one. All other videos get the model that was promoted before. A promotion takes effect within 5 seconds, for
+    runs that are admitted from then on.
     """
     settings = Settings()
 
@@ -99,7 +100,7 @@ Examples:
 \b
 Settings: SUPABASE_*."""
 )
-@click.option("--tenant", "tenant_id", type=UuidParameter(), help="The newest promotion of this tenant's own.")
+@click.option("--tenant", "tenant_id", type=UuidParameter(), help="Withdraw the newest promotion for this tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(tenant_id: UUID | None, yes: bool) -> None:
     """Withdraw the newest promotion, so that the one before it applies again."""
@@ -110,7 +111,7 @@ def rollback(tenant_id: UUID | None, yes: bool) -> None:
 
     row = with_listings(newest)
     if row is None:
-        raise click.ClickException("no promotion is in force; extents models history shows those there were")
+        raise click.ClickException("no promotion is in force; extents models history shows former ones")
     if not yes:
         click.confirm(f"withdraw promotion {row['id']} ({row['model_version']}, {row['percent']}%)?", abort=True, err=True)
     values = {"withdrawn_at": datetime.now(UTC).isoformat(), "withdrawn_by": who()}

@@ -1,4 +1,4 @@
-"""Starts, pauses, resumes, cancels and lists replays. The coordinator does the work: this changes rows, and reads them."""
+"""Starts, pauses, resumes, cancels and lists replays. These commands only change and read rows; a coordinator does the work."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ _COLUMNS: Final = (
 
 
 class UntilParameter(click.ParamType):
-    """A moment, or a time of day (UTC): the next one."""
+    """A time with a date, or a time of day (UTC), which means its next occurrence."""
 
     name = "TIME"
 
@@ -41,13 +41,15 @@ class UntilParameter(click.ParamType):
                 return moment if moment > now else moment + timedelta(days=1)
             moment = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text!r} is neither a time of day, as 06:00, nor a moment, as 2026-12-01T06:00", param, ctx)
+            self.fail(f"{text!r} is neither a time of day such as 06:00 nor a time such as 2026-12-01T06:00", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-_until = click.option("--until", type=UntilParameter(), help="Pause then: 06:00 (UTC), or 2026-12-01T06:00.")
+_until = click.option("--until", type=UntilParameter(), help="Pause at this time: 06:00 (UTC), or 2026-12-01T06:00.")
 _rate = click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Send at most N requests a minute.")
-_max_cost = click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before it costs more.")
+_max_cost = click.option(
+    "--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before the replay costs more."
+)
 
 
 @click.command(
@@ -62,9 +64,15 @@ Settings: SUPABASE_*."""
 @_rate
 @_max_cost
 @_until
-@click.option("--in-flight", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="At most N runs under way.")
 @click.option(
-    "--shadow", "sample_size", type=click.IntRange(min=1), metavar="N", help="Run N first, compare, and go on only if little changed."
+    "--in-flight", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Have at most N runs in progress."
+)
+@click.option(
+    "--shadow",
+    "sample_size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run N videos first, compare them, and continue only if little changed.",
 )
 @click.option(
     "--max-change", type=click.FloatRange(0, 1), metavar="SHARE", default=0.02, show_default=True, help="Share of captions that may change."
@@ -80,10 +88,10 @@ def start(
     max_change: float,
     yes: bool,
 ) -> None:
-    """Start a planned replay. A coordinator carries it out, and another one continues if that is killed.
+    """Start a planned replay. A coordinator carries it out; if that coordinator is killed, another one continues.
 
-    With --shadow the first N videos are compared with their present runs; when more of their captions changed than
-    --max-change allows, the replay pauses and its status names the worst.
+    With --shadow the first N videos are compared with their present runs. If more of their captions changed than
+    --max-change allows, the replay pauses, and its status names the worst videos.
     """
     row, progress = with_listings(lambda listings: read_replay(listings, replay_id))
     if progress["items"] != row["source"].get("items"):
@@ -105,15 +113,15 @@ def start(
     }
     state = "sampling" if sample_size else "running"
     _change(replay_id, ["planned"], lambda replays, _: replays.change(replay_id, ["planned"], state, **values))
-    remark(f"started; no terminal is needed. To see how far it is: extents replay status {replay_id}")
+    remark(f"started; you may close the terminal. To see its progress: extents replay status {replay_id}")
 
 
 @click.command(epilog="\b\nExamples:\n  extents replay pause nightly\n\b\nSettings: SUPABASE_*.")
 @replay_argument
 def pause(replay_id: str) -> None:
-    """Send nothing more until it is resumed. Requests that were sent continue."""
+    """Send nothing more until the replay is resumed. Runs in progress continue."""
     _change(replay_id, ACTIVE, lambda replays, _: replays.pause(replay_id, "paused by hand"))
-    remark(f"paused; to go on: extents replay resume {replay_id}")
+    remark(f"paused; to continue: extents replay resume {replay_id}")
 
 
 @click.command(epilog="\b\nExamples:\n  extents replay resume nightly --until 06:00 --max-cost 40\n\b\nSettings: SUPABASE_*.")
@@ -122,9 +130,9 @@ def pause(replay_id: str) -> None:
 @_max_cost
 @_until
 def resume(replay_id: str, rate: int | None, max_cost: float | None, until: datetime | None) -> None:
-    """Continue a paused replay. A limit that is given here replaces the former one; a time that has passed is dropped.
+    """Continue a paused replay. Limits given here replace the former ones; an --until that has passed is dropped.
 
-    A replay that was paused because of its sample continues with all videos: you have looked at the sample.
+    A replay that paused because of its sample continues with all videos, since you have looked at the sample.
     """
     limits: dict[str, Any] = {"until_at": until.isoformat()} if until else {}
     limits |= {"rate_per_minute": rate} if rate else {}
@@ -137,7 +145,7 @@ def resume(replay_id: str, rate: int | None, max_cost: float | None, until: date
 @replay_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cancel(replay_id: str, yes: bool) -> None:
-    """End a replay for good. What was sent goes on: extents jobs cancel --replay REPLAY ends that, too."""
+    """End a replay for good. Runs in progress continue; extents jobs cancel --replay REPLAY ends them too."""
     if not yes:
         click.confirm(f"cancel replay {replay_id}?", abort=True, err=True)
     _change(replay_id, NOT_ENDED, lambda replays, _: replays.cancel(replay_id, "cancelled by hand"))

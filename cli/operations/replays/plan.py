@@ -37,19 +37,24 @@ Examples:
   extents replay plan --ids videos.txt --force
 {SETTINGS}"""
 )
-@click.option("--from", "since", type=MomentParameter(), help="Records from this moment or age on: 2026-11-01, 7d.")
+@click.option("--from", "since", type=MomentParameter(), help="Only records since this time or age: 2026-11-01, 7d.")
 @click.option("--to", "until", type=MomentParameter(), help="Records before it.")
-@click.option("--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help="Only of this partition.")
-@click.option("--offsets", multiple=True, metavar="P:FIRST-LAST", help="Only these offsets of video.encoded, as 0:100-250.")
+@click.option("--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help="Only records of this partition.")
+@click.option("--offsets", multiple=True, metavar="P:FIRST-LAST", help="Only these offsets of video.encoded, such as 0:100-250.")
 @click.option("--lacking-model", metavar="V", type=ModelVersionParameter(), help="Videos whose newest frames have no run of this model.")
-@click.option("--rejected", "rejection_type", type=click.Choice([kind.value for kind in RejectionType]), help="What was refused so.")
+@click.option(
+    "--rejected",
+    "rejection_type",
+    type=click.Choice([kind.value for kind in RejectionType]),
+    help="Videos whose requests were rejected with this type.",
+)
 @click.option("--tenant", "tenants", type=UuidParameter(), multiple=True, help="Only this tenant's videos.")
 @click.option("--video", "videos", type=UuidParameter(), multiple=True, help="Only this video.")
 @click.option("--ids", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Only the videos named in FILE.")
 @click.option("--all", "every_record", is_flag=True, help="Every record, not only the newest of each video.")
-@click.option("--model", metavar="V", type=ModelVersionParameter(), help="Model to use.  [default: the one that new runs get]")
-@click.option("--force", is_flag=True, help="Run again although a run of this model exists.")
-@click.option("--priority", type=click.Choice(["low", "high"]), default="low", show_default=True, help="Low waits for high.")
+@click.option("--model", metavar="V", type=ModelVersionParameter(), help="Model to use.  [default: the model that new runs get]")
+@click.option("--force", is_flag=True, help="Run again even if a run of this model exists.")
+@click.option("--priority", type=click.Choice(["low", "high"]), default="low", show_default=True, help="Low priority waits for high.")
 @click.option("--name", metavar="NAME", help="Name of the replay.  [default: made from the time]")
 @json_option
 def plan(
@@ -66,16 +71,16 @@ def plan(
     """Plan a replay, store the plan under a name, and send nothing.
 
     The requests come from video.encoded and video.encoded.low (the newest record of each video), or from the registry with
-    --lacking-model or --rejected. What exists already is left out, unless --force is given.
+    --lacking-model or --rejected. Videos that already have a run are left out, unless --force is given.
     """
     if options["lacking_model"] and (options["rejection_type"] or options["since"] or options["until"]):
-        raise click.UsageError("--lacking-model looks at all videos: it goes with neither --rejected nor --from and --to")
+        raise click.UsageError("--lacking-model looks at all videos, so it cannot be combined with --rejected, --from or --to")
     if (options["lacking_model"] or options["rejection_type"]) and (partitions or offsets):
         raise click.UsageError(
-            "--partition and --offsets choose records of the topics: they go with neither --lacking-model nor --rejected"
+            "--partition and --offsets choose records of the topics, so they cannot be combined with --lacking-model or --rejected"
         )
     if options["lacking_model"] and options["model"] not in (None, options["lacking_model"]):
-        raise click.UsageError("--lacking-model names the model already; leave --model out")
+        raise click.UsageError("--lacking-model already names the model; leave --model out")
     name = name or f"replay-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     if MODEL_VERSION.fullmatch(name) is None:
         raise click.UsageError(f"--name {name!r}; expected up to 64 letters, digits, '.', '_' and '-', the first a letter or digit")
@@ -211,7 +216,7 @@ def _last_hour() -> tuple[datetime, datetime]:
 
 
 def _ids(path: Path | None) -> frozenset[UUID]:
-    """One id a line; empty lines and what follows a ``#`` do not count."""
+    """Read one id a line; empty lines and comments after ``#`` do not count."""
     if path is None:
         return frozenset()
     ids = set()
@@ -233,6 +238,6 @@ def _offsets(texts: tuple[str, ...]) -> dict[int, tuple[int, int]] | None:
         partition, colon, ends = text.partition(":")
         first, dash, last = ends.partition("-")
         if not (colon and dash and partition.isdigit() and first.isdigit() and last.isdigit() and int(first) <= int(last)):
-            raise click.UsageError(f"--offsets {text!r}; expected PARTITION:FIRST-LAST, as 0:100-250")
+            raise click.UsageError(f"--offsets {text!r}; expected PARTITION:FIRST-LAST, such as 0:100-250")
         offsets[int(partition)] = (int(first), int(last) + 1)
     return offsets or None

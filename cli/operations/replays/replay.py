@@ -20,9 +20,9 @@ Examples:
 def command() -> None:
     """Process videos again: plan, start, watch, pause, resume, cancel.
 
-    The service carries a replay out, not this terminal: its state is in the database, and closing the laptop changes
-    nothing. Every planned item becomes at most one run. Rewinding the consumer group's offsets would not do this: each
-    record is recognised, and answered as before.
+    The service carries out a replay, and keeps its state in the database, so you can close the terminal. Every planned item
+    becomes at most one run. Rewinding the consumer group's offsets is no substitute: each record would be recognised and
+    answered as before.
     """
 
 

@@ -18,7 +18,7 @@ LACKING_A_CALL = 500
 
 @dataclass(slots=True)
 class Sources:
-    """The records found, and how many were read. ``remarks`` say what was left out."""
+    """The chosen records, and how many were read. ``remarks`` say what was left out."""
 
     sources: list[ReplaySource]
     looked_at: int
@@ -27,7 +27,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which videos; empty sets leave all."""
+    """Which videos; an empty set stands for all."""
 
     tenants: frozenset[UUID]
     videos: frozenset[UUID]
@@ -48,9 +48,9 @@ async def from_topic(settings: Settings, window: Window, choice: Choice, report:
     sources = [source async for source in reader.sources(report)]
     remarks = []
     if reader.replayed:
-        remarks.append(f"{reader.replayed} records were sent by a replay themselves; their originals count")
+        remarks.append(f"{reader.replayed} records were sent by a replay; their originals count instead")
     if reader.unusable:
-        remarks.append(f"{reader.unusable} records are no requests")
+        remarks.append(f"{reader.unusable} records are not requests")
     return Sources(choice.of(sources), reader.read, remarks)
 
 
@@ -70,7 +70,7 @@ async def lacking_model(replays: Replays, model: str, choice: Choice, report: Re
 
 
 async def rejected(replays: Replays, chosen: Filter, choice: Choice, report: Report) -> Sources:
-    """Videos whose requests were refused for one reason. Those that held no usable frame count are left out."""
+    """Videos whose requests were rejected with one type. Requests without a usable frame count are left out."""
     sources: list[ReplaySource] = []
     unusable = looked_at = 0
     async for row in replays.rejections(chosen):
@@ -80,7 +80,7 @@ async def rejected(replays: Replays, chosen: Filter, choice: Choice, report: Rep
         else:
             sources.append(_source(row, f"rejections/{row['id']}", order=-looked_at))
         report(looked_at, None)
-    return Sources(choice.of(sources), looked_at, [f"{unusable} rejections hold no usable request"] if unusable else [])
+    return Sources(choice.of(sources), looked_at, [f"{unusable} rejections have no usable request"] if unusable else [])
 
 
 def _source(row: Row, name: str, order: int = 0) -> ReplaySource:

@@ -1,4 +1,4 @@
-"""``extents replay status``: how far a replay is, what it cost, and what did not work."""
+"""``extents replay status``: a replay's progress, cost and failures."""
 
 import asyncio
 from collections.abc import Sequence
@@ -51,11 +51,11 @@ Exit status with --watch: 0 completed, 3 paused, 4 cancelled.
 Settings: SUPABASE_*."""
 )
 @replay_argument
-@click.option("--watch", is_flag=True, help="Look again until it is over or paused.")
-@click.option("--troubles", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Show N items that failed.")
+@click.option("--watch", is_flag=True, help="Refresh until the replay ends or pauses.")
+@click.option("--troubles", type=click.IntRange(min=0), default=10, show_default=True, metavar="N", help="Show up to N items that failed.")
 @json_option
 def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
-    """Show how far a replay is, what it cost, and what did not work."""
+    """Show a replay's progress, cost and failures."""
 
     async def run() -> Row:
         async with open_replays(Settings().supabase) as replays:
@@ -80,7 +80,7 @@ def status(replay_id: str, watch: bool, troubles: int, as_json: bool) -> None:
 async def read_replay(listings: Listings, replay_id: str) -> tuple[Row, Row]:
     row = await listings.replay(replay_id)
     if row is None:
-        raise click.ClickException(f"no replay {replay_id}; extents replay list shows those there are")
+        raise click.ClickException(f"no replay {replay_id}; extents replay list shows all replays")
     return row, await listings.replay_progress(replay_id)
 
 
@@ -136,7 +136,7 @@ def _line(row: Row, progress: Row) -> str:
 
 
 def _seconds_left(row: Row, progress: Row) -> float | None:
-    """By the rate so far; None before the first result and after the end."""
+    """Estimate from the rate so far; None before the first result and after the end."""
     if row["state"] not in ACTIVE or progress["first_sent_at"] is None or not _over(progress):
         return None
     seconds = (datetime.now(UTC) - datetime.fromisoformat(progress["first_sent_at"])).total_seconds()

@@ -32,15 +32,15 @@ _COLUMNS: Final = (
 
 
 def _selecting(command: Callable[..., None]) -> Callable[..., None]:
-    """The options by which every subcommand chooses letters."""
+    """The options with which every subcommand chooses letters."""
     for option in reversed(
         (
             click.argument("ids", nargs=-1, metavar="[PLACE]..."),
-            click.option("--topic", help="Only records of this topic, as inference.work.high."),
-            click.option("--reason", help="Only those with this reason, such as span_failed, poison, undecodable."),
-            click.option("--since", type=MomentParameter(), help="Only those set aside since this moment or age: 2026-05-01T12:00, 12h."),
-            click.option("--until", type=MomentParameter(), help="Only those set aside before it."),
-            click.option("--handled", is_flag=True, help="Also those that were redriven or discarded already."),
+            click.option("--topic", help="Only records of this topic, such as inference.work.high."),
+            click.option("--reason", help="Only letters with this reason, such as span_failed, poison, undecodable."),
+            click.option("--since", type=MomentParameter(), help="Only letters set aside since this time or age: 2026-05-01T12:00, 12h."),
+            click.option("--until", type=MomentParameter(), help="Only letters set aside before this time or age."),
+            click.option("--handled", is_flag=True, help="Include letters that were already redriven or discarded."),
         )
     ):
         command = option(command)
@@ -51,8 +51,8 @@ def _selecting(command: Callable[..., None]) -> Callable[..., None]:
 def command() -> None:
     """Look at records that could not be processed, and have them processed again or discard them.
 
-    A PLACE is the letter's own, partition/offset, as "list" prints it. Nothing is ever deleted: what was done about a
-    letter is noted beside it, and the topic keeps both for 30 days.
+    A PLACE is the letter's partition/offset, as "list" prints it. Letters are not deleted: the topic keeps them for 30 days,
+    and what was done about each is recorded beside it.
 
     \b
       extents dead-letters list --since 12h
@@ -87,7 +87,7 @@ def list_letters(as_json: bool, as_lines: bool, **chosen: Any) -> None:
 @_selecting
 @json_option
 def show(as_json: bool, **chosen: Any) -> None:
-    """Show dead letters whole: headers, error and the original bytes. Exit status 1 if there is none."""
+    """Show dead letters in full: headers, error and the original bytes. Exit status 1 if there is none."""
     letters = _read(Selection(**chosen))
     if as_json:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
@@ -107,10 +107,10 @@ def show(as_json: bool, **chosen: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
-    """Have dead letters processed again: shows what will be sent, asks, sends it, and notes it beside the letters.
+    """Have dead letters processed again: shows what will be sent, asks, sends it, and records that beside the letters.
 
-    For a failed run one request is sent, however many of its work records are chosen: it becomes the run's next attempt.
-    Other records are sent to their topic again unchanged.
+    A failed run gets one request, which becomes its next attempt, however many of its work records are chosen. Other
+    records are sent to their topic again unchanged.
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
@@ -127,10 +127,10 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
 
 @command.command()
 @_selecting
-@click.option("--note", default="", help="Why; kept beside the letters.")
+@click.option("--note", default="", help="The reason, recorded beside the letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(note: str, yes: bool, **chosen: Any) -> None:
-    """Note that dead letters need nothing more; "list" leaves them out from then on."""
+    """Mark dead letters as needing nothing more; "list" leaves them out from then on."""
     letters = _read(Selection(**chosen))
     print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
     if letters and not yes:

@@ -44,7 +44,7 @@ Examples:
 {_SETTINGS}""",
 )
 def command() -> None:
-    """List jobs, look at one, and cancel what is not over yet. A JOB is its run's id, or the first 8 characters of it."""
+    """List jobs, show one, and cancel unfinished ones. A JOB is the id of its run, or the first 8 characters of the id."""
 
 
 @command.command(
@@ -58,7 +58,7 @@ Examples:
 @filter_options("tenant_id", "video_id", "model_version", "status", "priority", "replay_id", "since", "until")
 @listing_options
 def list_jobs(**options: Any) -> None:
-    """List jobs, the newest first. Times are ages; --json has every column."""
+    """List jobs, newest first. Times are ages; --json has every column."""
     list_rows(Listings.jobs, _COLUMNS, "job", options)
 
 
@@ -72,7 +72,7 @@ Examples:
 @click.argument("job")
 @json_option
 def show(job: str, as_json: bool) -> None:
-    """Show one job whole."""
+    """Show everything about one job."""
     row = with_listings(lambda listings: _find(listings, job))
     if as_json:
         print_json(row)
@@ -104,20 +104,20 @@ Examples:
   extents jobs cancel 3f2b8c1e --reason "wrong crop"
   extents jobs cancel --replay nightly --yes
 \b
-Exit status 1 when a job was not cancelled in time.
+Exit status 1 if a job was not cancelled in time.
 {_SETTINGS}"""
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--replay", "replay_id", metavar="ID", help="Every unfinished job that this replay sent.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; the outcome says so.")
+@click.option("--reason", default="", metavar="TEXT", help="The reason, which the outcome quotes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", "wait_seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS", help="How long.")
 @json_option
 def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool, wait_seconds: float, as_json: bool) -> None:
-    """Cancel jobs, and wait until they have ended. What has not started does not start.
+    """Cancel jobs, and wait until they have ended. Spans that have not started are not computed.
 
-    The outcome is inference.failed with the outcome "cancelled", and says who cancelled and why. A result that was complete
-    before the cancellation stays.
+    The event is inference.failed with the outcome "cancelled", and says who cancelled and why. A result that was complete
+    before the cancellation is kept.
     """
     if bool(jobs) == bool(replay_id):
         raise click.UsageError("name jobs, or a replay with --replay")
@@ -130,7 +130,7 @@ def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool,
     unfinished = [row for row in rows if row["status"] in UNFINISHED]
     for row in rows:
         if row["status"] not in UNFINISHED:
-            remark(f"{row['run_id']} is {row['status']} already")
+            remark(f"{row['run_id']} is already {row['status']}")
     if not as_json and unfinished:
         print_rows(_COLUMNS, unfinished)
     if unfinished and not yes:
@@ -165,12 +165,12 @@ async def _chosen(listings: Listings, jobs: tuple[str, ...], replay_id: str | No
 async def _find(listings: Listings, name: str) -> Row:
     row = await listings.job(name)
     if row is None:
-        raise click.ClickException(f"no job {name}; extents jobs list shows those there are")
+        raise click.ClickException(f"no job {name}; extents jobs list shows all jobs")
     return row
 
 
 async def _ended(listings: Listings, jobs: list[Row], wait_seconds: float) -> list[Row]:
-    """The jobs as they are once all have ended, or when the time is over."""
+    """Return the jobs once all have ended, or when the time is up."""
     deadline = time.monotonic() + wait_seconds
     while True:
         rows = [await _find(listings, job["run_id"]) for job in jobs]

@@ -40,7 +40,7 @@ Examples:
 {_SETTINGS}""",
 )
 def command() -> None:
-    """List requests that were refused, and acknowledge them. Each message says what was found, the limit, and its setting."""
+    """List rejected requests, and acknowledge them. Each message gives the actual value, the limit, and its setting."""
 
 
 _type_option = click.option(
@@ -57,7 +57,7 @@ Examples:
 {_SETTINGS}""",
 )
 @_type_option
-@click.option("--seen", is_flag=True, help="Also those that were acknowledged.")
+@click.option("--seen", is_flag=True, help="Include acknowledged ones.")
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
 @listing_options
 def list_rejections(rejection_type: str | None, seen: bool, **options: Any) -> None:
@@ -75,7 +75,7 @@ Examples:
 @click.argument("rejection", type=UuidParameter())
 @json_option
 def show(rejection: UUID, as_json: bool) -> None:
-    """Show one rejection whole. Its id is the request's."""
+    """Show everything about one rejection. Its id is that of the request."""
     row = with_listings(lambda listings: listings.rejection(str(rejection)))
     if row is None:
         raise click.ClickException(f"no rejection {rejection}; extents rejections list --json has their ids")
@@ -108,13 +108,13 @@ Examples:
 @click.argument("rejections", nargs=-1, type=UuidParameter(), metavar="[REJECTION]...")
 @_type_option
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
-@click.option("--by", "user_id", type=UuidParameter(), help="The user who has seen them, by the id that the web application has.")
+@click.option("--by", "user_id", type=UuidParameter(), help="Id of the web application's user who has seen them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def ack(rejections: tuple[UUID, ...], rejection_type: str | None, user_id: UUID | None, yes: bool, **options: Any) -> None:
     """Acknowledge rejections by id or by a filter. This changes nothing else."""
     chosen, _ = split_filter(options, rejection_type=rejection_type, acknowledged=False)
     if not rejections and chosen == Filter(acknowledged=False):
-        raise click.UsageError("name rejections, or say which: --type, --tenant, --video, --model, --since, --until")
+        raise click.UsageError("name rejections, or select them with --type, --tenant, --video, --model, --since or --until")
 
     async def find(listings: Listings) -> list[str]:
         if rejections:
@@ -124,7 +124,7 @@ def ack(rejections: tuple[UUID, ...], rejection_type: str | None, user_id: UUID 
     names = with_listings(find)
     if names and not yes:
         click.confirm(f"acknowledge {len(names)} rejection{'s' if len(names) != 1 else ''}?", abort=True, err=True)
-    # A database that the web application made takes the id of one of its users here, and no other text.
+    # In the web application's own tables this column takes only the id of one of its users.
     values = {"acknowledged": True, "acknowledged_at": datetime.now(UTC).isoformat(), "acknowledged_by": str(user_id) if user_id else None}
 
     async def acknowledge(listings: Listings) -> int:
@@ -143,7 +143,7 @@ Examples:
   extents rejections summary --json
 {_SETTINGS}"""
 )
-@click.option("--days", type=click.IntRange(1, 3650), default=7, show_default=True, metavar="N", help="How many days, today included.")
+@click.option("--days", type=click.IntRange(1, 3650), default=7, show_default=True, metavar="N", help="How many days, including today.")
 @json_option
 def summary(days: int, as_json: bool) -> None:
     """Count rejections by day (UTC) and type, with the setting that would change them."""

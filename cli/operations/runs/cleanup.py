@@ -42,10 +42,10 @@ Examples:
 \b
 Settings: SUPABASE_*, WASABI_*."""
 )
-@click.option("--superseded", is_flag=True, help="Runs that another of the same video, version and model has superseded.")
-@click.option("--keep-latest", type=click.IntRange(min=1), metavar="N", help="Of each video, all but its latest N runs.")
+@click.option("--superseded", is_flag=True, help="Runs that a newer one of the same video, version and model has superseded.")
+@click.option("--keep-latest", type=click.IntRange(min=1), metavar="N", help="All but the latest N runs of each video.")
 @click.option("--older-than", type=click.IntRange(min=1), metavar="DAYS", help="Runs that were completed more than DAYS ago.")
-@click.option("--only", is_flag=True, help="Also the only run of a video.")
+@click.option("--only", is_flag=True, help="Include a video's only run.")
 @filter_options("tenant_id", "video_id", "model_version")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -54,11 +54,11 @@ def command(
 ) -> None:
     """Delete finished runs: rows first, then their databases, so that the web application never points at one that is gone.
 
-    Shows what would be deleted, asks, and deletes. The only run of a video is kept unless --only is given. A command that
-    was killed half-way can simply be run again.
+    It shows what would be deleted, and asks first. The only run of a video is kept unless --only is given. If the command is
+    interrupted, run it again.
     """
     if not (superseded or keep_latest or older_than):
-        raise click.UsageError("say which runs: --superseded, --keep-latest N or --older-than DAYS")
+        raise click.UsageError("select runs with --superseded, --keep-latest N or --older-than DAYS")
     chosen, _ = split_filter(dict(options))
 
     async def find() -> list[Row]:
@@ -94,7 +94,7 @@ def command(
 async def _find(
     listings: Listings, chosen: Filter, superseded: bool, keep_latest: int | None, older_than: int | None, only: bool
 ) -> list[Row]:
-    """The runs that meet all of the conditions, by video and the newest first."""
+    """Return the runs that meet all conditions, by video, newest first."""
     by_video: dict[str, list[Row]] = defaultdict(list)
     async for row in listings.run_history(Filter(tenant_id=chosen.tenant_id, video_id=chosen.video_id)):
         if row["deleted_at"] is None:

@@ -15,14 +15,14 @@ LOW_TOPIC: Final = "video.encoded.low"
 
 @dataclass(slots=True)
 class EventRows:
-    """The rows by their keys, from the events that were added so far, whatever their order.
+    """The rows that follow from the events added so far, in any order, by their keys.
 
     Attributes:
         usd_per_pair: what admission expects a pair to cost.
-        tenant_id: only this tenant's; None for all.
+        tenant_id: the tenant whose events count; None for all tenants.
         requests: one row for each answered request, by its id.
         jobs: the last attempt of each run that ended, by run_id.
-        rejections: by request id. Which of them were acknowledged is lost.
+        rejections: by request id. Acknowledgements are lost.
     """
 
     usd_per_pair: float
@@ -43,7 +43,7 @@ class EventRows:
                 self._add_rejected(event, at)
 
     def in_order(self) -> list[Row]:
-        """Return the requests by the time of their outcome, the best known approximation of the order in which they were decided."""
+        """Return the requests by the time of their outcome, which is the best available estimate of the order of their decisions."""
         return sorted(self.requests.values(), key=lambda row: (row["created_at"], row["source_partition"], row["source_offset"]))
 
     def _add_completed(self, event: InferenceCompleted, at: datetime) -> None:

@@ -26,9 +26,9 @@ class Missing:
     """Rows that the topics have and the database lacks.
 
     Attributes:
-        requests, rejections, jobs: rows to insert; ``requests`` are in their order.
-        ended: jobs to bring to their end, each with the attempt that its row has.
-        described: jobs that were written again from a run's object, which lacks what their events say.
+        requests, rejections, jobs: rows to insert; ``requests`` are in order.
+        ended: jobs to mark as ended, each with the attempt in its row.
+        described: jobs that were restored from a run's object, which lacks some of the fields of their events.
     """
 
     requests: list[Row] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Missing:
 
 
 def no_events(settings: Settings, tenant_id: UUID | None) -> EventRows:
-    """Return the result without any events."""
+    """Return the value for no events."""
     admission = settings.admission
     return EventRows(admission.gpu_usd_per_hour / 3600 / admission.expected_pairs_per_second, tenant_id)
 
@@ -74,7 +74,7 @@ def _is_purged(purged: list[dict[str, Any]], tenant_id: UUID | None, video_id: U
 
 
 async def compare(rows: EventRows) -> Missing:
-    """Return what the database lacks of these rows."""
+    """Return those of the rows that the database lacks."""
     chosen = Filter(tenant_id=rows.tenant_id)
     async with open_listings(Settings().supabase) as listings:
         requests = await _ids(listings.requests(chosen), "request_id")
@@ -139,7 +139,7 @@ async def write_missing(missing: Missing, report: Report) -> Written:
 
 
 async def _insert(listings: Listings, table: str, key: str, rows: list[Row], written: Written) -> None:
-    """Insert rows in their order. A row that exists by then stays as it is."""
+    """Insert rows in order. An existing row stays as it is."""
     try:
         await listings.insert(table, rows, ignore_conflicts_on=key)
         written.rows += len(rows)

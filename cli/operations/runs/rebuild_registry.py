@@ -1,4 +1,4 @@
-"""``extents rebuild-registry``: rows again, from the run databases in the store and the outcome events in the topics."""
+"""``extents rebuild-registry``: restores rows from the run databases in the store and the outcome events in the topics."""
 
 import asyncio
 from typing import Final
@@ -34,22 +34,22 @@ Examples:
   extents rebuild-registry --dry-run
   extents rebuild-registry --tenant UUID --yes
 \b
-Exit status 1 when a database could not be read, or a row not be written.
+Exit status 1 if a database could not be read or a row could not be written.
 \b
 Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_RUN_DB.""",
 )
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's rows.")
-@click.option("--store-only", is_flag=True, help="Leave the topics out: only rows of finished runs.")
-@click.option("--dry-run", is_flag=True, help="Only say what differs.")
+@click.option("--store-only", is_flag=True, help="Do not read the topics: restore only rows of finished runs.")
+@click.option("--dry-run", is_flag=True, help="Only show what differs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def command(tenant_id: UUID | None, store_only: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Write rows again, after the database was lost or restored from an old copy.
+    """Restore rows after the database was lost, or after it was restored from an old copy.
 
-    Every run database in the store is compared with the registry. What is missing is written, in the order of completion,
-    so that the latest run of a video, version and model is the one that the web application reads. Then the outcome
-    events, which the topics keep for 30 days, give back what the store does not hold: requests and what was decided about
-    them, failed jobs, and rejections, all of them unacknowledged. Done twice, it changes nothing.
+    Every run database in the store is compared with the registry. Missing rows are written in the order of completion, so
+    that the web application reads the latest run of each video, version and model. The outcome events, which the topics
+    keep for 30 days, then restore what the store does not hold: requests with their decisions, failed jobs, and rejections,
+    which are all unacknowledged. Repeating the command changes nothing.
     """
     with progress("reading", "objects") as report:
         differing, faults = asyncio.run(_look(tenant_id, report))
@@ -69,7 +69,7 @@ def command(tenant_id: UUID | None, store_only: bool, dry_run: bool, yes: bool, 
             written = asyncio.run(write_missing(missing, report))
         remark(f"{written.rows} other rows written")
         if written.unknown:
-            remark(f"{len(written.unknown)} rows are left out: the database does not know their videos")
+            remark(f"{len(written.unknown)} rows were left out because the database does not know their videos")
         for text in (*refused, *written.refused):
             remark(text)
             faults.append({"what": text})
@@ -92,7 +92,7 @@ def _print(differing: list[Row], faults: list[Row], missing: Missing, *, as_json
 
 
 async def _look(tenant_id: UUID | None, report: Report) -> tuple[list[tuple[Row, FinishedRun, StoredRun]], list[Row]]:
-    """Runs that the registry lacks or has otherwise, in the order of completion; and objects that cannot be read."""
+    """Return the runs that the registry lacks or describes differently, in the order of completion, and unreadable objects."""
     settings = Settings()
     keys = RunKeys(settings.keys.run_db)
     prefix = f"{keys.prefix}{tenant_id}/" if tenant_id and settings.keys.run_db.startswith(f"{keys.prefix}{{tenant_id}}/") else keys.prefix
@@ -124,7 +124,7 @@ async def _look(tenant_id: UUID | None, report: Report) -> tuple[list[tuple[Row,
 
 
 async def _write(runs: list[tuple[FinishedRun, StoredRun]]) -> list[str]:
-    """Write the rows; returns what the database refused, each with the reason."""
+    """Write the rows. Return those that the database refused, each with the reason."""
     refused = []
     async with open_rows(Settings().supabase) as rows:
         with progress("writing", "runs") as report:

@@ -24,7 +24,7 @@ from storage.objects import ObjectStore
 from storage.run_db_reader import RunDatabase
 
 TOLERANCES: Final[Mapping[Precision, float]] = {Precision.FLOAT32: 1e-3, Precision.BFLOAT16: 0.05, Precision.FLOAT16: 0.05}
-"""Tolerance of probabilities. Two machines differ by a tenth of it, other weights or frames by much more."""
+"""Tolerance for probabilities. Two machines differ by a tenth of it; other weights or frames differ by much more."""
 
 PLACES_SHOWN: Final = 3
 
@@ -52,7 +52,7 @@ class Recomputer:
 
     Attributes:
         sample: pairs of each run.
-        seed: another one draws other pairs.
+        seed: determines which pairs are drawn.
     """
 
     settings: Settings
@@ -65,7 +65,7 @@ class Recomputer:
         """Predict pairs of a run again.
 
         Args:
-            row: the run's, which has the ids that databases of the former service lack.
+            row: the run's row. It has the ids, which databases of the former service lack.
 
         Raises:
             TransientError: the store cannot be reached.
@@ -76,7 +76,7 @@ class Recomputer:
         try:
             stored = await fetch_layout(self.store, object_keys(self.settings.keys), tenant_id, video_id)
             if stored.sha256 != run.provenance.get("layout_sha256", stored.sha256):
-                return Recomputed(skipped="the video's layout is another one by now")
+                return Recomputed(skipped="the video's layout has changed since")
             return await asyncio.to_thread(self._check, named, stored.layout)
         except CorruptInputError as error:
             return Recomputed(fault=f"its frames cannot be read: {error}")
@@ -107,7 +107,7 @@ class Recomputer:
         return Recomputed(len(pairs), float(differences.max()), fault)
 
     def _draw(self, run: RunDatabase) -> list[int]:
-        """Draw pairs, the same for the same seed. Those that the former service left out cannot be compared."""
+        """Draw pairs; the same seed gives the same pairs. Pairs that the former service left out cannot be compared."""
         there = sorted(set(range(run.pairs)) - set(run.missing_pairs))
         return sorted(random.Random(f"{self.seed}/{run.run_id}").sample(there, min(self.sample, len(there))))  # noqa: S311 - a sample
 

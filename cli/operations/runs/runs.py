@@ -1,4 +1,4 @@
-"""``extents runs``: finished runs, their files, and deleting one."""
+"""``extents runs``: lists, fetches and deletes finished runs."""
 
 import asyncio
 import hashlib
@@ -44,7 +44,7 @@ Examples:
 {_SETTINGS}""",
 )
 def command() -> None:
-    """List finished runs, look at one, fetch or delete its database. A RUN is its id, or the first 8 characters of it."""
+    """List and show finished runs, and fetch or delete their databases. A RUN is a run's id, or the first 8 characters of it."""
 
 
 @command.command(
@@ -56,11 +56,11 @@ Examples:
 {_SETTINGS}""",
 )
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
-@click.option("--superseded", is_flag=True, default=None, help="Only runs that another has superseded and that are still stored.")
+@click.option("--superseded", is_flag=True, default=None, help="Only superseded runs that are still stored.")
 @click.option("--latest", is_flag=True, help="Only the latest run of each video, version and model.")
 @listing_options
 def list_runs(superseded: bool | None, latest: bool, **options: Any) -> None:
-    """List finished runs, the newest first: the latest of each video, and those that were superseded."""
+    """List finished runs, newest first: the latest of each video, and superseded ones."""
     list_rows(Listings.run_history, _COLUMNS, "run", options, superseded=False if latest else superseded)
 
 
@@ -73,7 +73,7 @@ Examples:
 @click.argument("run")
 @json_option
 def show(run: str, as_json: bool) -> None:
-    """Show what is known of one run. What its database holds is shown by: extents runs get RUN, extents show FILE."""
+    """Show what is known about one run. To see what its database holds: extents runs get RUN, extents show FILE."""
     row = with_listings(lambda listings: find_run(listings, run))
     if as_json:
         print_json(row)
@@ -111,7 +111,7 @@ Examples:
 @click.argument("run")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="File to write.  [default: RUN.db]")
 def get(run: str, output: Path | None) -> None:
-    """Fetch a run's database, checked against its hash. The file takes the place of one already there."""
+    """Fetch a run's database, and check it against its hash. An existing file is replaced."""
     if output is not None:
         make_parent(output)
 
@@ -138,10 +138,10 @@ Examples:
 {_SETTINGS}"""
 )
 @click.argument("run")
-@click.option("--only", is_flag=True, help="Also where the video has no other run of its version.")
+@click.option("--only", is_flag=True, help="Delete it even if the video has no other run of its version.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(run: str, only: bool, yes: bool) -> None:
-    """Delete a run's row and its database, in this order, so that the web application never points at what is gone."""
+    """Delete a run's row, then its database, so that the web application never points at a missing database."""
 
     async def look(listings: Listings) -> tuple[Row, int]:
         row = await find_run(listings, run)
@@ -167,5 +167,5 @@ def rm(run: str, only: bool, yes: bool) -> None:
 async def find_run(listings: Listings, name: str) -> dict[str, Any]:
     row = await listings.run(name)
     if row is None:
-        raise click.ClickException(f"no run {name}; extents runs list shows those there are")
+        raise click.ClickException(f"no run {name}; extents runs list shows all runs")
     return row

@@ -1,4 +1,4 @@
-"""``extents verify``: are finished runs what their rows say, and what their model says?"""
+"""``extents verify``: checks that finished runs agree with their rows, and with their model."""
 
 import asyncio
 import hashlib
@@ -40,25 +40,25 @@ Examples:
   extents verify --since 30d --tenant UUID --json
   extents verify --since 1d --sample 20
 \b
-Exit status 1 when a run is not what its row says, or a pair is predicted otherwise.
+Exit status 1 if a run does not agree with its row, or a pair is predicted differently.
 \b
 Settings: SUPABASE_*, WASABI_*; EXTENTS_DEVICE, EXTENTS_MODEL_CACHE and EXTENTS_KEY_* for --sample."""
 )
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
 @click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Also predict N pairs of each run again (extra `inference`).")
-@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Chooses the pairs of --sample.")
+@click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed that chooses the pairs of --sample.")
 @json_option
 def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool, **options: Any) -> None:
-    """Read the databases of finished runs back, and compare them with their rows.
+    """Read the databases of finished runs, and compare them with their rows.
 
-    Each object must be there with the size and the SHA-256 of its row, be undamaged, and hold the run, the model, the frames
-    and the pairs that the row names. With --sample, some pairs of each run are predicted again by the run's model from the
-    frames in the store; what differs by more than rounding is a fault. A run whose frames or model are gone is skipped.
+    Each object must exist with the size and the SHA-256 of its row, be undamaged, and hold the run, the model, the frames
+    and the pairs that the row names. With --sample, some pairs of each run are predicted again with the run's model and the
+    frames in the store; a difference of more than rounding is a fault. A run whose frames or model are gone is skipped.
     """
     chosen, _ = split_filter(options)
     if not runs and chosen == Filter():
-        raise click.UsageError("name runs, or say which: --since, --until, --tenant, --video, --model")
+        raise click.UsageError("name runs, or select them with --since, --until, --tenant, --video or --model")
     result = asyncio.run(_verify(runs, chosen, sample, seed))
     if as_json:
         print_json(result)
