@@ -54,7 +54,7 @@ class CaptionExtent:
 
 @dataclass(frozen=True, slots=True)
 class QualityIssue:
-    """Something that a user may want to check. ``frame_index`` is the pair's first frame, or the caption's."""
+    """Something that a user may want to check. ``frame_index`` is the first frame of the pair or the caption."""
 
     kind: str
     frame_index: int

@@ -21,7 +21,7 @@ class TransientError(ExtentsError):
 
 
 class PermanentError(ExtentsError):
-    """The same at every try. Fails the run, or ends the command."""
+    """Does not pass by itself. Fails the run, or ends the command."""
 
 
 class ConfigurationError(PermanentError):

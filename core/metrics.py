@@ -55,7 +55,7 @@ LOG_KINDS: Final = (
 # Requests and outcomes.
 REQUESTS = counter(
     "extents_requests_total",
-    "video.encoded records by what was decided.",
+    "video.encoded records by decision.",
     COORDINATOR,
     Label("decision", (*(decision for decision in Decision if decision is not Decision.RECHECK), "undecodable", "refused")),
     PRIORITY,
@@ -86,7 +86,7 @@ FINISH_DURATION = histogram(
 )
 RESULT_RECORDS = counter(
     "extents_result_records_total",
-    "Records of inference.results by kind and what became of them.",
+    "Records of inference.results by kind and by how they were handled.",
     COORDINATOR,
     Label("kind", LOG_KINDS),
     Label("disposition", ("counted", "repeated", "late", "refused", "poison")),
@@ -99,7 +99,7 @@ OLDEST_UNFINISHED = gauge("extents_oldest_unfinished_run_seconds", "Age of the o
 
 # Unfinished work in the whole installation, reported by one coordinator at a time.
 JOBS = owned_gauge("extents_jobs", "Unfinished jobs.", Label("status", ("queued", "running")), PRIORITY)
-OLDEST_JOB = owned_gauge("extents_oldest_job_seconds", "Age of the oldest unfinished job; 0 where there is none.", PRIORITY)
+OLDEST_JOB = owned_gauge("extents_oldest_job_seconds", "Age of the oldest unfinished job; 0 if there is none.", PRIORITY)
 UNACKNOWLEDGED_REJECTIONS = owned_gauge(
     "extents_unacknowledged_rejections",
     "Rejections of the last 30 days that nobody has acknowledged.",
@@ -114,7 +114,7 @@ REPLAY_ITEMS = owned_gauge(
 )
 LAST_PROMOTION = owned_gauge(
     "extents_last_promotion_timestamp_seconds",
-    "When a model was last promoted or rolled back, with the model that holds since; 0 and `none` where none ever was.",
+    "Time of the last promotion or rollback, with the model that it put in force; 0 and `none` if there was none.",
     MODEL,
 )
 SPEND_TODAY = owned_gauge("extents_spend_today_usd", "Dollars for the GPU seconds of runs completed since midnight UTC.")
@@ -122,34 +122,32 @@ BACKLOG_SPANS = owned_gauge("extents_gpu_backlog_spans", "Spans in the work topi
 BACKLOG_SECONDS = owned_gauge(
     "extents_gpu_backlog_seconds", "Time that one GPU would need for those spans, at the measured speed. Scale on this.", PRIORITY
 )
-GPU_SPEED = owned_gauge("extents_gpu_pairs_per_second", "Pairs a GPU computes in a second, as the last spans measured it.")
+GPU_SPEED = owned_gauge("extents_gpu_pairs_per_second", "Pairs a GPU computes in a second, measured over the last spans.")
 GPU_WORKERS = owned_gauge("extents_gpu_workers", "GPU workers in their consumer group.")
 
 # The GPU workers.
 SPANS = counter(
-    "extents_spans_total", "Work records by what became of them.", GPU_WORKER, DISPOSITION, Label("priority", ("high", "low", "unknown"))
+    "extents_spans_total", "Work records by how they were handled.", GPU_WORKER, DISPOSITION, Label("priority", ("high", "low", "unknown"))
 )
 SPAN_WAIT = histogram(
-    "extents_span_wait_seconds", "From a span's record to the worker that reads it first.", GPU_WORKER, PRIORITY, buckets=RUN_SECONDS
+    "extents_span_wait_seconds", "From a span's record to its first reading by a worker.", GPU_WORKER, PRIORITY, buckets=RUN_SECONDS
 )
 PAIRS = counter("extents_pairs_total", "Frame pairs predicted.", GPU_WORKER, Label("precision", tuple(Precision)))
 STAGE_DURATION = histogram(
     "extents_stage_duration_seconds", "A span's time in each stage of the GPU worker.", GPU_WORKER, STAGE, buckets=STAGE_SECONDS
 )
-GPU_SECONDS = counter("extents_gpu_seconds_total", "Seconds in which the device computed; its rate is the busy share.", GPU_WORKER)
+GPU_SECONDS = counter("extents_gpu_seconds_total", "Seconds in which the device computed; the rate is the busy share.", GPU_WORKER)
 GPU_COST = counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at the price set for a GPU hour.", GPU_WORKER)
-GPU_MEMORY = gauge(
-    "extents_gpu_memory_bytes", "The device's memory; 0 on a processor.", GPU_WORKER, Label("kind", ("used", "peak", "total"))
-)
+GPU_MEMORY = gauge("extents_gpu_memory_bytes", "The device's memory; 0 on a CPU.", GPU_WORKER, Label("kind", ("used", "peak", "total")))
 FETCHED_BYTES = counter("extents_fetched_bytes_total", "Bytes of chunks fetched from the store.", GPU_WORKER)
 DECODED_BYTES = counter("extents_decoded_bytes_total", "Bytes of frames decoded.", GPU_WORKER)
 SPANS_HELD = gauge("extents_spans_held", "Spans this worker holds.", GPU_WORKER, PRIORITY)
 SPAN_BYTES_HELD = gauge("extents_span_bytes_held", "Bytes of chunks and frames this worker holds.", GPU_WORKER)
 MODELS_LOADED = gauge("extents_models_loaded", "Models in this worker's memory.", GPU_WORKER)
-MODELS_SUSPENDED = gauge("extents_models_suspended", "Models that did not load on this worker and are not tried again yet.", GPU_WORKER)
+MODELS_SUSPENDED = gauge("extents_models_suspended", "Models that did not load on this worker and are not retried yet.", GPU_WORKER)
 MODEL_CACHE = counter(
     "extents_model_cache_requests_total",
-    "Requests for weights, by whether the worker's disk had them.",
+    "Requests for weights, by whether they were on the worker's disk.",
     GPU_WORKER,
     Label("result", ("hit", "miss")),
 )
@@ -194,7 +192,7 @@ RECORD_FAILURES = counter("extents_record_failures_total", "Attempts at a record
 RETRIES = counter("extents_retries_total", "Steps retried because of an error that may pass.", EVERY_ROLE, DEPENDENCY)
 WAITING = gauge("extents_waiting", "1 while this process waits for a dependency: its circuit breaker is open.", EVERY_ROLE, DEPENDENCY)
 OUTAGES = counter("extents_outages_total", "Times a dependency stopped answering: its circuit breaker opened.", EVERY_ROLE, DEPENDENCY)
-READY = gauge("extents_ready", "1 while this process is alive and waits for nothing.", EVERY_ROLE)
+READY = gauge("extents_ready", "1 while this process is alive and not waiting.", EVERY_ROLE)
 BUILD = gauge(
     "extents_build_info",
     "Version of this process.",

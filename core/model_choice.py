@@ -32,12 +32,12 @@ class ModelChoice:
 def choose_model(promotions: Sequence[Promotion], override: str | None, builtin: str, tenant_id: UUID, video_id: UUID) -> ModelChoice:
     """Choose the model for a request that names none.
 
-    A tenant's own promotions precede those for all tenants, and newer ones older ones. A video outside a promotion's share is left to
-    the next.
+    A tenant's own promotions take precedence over those for all tenants, and newer promotions over older ones. A video outside a
+    promotion's share gets the model of the next promotion.
 
     Args:
         promotions: those that were not withdrawn, newest first.
-        override: EXTENTS_MODEL_VERSION, which precedes all of them.
+        override: EXTENTS_MODEL_VERSION, which takes precedence over all of them.
     """
     if override is not None:
         return ModelChoice(override, "EXTENTS_MODEL_VERSION")

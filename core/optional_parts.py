@@ -27,6 +27,8 @@ def missing_part(error: ModuleNotFoundError) -> str | None:
     """Return what to install if an optional part is missing; None if the missing module belongs to none."""
     module = (error.name or "").partition(".")[0]
     if module in SERVICE:
-        return f"{module} is not installed, and this needs it: this is the small installation for films; run make setup for all of it"
+        return (
+            f"{module} is not installed, and this needs it: this is the small installation for films; run make setup to install everything"
+        )
     part = next((part for part, modules in PARTS.items() if module in modules), None)
     return None if part is None else f"{module} is not installed, and this needs it: {_ADVICE[part]}"

@@ -195,16 +195,18 @@ class ProcessSettings(EnvironmentSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
-    unexpected_tries: int = Field(3, ge=1, description="Times a record is tried that fails unexpectedly; then it becomes a dead letter.")
-    unexpected_in_a_row: int = Field(
-        20, ge=1, description="Records of a topic that may become dead letters like this one after the other; then the process stops."
+    unexpected_tries: int = Field(
+        3, ge=1, description="How often a record that fails unexpectedly is tried before it becomes a dead letter."
     )
-    unexpected_per_thousand: int = Field(100, ge=1, le=1000, description="The same, of a topic's last thousand records.")
+    unexpected_in_a_row: int = Field(
+        20, ge=1, description="Consecutive records of a topic that may become dead letters in this way before the process stops."
+    )
+    unexpected_per_thousand: int = Field(100, ge=1, le=1000, description="The same among the last thousand records of a topic.")
     heartbeat_seconds: float = Field(
         10.0, ge=0.1, le=600, description="Time between heartbeats to inference.workers; after three without one a worker counts as gone."
     )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz; the images set 0.0.0.0.")
-    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same; 0 chooses a free port.")
+    http_port: int = Field(9464, ge=0, le=65_535, description="Port of these; 0 chooses a free port.")
 
 
 class PageSettings(EnvironmentSettings):

@@ -12,14 +12,14 @@ MAX_TRACESTATE_LENGTH: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """The two headers. They are passed on as they came, even if ``traceparent`` is malformed: then it names no trace."""
+    """The two headers. They are passed on unchanged, even if ``traceparent`` is malformed and so names no trace."""
 
     traceparent: str
     tracestate: str | None = None
 
     @classmethod
     def of(cls, traceparent: str | None, tracestate: str | None) -> "TraceContext | None":
-        """The context of two headers; None if there is no ``traceparent``, without which the other means nothing."""
+        """The context in two headers; None without a ``traceparent``, because ``tracestate`` alone means nothing."""
         if not traceparent:
             return None
         return cls(traceparent, tracestate if tracestate and len(tracestate) <= MAX_TRACESTATE_LENGTH else None)

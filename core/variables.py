@@ -25,7 +25,7 @@ FILE_SUFFIX: Final = "_FILE"
 MAX_SECRET_BYTES: Final = 64 * 1024
 
 _KUBERNETES: Final = re.compile(r"\w+_(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT_\d+_(TCP|UDP)(_\w+)?=|PORT=(tcp|udp)://).*")
-"""What Kubernetes sets in every container for each service, including one that is called kafka."""
+"""Variables that Kubernetes sets in every container for each service, including a service that is called kafka."""
 
 
 def variable(section: type[BaseSettings], field: str) -> str:

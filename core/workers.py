@@ -1,4 +1,4 @@
-"""A worker as seen from outside, by its last heartbeat and its silence. For commands and pages."""
+"""A worker as seen from outside, according to its last heartbeat and the time since then. For commands and pages."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

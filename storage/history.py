@@ -18,7 +18,7 @@ from storage.objects import ObjectStore
 
 _DECISIONS: Final = {
     "run": "a run was started",
-    "join": "joined a run in flight",
+    "join": "joined a run in progress",
     "found": "a finished run was found",
     "rejected": "rejected",
 }
@@ -26,11 +26,11 @@ _DECISIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """A video's history without the logs of its runs and its dead letters, which the brokers have.
+    """A video's history, without what only the brokers have: the logs of its runs, and its dead letters.
 
     Attributes:
         runs: ids of the runs whose logs have the details.
-        since: when the first of these was requested; None without a run.
+        since: when the first of these runs was requested; None without a run.
         sentence: the summary.
     """
 
@@ -88,7 +88,7 @@ def _requested(row: Row) -> HistoryEntry:
 
 
 def _rejected(row: Row, admission: AdmissionSettings, requested_at: Mapping[str, datetime]) -> HistoryEntry:
-    """A rejection's row is written a moment before its request's, which has the same id. Its entry follows the request's."""
+    """Return the entries of rejections. A rejection's row is written just before its request's, but its entry comes after it."""
     setting = setting_of(row["rejection_type"], row["rejection_message"], admission)
     detail = f"{row['rejection_type']}: {row['rejection_message']}" + (f" [{setting}]" if setting else "")
     at = parse_moment(row["created_at"])

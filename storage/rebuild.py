@@ -1,4 +1,4 @@
-"""Reads values for a run's rows back from its object, for a registry that was lost."""
+"""Reads the values of a run's rows back from its object, to restore a lost registry."""
 
 import hashlib
 import re
@@ -19,10 +19,10 @@ _FIELDS = {
 }
 
 _IDS = ("tenant_id", "video_id")
-"""What a run database has in its provenance beside the run's own: a row has columns for it."""
+"""Ids in a run database's provenance for which a row has columns of their own."""
 
 NO_REQUEST = UUID(int=0)
-"""The request of a run of the former service, which stored none. No request has this id, so such a run counts as the earliest."""
+"""Stands for the request of a run of the former service, which stored none. Such a run counts as the earliest."""
 
 
 class RunKeys:
@@ -33,7 +33,7 @@ class RunKeys:
         texts = [re.escape(part) if place % 2 == 0 else f"(?P<{part}>{_FIELDS[part]})" for place, part in enumerate(parts)]
         self._pattern = re.compile("".join(texts))
         self.prefix = parts[0]
-        """The beginning of all run databases' keys."""
+        """The prefix of the keys of all run databases."""
 
     def ids(self, key: str) -> tuple[UUID, UUID] | None:
         """Return tenant and video; None for any other key."""
@@ -42,10 +42,10 @@ class RunKeys:
 
 
 def read_finished_run(data: bytes, key: str, tenant_id: UUID, video_id: UUID) -> tuple[FinishedRun, StoredRun]:
-    """Read what was written to the rows when this run was finished.
+    """Read the values that were written to the rows when this run was finished.
 
     Raises:
-        CorruptInputError: the file is damaged, or its video is not the one of its key.
+        CorruptInputError: the file is damaged, or its video is not the one in its key.
     """
     run = read_run_db(data, key)
     inside = (run.provenance.get("tenant_id", str(tenant_id)), run.provenance.get("video_id", str(video_id)))
@@ -80,4 +80,4 @@ def _uuid(text: str, kind: str, key: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise CorruptInputError(f"{key}: {kind} {text[:50]!r} is no UUID") from error
+        raise CorruptInputError(f"{key}: {kind} {text[:50]!r} is not a UUID") from error

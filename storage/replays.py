@@ -37,7 +37,7 @@ class Replays(Listings):
         """Continue a paused replay; False if it is not paused.
 
         Args:
-            replay: its row. One that was paused because of its sample continues with all videos; a time that has passed is dropped.
+            replay: its row. A replay paused because of its sample continues with all videos; an ``until`` that has passed is dropped.
             limits: columns that replace the former limits, such as ``max_cost_usd``.
         """
         until = replay["until_at"]
@@ -47,7 +47,7 @@ class Replays(Listings):
         return await self.change(replay["replay_id"], ["paused"], "running" if sampled else "sampling", **values)
 
     async def cancel(self, replay_id: str, reason: str) -> bool:
-        """End it for good; False if it has ended. What was sent goes on."""
+        """End it for good; False if it has ended. Runs in progress continue."""
         return await self.change(replay_id, NOT_ENDED, "cancelled", reason=reason, completed_at=datetime.now(UTC).isoformat())
 
     async def troubles(self, replay_id: str, count: int) -> list[Row]:

@@ -50,7 +50,7 @@ class RequestRef(Record):
     source_partition: Count
     source_offset: Offset
     traceparent: str | None = None
-    """The trace of the request: as received, or of its admission where traces are exported."""
+    """The trace of the request: as received, or that of its admission if traces are exported."""
     tracestate: str | None = None
     replay_id: str | None = None
     """The replay that sent the request."""
@@ -118,7 +118,7 @@ class RunStarted(Pins):
     requested_at: Moment
     deadline_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)]
     untaken_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None
-    """The run fails so long after this record if no span was taken by then; older records say nothing, and it is 14 days."""
+    """The run fails this many seconds after this record if no span was taken by then; 14 days if an older record lacks it."""
     estimated_cost_usd: Finite
     gpu_usd_per_hour: Finite
     model_checkpoint_path: str

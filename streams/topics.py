@@ -14,7 +14,7 @@ MAX_RECORD_BYTES = 4_194_304
 """Above Kafka's default of 1,048,588, so that the largest record of any other topic fits into a dead letter with extra headers."""
 
 HEARTBEATS_KEPT: Final = timedelta(days=1)
-"""As long as their topic keeps them."""
+"""Records live as long as their topic keeps them."""
 
 COORDINATOR: Final = "coordinator"
 GPU_WORKER: Final = "gpu-worker"
@@ -23,10 +23,10 @@ RUNS_TABLE = "runs"
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be.
+    """The expected properties of a topic.
 
     Attributes:
-        needed: workers wait until it is there; without the others they do all of their work.
+        needed: workers wait until it exists. They do all of their work without the other topics.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Topics:
 
     @property
     def workers(self) -> str:
-        """Of the workers' heartbeats."""
+        """The workers' heartbeats."""
         return self.name("inference.workers")
 
     @property
@@ -130,7 +130,7 @@ class Topics:
                 },
                 needed=False,
             ),
-            # Compacted only, in small segments, so that a restart reads the latest values and not everything ever written.
+            # Only compacted, in small segments, so that a restart reads the latest values and not everything ever written.
             TopicSpec(
                 self.runs_changelog,
                 results,

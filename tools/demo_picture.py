@@ -1,4 +1,4 @@
-"""Draws the README's picture from the demo's film: a captioned frame, its strip, and the timeline that was found.
+"""Draws the README's picture from the demo's film: a captioned frame, its strip, and the timeline of detected captions.
 
 ``make images`` writes it to docs/images.
 """

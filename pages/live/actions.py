@@ -1,4 +1,4 @@
-"""What an operator may change from the page. Each action is written to the audit table first, so that each leaves a trace."""
+"""What an operator may change from the page. Each action is recorded in the audit table before it is carried out."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

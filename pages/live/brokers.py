@@ -39,7 +39,7 @@ class Brokers(Protocol):
         """Return the consumer groups of both roles."""
 
     async def workers(self) -> list[SeenWorker]:
-        """Return the worker processes by their heartbeats, with those that have lately gone without notice."""
+        """Return the worker processes by their heartbeats, including those that recently disappeared without announcing their end."""
 
     async def letters(self) -> list[Letter]:
         """Return unhandled dead letters, oldest first."""

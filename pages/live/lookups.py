@@ -83,7 +83,7 @@ class Lookups:
     async def _tenant(self, request: web.Request, name: UUID) -> web.Response:
         jobs, rejections = await self._rows(Filter(tenant_id=name))
         if not (jobs or rejections):
-            raise MissingObjectError(f"Nothing is known of {name}: no job and no rejection names it as a video or as a tenant.")
+            raise MissingObjectError(f"Nothing is known about {name}: no job or rejection names a video or a tenant with this id.")
         return self.renderer.page(request, "live_tenant.html", name=name, jobs=jobs, rejections=rejections)
 
     async def _rows(self, chosen: Filter) -> tuple[list[Row], list[Row]]:
@@ -156,7 +156,7 @@ class Lookups:
 
 
 async def _attempt(reading: Awaitable[Any], otherwise: Any) -> tuple[Any, str | None]:
-    """Return the result of a reading, or a substitute and the reason. The rest of the page does not depend on it."""
+    """Return the result of a read, or a substitute and the reason, so that the rest of the page is shown anyway."""
     try:
         async with asyncio.timeout(LOG_SECONDS):
             return await reading, None

@@ -48,7 +48,7 @@ def required_session(request: web.Request) -> Session:
 
 
 def uuid_of(request: web.Request, name: str) -> UUID:
-    """Return an id of the path.
+    """Return an id from the path.
 
     Raises:
         MissingObjectError: it is not a UUID.
@@ -57,4 +57,4 @@ def uuid_of(request: web.Request, name: str) -> UUID:
     try:
         return parse_uuid(text)
     except ValueError as error:
-        raise MissingObjectError(f"{text} is no id.") from error
+        raise MissingObjectError(f"{text} is not an id.") from error

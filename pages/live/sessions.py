@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A logged-in user. ``name`` is as typed, and not verified: the audit table shows it beside the role, which is."""
+    """A logged-in user. ``name`` is as typed and not verified, so the audit table shows it beside the role, which is verified."""
 
     id: str
     role: Role

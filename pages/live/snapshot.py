@@ -1,4 +1,4 @@
-"""What the home page shows, read once for all viewers, and only while there are viewers."""
+"""What the home page shows. It is read once for all viewers, and only while there are viewers."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ REFRESH_SECONDS: Final = 3.0
 
 CHARTS_SECONDS: Final = 30.0
 SLOW_SECONDS: Final = 15.0
-"""The interval of what costs more: groups, which open connections, and the progress of replays, which counts their items."""
+"""The interval of costlier parts: groups need connections, and the progress of replays needs counts of their items."""
 
 CHART_STEPS: Final = 60
 CHART_SPAN: Final = timedelta(hours=1)
@@ -79,7 +79,7 @@ class Watcher:
                 await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS)
 
     def hurry(self) -> None:
-        """Refresh now, because a viewer has come."""
+        """Refresh now, because a viewer has arrived."""
         self._wanted.set()
 
     async def changed_from(self, version: int, seconds: float) -> bool:
@@ -121,9 +121,9 @@ class Watcher:
             return await reading(), {}
         except ExtentsError as error:
             message = str(error)
-        except Exception:  # a fault of ours must not end the refreshing, which nobody would notice
+        except Exception:  # a bug must not end the refreshing unnoticed
             log.exception("page.refresh_failed", part=name)
-            message = "an unexpected error, which the log of this process has"
+            message = "an unexpected error; see the log of this process"
         for part in kept:  # dropped with the error, so read again as soon as that is possible
             self._read_at.pop(part, None)
         return {}, {name: message}

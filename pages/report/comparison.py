@@ -14,7 +14,7 @@ from pages.report.payload import payload
 from storage.run_db_reader import RunDatabase
 
 PLACES: Final = 60
-"""Strips of this many places make a file of a few MB, which is more than a reader looks through."""
+"""More than a reader looks through; with strips of this many places the file has a few MB."""
 
 Place = Mapping[str, Any]
 """A caption that changed: ``change`` (lost, added or moved), ``before`` and ``after``, ``start_shift`` and ``end_shift``."""

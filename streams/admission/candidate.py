@@ -22,7 +22,7 @@ class PinnedRun:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A request and what each step has found out about it. Every step returns a new candidate.
+    """A request and what the steps have learned about it. Every step returns a new candidate.
 
     Attributes:
         record: the record that holds the request.

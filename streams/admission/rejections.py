@@ -1,4 +1,4 @@
-"""Rejects requests: each gets its outcome event, and its record becomes a dead letter where the database has no row about it."""
+"""Rejects requests: each gets its outcome event, and its record becomes a dead letter if the database has no row about it."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ class Rejections:
         await self.publisher.dead_letter(candidate.assignment, dead_letter_of(candidate.record, reason, rejection.message))
 
     async def reject_unidentified(self, record: ReceivedRecord, assignment: Assignment, message: str) -> None:
-        """Publish the event of a record that names no video: it has the record's position, and the key as received."""
+        """Publish the event of a record that names no video. It contains the record's position and the received key."""
         REJECTIONS.labels(RejectionType.VALIDATION_FAILED).inc()
         body = InferenceRejected(
             source_topic=record.topic,

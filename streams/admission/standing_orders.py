@@ -1,4 +1,4 @@
-"""What people have decided for all requests: which model runs by default, which videos were purged, how much a day may cost."""
+"""Operators' decisions that apply to all requests: the default model, purged videos, and the daily budget."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ KEPT_SECONDS: Final = 5.0
 
 @dataclass(slots=True)
 class StandingOrders:
-    """Asks the database now and then. Belongs to one event loop."""
+    """Reads them from the database, and keeps them for some seconds. Belongs to one event loop."""
 
     settings: AdmissionSettings
     listings: Listings
@@ -34,7 +34,7 @@ class StandingOrders:
     _spent_until: float = 0.0
 
     async def refresh(self, assignment: Assignment) -> None:
-        """See which promotions there are, unless that was seen just now."""
+        """Read the promotions, unless they were read just now."""
         if time.monotonic() >= self._promotions_until:
             self._promotions = await self.database_breaker.call(assignment, self.listings.promotions)
             self._promotions_until = time.monotonic() + KEPT_SECONDS
@@ -65,7 +65,7 @@ class StandingOrders:
         return candidate if rejection is None else candidate.rejected(rejection)
 
     async def over_budget(self, assignment: Assignment) -> Rejection | None:
-        """Why nothing more is computed today, where a budget is set and used up. Days are those of UTC."""
+        """Why nothing more is computed today; None unless a budget is set and used up. Days are in UTC."""
         budget = self.settings.daily_budget_usd
         if budget is None:
             return None
@@ -78,5 +78,7 @@ class StandingOrders:
             return None
         tomorrow = datetime.now(UTC).date() + timedelta(days=1)
         setting = variable(AdmissionSettings, "daily_budget_usd")
-        message = f"${self._spent_usd:.2f} were spent or promised today; the limit is ${budget:.2f} ({setting}), until {tomorrow} 00:00 UTC"
+        message = (
+            f"${self._spent_usd:.2f} has been spent or committed today; the limit is ${budget:.2f} ({setting}), until {tomorrow} 00:00 UTC"
+        )
         return Rejection(RejectionType.COST_EXCEEDED, message)

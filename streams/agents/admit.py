@@ -34,7 +34,7 @@ from streams.runtime.turns import Turns
 log = get_logger(__name__)
 
 MARKER_CERTAIN = timedelta(days=13)
-"""For so long the log certainly knows how a run ended, and whom it has answered: a day less than it keeps a marker."""
+"""For this long the log certainly knows how a run ended and which requests it answered: a day less than it keeps a marker."""
 
 LOW_PAUSE_SECONDS = 5.0
 """Pause between two looks at what a low-priority request waits for."""
@@ -192,7 +192,7 @@ class Admission:
         await self.publisher.append_to_run_log(candidate.assignment, str(answer.run_id), joined.to_bytes())
 
     async def _answer_from_job(self, candidate: Candidate, run_id: UUID) -> bool:
-        """Answer a join that is repeated when its run may be forgotten in the log, where it would wait for a start for ever."""
+        """Answer a repeated join whose run the log may have forgotten; in the log it would wait for a start forever."""
         job = await self.database_breaker.call(candidate.assignment, lambda: self.rows.find_job(run_id))
         if job is None or job.completed_at is None or job.status not in ("completed", "failed"):
             return False
@@ -208,7 +208,7 @@ class Admission:
 
 
 def _described(request: AdmissionRequest) -> dict[str, str | int | None]:
-    """What a trace says of a request."""
+    """The attributes of a request in a trace."""
     return {
         "request_id": str(request.request_id),
         "video_id": str(request.video_id),

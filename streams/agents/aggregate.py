@@ -31,7 +31,7 @@ MARKER_KEPT_MS = 14 * DAY_MS
 """The retention of the results topic: until then, a late result or join may arrive."""
 SWEEP_EVERY_MS = 3_600_000
 SWEPT_AT_ONCE = 50
-"""Markers that one record of a partition has looked at: a sweep of many markers must not hold up the records behind it."""
+"""Markers that are checked with each record of a partition, so that a sweep of many markers does not delay other records."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Aggregation:
     gpu_speed: GpuSpeed
     _swept_ms: dict[int, int] = field(default_factory=dict)
     _to_sweep: dict[int, list[bytes]] = field(default_factory=dict)
-    """By partition, the markers that the sweep under way has yet to look at, the oldest last."""
+    """By partition, the markers that the current sweep has not checked yet, the oldest last."""
 
     def handle(self, received: ReceivedRecord, assignment: Assignment) -> Awaitable[None]:
         """Fold one record now, in partition order. The returned awaitable waits until the change is stored.
@@ -137,7 +137,7 @@ class Aggregation:
         return finished_at_ms is not None and now_ms - finished_at_ms > MARKER_KEPT_MS
 
     async def give_up(self, received: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
-        """Set aside a record that could not be folded, and end its run: the log has a gap there that nothing else would close."""
+        """Set aside a record that could not be folded, and end its run, because its log has a gap that nothing else would close."""
         await self.publisher.dead_letter(assignment, unexpected_letter(received, error, tries))
         try:
             record = decode_log(received.value)

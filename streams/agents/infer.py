@@ -39,7 +39,7 @@ log = get_logger(__name__)
 MAX_PAUSE_SECONDS = 30.0
 
 MAX_WORK_BYTES = 64 * 1024
-"""Our records have about one kilobyte; a run that was redriven often carries its history in a header."""
+"""Our records have about one kilobyte; a run that was redriven many times carries its history in a header."""
 
 
 def check_size(record: ReceivedRecord) -> None:
@@ -243,7 +243,7 @@ class Inference:
 
 
 def _described(work: Work) -> dict[str, str | int]:
-    """What a trace says of a span."""
+    """The attributes of a span in a trace."""
     return {
         "run_id": str(work.run_id),
         "attempt": work.attempt,

@@ -52,7 +52,7 @@ class LivePage:
 
 
 class KafkaBrokers:
-    """What the page asks of Kafka."""
+    """Reads from Kafka, and sends to it, for the page."""
 
     def __init__(self, settings: Settings) -> None:
         self._kafka, self._topics = settings.kafka, Topics(settings.topics)
@@ -64,7 +64,7 @@ class KafkaBrokers:
         await self._opened.aclose()
 
     async def groups(self) -> list[WorkerGroup]:
-        """Both roles' consumer groups."""
+        """Return the consumer groups of both roles."""
         topics = self._topics
         by_group = {
             topics.group(COORDINATOR): [topics.encoded, topics.encoded_low, topics.results],
@@ -79,7 +79,7 @@ class KafkaBrokers:
         return await self._heartbeats.workers()
 
     async def letters(self) -> list[Letter]:
-        """Those that nobody has handled, oldest first."""
+        """Return the letters that nobody has handled, oldest first."""
         if self._waiting is None:
             self._waiting = await self._opened.enter_async_context(WaitingLetters(self._kafka, self._topics))
         waiting = await self._waiting.letters()
@@ -106,7 +106,7 @@ class KafkaBrokers:
     async def _letter(self, letter_id: str) -> StoredLetter:
         letters = await DeadLetterReader(self._kafka, self._topics).read(Selection(ids=(letter_id,)))
         if not letters:
-            raise MissingObjectError(f"Dead letter {letter_id} is not there any more, or somebody has handled it.")
+            raise MissingObjectError(f"Dead letter {letter_id} no longer exists, or has already been handled.")
         return letters[0]
 
     @contextmanager
@@ -118,7 +118,7 @@ class KafkaBrokers:
 
 
 def access_of(settings: Settings) -> Access | None:
-    """The tokens that are set; None where neither is, and so there is no page."""
+    """Return the tokens that are set; None if there is neither, and therefore no page."""
     viewer, operator = settings.page.viewer_token, settings.page.operator_token
     if viewer is None and operator is None:
         return None

@@ -55,8 +55,8 @@ def serve_health(
 
 
 def export_traces(app: ExtentsApp, settings: TracingSettings, role: str, group: str) -> None:
-    """Export traces of what this process does if OpenTelemetry's variables ask for that. Called before other resources are added,
-    so that their last steps are exported too. Traces that cannot be exported are no reason not to work.
+    """Export traces of this process if OpenTelemetry's variables ask for them. Call it before adding other resources, so that their
+    last steps are exported too. A process that cannot export traces works without them.
     """
     if not settings.wanted:
         return
@@ -85,7 +85,7 @@ async def measure_lag(app: ExtentsApp) -> None:
 
 
 async def _handled_to(app: ExtentsApp, tp: TP, committed: int | None, begin: int) -> int:
-    """The offset up to which a partition is handled. What is no record, such as a transaction's marker, is never committed past."""
+    """The offset up to which a partition is handled. Offsets without a record, such as transaction markers, are skipped."""
     handled = committed or begin
     read: int | None = app.consumer._read_offset[tp]  # type: ignore[attr-defined]  # Faust has no accessor for it either
     if read is None or read + 1 <= handled:  # all that was delivered is handled

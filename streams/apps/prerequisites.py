@@ -26,11 +26,11 @@ Prerequisite = Callable[[], Awaitable[None]]
 """Uses a dependency for real. Raises an error whose message says what is wrong."""
 
 LIMIT_SECONDS: Final = 60.0
-"""For one check. A dependency that takes longer counts as missing."""
+"""Limit for one check. A dependency that takes longer counts as missing."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 MAX_PAUSE_SECONDS: Final = 10.0
-"""The longest pause between two checks; short, because somebody who has repaired a fault is watching."""
+"""The longest pause between two checks; short, because whoever repaired a fault is watching."""
 
 
 class Prerequisites:
@@ -112,7 +112,7 @@ def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite
         key, data = f"{folder}{uuid.uuid4()}", b"written by a coordinator as it started; may be deleted"
         await store.put(key, data)
         read = await store.get(key, len(data))
-        with suppress(PermanentError):  # the service itself never deletes, and needs no right to
+        with suppress(PermanentError):  # the service itself never deletes, so it does not need the right to
             await store.delete(key)
         if read != data:
             raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")

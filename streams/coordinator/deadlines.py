@@ -81,7 +81,7 @@ class Deadlines:
 
 
 def _end(state: RunState, now: datetime) -> DeadlinePassed | RunCancelled:
-    """What ends the run. One that was joined and never started has no deadline in its log that could pass."""
+    """The record that ends the run. A run that was joined and never started has no deadline in its log."""
     if state.started is not None:
         return DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=now)
     reason = f"its start did not come within {untaken_seconds(state)} s"

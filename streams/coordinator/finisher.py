@@ -44,11 +44,11 @@ from streams.runtime.tracing import begin, current_trace, step
 log = get_logger(__name__)
 
 FINISH_TRIES = 3
-"""Tries to finish a run that fails unexpectedly. After as many tries to announce it as failed, it is left to the next recovery."""
+"""Tries to finish a run that fails unexpectedly, and then to announce it as failed. After those, it is left to the next recovery."""
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 30.0
-"""Pauses between these tries; each is twice the last."""
+"""The pauses between these tries; each is twice as long as the one before."""
 
 
 @dataclass(slots=True)

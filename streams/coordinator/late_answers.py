@@ -44,14 +44,14 @@ class LateAnswers:
             return
         lost = await self.lost_rows.restore(state, job, assignment)
         run = _identity(job)
-        summary, reason = None, state.reason or lost or "the run's object is not in the store any more"
+        summary, reason = None, state.reason or lost or "the run's object is no longer in the store"
         if state.outcome is Outcome.COMPLETED:
             try:
                 _, summary = await self.found_runs.find(
                     assignment, run.tenant_id, run.video_id, run.cropped_frames_version, run.model_version
                 )
             except RefusedObjectError as error:
-                reason = f"the run's object cannot be read any more: {error}"
+                reason = f"the run's object can no longer be read: {error}"
         for request in state.requests:
             timestamp_ms = state.outcome_at_ms or 0
             if summary is not None:
@@ -61,7 +61,7 @@ class LateAnswers:
             await self.publisher.publish_outcome(assignment, event)
 
     async def identity(self, state: RunState, assignment: Assignment) -> RunIdentity | None:
-        """The identity of a run whose state no longer holds, or never held, a ``run_started``. Read from its job; None if there is none."""
+        """Read the identity of a run from its job, because its state has no ``run_started``; None without a job."""
         job = await self._job(state, assignment)
         return None if job is None else _identity(job)
 

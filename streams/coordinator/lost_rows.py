@@ -30,20 +30,20 @@ class LostRows:
     database_breaker: CircuitBreaker
 
     async def restore(self, state: RunState, job: JobRow, assignment: Assignment) -> str | None:
-        """Bring a job that waits for a run which has ended to that run's end. A job that has ended is left alone.
+        """End a job whose run has already ended. A job that has ended is left alone.
 
         Returns:
-            Why the job has failed now; None if it was left alone, or has its result again.
+            Why the job has failed; None if it was left alone, or its result was restored.
         """
         if job.status not in ("queued", "running") or job.attempt > state.attempt:
             return None
-        reason = state.reason or "the run had completed, and its object is not in the store any more; request it again"
+        reason = state.reason or "the run had completed, and its object is no longer in the store; request it again"
         if state.outcome is Outcome.COMPLETED:
             try:
                 if await self._restore_result(state, job, assignment):
                     return None
             except RefusedObjectError as error:
-                reason = f"the run had completed, and its object cannot be read any more: {error}"
+                reason = f"the run had completed, and its object can no longer be read: {error}"
         ended_at = utc(state.outcome_at_ms or 0)
         await self.database_breaker.call(assignment, lambda: self.rows.fail_run(UUID(state.run_id), job.attempt, reason, ended_at))
         log.warning("run.job_restored", **state.log_fields, reason=reason)
@@ -53,7 +53,7 @@ class LostRows:
         """Write the rows of a completed run from its object; False if the object is missing.
 
         Raises:
-            RefusedObjectError: the store refuses it.
+            RefusedObjectError: the store refuses access to it.
         """
         key = self.keys.run_db(job.tenant_id, job.video_id, job.cropped_frames_version, job.model_version, job.run_id)
         present = await self.store_breaker.call(assignment, lambda: find_stored_run(self.store, key, job.run_id))

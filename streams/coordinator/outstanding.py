@@ -1,7 +1,7 @@
 """What is outstanding in the whole installation, as gauges: jobs, rejections, letters, replays, and the GPUs' backlog.
 
-The coordinator that has the first partition of the results topic reports it, and no other: the figures are about all of them.
-The backlog is the brokers' own, so it is known when no GPU worker runs, which scaling from none needs.
+Only the coordinator that has the first partition of the results topic reports it, because the figures cover all coordinators.
+The backlog comes from the brokers, so it is known even if no GPU worker runs, as scaling from zero requires.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ from streams.topics import GPU_WORKER, Topics
 log = get_logger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 15.0
-"""A scrape's usual interval; each look asks the brokers and the database a handful of questions."""
+"""The usual interval of scrapes; each refresh sends a handful of requests to the brokers and the database."""
 
 REJECTION_DAYS: Final = 30
 
@@ -54,7 +54,7 @@ _ITEM_STATES: Final = ("waiting", "undecided", "found", "rejected", "unfinished"
 
 @dataclass(slots=True)
 class Outstanding:
-    """Looks while its process is the owner. What it cannot find out has no series, rather than an old value."""
+    """Refreshes while its process is the owner. An unknown figure has no series, rather than an old value."""
 
     app: ExtentsApp
     kafka: KafkaSettings
@@ -66,7 +66,7 @@ class Outstanding:
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def run(self) -> None:
-        """Look from time to time. Runs until cancelled."""
+        """Refresh regularly. Runs until cancelled."""
         try:
             while True:
                 if 0 in self.app.partitions_of(self.topics.results):

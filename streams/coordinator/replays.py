@@ -1,7 +1,7 @@
 """Carries replays out: sends their items while they may be sent, and looks at what a sample changed.
 
-A lease in the database says which coordinator carries a replay out, and its items say what was sent. When a coordinator is
-killed, another one continues once the lease is over; a request that both send is the same request.
+A lease in the database says which coordinator carries out a replay, and its items say what was sent. If a coordinator is killed,
+another one continues when the lease expires; a request that both send is the same request.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ log = get_logger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 1.0
 LEASE_SECONDS: Final = 15.0
-"""Much longer than a round. When it is over, another coordinator continues."""
+"""Much longer than a round. When it expires, another coordinator continues."""
 
 WORST_SHOWN: Final = 5
 
@@ -69,9 +69,9 @@ class ReplayRunner:
                 await self._failed(replay, error)
 
     async def _failed(self, replay: Mapping[str, Any], error: Exception) -> None:
-        """Pause a replay that cannot go on. It must not end the process, now and after every start."""
+        """Pause a replay that cannot continue. It must not end the process, neither now nor after each restart."""
         log.error("replay.failed", replay_id=replay["replay_id"], error=repr(error), exc_info=error)
-        await self._change(replay, "paused", reason=f"it failed with {type(error).__name__}: {str(error)[:300]}; resume to try again")
+        await self._change(replay, "paused", reason=f"it failed with {type(error).__name__}: {str(error)[:300]}; resume it to retry")
 
     async def _advance(self, replay: Mapping[str, Any], progress: Mapping[str, Any], assignment: Assignment) -> None:
         match next_step(replay, progress, datetime.now(UTC), self.settings.gpu_usd_per_hour):
@@ -88,7 +88,7 @@ class ReplayRunner:
         waiting = await assignment.until_revoked(self.replays.waiting_items(replay["replay_id"], count))
         items = within_budget(waiting, budget_usd)
         if waiting and not items and not in_flight:
-            reason = f"the next request would cost more than is left of ${replay['max_cost_usd']:.2f}; resume with another --max-cost"
+            reason = f"the next request would exceed the limit of ${replay['max_cost_usd']:.2f}; resume with another --max-cost"
             await self._change(replay, "paused", reason=reason)
         if not items:
             return
@@ -101,7 +101,7 @@ class ReplayRunner:
         log.info("replay.sent", replay_id=replay["replay_id"], requests=len(items))
 
     async def _look_at_sample(self, replay: Mapping[str, Any], assignment: Assignment) -> None:
-        """Compare each run of the sample with the one that was there before, and go on only where little has changed."""
+        """Compare each run of the sample with the one before it, and continue only if little has changed."""
         outcomes = await assignment.until_revoked(self.replays.replay_outcomes(replay["replay_id"], 0, replay["sample_size"]))
         compared: list[tuple[Mapping[str, Any], Comparison]] = []
         for item in outcomes:
@@ -110,7 +110,7 @@ class ReplayRunner:
                 compared.append((item, comparison))
         sample = summarize(outcomes, compared)
         if not compared:
-            reason = f"of {len(outcomes)} videos in the sample none has a run before and after to compare; resume to go on without"
+            reason = f"none of the {len(outcomes)} videos in the sample has two runs to compare; resume to continue without a comparison"
             await self._change(replay, "paused", reason=reason, sample=sample)
         elif sample["change"] > replay["max_change"]:
             reason = (
@@ -122,7 +122,7 @@ class ReplayRunner:
             await self._change(replay, "running", sample=sample)
 
     async def _compare(self, item: Mapping[str, Any]) -> Comparison | None:
-        """Compare a video's runs; None if one of them is missing, or they are of different frames."""
+        """Compare a video's runs; None if one is missing, or if they are of different frames."""
         before, after = item["baseline_key"], item["run_key"]
         if before is None or after is None or before == after:
             return None
@@ -138,13 +138,13 @@ class ReplayRunner:
         return await asyncio.to_thread(compare, runs[0].track, runs[1].track)
 
     async def _change(self, replay: Mapping[str, Any], state: str, **values: Any) -> None:
-        """Set its state, unless its state is another by now: somebody may have paused or cancelled it since it was read."""
+        """Set a replay's state, unless it has changed since it was read: somebody may have paused or cancelled the replay."""
         if await self.replays.change(replay["replay_id"], [replay["state"]], state, **values):
             log.info("replay.changed", replay_id=replay["replay_id"], state=state, reason=values.get("reason"))
 
 
 def summarize(outcomes: Sequence[Mapping[str, Any]], compared: Sequence[tuple[Mapping[str, Any], Comparison]]) -> dict[str, Any]:
-    """What is kept of a sample, and shown by ``extents replay status``."""
+    """The summary of a sample, which is stored and shown by ``extents replay status``."""
     captions = sum(comparison.captions for _, comparison in compared)
     worst = sorted(compared, key=lambda pair: -pair[1].change)[:WORST_SHOWN]
     return {

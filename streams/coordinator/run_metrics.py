@@ -1,4 +1,4 @@
-"""What the log of a run and its result add to the metrics: how long requests wait, and what the models say."""
+"""Metrics from the log of a run and its result: how long requests wait, and what the models predict."""
 
 from collections import Counter
 from datetime import datetime
@@ -31,7 +31,7 @@ _EDGES = (0.0, *(float(band.partition("-")[2]) for band in CONFIDENCE_BANDS[:-1]
 
 
 def count_record(before: RunState | None, record: LogRecord, after: RunState, timestamp_ms: int) -> None:
-    """One record of the log that counted. After a kill some are folded, and so counted, again."""
+    """Count one record of the log. After a kill some are folded again, and counted again."""
     if after.started is None:
         return
     labels = _labels(after)
@@ -52,7 +52,7 @@ def count_outcome(state: RunState, outcome: Outcome) -> None:
 
 
 def count_result(run: FinishedRun, track: CaptionTrack) -> None:
-    """What the model said of a film."""
+    """Count the model's predictions for a film."""
     model = model_label(run.model_version)
     for label, count in track.label_counts.items():
         LABEL_PAIRS.labels(model, label).inc(count)
@@ -68,7 +68,7 @@ def count_result(run: FinishedRun, track: CaptionTrack) -> None:
 
 
 def _labels(state: RunState) -> tuple[str, str]:
-    """Priority and replay. A run that was given up before it was started counts as high, and no replay."""
+    """Return the labels priority and replay. A run that was given up before it started counts as high, and as no replay."""
     if state.started is None:
         return Priority.HIGH, "no"
     return state.started.priority, "yes" if state.started.replay else "no"

@@ -113,7 +113,7 @@ class Runs:
         self.on_recovered()
 
     def _read(self, key: bytes) -> RunState | None:
-        """A stored state. One that cannot be read is set aside, and its run fails: the others go on. None where the key is no run's."""
+        """Parse a stored state; None if the key is not a run's. An unreadable state is set aside and its run fails; others continue."""
         value = self._table.held[key]
         try:
             return RunState.model_validate_json(value)

@@ -1,7 +1,7 @@
-"""Writes to the database how long each GPU worker was up on each day, from its heartbeats: the hours that were paid for.
+"""Writes to the database how long each GPU worker was up on each day, according to its heartbeats: the hours that are paid for.
 
-The coordinator that has the first partition of the results topic does this. If two do, or one repeats what another has written, the
-database keeps the largest value of each worker and day.
+The coordinator that has the first partition of the results topic does this. If several do, or write the same hours repeatedly, the
+database keeps the largest value for each worker and day.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ RECORD_EVERY_SECONDS: Final = 60.0
 """A killed worker's hours are not lost: its last heartbeat stays in the topic for a day."""
 
 LOOK_EVERY_SECONDS: Final = 5.0
-"""Seconds between looks while another coordinator is the owner."""
+"""Seconds between checks while another coordinator is the owner."""
 
 ROWS_A_CALL: Final = 500
 
@@ -36,7 +36,7 @@ TEXT_LENGTH: Final = 200
 
 @dataclass(slots=True)
 class WorkerHours:
-    """Records hours while its process is the owner. An outage of the brokers or the database only delays it."""
+    """Records hours while its process is the owner. An outage of the brokers or the database only causes a delay."""
 
     app: ExtentsApp
     kafka: KafkaSettings
@@ -44,7 +44,7 @@ class WorkerHours:
     rows: Rows
     _reader: HeartbeatReader | None = None
     _recorded: dict[UUID, datetime] = field(default_factory=dict)
-    """The time of each worker's last heartbeat that is in the database."""
+    """The time of the last heartbeat of each worker whose hours were written."""
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def run(self) -> None:
@@ -65,7 +65,7 @@ class WorkerHours:
             await self._close()
 
     async def record(self) -> None:
-        """Write the hours of heartbeats that came since the last call."""
+        """Write the hours of heartbeats that arrived since the last call."""
         if self._reader is None:
             self._reader = await self._opened.enter_async_context(HeartbeatReader(self.kafka, self.topics, HEARTBEATS_KEPT))
         beats = await self._reader.beats()
@@ -81,7 +81,7 @@ class WorkerHours:
 
 
 def worker_hours(beats: Iterable[ReceivedBeat]) -> list[dict[str, Any]]:
-    """The rows of GPU workers, by instance and day."""
+    """Return the rows of GPU workers, by instance and day."""
     return [
         {
             "instance": str(received.beat.instance),
@@ -97,5 +97,5 @@ def worker_hours(beats: Iterable[ReceivedBeat]) -> list[dict[str, Any]]:
 
 
 def _text(text: str) -> str:
-    """A text that PostgreSQL accepts, cut to the length of a name."""
+    """Return a text that PostgreSQL accepts, cut to the length of a name."""
     return text.replace("\0", "\ufffd")[:TEXT_LENGTH]

@@ -1,4 +1,4 @@
-"""Work records that cannot be worked on: they become dead letters, and the runs that they belong to fail."""
+"""Work records that cannot be processed: they become dead letters, and their runs fail."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ class DeadLetteredWork:
     worker: str
 
     async def poison(self, record: ReceivedRecord, assignment: Assignment, error: str) -> None:
-        """Dead-letter a record that can never be worked on."""
+        """Dead-letter a record that can never be processed."""
         log.error("record.poison", **record.log_fields, error=error)
         await self._dead_letter(record, assignment, dead_letter_of(record, POISON, error), error)
         SPANS.labels(POISON, "unknown").inc()
@@ -49,7 +49,7 @@ class DeadLetteredWork:
         names = _names(record)
         if names is None:
             return
-        # No origin and no work_value: the dead letter of this failure is sent already.
+        # No origin and no work_value: the dead letter of this failure has already been sent.
         failed = SpanFailed(
             run_id=names.run_id,
             attempt=names.attempt,

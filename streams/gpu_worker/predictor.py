@@ -150,7 +150,7 @@ class SpanPredictor:
 
     @property
     def loaded_versions(self) -> list[str]:
-        """The models in memory, the last used first; one that is there in two precisions once."""
+        """The models in memory, most recently used first. A model that is loaded in two precisions is listed once."""
         return list(dict.fromkeys(self._versions[name] for name in reversed(self._models)))
 
     def _report(self) -> None:
@@ -164,7 +164,7 @@ class SpanPredictor:
         """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.
 
         Raises:
-            TransientError: memory is short.
+            TransientError: there is not enough memory.
         """
         detail = f"{work.run_id}:{work.span}"
 

@@ -12,7 +12,7 @@ WINDOW_SECONDS: Final = 60.0
 
 @dataclass(slots=True)
 class RecentWork:
-    """Computations, one after the other. They are noted in the engine's thread, and may be read in any."""
+    """Computations, one after the other. The engine's thread adds them, and any thread may read them."""
 
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
@@ -25,7 +25,7 @@ class RecentWork:
 
     @contextmanager
     def computing(self, pairs: int) -> Iterator[None]:
-        """Note a computation of this many pairs. If it fails, only its time counts."""
+        """Add a computation of this many pairs. If it fails, only its time counts."""
         self._running_since = begin = self.clock()
         done = 0
         try:
@@ -39,7 +39,7 @@ class RecentWork:
                 self._done.popleft()
 
     def figures(self) -> tuple[float, float]:
-        """Pairs a second, and the share of time in which the device computed; a computation that began earlier counts in part."""
+        """Return pairs a second, and the share of time in which the device computed. Of an earlier computation only a part counts."""
         now = self.clock()
         since = max(self._began, now - WINDOW_SECONDS)
         busy = pairs = 0.0

@@ -128,7 +128,7 @@ class SpanSlots:
             return False
         if alone:
             return not held
-        # Otherwise a span that must run alone could wait forever.
+        # Without this, a span that must run alone could wait forever.
         reserved = self._waiting_alone[Priority.HIGH] or (not high and self._waiting_alone[Priority.LOW])
         return not reserved and held < self._limit[priority]
 

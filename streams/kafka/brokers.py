@@ -25,7 +25,7 @@ async def brokers(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     except KafkaError as error:
         raise TransientError(
-            f"brokers at {kafka.bootstrap_servers} ({kafka.security_protocol}): {error}; check the KAFKA_* settings, and that they run"
+            f"brokers at {kafka.bootstrap_servers} ({kafka.security_protocol}): {error}; check the KAFKA_* settings and the brokers"
         ) from error
     finally:
         await admin.close()

@@ -31,11 +31,11 @@ class DeadLetterReader:
         self._kafka, self._topics = kafka, topics
 
     async def read(self, selection: Selection) -> list[StoredLetter]:
-        """The selected letters, oldest first, each with the actions taken on it so far."""
+        """Return the selected letters, oldest first, each with the actions taken on it so far."""
         return [letter for letter in await self._letters(selection.since, _any) if selection.covers(letter, self._topics)]
 
     async def about(self, video_id: UUID, runs: Collection[str]) -> list[StoredLetter]:
-        """Return every letter, handled or not, that names the video in its value, or one of the runs. Others are not kept in memory."""
+        """Return every letter, handled or not, that names the video in its value or one of the runs. Others are not kept in memory."""
         name, run_names = str(video_id).encode(), {run.encode() for run in runs}
         return await self._letters(None, lambda record: header_of(record, "run_id") in run_names or name in (record.value or b""))
 
@@ -52,7 +52,7 @@ class DeadLetterReader:
         return [_letter(record, marks) for record in records if not mark_of(record)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
-        """Record the action taken on these letters, with confirmation. A mark has no key, which may hold ids of a purged video."""
+        """Record the action taken on these letters, with confirmation. A mark has no key, since a key may hold ids of a purged video."""
         async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
             for letter in letters:
                 headers = [(MARK_HEADER, letter.id.encode()), ("action", action.encode()), ("note", note.encode())]
@@ -99,7 +99,7 @@ def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLet
 
 
 def mark_of(record: ConsumerRecord) -> str:
-    """The letter id of a mark; empty for a letter, whose original record may have a header of the same name."""
+    """Return the letter id of a mark; empty for a letter, whose original record may have a header of the same name."""
     return "" if header_of(record, "origin") else header_of(record, MARK_HEADER).decode(errors="replace")
 
 

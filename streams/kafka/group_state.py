@@ -19,11 +19,11 @@ from streams.kafka.connection import client_options
 COORDINATOR_ATTEMPTS: Final = 20
 
 MARKERS_AT_MOST: Final = 16
-"""A lag of this many offsets or fewer may be markers of transactions alone, so it is looked into."""
+"""A lag of at most this many offsets may consist of transaction markers only, so it is examined."""
 
 LOOK_SECONDS: Final = 1.0
 LOOK_BYTES: Final = 4096
-"""Read of each such partition; a first record that is larger arrives whole."""
+"""How much to read of each such partition; a larger first record arrives whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class GroupState:
 
     Attributes:
         state: as Kafka names it: Stable, PreparingRebalance, CompletingRebalance, Empty, Dead.
-        lag: records not yet acknowledged, by topic. Markers of transactions count only among records that are behind as well.
+        lag: records not yet acknowledged, by topic. Transaction markers only count if there are such records too.
     """
 
     group: str
@@ -50,7 +50,7 @@ class GroupState:
 
 
 async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequence[str]]) -> list[GroupState]:
-    """Ask the brokers about each group, and how far it is behind in its topics.
+    """Read from the brokers the state of each group and its lag.
 
     Raises:
         TransientError: the brokers cannot be reached.
@@ -85,7 +85,7 @@ async def has_members(kafka: KafkaSettings, group: str) -> bool:
 
 
 async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """First offset and the next one, of each partition."""
+    """Return the first and the next offset of each partition."""
     consumer = AIOKafkaConsumer(*topics, **client_options(kafka), enable_auto_commit=False)
     try:
         await consumer.start()
@@ -98,7 +98,7 @@ async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dic
 
 
 async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int]) -> set[TopicPartition]:
-    """Partitions with no record behind the given offset: what is there are the ends of transactions, which no consumer is given."""
+    """Return the partitions that have no record from the given offset on, but only transaction markers, which consumers do not get."""
     options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_partition_fetch_bytes": LOOK_BYTES}
     consumer = AIOKafkaConsumer(**client_options(kafka), **options)
     try:
@@ -121,7 +121,7 @@ async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int])
 
 
 async def _wait_for_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
-    """Wait for new brokers, which create the topic of their groups at the first request, within seconds."""
+    """Wait for new brokers, which take some seconds to create the topic of their groups after the first request."""
     for attempt in range(COORDINATOR_ATTEMPTS):
         try:
             await admin.find_coordinator(group)

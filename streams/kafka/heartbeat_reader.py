@@ -23,10 +23,10 @@ log = get_logger(__name__)
 
 
 class HeartbeatReader:
-    """An async context manager. Each call reads only what has come since the last one.
+    """An async context manager. Each call reads only what has arrived since the last call.
 
     Args:
-        since: how far back to begin.
+        since: how far back to start.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics, since: timedelta = SHOWN_FOR) -> None:
@@ -35,7 +35,7 @@ class HeartbeatReader:
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Raises: ConfigurationError: there is no such topic. TransientError: the brokers refuse, or do not answer."""
+        """Raises: ConfigurationError: there is no such topic. TransientError: the brokers refuse access or do not answer."""
         await require_topics(self._kafka, [self._topic])
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a pending reset must not undo the seek
         async with AsyncExitStack() as opened:
@@ -53,11 +53,11 @@ class HeartbeatReader:
         await self._opened.aclose()
 
     async def workers(self) -> list[SeenWorker]:
-        """Workers that are there now, and those that disappeared recently; see ``seen_workers``."""
+        """Return the present workers and those that disappeared recently; see ``seen_workers``."""
         return seen_workers(await self.beats(), datetime.now(UTC))
 
     async def beats(self) -> list[ReceivedBeat]:
-        """The last heartbeat of each instance.
+        """Return the last heartbeat of each instance.
 
         Raises:
             TransientError: the brokers do not answer.
@@ -87,7 +87,7 @@ class HeartbeatReader:
 
     def _note(self, record: ConsumerRecord) -> None:
         at = utc(record.timestamp)
-        if abs(datetime.now(UTC) - at) > 2 * HEARTBEATS_KEPT:  # a producer's own time, in a topic that somebody made otherwise
+        if abs(datetime.now(UTC) - at) > 2 * HEARTBEATS_KEPT:  # the producer's time, if somebody created the topic with other settings
             return
         try:
             beat = decode(Heartbeat, record.value)
@@ -101,7 +101,7 @@ async def read_workers(kafka: KafkaSettings, topics: Topics) -> list[SeenWorker]
     """Read the workers once, for a command.
 
     Raises:
-        ExtentsError: as entering and reading do.
+        ExtentsError: the reader cannot be entered, or reading fails.
     """
     async with HeartbeatReader(kafka, topics) as reader:
         return await reader.workers()

@@ -20,21 +20,21 @@ SEND_SECONDS: Final = 5.0
 """Limit for one heartbeat. The topic may be missing, or this process may lack the right to write to it."""
 
 MISSED_BEATS: Final = 3
-"""Heartbeats that are skipped after one that could not be sent."""
+"""Heartbeats that are skipped after a failed one."""
 
 FAREWELL_SECONDS: Final = 2.0
 """Limit for the last heartbeat, and for closing the connection: a stop has only limited time."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often a change of the worker's state is looked for, which is sent at once."""
+"""How often the worker's state is checked for a change, which is sent immediately."""
 
 
 class HeartbeatSender:
-    """An async context manager: sends heartbeats while it is entered, and at its exit one that says that the process has ended.
+    """An async context manager: sends heartbeats while it is entered, and at its exit one that announces the end of the process.
 
     Args:
         beat: returns the current heartbeat.
-        crashed: whether the process ends because of an error. Then no last heartbeat is sent, and others see it as gone.
+        crashed: whether the process ends because of an error. In that case no last heartbeat is sent, and the worker counts as gone.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class HeartbeatSender:
         while True:
             try:
                 beat = self._beat()
-                async with asyncio.timeout(SEND_SECONDS + 1.0):  # the producer knows better why it fails
+                async with asyncio.timeout(SEND_SECONDS + 1.0):  # the producer's own error is more precise
                     await self._send(beat)
                 if self._fault is not None:
                     log.info("heartbeat.recovered")
                     self._fault = None
                 await self._until_due(beat)
-            except Exception as error:  # also a mistake of ours, which must not end the heartbeats
+            except Exception as error:  # not even a bug may end the heartbeats
                 self._note_fault(error)
                 await asyncio.sleep(MISSED_BEATS * self._every_seconds)
 
@@ -91,7 +91,7 @@ class HeartbeatSender:
             return
         self._fault = fault
         expected = isinstance(error, (KafkaError, ExtentsError, OSError))
-        advice = "the worker works on; extents topics check says whether the topic is there"
+        advice = "the worker continues; extents topics check says whether the topic exists"
         log.warning("heartbeat.not_sent", topic=self._topic, error=fault, advice=advice, exc_info=None if expected else error)
 
     async def _send(self, beat: Heartbeat) -> None:
@@ -117,5 +117,5 @@ class HeartbeatSender:
 
 
 def _standing(beat: Heartbeat) -> tuple[object, ...]:
-    """The part of a heartbeat that is sent at once if it changes: only the reasons' names, since their texts count seconds."""
+    """The part of a heartbeat whose change is sent immediately: only the names of the reasons, since their texts count seconds."""
     return beat.stopping, *(tuple(reason.partition(":")[0] for reason in reasons) for reasons in (beat.faults, beat.waits))

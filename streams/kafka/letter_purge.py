@@ -29,7 +29,7 @@ class PurgedLetters:
     Attributes:
         marked: letters that have a mark now, so that no command lists or redrives them.
         kept: number of these that are still in the topic.
-        kept_until: when Kafka has deleted the last of them; None if there is none, or the topic keeps its records for ever.
+        kept_until: when Kafka will have deleted the last of them; None if there is none, or if the topic keeps its records forever.
         refused: why Kafka did not delete letters that could be deleted; None if it did.
     """
 
@@ -46,7 +46,7 @@ async def find_letters(kafka: KafkaSettings, topics: Topics, subject: Subject) -
 
 
 async def purge_letters(kafka: KafkaSettings, topics: Topics, subject: Subject, note: str) -> PurgedLetters:
-    """Mark the letters about a video or a tenant, and delete what can be deleted. Repeating it marks nothing twice."""
+    """Mark the letters about a video or a tenant, and delete what can be deleted. A repeated call marks no letter twice."""
     reader = DeadLetterReader(kafka, topics)
     letters = await find_letters(kafka, topics, subject)
     await reader.acknowledge([letter for letter in letters if letter.handled != PURGED], PURGED, note)
@@ -64,13 +64,13 @@ async def purge_letters(kafka: KafkaSettings, topics: Topics, subject: Subject, 
 
 
 def _first_needed(letters: Sequence[StoredLetter], partition: int, end: int) -> int:
-    """Return the offset before which there are only purged letters and their marks: a mark lies behind its letter."""
+    """Return the offset before which there are only purged letters and their marks. A mark comes after its letter."""
     places = [(int(number), int(offset), letter) for letter in letters for number, _, offset in [letter.id.partition("/")]]
     return min((offset for number, offset, letter in places if number == partition and letter.handled != PURGED), default=end)
 
 
 async def _ends(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, int]:
-    """Return where the topic ends now. A letter that arrives later is not looked at."""
+    """Return where the topic ends now. Letters that arrive later are not read."""
     async with AIOKafkaConsumer(topic, **client_options(kafka), enable_auto_commit=False) as consumer:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
         return ends
@@ -83,7 +83,7 @@ async def _delete_before(admin: AIOKafkaAdminClient, offsets: dict[TopicPartitio
 
 
 def _kept_until(letters: Sequence[StoredLetter], config: dict[str, str]) -> datetime | None:
-    """Return when Kafka has deleted the last of them.
+    """Return when Kafka will have deleted the last of them.
 
     It deletes whole segments, once their last record is older than the retention. A segment is written to for ``segment.ms``.
     """

@@ -1,4 +1,4 @@
-"""Reads the outcome events that their topics keep, without a group."""
+"""Reads the outcome events that their topics still hold, without a consumer group."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class LoggedOutcome:
 
 
 class OutcomeLog:
-    """Reads the three topics once, from what they keep to their present ends.
+    """Reads the three topics once, from their beginnings to their present ends.
 
     Attributes:
         read: records so far.
@@ -47,7 +47,7 @@ class OutcomeLog:
         self.read = self.unusable = 0
 
     async def outcomes(self, report: Report) -> AsyncIterator[LoggedOutcome]:
-        """Yield the events, those of one partition in their order."""
+        """Yield the events; those of one partition are in order."""
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "max_poll_records": MAX_POLL_RECORDS}
         async with AIOKafkaConsumer(*self._kinds, **client_options(self._kafka), **options) as consumer:
             partitions = list(consumer.assignment())

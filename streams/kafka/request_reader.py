@@ -1,4 +1,4 @@
-"""Reads requests of the past from their topics, without a group, for a replay to plan with."""
+"""Reads past requests from their topics, without a consumer group, to plan a replay."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ MAX_POLL_RECORDS: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Selects records by Kafka's timestamps, without ``until`` itself.
+    """Selects records by Kafka's timestamps; ``until`` is exclusive.
 
     Attributes:
-        offsets: by partition, first offset and the one after the last; only these partitions are read, of
-            ``video.encoded`` alone.
+        offsets: by partition of ``video.encoded``, the first offset and the one after the last. Nothing else is read.
     """
 
     since: datetime | None = None

@@ -1,4 +1,4 @@
-"""Reads the logs of some runs, without a group."""
+"""Reads the logs of some runs, without a consumer group."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from streams.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class LoggedRecord:
-    """A record of a run's log and its place."""
+    """A record of a run's log and its position."""
 
     at: datetime
     partition: int
@@ -26,10 +26,10 @@ class LoggedRecord:
 async def read_run_logs(
     kafka: KafkaSettings, topics: Topics, runs: Collection[str], since: datetime | None, until: datetime | None = None
 ) -> list[LoggedRecord]:
-    """Every record of these runs that the topic still keeps; only the partitions that hold them are read.
+    """Yield every record of these runs that the topic still holds. Only the partitions that hold them are read.
 
     Args:
-        since, until: nothing of them was logged before or after it.
+        since, until: nothing about the runs was logged before or after.
     """
     if not runs:
         return []

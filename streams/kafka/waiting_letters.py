@@ -16,14 +16,14 @@ from streams.policy.stored_letters import StoredLetter
 from streams.topics import Topics
 
 BATCH_RECORDS: Final = 200
-"""Records read at a time. A letter has up to 4 MiB, of which only ``KEPT_HEADERS`` are kept."""
+"""Records read at a time. A letter has up to 4 MiB; only its ``KEPT_HEADERS`` are kept."""
 
 KEPT_HEADERS: Final = ("origin", "reason", "error", "run_id")
 """The headers of a letter that are kept."""
 
 
 class WaitingLetters:
-    """An async context manager. It reads without a group, so that it takes no partition from another reader."""
+    """An async context manager. It reads without a consumer group, so that it takes no partition from another reader."""
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
@@ -46,14 +46,14 @@ class WaitingLetters:
         await self._consumer.stop()
 
     async def counts(self) -> dict[str, int]:
-        """How many letters wait now, by reason; see ``letters``."""
+        """Return how many letters wait now, by reason; see ``letters``."""
         counts = dict.fromkeys(REASON.values, 0)
         for letter in await self.letters():
             counts[letter.reason if letter.reason in REASON.values else "poison"] += 1
         return counts
 
     async def letters(self) -> list[StoredLetter]:
-        """The letters that wait now, oldest first, without their keys and values, and with ``KEPT_HEADERS`` alone.
+        """Return the letters that wait now, oldest first, without keys and values, and with only their ``KEPT_HEADERS``.
 
         Raises:
             TransientError: the brokers do not answer.

@@ -1,4 +1,4 @@
-"""Heartbeats: records of workers' states, which workers exist according to them, and how long each was up."""
+"""Heartbeats: records of workers' states. They show which workers exist, and how long each was up."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DAYS_BACK: Final = 31
 
 
 class Heartbeat(Record):
-    """``inference.workers``: the state of a worker process. The last one says that it has ended."""
+    """``inference.workers``: the state of a worker process. The last heartbeat announces its end."""
 
     instance: Id
     worker: str
@@ -27,7 +27,7 @@ class Heartbeat(Record):
     host: str
     version: str
     uptime_seconds: Finite
-    """By the worker's monotonic clock, since its wall clock may be wrong."""
+    """Measured by the worker's monotonic clock, since its wall clock may be wrong."""
     beat_seconds: Annotated[float, Field(gt=0, le=3600)]
     """How often it sends a heartbeat."""
     ended: bool = False
@@ -36,7 +36,7 @@ class Heartbeat(Record):
     waits: list[str] = Field(default_factory=list)
     """The reasons of `/readyz`. A worker with neither faults nor waits is ready."""
     models: list[str] = Field(default_factory=list)
-    """Loaded models, the last used first."""
+    """Loaded models, most recently used first."""
     device: str | None = None
     pairs_per_second: Finite | None = None
     busy_share: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -79,7 +79,7 @@ class ReceivedBeat:
 
 
 def seen_workers(beats: Iterable[ReceivedBeat], now: datetime) -> list[SeenWorker]:
-    """Workers that are there now, and those that disappeared recently, ordered by role and name.
+    """Return the present workers and those that disappeared recently, ordered by role and name.
 
     Args:
         beats: the last heartbeat of each instance.
@@ -89,14 +89,14 @@ def seen_workers(beats: Iterable[ReceivedBeat], now: datetime) -> list[SeenWorke
     newest = {(worker.role, worker.worker): worker for worker in sorted(workers, key=lambda worker: worker.started_at)}
     shown = [
         worker for worker in workers if worker.state(now) is not WorkerState.GONE or newest[worker.role, worker.worker] is worker
-    ]  # a process that was started again in the place of one that has gone stands for both
+    ]  # a restarted process replaces the one that has gone
     return sorted(shown, key=lambda worker: (worker.role, worker.worker, worker.started_at))
 
 
 def hours_by_day(received: ReceivedBeat) -> Iterator[tuple[date, float]]:
-    """Seconds of each day (UTC) for which the worker was up until this heartbeat.
+    """Return the seconds of each day (UTC) for which the worker was up until this heartbeat.
 
-    Later heartbeats have larger values for each day, so the largest value of a day is right even if some were missed.
+    Later heartbeats give larger values for each day, so the largest value of a day is right even if some were missed.
     """
     begin = received.started_at
     while begin < received.at:

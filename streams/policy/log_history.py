@@ -28,7 +28,7 @@ def run_log(records: Sequence[tuple[datetime, LogRecord]]) -> RunLog:
     """Describe what happened to a run as a whole, and to the spans of its last attempt.
 
     Args:
-        records: of one run, in the order of its partition, each with its timestamp.
+        records: the records of one run in the order of its partition, each with its timestamp.
     """
     entries = (
         HistoryEntry(at, record.kind.replace("_", " "), _run_detail(record))

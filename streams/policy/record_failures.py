@@ -24,11 +24,11 @@ _MACHINE_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, err
 
 
 class TooManyFailuresError(ExtentsError):
-    """So many records fail that the release or the machine is at fault, and not the records."""
+    """So many records fail that the release or the machine must be at fault, not the records."""
 
 
 def ends_process(error: Exception) -> bool:
-    """Whether an error is about the settings or the machine: every other record would meet it too."""
+    """Whether an error is about the settings or the machine, so that every other record would cause it too."""
     return isinstance(error, ConfigurationError) or (isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS)
 
 
@@ -59,7 +59,7 @@ class PartitionFailures:
         return PartitionFailures({other: tries for other, tries in self.tries.items() if other != offset})
 
     def note(self, committed: int) -> str:
-        """The text beside a committed offset: what lies before the offset is left out."""
+        """The text beside a committed offset. Failures before the offset are left out."""
         ahead = sorted((offset, tries) for offset, tries in self.tries.items() if offset >= committed)[:MAX_NOTED]
         if not ahead and not self.in_a_row:
             return ""
@@ -67,7 +67,7 @@ class PartitionFailures:
 
     @classmethod
     def from_note(cls, note: str) -> "PartitionFailures":
-        """The inverse of ``note``. A text that is none counts as no failures: other tools may commit offsets with their own."""
+        """The inverse of ``note``. Any other text means no failures, because other tools may commit offsets with texts of their own."""
         try:
             read = orjson.loads(note)
             return cls({int(offset): int(tries) for offset, tries in read["tries"]}, int(read["in_a_row"]))
@@ -80,9 +80,9 @@ class FailurePolicy:
     """How often a failing record is tried, and how many may be given up before the process stops.
 
     Attributes:
-        tries: of one record, in all processes together.
-        in_a_row: records given up one after the other.
-        per_thousand: records given up of the last thousand.
+        tries: tries of one record, in all processes together.
+        in_a_row: consecutive records that may be given up.
+        per_thousand: how many of the last thousand records may be given up.
     """
 
     tries: int
@@ -107,10 +107,10 @@ class FailureLimit:
         """Check that one more record may be given up.
 
         Args:
-            noted_in_a_row: records of the partition that were given up one after the other, also by earlier processes.
+            noted_in_a_row: consecutive records of the partition that were given up, also by earlier processes.
 
         Raises:
-            TooManyFailuresError: it may not.
+            TooManyFailuresError: too many have been given up.
         """
         in_a_row = max(self._in_a_row, noted_in_a_row)
         if in_a_row >= self._policy.in_a_row:

@@ -84,11 +84,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A video, or all videos of a tenant, as records name them.
+    """The ids by which records name a video, or the videos of a tenant.
 
     Attributes:
         video_id: None for all of the tenant.
-        videos, runs: further ids by which a record is recognised that does not name its tenant.
+        videos, runs: further ids, which identify records that do not name their tenant.
     """
 
     tenant_id: UUID
@@ -97,7 +97,7 @@ class Subject:
     runs: frozenset[UUID] = frozenset()
 
     def covers(self, letter: StoredLetter) -> bool:
-        """Return whether a letter's record is about it: by its run, its key or its fields, or by its bytes if it cannot be decoded."""
+        """Return whether a letter's record belongs to it, by run, key or fields, or by its bytes if it cannot be decoded."""
         videos = self._texts(self.videos | ({self.video_id} if self.video_id else set()))
         runs = self._texts(self.runs)
         key = (letter.key or b"").decode(errors="replace").lower()

@@ -21,7 +21,7 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 log = get_logger(__name__)
 
 GiveUp = Callable[[ReceivedRecord, Assignment, Exception, int], Awaitable[None]]
-"""Publishes the dead letter and the outcome of a record that failed so many times. May be repeated."""
+"""Publishes the dead letter and the outcome of a record that failed too often. May be repeated."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 
@@ -38,7 +38,7 @@ class FailedRecords:
         self._limit = FailureLimit(policy)
 
     def handled(self, record: ReceivedRecord) -> None:
-        """Note that a record was handled as it should be."""
+        """Record that a record was handled properly."""
         self._limit.handled()
         tp = _partition_of(record)
         failures = self._of(tp)
@@ -49,11 +49,11 @@ class FailedRecords:
         """Return once the record was handled after all, or given up.
 
         Args:
-            error: what its handler has just raised.
+            error: the error that its handler has just raised.
             handle: tries the record once more.
 
         Raises:
-            AssignmentRevoked: the assignment ended first; the failed tries are counted, and the record comes again.
+            AssignmentRevoked: the assignment ended first; the failed tries are counted, and the record will be redelivered.
             TooManyFailuresError: records fail like this too often.
             Exception: the error itself, if it is about the settings or the machine.
         """

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 DROPPED_AT_ONCE = 5_000
-"""Keys of lost partitions; a million are dropped in between the event loop's other work."""
+"""Keys of lost partitions that are dropped at a time, because a million at once would block the event loop."""
 
 
 class PartitionedValues(Mapping[bytes, bytes]):

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 15.0
 CONFIRM_SECONDS: Final = 2.0
-"""Between a look that finds an offset gone and the one that confirms it."""
+"""Pause between the check that misses an offset and the check that confirms it."""
 
 
 class TopicWatch:
@@ -32,7 +32,7 @@ class TopicWatch:
         self._committed: set[TopicPartition] = set()
 
     async def watch(self, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
-        """Look regularly. Runs until cancelled.
+        """Check regularly. Runs until cancelled.
 
         Raises:
             ConfigurationError: a topic was deleted; the message names it.

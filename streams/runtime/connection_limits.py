@@ -8,11 +8,11 @@ from typing import Final
 from aiohttp.web_protocol import RequestHandler
 
 CONNECTION_SECONDS: Final = 10.0
-"""How long a connection may be open without a request that is being answered. A page that follows events is answered for longer."""
+"""How long a connection may be open while no request is being answered. The answer to a page that follows events takes longer."""
 
 MAX_CONNECTIONS: Final = 64
 SHARE_OF_DESCRIPTORS: Final = 8
-"""At most one in so many of the descriptors that the process may open."""
+"""Connections may use one in this many of the descriptors that the process may open."""
 
 
 class ConnectionLimits:
@@ -24,7 +24,7 @@ class ConnectionLimits:
     def __init__(self, make: Callable[[], RequestHandler], most: int | None = None) -> None:
         self._make, self._most, self._seconds = make, most or most_connections(), CONNECTION_SECONDS
         self._open: dict[RequestHandler, float] = {}
-        """By the time at which each was accepted, the oldest first."""
+        """Connections in the order in which they were accepted."""
 
     def __call__(self) -> RequestHandler:
         loop = asyncio.get_running_loop()
@@ -51,6 +51,6 @@ class ConnectionLimits:
 
 
 def most_connections() -> int:
-    """As many as leave the descriptors to the work."""
+    """Return the number of connections that leaves enough descriptors to the work."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else max(8, min(MAX_CONNECTIONS, limit // SHARE_OF_DESCRIPTORS))

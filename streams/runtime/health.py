@@ -120,7 +120,7 @@ class Health:
         return any(step.name == name for step in list(self._steps.values()))
 
     def hung(self) -> str | None:
-        """A fatal step that is over its limit."""
+        """Return a fatal step that is over its limit."""
         overdue = [step for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0]
         return next((f"{step.name} {step.detail}".rstrip() + f", over {step.limit}" for step in overdue), None)
 
@@ -191,7 +191,7 @@ class HealthServer:
                 os._exit(EXIT_HUNG)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        """As text, or as OpenMetrics where that is accepted: it carries exemplars."""
+        """Return the metrics as text, or as OpenMetrics, which carries exemplars, if the client accepts it."""
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return _last(web.Response(body=encode(self._registry), headers={"Content-Type": content_type}))
 
@@ -208,6 +208,6 @@ def _response(reasons: list[str]) -> web.Response:
 
 
 def _last(response: web.Response) -> web.Response:
-    """Close the connection after this response: none is kept alive."""
+    """Close the connection after this response."""
     response.force_close()
     return response

@@ -1,7 +1,7 @@
 """Exports the steps of this process to a collector, by OpenTelemetry over HTTP. The only module that imports ``opentelemetry``.
 
-Steps are queued and sent from a thread of the SDK. When the collector is away, the queue fills up and further steps are dropped; the
-work itself never waits.
+Steps are queued and sent from a thread of the SDK. If the collector is unreachable, the queue fills up and further steps are dropped;
+the work itself never waits.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ FLUSH_SECONDS: Final = 3.0
 """Limit for sending queued steps at a stop: a fraction of the time that a stop may take."""
 
 FLUSHING: Final = "flush-traces"
-"""The thread that does it."""
+"""The thread that sends them."""
 
 MAX_MESSAGE_LENGTH: Final = 1000
 
@@ -52,7 +52,7 @@ _KINDS: Final[Mapping[Kind, SpanKind]] = {
 _HEADERS: Final = TraceContextTextMapPropagator()
 
 _identity: ContextVar[str | None] = ContextVar("identity", default=None)
-"""Of the step that is being started."""
+"""The identity of the step that is being started."""
 
 
 class TraceExport:
@@ -74,7 +74,7 @@ class TraceExport:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Send what is queued, within a limit. In a thread of its own, which ends with the process if the collector hangs."""
+        """Send queued steps, within a limit. A separate thread does it, which ends with the process if the collector hangs."""
         tracing.install(None)
         assert self._provider is not None
         flushed, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -141,7 +141,7 @@ class _Recorder:
             yield started
             ended = True
         except (AssignmentRevoked, asyncio.CancelledError):
-            started.note(released=True)  # not a failure: the record comes again
+            started.note(released=True)  # not a failure: the record will be redelivered
             raise
         except BaseException as error:
             started.fail(error)

@@ -1,7 +1,7 @@
-"""The steps of the work as a trace sees them. What exports them is installed by the process; without it they cost next to nothing.
+"""The steps of the work, for traces. A process that exports them installs a tracer; without one they cost next to nothing.
 
-A *step* is a span of OpenTelemetry; a span of Extents is a unit of work. Steps nest, and a trace goes from one process to the next
-in the headers of records. A process that exports no traces passes the contexts on that it received.
+A *step* is a span of OpenTelemetry; a span of Extents is a unit of work. Steps nest, and a trace continues from one process to the
+next through the headers of records. A process that exports no traces passes received contexts on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from core.trace_context import TraceContext
 from streams.received import ReceivedRecord
 
 Value = str | int | float | bool | None
-"""Of an attribute; None leaves it out."""
+"""The value of an attribute; None leaves it out."""
 
 Kind = Literal["internal", "consumer", "producer"]
 
@@ -26,10 +26,10 @@ class Step(Protocol):
 
     @property
     def trace(self) -> TraceContext | None:
-        """The context for those who continue the trace from here."""
+        """The context with which others continue the trace."""
 
     def note(self, **attributes: Value) -> None:
-        """Add attributes of ours; their names get the prefix ``extents.``."""
+        """Add our own attributes; their names get the prefix ``extents.``."""
 
     def fail(self, error: BaseException) -> None:
         """Mark the step as failed."""
@@ -40,11 +40,11 @@ class NewStep:
     """What a step starts with.
 
     Attributes:
-        parent: what it continues; None begins a new trace.
-        nested: it belongs to the step around it instead.
-        identity: determines its id, and that of a trace that it begins, so that both are the same when the step is repeated. Such a
-            step is recorded only when it ends without an error: otherwise it is repeated.
-        links: other traces that have to do with it.
+        parent: the context to continue; None begins a new trace.
+        nested: the step belongs to the step around it instead.
+        identity: determines the step's id, and that of a trace that it begins, so that a repeated step has the same ids. Such a step
+            is recorded only if it ends without an error, because otherwise it is repeated.
+        links: related traces.
     """
 
     name: str
@@ -83,7 +83,7 @@ _current: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
 
 
 def install(tracer: Tracer | None) -> None:
-    """Record the steps of this process by a tracer; None ends that."""
+    """Record the steps of this process with a tracer; None ends the recording."""
     global _tracer
     _tracer = tracer or _PASSING_ON
 
@@ -95,7 +95,7 @@ def current_trace() -> TraceContext | None:
 
 @contextmanager
 def begin(new: NewStep) -> Iterator[Step]:
-    """The outermost step of some work. Lines of the log that are written within it have its ``trace_id``."""
+    """Start the outermost step of some work. Log lines that are written within it have its ``trace_id``."""
     with _tracer.start(new) as started:
         trace = started.trace
         token = _current.set(trace)
@@ -109,10 +109,10 @@ def begin(new: NewStep) -> Iterator[Step]:
 
 @contextmanager
 def step(name: str, *, topic: str | None = None, **attributes: Value) -> Iterator[Step]:
-    """A part of the step around it. Outside of any, it is not recorded.
+    """Start a part of the step around it. Outside of any step, it is not recorded.
 
     Args:
-        topic: it sends a record to this topic.
+        topic: the topic to which it sends a record.
     """
     tracer = _PASSING_ON if _current.get() is None else _tracer
     sending = {} if topic is None else _messaging(name, "send", topic)
@@ -126,10 +126,10 @@ def step(name: str, *, topic: str | None = None, **attributes: Value) -> Iterato
 
 
 def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> NewStep:
-    """The step of handling a record, which continues the trace in its headers.
+    """Start the step that handles a record. It continues the trace in the record's headers.
 
     Args:
-        repeats: a record that is read again is handled by the same step again.
+        repeats: the step has the same id if the record is read again.
     """
     place = (record.topic, record.partition, record.offset)
     attributes: dict[str, Value] = {
@@ -138,7 +138,7 @@ def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> 
         "messaging.kafka.offset": record.offset,
         "messaging.message.body.size": len(record.value or b""),
     }
-    # With its time: a topic that was created again has the same offsets again.
+    # The time is included, because a topic that was created again has the same offsets.
     identity = (name, *place, record.timestamp_ms) if repeats else None
     return NewStep(name, "consumer", record.trace, identity=identity, attributes=attributes)
 

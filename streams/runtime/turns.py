@@ -1,4 +1,4 @@
-"""Runs steps of the same name one after the other, in the order in which they took their turns. Those of other names run concurrently."""
+"""Runs steps of the same name one after the other, in the order of their turns. Steps of different names run concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -12,10 +12,10 @@ class Turns:
         self._last: dict[Hashable, asyncio.Future[None]] = {}
 
     def take(self, name: Hashable, assignment: Assignment) -> AbstractAsyncContextManager[None]:
-        """Take the next turn now; it is waited for when the block is entered, which must follow.
+        """Take the next turn now. Entering the returned block, which must follow, waits for the turn.
 
         Raises:
-            AssignmentRevoked: on entering: the assignment ended first.
+            AssignmentRevoked: raised on entering if the assignment ended first.
         """
         before, own = self._last.get(name), asyncio.get_running_loop().create_future()
         self._last[name] = own

@@ -81,5 +81,5 @@ def test_what_needs_more_says_how_to_get_it(film: Path, tmp_path: Path) -> None:
     arguments = ["extents", "encode", str(film), "--crop", "0,190,320,240", "--tenant-id", VIDEO_ID, "--video-id", VIDEO_ID]
     done = run_without(absent(), f"import sys\nsys.argv = {arguments!r}\nfrom cli.main import main\nmain()\n", tmp_path)
     assert done.returncode == 1
-    assert "this is the small installation for films; run make setup for all of it" in done.stderr
+    assert "this is the small installation for films; run make setup to install everything" in done.stderr
     assert "Traceback" not in done.stderr

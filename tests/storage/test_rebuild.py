@@ -50,7 +50,7 @@ def with_provenance(key: str, value: str) -> bytes:
 @pytest.mark.parametrize(
     ("key", "value", "fault"),
     [
-        ("request_id", "none of yours", "request id 'none of yours' is no UUID"),
+        ("request_id", "none of yours", "request id 'none of yours' is not a UUID"),
         ("video_id", str(TENANT), f"holds a run of tenant {TENANT}, video {TENANT}"),
     ],
 )

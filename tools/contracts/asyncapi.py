@@ -16,7 +16,7 @@ _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-07"
 _BINDING: Final = "0.5.0"
 
 _TRACE: Final = {
-    "traceparent": {"type": "string", "description": "W3C trace context: that of the request, continued where traces are exported."},
+    "traceparent": {"type": "string", "description": "W3C trace context of the request, continued if traces are exported."},
     "tracestate": {"type": "string", "description": "Its second header, at most 512 characters."},
 }
 _REPLAY: Final = {"replay_id": {"type": "string", "description": "Set by a replay and stored with the job."}}

@@ -9,7 +9,7 @@ from streams.topics import Topics, TopicSpec
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a topic carries, and between whom.
+    """What a topic carries, who writes it, and who reads it.
 
     Attributes:
         schema: name of the file in ``schemas/``; None if the value is another record's bytes.
@@ -59,7 +59,14 @@ CHANNELS: Final = (
         ("infer",),
         "Cancelled attempts, and quarantined spans that may kill their workers.",
     ),
-    Channel("inference.completed", "inference.completed", "video_id", ("admit", "finish"), ("platform",), "A run database is there."),
+    Channel(
+        "inference.completed",
+        "inference.completed",
+        "video_id",
+        ("admit", "finish"),
+        ("platform",),
+        "A run has a result, stored as a run database.",
+    ),
     Channel("inference.rejected", "inference.rejected", "video_id", ("admit",), ("platform",), "A request was rejected, and why."),
     Channel(
         "inference.failed", "inference.failed", "video_id", ("admit", "finish"), ("platform",), "A run ended without a result, and why."
@@ -70,7 +77,7 @@ CHANNELS: Final = (
         "instance",
         ("coordinator", "infer"),
         ("coordinator", "platform"),
-        "Heartbeats: what each worker process is and does. The last one of each is kept.",
+        "Heartbeats: the state of each worker process. The last heartbeat of each is kept.",
     ),
     Channel(
         "inference.dead-letter",

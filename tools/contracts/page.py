@@ -32,8 +32,8 @@ the prefix `EXTENTS_TOPIC_PREFIX`.
   `ce_id`s that they have acted on.
 - Outcome events carry [CloudEvents](https://cloudevents.io) headers: `ce_specversion`, `ce_id`, `ce_type`
   (`extents.inference.completed.v1`, …), `ce_source`, `ce_time`, and `content-type`.
-- `traceparent` and `tracestate` are passed on if the request had them. Where [traces](../tracing.md) are exported, outcome events always
-  have a `traceparent`: of the same trace if the request had one, with the last span of the service as the parent.
+- `traceparent` and `tracestate` are passed on if the request had them. If [traces](../tracing.md) are exported, outcome events always
+  have a `traceparent`, which continues the trace of the request if it had one; its parent is the last span of the service.
 - An outcome lists the requests that it answers (`requests`: their `request_id`, `event_id`, topic, partition and offset). One run may
   answer several; one request is answered by exactly one kind of outcome.
 

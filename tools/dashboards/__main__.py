@@ -1,4 +1,4 @@
-"""Writes all that is made from the descriptions: ``make dashboards``."""
+"""Writes everything that is generated from the descriptions: ``make dashboards``."""
 
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def files() -> dict[Path, str]:
-    """Every file by its path, with its expected content."""
+    """Return the expected content of every file, by path."""
     made = {ROOT / "deploy" / "grafana" / "dashboards" / f"{board.uid}.json": render(board) for board in BOARDS}
     return made | {
         ROOT / "deploy" / "prometheus" / "recording.yml": render_rules(),

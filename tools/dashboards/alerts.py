@@ -1,4 +1,4 @@
-"""Every alert: when it fires, and what to do then. ``docs/alerts.md`` is made from this."""
+"""Every alert: when it fires, and what to do then. ``docs/alerts.md`` is generated from this module."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ ALERTS: Final = (
         "No coordinator is ready.",
         "No request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
         (
-            "Read `/readyz` of each coordinator, or `kubectl get pods`: the reasons are in the body.",
+            "Read `/readyz` of each coordinator, whose body gives the reasons, or look at `kubectl get pods`.",
             "`extents doctor --role coordinator` in its image tries every dependency and says how to fix it.",
         ),
     ),
@@ -37,7 +37,7 @@ ALERTS: Final = (
         "{{ $labels.job }} {{ $labels.instance }} cannot be scraped.",
         "A process has ended or hangs, or the network between it and Prometheus is broken. Its partitions have moved to others.",
         (
-            "Look for its exit status: 70 is a hung step, 137 is usually too little memory.",
+            "Look at its exit status: 70 means a hung step, 137 usually too little memory.",
             "Check that another worker took over: the backlog must fall.",
         ),
     ),
@@ -58,8 +58,8 @@ ALERTS: Final = (
         "{{ $value | humanizeDuration }} of high-priority GPU work wait, and it grows.",
         "More work comes in than the GPU workers do: high-priority runs will miss their objective.",
         (
-            "Start more GPU workers: divide the backlog in seconds by the seconds that you have.",
-            "If none of them is busy, see ExtentsGpuIdle.",
+            "Start more GPU workers: as many as the backlog in seconds divided by the seconds that you have.",
+            "If the workers are not busy, see ExtentsGpuIdle.",
         ),
     ),
     Alert(
@@ -69,7 +69,7 @@ ALERTS: Final = (
         "10m",
         "{{ $value }} spans wait, and none was done in 10 minutes.",
         "GPU work waits and nothing happens: there is no GPU worker, or all of them wait.",
-        ("Check `extents_gpu_workers` and `/readyz` of the GPU workers.", "Where workers scale from zero, look at the scaler."),
+        ("Check `extents_gpu_workers` and `/readyz` of the GPU workers.", "If workers scale from zero, check the scaler."),
     ),
     Alert(
         "ExtentsGpuIdle",
@@ -77,7 +77,7 @@ ALERTS: Final = (
         "sum(extents:gpu_backlog_spans) > 20 and on () avg(extents:gpu_busy:ratio5m) < 0.2",
         "15m",
         "{{ $value }} spans wait, and the GPUs are busy less than a fifth of the time.",
-        "The workers do not get to compute: fetching or decoding is slow, or only few partitions have work.",
+        "The workers rarely compute: fetching or decoding is slow, or only few partitions have work.",
         (
             "The dashboard *GPU workers* shows which stage takes the time.",
             "Raise `EXTENTS_FETCH_CONCURRENCY` or `EXTENTS_DECODE_THREADS`, or check the store.",
@@ -90,7 +90,7 @@ ALERTS: Final = (
         "10m",
         "{{ $value | humanizePercentage }} of the runs of the last hour failed.",
         "Users get `inference.failed`. Single broken videos do this rarely; a model, a store or a release does it often.",
-        ("`extents dead-letters list` shows the errors of failed spans.", "If it began with a promotion or a release, go back."),
+        ("`extents dead-letters list` shows the errors of failed spans.", "If it began with a promotion or a release, roll that back."),
     ),
     Alert(
         "ExtentsLate",
@@ -101,7 +101,7 @@ ALERTS: Final = (
         "The objective is missed: 95 % of the high-priority runs end within ten minutes of their event, replays not counted.",
         (
             "The dashboard *Overview* shows where the time goes: admission, waiting for a GPU, computing.",
-            "Usually GPU workers are missing.",
+            "Usually there are too few GPU workers.",
         ),
     ),
     Alert(
@@ -110,7 +110,7 @@ ALERTS: Final = (
         'max(extents_oldest_job_seconds{priority="high"}) > 7200',
         "5m",
         "A high-priority run has been unfinished for {{ $value | humanizeDuration }}.",
-        "A run is older than its deadline allows, so it waits for its first span, or its deadline cannot be noticed.",
+        "A run is older than its deadline allows: it waits for its first span, or no coordinator notices the deadline.",
         (
             "The live page lists the unfinished jobs, the oldest among them.",
             "Check that a GPU worker reads the partitions of the work topic.",
@@ -123,7 +123,7 @@ ALERTS: Final = (
         "0m",
         "{{ $value }} requests were rejected in an hour: {{ $labels.rejection_type }}.",
         "A producer sends what cannot be admitted, or a limit is too low.",
-        ("The live page has each message: it names what was found, the limit and its setting.",),
+        ("The live page shows each message, which names the actual value, the limit and its setting.",),
     ),
     Alert(
         "ExtentsRejectionsUnacknowledged",
@@ -149,8 +149,8 @@ ALERTS: Final = (
         "max by (dependency) (extents_waiting) == 1",
         "5m",
         "{{ $labels.dependency }} has not answered for 5 minutes.",
-        "Work that needs it waits, and continues when it answers again. Outages of the object store count toward no deadline.",
-        ("Check the dependency itself and the network to it.", "`extents doctor` says what it answers."),
+        "Work that needs it waits, and continues once it responds again. Outages of the object store count toward no deadline.",
+        ("Check the dependency itself and the network to it.", "`extents doctor` shows how it responds."),
     ),
     Alert(
         "ExtentsSpend",
@@ -160,8 +160,8 @@ ALERTS: Final = (
         "{{ $value | humanize }} dollars of GPU time since midnight UTC.",
         "More is spent than planned for a day. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
         (
-            "The dashboard *Replays* shows whether one runs: pause it.",
-            "`EXTENTS_DAILY_BUDGET_USD` limits what a day may cost, and `EXTENTS_MAX_HIGH_JOBS_PER_HOUR` what is admitted.",
+            "The dashboard *Replays* shows whether a replay runs; pause it.",
+            "`EXTENTS_DAILY_BUDGET_USD` limits the cost of a day, and `EXTENTS_MAX_HIGH_JOBS_PER_HOUR` the number of admitted jobs.",
         ),
     ),
     Alert(
@@ -172,7 +172,7 @@ ALERTS: Final = (
         "1h",
         "{{ $labels.model_version }}: the share of {{ $labels.label }} differs by {{ $value |"
         " humanizePercentage }} from the last seven days'.",
-        "The model says something else than it used to: other films, another crop, or a broken encoder.",
+        "The model's predictions have changed: other films, another crop, or a broken encoder.",
         (
             "Open the report of a recent run (`extents report RUN`) and look at its doubtful boundaries.",
             "Ask whether the encoder or the crop changed.",

@@ -1,4 +1,4 @@
-"""Dashboards as Grafana reads them, by Grafana's own typed builders."""
+"""Builds dashboards for Grafana, with Grafana's own typed builders."""
 
 import os
 from typing import Final
@@ -32,7 +32,7 @@ ANNOTATIONS: Final = {
     "Promotions": "time() - max by (model_version) (extents_last_promotion_timestamp_seconds) < 60",
     "Models loaded": "count by (model_version) (extents_model_info) unless count by (model_version) (extents_model_info offset 5m)",
 }
-"""What is drawn as a line in time on every dashboard: a replay begins, a model is promoted or rolled back, a worker has a new one."""
+"""Events that every dashboard marks: a replay begins, a model is promoted or rolled back, a worker loads a new model."""
 
 _ANNOTATION_COLOURS: Final = {"Replays": "orange", "Promotions": "green", "Models loaded": "purple"}
 
@@ -41,7 +41,7 @@ _VARIABLES: Final = {
     "model": ("Model", "extents_label_pairs_total"),
     "worker": ("GPU worker", "extents_batch_size"),
 }
-"""Label and a metric that has it, by the variable's name."""
+"""By the name of the variable: its label, and a metric that has the label."""
 
 _LABEL_OF: Final = {"priority": "priority", "model": "model_version", "worker": "instance"}
 

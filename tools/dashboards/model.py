@@ -1,4 +1,4 @@
-"""What dashboards, rules and alerts are described by."""
+"""The types that describe dashboards, rules and alerts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression, and how its series are named: ``{{label}}`` is replaced by the label's value."""
+    """A PromQL expression, and the name of its series, in which ``{{label}}`` stands for the label's value."""
 
     expr: str
     legend: str = ""
@@ -15,7 +15,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart or figure. ``unit`` is Grafana's name of it; ``runbook`` names an alert whose section says what to do."""
+    """One chart or figure. ``unit`` is Grafana's name of the unit; ``runbook`` names an alert whose section says what to do."""
 
     title: str
     description: str

@@ -106,7 +106,7 @@ class LateJoiner:
 async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
     """The finisher goes on: it would fail again at every new owner of the partition otherwise."""
     joiner = LateJoiner("completed")
-    assert f"cannot be read any more: {REFUSED}" in await joiner.answered()
+    assert f"can no longer be read: {REFUSED}" in await joiner.answered()
     assert joiner.failed == []
 
 
@@ -114,6 +114,6 @@ async def test_a_rebuilt_database_learns_that_the_run_cannot_be_read():
     """The job, whose rows cannot be restored without the object, does not stay queued; who waits for it is notified as well."""
     joiner = LateJoiner("queued")
     reason = await joiner.answered()
-    assert f"cannot be read any more: {REFUSED}" in reason
+    assert f"can no longer be read: {REFUSED}" in reason
     assert len(joiner.failed) == 1
     assert str(REFUSED) in joiner.failed[0]

@@ -8,7 +8,7 @@ from tools.dashboards.model import Board, Panel, Query, Row
 OVERVIEW: Final = Board(
     "extents-overview",
     "Extents: overview",
-    "Is it well? What comes in, what goes out, how late, and what does it cost?",
+    "Is the service healthy? What comes in, what goes out, how long it takes, and what it costs.",
     (
         Row(
             "Now",
@@ -32,7 +32,7 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "GPU backlog",
-                    "Time that one GPU would need for the work that waits.",
+                    "Time that one GPU would need for the waiting work.",
                     "s",
                     [Query(f"extents:gpu_backlog_seconds{{{PRIORITY}}}", "{{priority}}")],
                     "figure",
@@ -48,7 +48,7 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "To look at",
-                    "What waits for a person: rejections and dead letters.",
+                    "Rejections and dead letters that nobody has handled.",
                     "none",
                     [
                         Query("max(sum without (rejection_type) (extents_unacknowledged_rejections))", "rejections"),
@@ -59,7 +59,7 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "Ready",
-                    "Workers that are alive and wait for nothing, by role.",
+                    "Workers that are alive and not waiting, by role.",
                     "none",
                     [Query("sum by (role) (extents_ready * on (instance) group_left(role) extents_build_info)", "{{role}}")],
                     "figure",
@@ -119,7 +119,7 @@ OVERVIEW: Final = Board(
                 ),
                 Panel(
                     "From the event to the outcome",
-                    "What a user waits. Replays are not counted.",
+                    "How long users wait. Replays are not counted.",
                     "s",
                     quantiles("extents_request_to_outcome_seconds", f'{PRIORITY},replay="no"'),
                     runbook="ExtentsLate",
@@ -138,7 +138,7 @@ OVERVIEW: Final = Board(
             (
                 Panel(
                     "Dollars an hour",
-                    "GPU seconds at the price set.",
+                    "GPU seconds at the configured price.",
                     "currencyUSD",
                     [Query("sum(rate(extents_gpu_cost_usd_total[$__rate_interval])) * 3600", "all GPU workers")],
                     runbook="ExtentsSpend",

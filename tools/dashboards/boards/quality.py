@@ -1,4 +1,4 @@
-"""What the models say."""
+"""The models' predictions."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _DOUBTFUL: Final = "|".join(band for band in CONFIDENCE_BANDS if float(band.part
 QUALITY: Final = Board(
     "extents-quality",
     "Extents: quality and models",
-    "What the models say, version beside version: a change that no release explains is drift.",
+    "The predictions of all model versions, side by side. A change that no release explains is drift.",
     (
         Row(
             "Labels",
