@@ -28,13 +28,13 @@ MODEL: Final = "v2"
 REPLAY: Final = "chaos-new"
 CANCELLED: Final = "chaos-cancelled"
 FRAMES: Final = 20
-"""Of each video: what is tested is how many runs there are, and pairs take time."""
+"""Frames of each video: the test is about the number of runs, and pairs take time."""
 
 MONEY: Final = 0.35
-"""Share of the cost of the same videos: the replay stops somewhere between its beginning and its end."""
+"""Share of the cost of the same videos, so that the replay stops somewhere between its beginning and its end."""
 
 QUIET_SECONDS: Final = 5.0
-"""For as long as this, a replay that was paused sends nothing; it would send several requests a second."""
+"""A paused replay sends nothing for this long, in which a running one would send several requests a second."""
 
 
 MOST_STEPS: Final = 1000
@@ -48,7 +48,7 @@ def settings() -> dict[str, str]:
 
 @dataclass(slots=True)
 class Killing:
-    """Kills workers of both roles, and the terminal that watches, for as long as a replay goes on."""
+    """Kills workers of both roles and the watching terminal while a replay runs."""
 
     service: Installation
     fleet: Fleet
@@ -58,7 +58,7 @@ class Killing:
     watching: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def until(self, awaited: str, condition: Callable[[], bool], kills: int = 0) -> None:
-        """Wait for something to come true, and kill meanwhile, until there were so many kills."""
+        """Wait for a condition and kill meanwhile, until there were this many kills."""
         steps = 0
         while not condition():
             steps += 1
@@ -73,7 +73,7 @@ class Killing:
 
 
 async def test_each_video_gets_one_run_of_the_new_model(service: Installation, chaos: Chaos, report: Report, tmp_path: Path) -> None:
-    """The model that the runs have makes none, a new one makes one of each video: killed, out of money, paused and resumed on the way."""
+    """A replay with the runs' model makes no run; one with a new model makes one for each video, despite kills, spent budget and pauses."""
     videos, records, kills, in_flight = chaos.of(full=(200, 1000, 20, 5), short=(20, 40, 2, 1))
 
     async def extents(*arguments: str) -> str:
@@ -98,7 +98,7 @@ async def test_each_video_gets_one_run_of_the_new_model(service: Installation, c
         await service.settle()
         same = json.loads(await extents("replay", "plan", "--name", "chaos-same", "--json"))
         planned = json.loads(await extents("replay", "plan", "--name", REPLAY, "--model", MODEL, "--json"))
-        limit = min(first_cost, planned["estimated_cost_usd"]) * MONEY  # a busy machine makes the first runs dear
+        limit = min(first_cost, planned["estimated_cost_usd"]) * MONEY  # on a busy machine the first runs are expensive
         await extents("replay", "start", REPLAY, "--max-cost", str(limit), "--in-flight", str(in_flight), "--yes")
         killing.watching.append(
             await asyncio.create_subprocess_exec(
@@ -166,7 +166,7 @@ def is_paused(service: Installation, replay: str) -> bool:
 
 
 def open_jobs(service: Installation) -> int:
-    """Count the runs that are not over yet."""
+    """Count the unfinished runs."""
     with psycopg.connect(service.verifier.dsn) as connection:
         name = sql.Identifier(service.verifier.schema, "caption_frame_extents_inference_jobs")
         query = sql.SQL("select count(*) from {} where tenant_id = %s and status in ('queued', 'running')").format(name)
@@ -176,7 +176,7 @@ def open_jobs(service: Installation) -> int:
 
 
 def made_by(service: Installation) -> dict[str, dict[str, Any]]:
-    """Return the completed events of the runs that the replay made, by run."""
+    """Return the completed events of the replay's runs, by run."""
     bodies = [dict(outcome.body) for outcome in service.ledger.outcomes if outcome.name == "inference.completed"]
     computed = [body for body in bodies if body["model_version"] == MODEL and not body["deduplicated"]]
     return {body["run_id"]: body for body in computed if any(ref.get("replay_id") == REPLAY for ref in body["requests"])}

@@ -1,4 +1,4 @@
-"""What ``extents status --json`` has of three services: a busy one, an idle one, and one without a worker."""
+"""The output of ``extents status --json`` for three services: a busy one, an idle one, and one without a worker."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

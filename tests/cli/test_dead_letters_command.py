@@ -55,7 +55,7 @@ async def dead_letters(settings: Settings, *letters: tuple[str, bytes, str]) -> 
     async with AIOKafkaProducer(**client_options(settings.kafka)) as producer:
         for offset, (topic, value, reason) in enumerate(letters):
             origin = Origin(topic=topics.name(topic), partition=0, offset=offset)
-            headers = {"traceparent": b"00-1", "handled": b"0/0"}  # "handled" of the record's own producer does not mark the letter
+            headers = {"traceparent": b"00-1", "handled": b"0/0"}  # a header "handled" of the record's producer does not mark the letter
             letter = dead_letter(b"the key", value, headers, origin, reason, "an error", 2)
             await producer.send_and_wait(topics.dead_letter, letter.value, key=letter.key, headers=list(letter.headers.items()))
 

@@ -31,7 +31,7 @@ def failed(*requests: RequestRef, attempt: int = 1) -> InferenceFailed:
 
 
 def test_the_first_request_started_the_run_and_the_others_joined() -> None:
-    """Each has a row with the answer that it got, and the job has what the run's database does not say."""
+    """Each request has a row with its answer, and the job has the fields that the run's database lacks."""
     rows = EventRows(0.01)
     rows.add(completed(request(10, "prefix.video.encoded.low", "nightly"), request(11)), AT)
     first, second = rows.in_order()
@@ -43,7 +43,7 @@ def test_the_first_request_started_the_run_and_the_others_joined() -> None:
 
 
 def test_a_found_run_is_answered_in_the_same_words_again() -> None:
-    """The answer holds the event without its requests, as admission keeps it; no job follows from it."""
+    """The answer holds the event without its requests, as admission stores it; there is no row of a job."""
     rows = EventRows(0.01)
     rows.add(completed(request(10), deduplicated=True), AT)
     (row,) = rows.in_order()
@@ -54,7 +54,7 @@ def test_a_found_run_is_answered_in_the_same_words_again() -> None:
 
 
 def test_the_last_attempt_decides_about_a_job() -> None:
-    """In whatever order the events come."""
+    """The last attempt counts, in whatever order the events come."""
     events = [failed(request(10)), completed(request(11), attempt=2)]
     for order in (events, events[::-1]):
         rows = EventRows(0.01)
@@ -65,7 +65,7 @@ def test_the_last_attempt_decides_about_a_job() -> None:
 
 
 def test_a_rejection_is_a_row_and_an_answer() -> None:
-    """One without ids never had a row, and another tenant's is left out."""
+    """A rejection without ids never had a row, and those of other tenants are left out."""
     place = {"source_topic": "video.encoded", "source_partition": 0, "source_offset": 7}
     refused = InferenceRejected(request_id=UUID(int=10), rejection_type=RejectionType.COST_EXCEEDED, message="dear", **place, **IDS)
     rows = EventRows(0.01, TENANT)

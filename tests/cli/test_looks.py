@@ -27,7 +27,7 @@ def assert_fits(text: str) -> None:
 
 @pytest.mark.parametrize("example", [busy, idle, deserted], ids=lambda example: example.__name__)
 def test_the_status_of_a_service(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Workers with what they wait for, those that are gone, and what to do where nobody is there."""
+    """Workers are shown with what they wait for, including those that are gone; without workers, the command to start one is named."""
     print_status(example())
     shown = capsys.readouterr().out
     assert_fits(shown)
@@ -35,7 +35,7 @@ def test_the_status_of_a_service(example: Any, capsys: pytest.CaptureFixture[str
 
 
 def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Twenty of a role, the ready ones last; the others are counted."""
+    """Twenty workers of a role are shown, the ready ones last; the others are counted."""
     status = busy()
     status["workers"] = [gpu(f"gpu-{number}:1", 100.0, 0.9, 3) for number in range(60)]
     status["workers"].append(gpu("gpu-60:1", 0.0, 0.0, 0, waits=("group: a rebalance is under way",)))
@@ -48,7 +48,7 @@ def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.Capt
 
 
 def test_heartbeats_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
-    """All else is shown, the workers from their groups alone, and why."""
+    """Everything else is shown, the workers by their groups only, and the reason."""
     print_status({**busy(), "workers": [], "heartbeats_error": "no topic inference.workers on the brokers at kafka:9092"})
     shown = capsys.readouterr().out
     assert "coordinators   2 in the group\n" in shown
@@ -56,7 +56,7 @@ def test_heartbeats_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def usage_of(by: str) -> dict[str, Any]:
-    """Two days; on the first, no hours of workers were recorded yet."""
+    """The usage of two days; no hours of workers were recorded on the first day."""
     first = datetime(2026, 11, 1, tzinfo=UTC)
 
     def computed(name: str, runs: int, hours: float) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def usage_of(by: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("by", ["day", "model"])
 def test_the_usage_of_a_month(by: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Busy hours beside up hours; the idle share covers only days on which the workers' hours are known."""
+    """Busy hours and up hours are shown; the idle share covers only days on which the workers' hours are known."""
     usage = usage_of(by)
     print_usage(usage)
     shown = capsys.readouterr().out
@@ -90,7 +90,7 @@ def test_the_usage_of_a_month(by: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_month_without_anything(capsys: pytest.CaptureFixture[str]) -> None:
-    """Says that no hours are known, and divides by nothing."""
+    """It says that no hours are known, and divides by no zero."""
     usage = month_usage(datetime(2026, 1, 1, tzinfo=UTC), "day", [], [], [], 1.10)
     print_usage(usage)
     assert capsys.readouterr().out.splitlines()[-1].startswith("up     not known")
@@ -126,7 +126,7 @@ def progress(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_replay_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    """How far it is, what it costs, how long it will take, and what went wrong."""
+    """The status shows progress, cost, remaining time and failures."""
     message = "frame_count is 250000; the limit is 200000 (EXTENTS_MAX_FRAME_COUNT)"
     troubles = [
         {"video_id": VIDEOS[0], "run_id": None, "decision": "rejected", "status": None, "message": message},
@@ -139,7 +139,7 @@ def test_a_replay_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_replay_that_its_sample_has_paused(capsys: pytest.CaptureFixture[str]) -> None:
-    """Why, and the worst videos each with the command that compares its runs."""
+    """The status gives the reason, and the worst videos, each with the command that compares its runs."""
     worst = [
         {"video_id": video, "change": 0.5, "moved": 12, "added": 3, "lost": 1, "before": "1" * 36, "after": "2" * 36} for video in VIDEOS
     ]
@@ -152,7 +152,7 @@ def test_a_replay_that_its_sample_has_paused(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_summary_of_rejections(capsys: pytest.CaptureFixture[str]) -> None:
-    """By day and type, with the setting that would change them, where there is one."""
+    """Rejections are counted by day and type, with the setting that would change them if there is one."""
     types = ("frame_count_exceeded", "queue_full", "rate_limited", "validation_failed")
     print_summary([{"day": "2026-11-28", "rejection_type": kind, "total": 300, "unacknowledged": 12, "videos": 291} for kind in types])
     shown = capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_the_summary_of_rejections(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_comparison_of_two_models(capsys: pytest.CaptureFixture[str]) -> None:
-    """The videos that changed most, with the runs to compare."""
+    """The videos that changed most are listed with the runs to compare."""
     rows = [
         {"video_id": video, "change": 0.5, "captions": 30, "moved": 12, "added": 3, "lost": 0, "before": "1" * 36, "after": "2" * 36}
         for video in VIDEOS

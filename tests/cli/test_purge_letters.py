@@ -38,7 +38,7 @@ async def first_offset(kafka: KafkaSettings, topic: str) -> int:
 
 
 def test_letters_are_marked_and_deleted_where_the_log_allows_it(extents, settings: Settings) -> None:
-    """Those at the beginning are deleted; one behind a letter of somebody else stays, marked, until a date that is named."""
+    """Letters at the beginning are deleted; a letter behind another tenant's is only marked, and the command says until when it stays."""
     tenant, video, other = uuid4(), uuid4(), uuid4()
     undecodable = ("video.encoded", b"broken bytes of " + str(video).encode(), "undecodable")
     asyncio.run(dead_letters(settings, request(tenant, video), undecodable, request(tenant, other), request(tenant, video)))

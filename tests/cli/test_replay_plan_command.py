@@ -1,4 +1,4 @@
-"""Where ``extents replay plan`` takes its requests from, and what ``extents replay start`` limits, without any worker."""
+"""The requests of ``extents replay plan`` and the limits of ``extents replay start``, without any worker."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def hour(number: float) -> str:
 
 
 def test_records_are_chosen_by_time_place_and_video(extents, records: Topics, tmp_path: Path) -> None:
-    """The newest record of each video counts, unless all are wanted; what a replay sent is left out, and what is no request."""
+    """The newest record of each video counts, unless all are wanted; records of a replay and invalid ones are left out."""
     (tmp_path / "videos.txt").write_text(f"# two of them\n{A}\n\n{C}  # of another tenant\n")
     every = plan(extents)
     assert counts(every) == (7, 3, 3)
@@ -97,7 +97,7 @@ def test_records_are_chosen_by_time_place_and_video(extents, records: Topics, tm
 
 
 def test_a_plan_shows_what_it_costs_and_sends_nothing(extents, records: Topics) -> None:
-    """Pairs, GPU hours, dollars, rate and time; the items have the model and the priority that were asked for."""
+    """The plan shows pairs, GPU hours, dollars, rate and time; the items have the requested model and priority."""
     done = extents("replay", "plan", "--tenant", OTHER, "--model", "another", "--priority", "high", "--name", "priced")
     names = [line.split("  ")[0] for line in done.out.splitlines()]
     assert names == ["plan", "looked at", "to send", "model", "priority", "pairs", "GPU", "takes"]
@@ -110,7 +110,7 @@ def test_a_plan_shows_what_it_costs_and_sends_nothing(extents, records: Topics) 
 
 
 def test_the_registry_names_what_was_rejected_and_what_lacks_a_model(extents, records: Topics) -> None:
-    """By the type of the rejection and its time, and by the newest frames that have no run of a model."""
+    """Videos are chosen by type and time of their rejections, or because their newest frames have no run of a model."""
     tenant = uuid4()
     run = completed(tenant, model_version="old")
     submitted = request(tenant, frame_count=FRAMES)
@@ -142,7 +142,7 @@ def test_what_exists_is_left_out_unless_forced(extents, records: Topics) -> None
 
 
 def test_a_start_sets_every_limit(extents, records: Topics) -> None:
-    """Rate, cost, end, runs in flight, and the sample with the share that may change; then paused, resumed with others, cancelled."""
+    """All limits are stored when a replay starts; it can be paused, resumed with other limits, and cancelled."""
     assert extents("replay", "plan", "--name", "limited").status == 0
     limits_given = ("--rate", 30, "--max-cost", 2.5, "--until", "06:00", "--in-flight", 7, "--shadow", 2, "--max-change", 0.1)
     done = extents("replay", "start", "limited", *limits_given, "--yes")
@@ -181,6 +181,6 @@ def test_a_start_sets_every_limit(extents, records: Topics) -> None:
     ],
 )
 def test_options_that_contradict_each_other_are_refused(extents, options: tuple[str, ...], message: str) -> None:
-    """Status 2, and what is wrong."""
+    """The exit status is 2, and the message says what is wrong."""
     done = extents("replay", "plan", *options)
     assert (done.status, message in done.err) == (2, True), done.err

@@ -38,7 +38,7 @@ def predicted() -> FinishedRun:
 
 
 def stored(tenant: UUID, predicted: FinishedRun, *, probabilities: Any = None, provenance: Mapping[str, str] | None = None) -> FinishedRun:
-    """Make a run with its request, its rows, its database, and the frames that it is of."""
+    """Make a run with its request, rows, database and frames."""
     submitted = request(tenant, uuid4(), frame_count=FRAMES)
 
     async def run(rows: Rows, store: ObjectStore) -> FinishedRun:
@@ -73,7 +73,7 @@ def environment(namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 def test_pairs_are_predicted_again(extents, predicted: FinishedRun) -> None:
-    """A run that its model would make again passes; one with other numbers is named with the pair, one without frames is skipped."""
+    """A run that its model reproduces passes; a run that differs is named with the pair, and a run without frames is skipped."""
     tenant = uuid4()
     spoiled = predicted.probabilities.copy()
     spoiled[7] = np.roll(spoiled[7], 1, axis=1)

@@ -7,7 +7,7 @@ from tests.service.test_runbook import SCENES
 
 
 def test_every_command_has_an_output():
-    """No command of the page stands without what it prints, and none stands twice."""
+    """Every command on the page has an output, and no command appears twice."""
     shown = steps(PAGE.read_text())
     assert [step.command for step in shown if not step.output.strip()] == []
     commands = [step.command for step in shown]
@@ -25,17 +25,17 @@ def test_every_command_has_an_output():
     ],
 )
 def test_only_the_shape_is_compared(text: str, other: str):
-    """Ids, times, numbers and widths of columns may be others."""
+    """Ids, times, numbers and widths of columns may differ."""
     assert masked(text) == masked(other)
 
 
 def test_answers_are_shown_and_progress_is_not():
-    """As a terminal shows them."""
+    """Ids, times and numbers are replaced, and the rest is as a terminal shows it."""
     printed = "verifying: 8 of 14 runs, about 0:00:13.5 left\ndelete 1 runs? [y/N]: 1 runs deleted  \n"
     assert as_shown(printed) == "delete 1 runs? [y/N]: y\n1 runs deleted\n"
 
 
 def test_words_are_compared():
-    """Another word, another line or another unit is another output."""
+    """A different word, line or unit makes a different output."""
     assert masked("3 queued\nlag none") != masked("3 running\nlag none")
     assert masked("3 queued\nlag none") != masked("3 queued")

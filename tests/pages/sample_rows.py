@@ -99,7 +99,7 @@ def activity(busy: bool) -> list[dict[str, Any]]:
 
 @dataclass
 class SampleRows:
-    """Answers as ``Replays`` does."""
+    """Returns these rows in place of ``Replays``."""
 
     state: str
     finished: dict[str, Any] = field(

@@ -25,7 +25,7 @@ PAIRS = 3_000
 
 
 def runs() -> tuple[RunDatabase, RunDatabase]:
-    """Two runs of a film; in some stretches the second one sees everything four frames later."""
+    """Two runs of a film; in some parts the second one sees everything four frames later."""
     before = run_database(PAIRS)
     probabilities = before.probabilities.copy()
     for begin in range(300, PAIRS, 700):
@@ -60,7 +60,7 @@ def opened(page: Page, folder: Path, text: str) -> Page:
 
 
 def test_both_timelines_move_together(page, tmp_path):
-    """Whichever is moved, the other shows the same part of the film."""
+    """If either timeline is moved, the other shows the same part of the film."""
     opened(page, tmp_path, rendered(*runs()))
     for mover in (0, 1):
         page.evaluate(f"timelines[{mover}].show({500 * (1 + mover)}, 900 + {500 * mover})")
@@ -80,7 +80,7 @@ def test_a_change_shows_its_strips(page, tmp_path):
 
 
 def test_captions_that_changed_are_marked(page, tmp_path):
-    """The timelines know every caption that changed, also those that the list has no room for."""
+    """The timelines mark every caption that changed, including those for which the list has no room."""
     before, after = runs()
     opened(page, tmp_path, rendered(before, after))
     changes = compare(before.track, after.track)
@@ -89,7 +89,7 @@ def test_captions_that_changed_are_marked(page, tmp_path):
 
 
 def test_two_equal_runs_say_so(page, tmp_path):
-    """Where nothing changed, the page says that, and shows both timelines."""
+    """If nothing changed, the page says so and shows both timelines."""
     opened(page, tmp_path, rendered(run_database(PAIRS), run_database(PAIRS)))
     assert "None: both runs have the same captions." in page.locator("main").inner_text()
 

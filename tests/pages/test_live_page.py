@@ -57,7 +57,7 @@ def test_a_run_is_found_and_shown(page, served):
 
 
 def test_a_run_in_progress_shows_its_log(page, served):
-    """What happened to the run, and of each span its state, worker, tries and seconds, from the run's log."""
+    """The page shows the history of the run, and each span's state, worker, tries and seconds, from the run's log."""
     log_in(page, served, VIEWER)
     page.goto(f"{served.url}/runs/{served.running}")
     assert "run started" in page.locator("table.history").inner_text()
@@ -68,7 +68,7 @@ def test_a_run_in_progress_shows_its_log(page, served):
 
 
 def test_the_object_of_a_run_can_be_kept(page, served):
-    """The link to the object gives its very bytes."""
+    """The link to the object gives its exact bytes."""
     log_in(page, served, VIEWER)
     answer = page.request.get(f"{served.url}/runs/{served.completed}/run.db")
     assert answer.body() == run_bytes(PAIRS)
@@ -87,7 +87,7 @@ def test_a_video_shows_what_why_says(page, served):
 
 
 def test_a_tenant_and_what_is_unknown(page, served):
-    """A tenant's page lists its runs and rejections; what is not there is said in words."""
+    """A tenant's page lists its runs and rejections, and says in words what does not exist."""
     log_in(page, served, VIEWER)
     tenant = served.ask("select tenant_id from {}jobs where run_id = %s", str(served.completed))[0][0]
     page.goto(f"{served.url}/search?q={tenant}")

@@ -79,7 +79,7 @@ def test_long_tables_say_how_much_more_there_is():
 
 
 def test_a_viewer_sees_no_controls():
-    """Who may only look gets the same rows without a button."""
+    """A viewer gets the same rows without buttons."""
     letter = Letter("0/1", "video.encoded", "poison", "broken", None, datetime.now(UTC))
     rejection = {
         "id": "r",

@@ -11,7 +11,7 @@ NOW = datetime.now(UTC)
 
 
 class Database:
-    """Counts what it is asked."""
+    """Counts the calls."""
 
     def __init__(self) -> None:
         self.calls = {"tables": 0, "replays": 0, "charts": 0}
@@ -87,7 +87,7 @@ async def test_what_costs_more_is_read_less_often():
 
 
 async def test_what_an_outage_hid_is_read_again_at_once():
-    """After an error every part is due, so that nothing is called empty that was only unknown."""
+    """After an error every part is due, so that an unknown part is not shown as empty."""
     watcher = Watcher(Database(), Brokers())
     await watcher.refresh()
     reading, watcher._brokers.letters = watcher._brokers.letters, FaultyBrokers().groups
@@ -100,7 +100,7 @@ async def test_what_an_outage_hid_is_read_again_at_once():
 
 
 async def test_viewers_are_woken_by_changes_alone():
-    """A refresh that finds the same wakes nobody; one that finds something else wakes everybody."""
+    """A refresh without a change wakes nobody; a refresh with a change wakes everybody."""
     database = Database()
     watcher = Watcher(database, Brokers())
     await watcher.refresh()
@@ -115,7 +115,7 @@ async def test_viewers_are_woken_by_changes_alone():
 
 
 async def test_nothing_is_read_while_nobody_watches():
-    """Without a viewer the watcher asks nothing; the first one makes it read."""
+    """Without viewers the watcher reads nothing; the first viewer makes it read."""
     database = Database()
     watcher = Watcher(database, Brokers())
     running = asyncio.create_task(watcher.run())

@@ -25,7 +25,7 @@ MASKS: Final = (
     (r"[ \t]+", " "),
     (r" ?\n\s*", "\n"),
 )
-"""What differs from one run to the next, with what stands for it, in this order."""
+"""Patterns of what differs between runs, and their replacements, in order of application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Step:
 
 
 def steps(text: str) -> list[Step]:
-    """Return the commands of the page that begin with ``extents``, in their order."""
+    """Return the commands of the page that begin with ``extents``, in order."""
     steps_of_page = []
     for section in re.split(r"(?m)^## ", text):
         title = section.partition("\n")[0] if not section.startswith("#") else ""
@@ -56,21 +56,21 @@ def as_shown(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return a text with a sign in place of each id, time and number, so that only its shape is left."""
+    """Replace each id, time and number in a text by a sign, so that only its shape is left."""
     for pattern, sign in MASKS:
         text = re.sub(pattern, sign, text)
     return text.strip()
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:
-    """Return a text with each of these names replaced by another one, the longest first."""
+    """Replace each of these names in a text, the longest first."""
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, names[name])
     return text
 
 
 def rewritten(text: str, shown: Iterable[tuple[Step, str]]) -> str:
-    """Return the page with other outputs below these commands."""
+    """Return the page with new outputs below these commands."""
     for step, output in shown:
         before = f"$ {step.command}\n{step.output}"
         assert text.count(before) == 1, f"{step.command} is on the page {text.count(before)} times"

@@ -1,4 +1,4 @@
-"""Workers say what they do: while they run, when they end, after they were killed, and without the topic for it."""
+"""Workers report their state: while they run, when they end, after a kill, and without the topic for heartbeats."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def settings() -> dict[str, str]:
 async def until_seen(
     service: Installation, worker: Worker, expected: WorkerState | None, also: Callable[[SeenWorker], object] = lambda worker: True
 ) -> SeenWorker | None:
-    """Wait until a worker is seen in this state; None: until it is not seen any more."""
+    """Wait until a worker is seen in this state, or is no longer seen if it is None."""
     deadline = Deadline(WAIT_SECONDS)
     while True:
         workers = {each.worker.rpartition(":")[2]: each for each in await read_workers(service.kafka, service.topics)}
@@ -48,7 +48,7 @@ async def until_seen(
 
 
 async def test_what_workers_say(service: Installation, tmp_path: Path) -> None:
-    """Each worker is ready, with its models, device and work; one that ended is not there, one that was killed is gone; hours stay."""
+    """Ready workers report models, device and work; an ended worker disappears, a killed one is gone, and the hours of both are kept."""
     processes = service.processes
     gpu = processes.start("gpu")
     await until_seen(service, gpu, WorkerState.READY)
@@ -77,7 +77,7 @@ async def test_what_workers_say(service: Installation, tmp_path: Path) -> None:
 
 
 async def until_recorded(service: Installation, worker: SeenWorker) -> None:
-    """Wait until the database knows how long a worker was up."""
+    """Wait until the database has the hours of a worker."""
     environment = service.processes.environment
     config = RowsConfig(
         url=environment["SUPABASE_URL"],
@@ -95,7 +95,7 @@ async def until_recorded(service: Installation, worker: SeenWorker) -> None:
 
 
 async def test_without_the_topic_workers_do_all_of_their_work(service: Installation) -> None:
-    """They become ready, run what is requested, and end well; when the topic is created, they are seen."""
+    """Workers become ready, process requests and end cleanly without the topic; once it is created, they are seen."""
     admin = AIOKafkaAdminClient(**client_options(service.kafka))
     await admin.start()
     await admin.delete_topics([service.topics.workers])

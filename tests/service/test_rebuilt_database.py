@@ -34,7 +34,7 @@ async def running(service: Installation) -> Installation:
 
 
 async def forget(service: Installation, video_id: object) -> None:
-    """Delete every row about a video, as a rebuilt database has none."""
+    """Delete every row about a video, as if the database had been rebuilt."""
     async with await psycopg.AsyncConnection.connect(service.verifier.dsn, autocommit=True) as connection:
         for table in ("jobs", "runs", "requests", "rejections"):
             name = sql.Identifier(service.verifier.schema, f"caption_frame_extents_inference_{table}")
@@ -48,7 +48,7 @@ KEPT = {
     "requests": ("request_id", "video_id", "run_id", "attempt", "decision", "priority", "event_id", "source_partition", "source_offset"),
     "rejections": ("id", "video_id", "rejection_type", "rejection_message", "frame_count", "priority", "model_version", "acknowledged"),
 }
-"""The columns that a rebuilt registry must have again; the database itself makes the others."""
+"""The columns that a rebuilt registry must have again; the database computes the others."""
 
 
 async def registry_of(service: Installation, *, forgotten: bool = False) -> dict[str, list[dict[str, Any]]]:
@@ -80,7 +80,7 @@ async def job_of(service: Installation, run_id: str) -> tuple[str, str | None]:
 
 
 async def test_a_finished_run_is_answered_and_its_rows_are_restored(running: Installation) -> None:
-    """A new request for the video gets the result that is in the store; run row and job are there again."""
+    """A new request for the video gets the result from the store, and the rows of run and job are restored."""
     video_id = await running.add(video(FRAMES))
     before = await running.ledger.outcome(await running.submit(video_id, FRAMES))
     assert before.name == "inference.completed"
@@ -95,7 +95,7 @@ async def test_a_finished_run_is_answered_and_its_rows_are_restored(running: Ins
 
 
 async def test_a_failed_run_is_answered_and_can_be_tried_again(running: Installation) -> None:
-    """A new request gets the reason from the log, and its job does not stay queued; the one after it is a new attempt."""
+    """A new request gets the reason from the log, and its job does not stay queued; the next request starts a new attempt."""
     film = video(FRAMES)
     video_id = await running.add(film.with_chunk(BROKEN, b"this is no film"))
     before = await running.ledger.outcome(await running.submit(video_id, FRAMES))
@@ -113,9 +113,9 @@ async def test_a_failed_run_is_answered_and_can_be_tried_again(running: Installa
 
 
 async def test_the_registry_comes_back_from_store_and_topics(running: Installation, tmp_path: Path) -> None:
-    """Runs with what superseded which, failed jobs, rejections and every decision; done twice, it changes nothing."""
+    """Runs, what superseded them, failed jobs, rejections and all decisions are restored; a repetition changes nothing."""
     terminal = Terminal(running, tmp_path)
-    running.tenant_id = uuid4()  # the other tests' rows have been lost before
+    running.tenant_id = uuid4()  # other tests lost their rows before
     _, first = await running.run(video(FRAMES))
     video_id = UUID(first.body["video_id"])
     await running.ledger.outcome(await running.submit(video_id, FRAMES))
@@ -137,7 +137,7 @@ async def test_the_registry_comes_back_from_store_and_topics(running: Installati
     after = await registry_of(running)
     for row in (*before["requests"], *after["requests"]):
         if row["decision"] == "rejected":
-            row["run_id"] = None  # the run that it would have been: no event says
+            row["run_id"] = None  # the run that it would have started: no event names it
     for row in (*before["run_history"], *after["run_history"]):
         del row["provenance"]["gpu_seconds"]  # the file has more digits
     for table, rows in before.items():

@@ -23,7 +23,7 @@ def settings() -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def terminal(service: Installation, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """Some videos with a finished run each, every one of them requested twice."""
+    """Some videos with a finished run each; each video was requested twice."""
     service.processes.start("coordinator")
     service.processes.start("gpu")
     for _ in range(VIDEOS):
@@ -37,20 +37,20 @@ async def terminal(service: Installation, tmp_path_factory: pytest.TempPathFacto
 
 
 def runs_of(service: Installation, model: str) -> list[tuple[UUID, str]]:
-    """Video and run of every completed event that is no repetition."""
+    """Return video and run of every completed event that is not a repetition."""
     bodies = [outcome.body for outcome in service.ledger.outcomes if outcome.name == "inference.completed"]
     return [(body["video_id"], body["run_id"]) for body in bodies if body["model_version"] == model and not body["deduplicated"]]
 
 
 async def test_what_exists_is_not_sent_again(terminal: Terminal) -> None:
-    """A plan with the model that the runs have leaves nothing to send, whatever the number of records."""
+    """A plan with the runs' own model has nothing to send, however many records there are."""
     planned = await terminal.json("replay", "plan", "--name", "same")
     assert (planned["looked_at"], planned["videos"], planned["exist"], planned["items"]) == (2 * VIDEOS, VIDEOS, VIDEOS, 0)
     await terminal("replay", "start", "same", "--yes", status=1)
 
 
 async def test_a_new_model_makes_one_run_of_each_video(terminal: Terminal, service: Installation) -> None:
-    """Also when the coordinator that carries the replay out is killed in the middle; each run says which replay asked for it."""
+    """Each video gets one run even if the replay's coordinator is killed in the middle, and each run names its replay."""
     planned = await terminal.json("replay", "plan", "--model", "v2", "--name", "new-model")
     assert (planned["items"], planned["pairs"]) == (VIDEOS, VIDEOS * (FRAMES - 1))
     await terminal("replay", "start", "new-model", "--in-flight", "2", "--yes")
@@ -70,15 +70,15 @@ async def test_a_new_model_makes_one_run_of_each_video(terminal: Terminal, servi
 
 
 async def test_the_same_window_by_another_name_makes_no_second_run(terminal: Terminal) -> None:
-    """Records that a replay sent are left out, and what they made exists."""
+    """Records that a replay sent are left out, and their runs count as existing."""
     planned = await terminal.json("replay", "plan", "--model", "v2", "--name", "again")
     assert (planned["exist"], planned["items"]) == (VIDEOS, 0)
     assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay; their originals count instead"]
 
 
 async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Terminal, service: Installation) -> None:
-    """Paused before the next request would go beyond it, with the reason; resumed with a greater limit it completes."""
-    tenant = str(service.tenant_id)  # the registry is the database's, and other installations of these tests share it
+    """The replay pauses before a request would exceed the limit, with the reason; resumed with a higher limit, it completes."""
+    tenant = str(service.tenant_id)  # other installations of these tests share the registry
     planned = await terminal.json("replay", "plan", "--lacking-model", "v3", "--tenant", tenant, "--name", "dear")
     each = planned["estimated_cost_usd"] / VIDEOS
     assert planned["items"] == VIDEOS
@@ -91,7 +91,7 @@ async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Ter
 
 
 async def test_a_sample_goes_first(terminal: Terminal) -> None:
-    """A sample whose captions changed no more than allowed lets the rest follow, and the status says what it showed."""
+    """If a sample changed no more captions than allowed, the replay continues, and the status shows the sample."""
     await terminal("replay", "plan", "--force", "--model", "v3", "--name", "calm")
     await terminal("replay", "start", "calm", "--shadow", "2", "--max-change", "0", "--yes")
     shown = await terminal.until("calm", "completed")
@@ -102,7 +102,7 @@ async def test_a_sample_goes_first(terminal: Terminal) -> None:
 
 
 async def test_a_replay_is_paused_and_cancelled(terminal: Terminal) -> None:
-    """Paused it sends nothing, cancelled it never will; the list says what each one is."""
+    """A paused replay sends nothing, a cancelled one never does again, and the list shows the state of each."""
     await terminal("replay", "plan", "--force", "--model", "v3", "--name", "stopped")
     await terminal("replay", "start", "stopped", "--rate", "1", "--yes")
     await terminal("replay", "pause", "stopped")

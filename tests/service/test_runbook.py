@@ -51,7 +51,7 @@ TENANT, VIDEO = "1d6e0b3a-94c7-4f52-8e0d-a7b35c60f219", "e336c032-2c7e-44bb-8d68
 """Ids on the page: of a rejected video and its rejection, a video that failed, two runs that are compared, a tenant and its video."""
 
 DEVICE: Final = "AMD EPYC, 2 threads"
-"""What the page shows for this machine's."""
+"""What the page shows in place of this machine's names."""
 
 STATUSES: Final[Mapping[str, int]] = {"extents topics check": 1}
 """The exit statuses of commands that do not end with 0."""
@@ -59,7 +59,7 @@ STATUSES: Final[Mapping[str, int]] = {"extents topics check": 1}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
-    """Start a stack that no other test uses: some outputs are about everything in it."""
+    """Start a stack that no other test uses, because some outputs cover everything in it."""
     with devstack.owned(tmp_path_factory.mktemp("runbook")) as running:
         yield running
 
@@ -86,7 +86,7 @@ class Stage:
         return Terminal(self.service, self.folder)
 
     async def run(self, step: Step) -> str:
-        """Carry a step out, answer its question with yes, and return what a terminal of 100 columns shows."""
+        """Run a step in a terminal of 100 columns, answer its question with yes, and return what the terminal shows."""
         arguments = shlex.split(with_names(step.command, self.names))[1:]
         environment = {**self.service.processes.environment, "COLUMNS": "100"}
         done = await asyncio.to_thread(
@@ -113,7 +113,7 @@ def film() -> Video:
 
 
 async def a_busy_day(stage: Stage) -> None:
-    """Three videos are rejected by a limit that is too low, three are done, and one fails."""
+    """Three videos are rejected by a limit that is too low, three are completed, and one fails."""
     service = stage.service
     careful = service.processes.start("coordinator", EXTENTS_MAX_FRAME_COUNT=str(FRAMES - 1))
     service.processes.start("gpu")
@@ -143,7 +143,7 @@ async def all_is_done(stage: Stage) -> None:
 
 
 async def the_limit_is_corrected(stage: Stage) -> None:
-    """The replay of the rejected videos is over."""
+    """The replay of the rejected videos has ended."""
     await stage.terminal.until("limit", "completed")
     await stage.service.settle()
 
@@ -159,7 +159,7 @@ async def new_weights(stage: Stage) -> None:
 
 
 async def the_sample_is_compared(stage: Stage) -> None:
-    """The replay with the new model is over; two runs of one video are named for a comparison."""
+    """The replay with the new model has ended; two runs of one video are chosen for the comparison."""
     await stage.terminal.until("new-model", "completed")
     await stage.service.settle()
     runs = await stage.terminal.json("runs", "list", "--video", stage.names[VIDEO])
@@ -167,7 +167,7 @@ async def the_sample_is_compared(stage: Stage) -> None:
 
 
 async def a_run_is_superseded(stage: Stage) -> None:
-    """A video was run again by force."""
+    """A video gets a forced second run."""
     service = stage.service
     await service.ledger.outcome(await service.submit(UUID(stage.names[VIDEO]), FRAMES, force=True))
     await service.settle()
@@ -204,7 +204,7 @@ SCENES: Final[Mapping[str, Callable[[Stage], Awaitable[None]]]] = {
     "extents rebuild-registry --dry-run": the_database_is_lost,
     "extents topics check": a_topic_is_lost,
 }
-"""What happens before a command of the page."""
+"""What happens before some commands of the page."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -213,7 +213,7 @@ async def stage(service: Installation, tmp_path_factory: pytest.TempPathFactory)
 
 
 async def test_every_command_prints_what_the_page_shows(stage: Stage) -> None:
-    """All of them, in the order of the page, on one installation to which things happen meanwhile."""
+    """All commands print what the page shows, in its order, on one installation whose state changes between them."""
     text = PAGE.read_text()
     shown: list[tuple[Step, str]] = []
     for step in steps(text):

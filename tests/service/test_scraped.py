@@ -64,7 +64,7 @@ async def _until_data(running: Prometheus, expr: str, series: int) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 async def test_every_panel_has_data(scraped: Prometheus, board: Board):
-    """Each expression of each panel has at least one series whose labels fill the legend in."""
+    """Each expression of each panel has at least one series with the labels of its legend."""
     for panel in board.panels:
         for query in panel.queries:
             series = await scraped.ask(query.expr)
@@ -77,7 +77,7 @@ async def test_every_panel_has_data(scraped: Prometheus, board: Board):
 
 @pytest.mark.parametrize(("name", "expr"), ANNOTATIONS.items())
 async def test_every_annotation_can_be_asked(scraped: Prometheus, name: str, expr: str):
-    """Each metric that an annotation names exists; the query itself answers, with nothing where nothing has happened."""
+    """Each metric that an annotation names exists, and the query succeeds, with an empty result if nothing has happened."""
     await scraped.ask(expr)
     for metric in re.findall(r"extents_[a-z_]+(?:{[^}]*})?", expr):
         assert await scraped.ask(metric), f"{name}: {metric}"
@@ -90,7 +90,7 @@ async def test_every_rule_has_data(scraped: Prometheus):
 
 
 async def test_every_alert_looks_at_data_and_is_quiet(scraped: Prometheus):
-    """Each metric that an alert names exists with the labels asked for; of a healthy installation the letters and rejections alone show."""
+    """Each metric and label of an alert has data, and no alert fires; those for letters and rejections are pending."""
     for alert in ALERTS:
         for selector in re.findall(r"(?:extents[a-z_:0-9]+|up|process_start_time_seconds)(?:{[^}]*})?", alert.expr):
             assert await scraped.ask(selector), f"{alert.name}: {selector}"

@@ -1,4 +1,4 @@
-"""What people have decided for all requests is read at the door: promotions, purged videos, the day's budget, cancellations."""
+"""Operators' decisions apply to all requests: promotions, purged videos, the daily budget, cancellations."""
 
 from uuid import UUID
 
@@ -30,7 +30,7 @@ async def terminal(service: Installation, tmp_path_factory: pytest.TempPathFacto
 
 
 async def test_a_promoted_model_runs_and_the_run_says_why(service: Installation, terminal: Terminal) -> None:
-    """Within seconds, without a restart; for the tenant that it was promoted for. A request that names a model gets that one."""
+    """A tenant's promotion is used within seconds, without a restart; a request that names a model gets that model."""
     before, _ = await service.run(video(FRAMES))
     await terminal("models", "promote", "v2", "--tenant", str(service.tenant_id), "--yes")
     await service.ledger.read_on(6)  # a coordinator looks every 5 seconds
@@ -45,7 +45,7 @@ async def test_a_promoted_model_runs_and_the_run_says_why(service: Installation,
 
 
 async def test_a_purged_video_does_not_come_back(service: Installation, terminal: Terminal) -> None:
-    """Its objects and rows are gone, and a request for it is rejected with who purged it and why."""
+    """A purged video's objects and rows are gone, and a request for it is rejected with the name of the user and the reason."""
     published, outcome = await service.run(video(FRAMES))
     video_id = UUID(outcome.body["video_id"])
     ids = ("--tenant", str(service.tenant_id), "--video", str(video_id))
@@ -60,7 +60,7 @@ async def test_a_purged_video_does_not_come_back(service: Installation, terminal
 
 
 async def test_a_cancelled_job_says_who_cancelled_it(service: Installation, terminal: Terminal) -> None:
-    """What has not started does not start; the outcome has the reason."""
+    """Spans that have not started are not computed, and the outcome has the reason."""
     await service.processes.workers[1].stopped()
     published = await service.submit(await service.add(video(FRAMES)), FRAMES)
     await service.ledger.until("the run's start", lambda: any(r.key for r in service.ledger.records["inference.work.high"][-1:]))
@@ -75,7 +75,7 @@ async def test_a_cancelled_job_says_who_cancelled_it(service: Installation, term
 
 
 async def test_nothing_more_is_computed_when_the_day_is_paid(service: Installation, terminal: Terminal) -> None:
-    """High priority is rejected with the setting's name, low priority waits; a finished run is still found."""
+    """Above the budget, high priority is rejected with the name of the setting and low priority waits; finished runs are still found."""
     published, outcome = await service.run(video(FRAMES))
     await service.processes.workers[0].stopped()
     service.processes.start("coordinator", EXTENTS_DAILY_BUDGET_USD="0.000000001")

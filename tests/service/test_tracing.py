@@ -49,7 +49,7 @@ async def environment(collector: Collector) -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outcomes(service: Installation, collector: Collector, environment: dict[str, str]) -> dict[str, ReceivedOutcome]:
-    """A request of each outcome, of workers that have exported everything as they stopped."""
+    """One request for each outcome, after the workers have stopped and exported everything."""
     workers = [service.processes.start(role, **environment) for role in ("coordinator", "gpu")]
     broken = video(TWO_SPANS).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
     answered = [
@@ -64,7 +64,7 @@ async def outcomes(service: Installation, collector: Collector, environment: dic
 
 
 async def exemplars(worker: Worker) -> set[str]:
-    """The traces that the histograms of a worker lead to."""
+    """Return the traces that the exemplars of a worker's histograms name."""
     async with aiohttp.ClientSession(headers={"Accept": "application/openmetrics-text"}) as http:
         _, text = await worker.fetch(http, "metrics")
     return {label.strip("{}") for line in text.splitlines() if " # {" in line for label in line.split(" # ")[1].split()[0].split(",")}
@@ -80,7 +80,7 @@ def below(spans: list[Received], parent: Received) -> Counter[str]:
 
 
 async def test_a_run_is_one_trace(collector: Collector, outcomes: dict[str, ReceivedOutcome]) -> None:
-    """Every step is in the trace of the event's traceparent, each below the step that it continues, up to the completed event."""
+    """Every step up to the completed event is in the trace of the event's traceparent, below the step that it continues."""
     trace, last = passed_on(outcomes["inference.completed"])
     spans = [span for span in collector.spans if span.trace == f"{1:032x}"]
     (admit,), (finish,), infers = ([span for span in spans if span.name == name] for name in ("admit", "finish", "infer"))
@@ -97,7 +97,7 @@ async def test_a_run_is_one_trace(collector: Collector, outcomes: dict[str, Rece
 
 
 async def test_a_trace_says_what_it_is_about(service: Installation, collector: Collector, outcomes: dict[str, ReceivedOutcome]) -> None:
-    """Steps have the run, video, tenant, model and pairs, and where their record was read; lines of the log have the trace."""
+    """Steps have run, video, tenant, model, pairs and the position of their record; log lines have the trace."""
     run = outcomes["inference.completed"].body
     (admit,), (finish,), infers = (collector.named(name, f"{1:032x}") for name in ("admit", "finish", "infer"))
     for span in (admit, finish, *infers):
@@ -115,7 +115,7 @@ async def test_a_trace_says_what_it_is_about(service: Installation, collector: C
 
 
 async def test_a_failure_is_seen(collector: Collector, outcomes: dict[str, ReceivedOutcome]) -> None:
-    """The stage that failed has the error, and so has the step around it; the trace ends in the failed event."""
+    """The failed stage and the step around it have the error; the trace ends in the failed event."""
     trace, last = passed_on(outcomes["inference.failed"])
     (finish,) = collector.named("finish", trace)
     assert (trace, last) == (f"{2:032x}", finish.id)
@@ -135,7 +135,7 @@ async def test_a_request_without_a_trace_begins_one(collector: Collector, outcom
 async def test_the_key_of_the_collector_stays_secret(
     service: Installation, collector: Collector, outcomes: dict[str, ReceivedOutcome]
 ) -> None:
-    """The collector gets it; no log and no span has it."""
+    """The collector receives the secret header; no log line and no span contains it."""
     assert {headers.get("api-key") for headers in collector.headers} == {KEY}
     assert not [worker.name for worker in service.processes.workers if KEY in worker.log.read_text()]
     assert not [span.name for span in collector.spans if KEY in span.raw]
@@ -144,7 +144,7 @@ async def test_the_key_of_the_collector_stays_secret(
 async def test_a_trace_survives_a_kill_and_a_collector_that_is_away(
     service: Installation, collector: Collector, environment: dict[str, str], outcomes: dict[str, ReceivedOutcome]
 ) -> None:
-    """Killed after it announced a run, a coordinator is followed by one whose step is the same; a worker that cannot export goes on."""
+    """The successor of a coordinator killed after announcing a run repeats the same step; a worker that cannot export continues."""
     after_publishing = Fault("streams.publisher:Publisher.publish_outcome", "after", ("completed",))
     first = service.processes.start("coordinator", after_publishing, **environment, OTEL_BSP_SCHEDULE_DELAY="100")
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,4 +1,4 @@
-"""What the live page reads in one call: tables, replays, and the activity of the last hour."""
+"""The live page's calls to the database: tables, replays, and the activity of the last hour."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ async def test_tables_hold_what_is_unfinished_and_what_has_ended(rows, replays) 
 
 
 async def test_a_replay_that_ended_is_shown_for_a_while(replays) -> None:
-    """Unfinished replays are listed with their progress, and ended ones since the moment asked for."""
+    """Unfinished replays are listed with their progress, and ended ones since the given time."""
     name, began = f"r-{uuid4().hex[:8]}", datetime.now(UTC)
     await replays.create({"replay_id": name, "source": {"items": 0}, "model_version": "m"}, [])
     (row,) = [row for row in await replays.live_replays(began) if row["replay_id"] == name]

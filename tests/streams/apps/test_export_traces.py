@@ -1,4 +1,4 @@
-"""When a worker exports traces, and what it says when it cannot."""
+"""When a worker exports traces, and what it logs if it cannot."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo:4318/"}
 
 
 class App:
-    """Keeps what is to be opened when it starts."""
+    """Keeps the resources that would be opened at the start."""
 
     def __init__(self) -> None:
         self.resources: list[object] = []
@@ -23,7 +23,7 @@ class App:
 
 
 def exports(**variables: str) -> tuple[int, list[str]]:
-    """How many exports these variables start, and what the log says of it."""
+    """Return how many exports these variables start, and the log lines about them."""
     app = App()
     with capture_logs() as lines:
         export_traces(app, TracingSettings(_env_file=None, **variables), "coordinator", "g")
@@ -41,12 +41,12 @@ def exports(**variables: str) -> tuple[int, list[str]]:
     ],
 )
 def test_an_endpoint_turns_traces_on(variables, count):
-    """Without one there are none, and OpenTelemetry's own switches turn them off again; neither is worth a line in the log."""
+    """Without an endpoint, or with OpenTelemetry's switches set, there are no traces; neither is logged."""
     assert exports(**variables) == (count, [])
 
 
 def test_the_path_is_added_to_the_general_endpoint():
-    """The endpoint for traces alone is used as it is, and comes first."""
+    """The endpoint for traces takes precedence and is used unchanged."""
     alone = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://jaeger:4318/own"}
     assert TracingSettings(_env_file=None, **ENDPOINT).endpoint_url == "http://tempo:4318/v1/traces"
     assert TracingSettings(_env_file=None, **ENDPOINT, **alone).endpoint_url == "http://jaeger:4318/own"
@@ -54,15 +54,15 @@ def test_the_path_is_added_to_the_general_endpoint():
 
 @pytest.mark.parametrize(("name", "value"), [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_EXPORTER", "zipkin")])
 def test_another_protocol_is_named(name, value):
-    """What cannot be exported like that is no reason not to work; the log says what is supported."""
+    """A worker works even if its traces cannot be exported; the log says what is supported."""
     count, (error,) = exports(**ENDPOINT, **{name: value})
     assert count == 0
     assert error.startswith(f"{name} is {value}; only ")
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    """With an endpoint but without the packages, the worker does its work, and the log says what to install."""
-    monkeypatch.setitem(sys.modules, "opentelemetry", None)  # None there: importing it fails as if it were not installed
+    """With an endpoint but without the packages, the worker works, and the log says what to install."""
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)  # None makes an import fail as if the package were not installed
     monkeypatch.delitem(sys.modules, "streams.runtime.otlp", raising=False)
     count, (error,) = exports(**ENDPOINT)
     assert count == 0

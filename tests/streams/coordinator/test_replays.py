@@ -1,4 +1,4 @@
-"""Replays that cannot go on, beside one that can."""
+"""Replays that cannot continue, beside one that can."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +14,7 @@ DONE = dict.fromkeys(("items", "waiting", "undecided", "unfinished", "sampled"),
 
 
 class Replays:
-    """Two replays that are running, the first of which the database cannot say the progress of; and what was changed."""
+    """Two running replays, and the changes to them; the database fails to return the progress of the first."""
 
     def __init__(self, error: Exception) -> None:
         self.changed: dict[str, tuple[str, Any]] = {}
@@ -40,7 +40,7 @@ def runner(replays: Replays) -> ReplayRunner:
 
 
 async def test_a_replay_at_which_something_unexpected_is_raised_is_paused():
-    """It says what was raised and ends no process; the replay behind it is carried out."""
+    """The paused replay names the error, the process continues, and the next replay is carried out."""
     replays = Replays(ValueError("its model's name is none"))
     await runner(replays)._round(Assignment(1))
     assert replays.changed["sound"] == ("completed", None)
@@ -50,7 +50,7 @@ async def test_a_replay_at_which_something_unexpected_is_raised_is_paused():
 
 
 async def test_settings_that_are_wrong_end_the_process():
-    """No replay is to blame for them."""
+    """Wrong settings end the process, and no replay is paused because of them."""
     replays = Replays(ConfigurationError("SUPABASE_URL is wrong"))
     with pytest.raises(ConfigurationError):
         await runner(replays)._round(Assignment(1))

@@ -28,7 +28,7 @@ async def up_seconds(supabase: SupabaseSettings, instance: UUID) -> float:
 
 
 async def test_hours_are_those_of_the_last_heartbeat(topics, kafka, supabase, send):
-    """Hours do not depend on how often, or by which coordinator, heartbeats are recorded. A killed worker has hours until its last one."""
+    """Hours do not depend on how often or by which coordinator heartbeats are recorded; a killed worker's end with its last heartbeat."""
     beat = heartbeat(uptime_seconds=100.0)
     other = heartbeat(role="coordinator")
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.workers], kafka)
@@ -64,7 +64,7 @@ async def test_hours_are_those_of_the_last_heartbeat(topics, kafka, supabase, se
 
 
 async def test_only_the_owner_records(topics, kafka, supabase, send):
-    """A coordinator without the first partition does not even read."""
+    """A coordinator without the first partition does not even read heartbeats."""
     app = SimpleNamespace(partitions_of=lambda topic: frozenset({1}))
     async with open_rows(supabase) as rows:
         hours = WorkerHours(app, kafka, topics, rows)
@@ -77,7 +77,7 @@ async def test_only_the_owner_records(topics, kafka, supabase, send):
 
 
 async def test_a_missing_topic_is_waited_for(topics, kafka, supabase):
-    """The process goes on."""
+    """The process continues."""
     app = SimpleNamespace(partitions_of=lambda topic: frozenset({0}))
     async with open_rows(supabase) as rows:
         running = asyncio.create_task(WorkerHours(app, kafka, topics, rows).run())

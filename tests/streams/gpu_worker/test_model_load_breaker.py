@@ -1,4 +1,4 @@
-"""A model that does not load is left alone, for longer each time, and so that everybody can see it."""
+"""A model that does not load is suspended, for longer each time, and visibly."""
 
 import asyncio
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def predictor(health: Health, tmp_path: Path) -> Iterator[SpanPredictor]:
 
 
 class Weights:
-    """Brings a file, or the error that it holds, and counts how often it was asked."""
+    """Returns a file, or raises the given error, and counts the calls."""
 
     def __init__(self, result: Path | Exception) -> None:
         self.result, self.calls = result, 0
@@ -64,7 +64,7 @@ async def test_a_failed_load_is_not_retried_at_once(predictor: SpanPredictor, he
 
 
 async def test_a_failed_load_is_retried_later(predictor: SpanPredictor, health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When its time has come it is tried, and once it loads nothing is left of the trouble; both are logged."""
+    """After the pause the model is retried, and once it loads it is no longer suspended; both are logged."""
     monkeypatch.setattr(model_load_breaker, "FIRST_PAUSE_SECONDS", 0.01)
     sha256 = builtin_checkpoint_sha256()
     with structlog.testing.capture_logs() as logs:
@@ -86,20 +86,20 @@ def test_the_pause_doubles_to_a_minute() -> None:
 
 
 async def test_weights_other_than_admitted_suspend_the_model(predictor: SpanPredictor) -> None:
-    """A file that loads, with another hash than the run's, is one that does not load."""
+    """A file with another hash than the run's counts as one that does not load."""
     with pytest.raises(ModelLoadError, match="the run was admitted with abab"):
         await load(predictor, Weights(builtin_checkpoint_path()))
 
 
 async def test_a_fault_of_this_machine_does_not_suspend_the_model(predictor: SpanPredictor, health: Health) -> None:
-    """A wrong setting ends the process as always, and does not suspend the model."""
+    """A wrong setting ends the process and does not suspend the model."""
     with pytest.raises(ConfigurationError, match="folder"):
         await load(predictor, Weights(ConfigurationError("the folder cannot be written")))
     assert health.waits() == []
 
 
 async def test_models_that_are_loaded_do_not_wait_for_one_that_is_fetched(predictor: SpanPredictor) -> None:
-    """While the weights of one model are on their way, another that is loaded is there at once."""
+    """While the weights of one model are being fetched, a loaded model is returned at once."""
     version, sha256 = builtin_model_version(), builtin_checkpoint_sha256()
     loaded = await predictor.load(version, sha256, Precision.FLOAT32, Weights(builtin_checkpoint_path()))
     started, never = asyncio.Event(), asyncio.Event()

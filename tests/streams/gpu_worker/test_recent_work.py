@@ -1,4 +1,4 @@
-"""What a GPU worker says of the last minute: pairs a second, and how busy the device was."""
+"""A GPU worker's figures for the last minute: pairs a second, and how busy the device was."""
 
 import pytest
 
@@ -30,21 +30,21 @@ def compute(work: RecentWork, clock: Clock, seconds: float, pairs: int, error: E
 
 
 def test_nothing_was_done(work, clock):
-    """Zero of both, also at the very beginning."""
+    """Both figures are zero, even at the very beginning."""
     assert work.figures() == (0.0, 0.0)
     clock.now = 100.0
     assert work.figures() == (0.0, 0.0)
 
 
 def test_a_young_worker_is_measured_from_its_start(work, clock):
-    """Ten seconds, half of them busy."""
+    """A device that computed half of the time is half busy."""
     compute(work, clock, 5.0, 500)
     clock.now += 5.0
     assert work.figures() == pytest.approx((50.0, 0.5))
 
 
 def test_only_the_last_minute_counts(work, clock):
-    """Of a computation that began before it, the part within; what ended before it is forgotten."""
+    """Of a computation that began before the window, only the part within counts; earlier ones are forgotten."""
     compute(work, clock, 10.0, 1000)
     clock.now = 65.0
     assert work.figures() == pytest.approx((500 / WINDOW_SECONDS, 5 / WINDOW_SECONDS))
@@ -55,14 +55,14 @@ def test_only_the_last_minute_counts(work, clock):
 
 
 def test_what_runs_is_busy_and_has_no_pairs_yet(work, clock):
-    """A span that takes longer than a minute makes the device wholly busy."""
+    """A span that takes longer than a minute makes the device fully busy."""
     with work.computing(511):
         clock.now += 90.0
         assert work.figures() == (0.0, 1.0)
 
 
 def test_a_computation_that_fails_was_busy_for_nothing(work, clock):
-    """Its time counts, its pairs do not."""
+    """The time of a failed computation counts, its pairs do not."""
     with pytest.raises(ValueError, match="out of memory"):
         compute(work, clock, 6.0, 511, ValueError("out of memory"))
     clock.now = 60.0

@@ -1,4 +1,4 @@
-"""Several models in one worker: side by side, each with its own weights, the least recently used given up first."""
+"""Several models in one worker, each with its own weights; the least recently used is dropped first."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ LAYOUT = Layout(Anchor.CENTER, 0, 0, 64, 28, 64, 36, b"")
 
 @pytest.fixture
 def versions(tmp_path: Path) -> list[tuple[str, str, Path]]:
-    """Models with weights of their own: version, SHA-256 and file."""
+    """Models with different weights: version, SHA-256 and file."""
     results = []
     with safe_open(builtin_checkpoint_path(), "pt") as stored:
         metadata, state = stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it is no dict
@@ -53,7 +53,7 @@ async def load(predictor: SpanPredictor, version: tuple[str, str, Path], fetched
 
 
 async def test_two_versions_side_by_side(predictor: SpanPredictor, versions: list[tuple[str, str, Path]]):
-    """Spans of two models may alternate: each gets its own model's answer, and neither is loaded again."""
+    """Spans of two models may alternate: each gets the result of its own model, and neither model is loaded again."""
     frames, fetched, results = random_frames(3, 28, 64), [], []
     for version in (*versions[:2], *versions[:2]):
         model = await load(predictor, version, fetched)

@@ -1,4 +1,4 @@
-"""Who gets a place, the device and memory, and in which order."""
+"""Which spans get a slot, the device and memory, and in which order."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -15,13 +15,13 @@ HIGH, LOW = Priority.HIGH, Priority.LOW
 
 
 async def settle() -> None:
-    """Let everything run that can."""
+    """Let everything run that can run."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
 class Holder:
-    """A span that asks for a slot, holds it until the test ends it, and notes when it got it."""
+    """A span that requests a slot, records when it got it, and holds it until the test ends it."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ def assignment():
 
 @pytest.fixture
 async def enter(assignment):
-    """Makes holders, and ends those that are left."""
+    """Makes holders, and ends the remaining ones."""
     holders: list[Holder] = []
     order: list[Holder] = []
 
@@ -79,7 +79,7 @@ async def enter(assignment):
 
 
 async def test_no_more_spans_are_held_than_there_are_slots(enter):
-    """A fourth span waits until one of three has left."""
+    """A fourth span waits until one of three has released its slot."""
     slots = SpanSlots(3, 1000)
     first, second, third, fourth = (enter(slots) for _ in range(4))
     await settle()
@@ -90,7 +90,7 @@ async def test_no_more_spans_are_held_than_there_are_slots(enter):
 
 
 async def test_low_priority_leaves_one_slot_free(enter):
-    """Of three places low spans take two, so that a high one can be fetched at once."""
+    """Low-priority spans take two of three slots, so that a high-priority one can be fetched at once."""
     slots = SpanSlots(3, 1000)
     low = [enter(slots, LOW) for _ in range(3)]
     await settle()
@@ -107,7 +107,7 @@ async def test_low_priority_leaves_one_slot_free(enter):
 
 
 async def test_low_priority_can_use_the_only_slot(enter):
-    """A worker of one place gives it to low priority when nobody else wants it."""
+    """A worker with one slot gives it to low priority if no other span waits."""
     slots = SpanSlots(1, 1000)
     low = enter(slots, LOW)
     await settle()
@@ -115,7 +115,7 @@ async def test_low_priority_can_use_the_only_slot(enter):
 
 
 async def test_low_priority_waits_while_high_waits(enter):
-    """A place that becomes free goes to the high span that waits, though a low one has waited longer."""
+    """A free slot goes to a waiting high-priority span, even if a low-priority one has waited longer."""
     slots = SpanSlots(2, 1000)
     holders = [enter(slots, HIGH), enter(slots, HIGH)]
     low = enter(slots, LOW)
@@ -132,7 +132,7 @@ async def test_low_priority_waits_while_high_waits(enter):
 
 
 async def test_equal_priorities_are_served_in_order(enter):
-    """Among spans of one priority the one that has waited longest is next."""
+    """Among spans of the same priority, the one that has waited longest is next."""
     slots = SpanSlots(1, 1000)
     holders = [enter(slots) for _ in range(5)]
     for holder in holders:
@@ -143,7 +143,7 @@ async def test_equal_priorities_are_served_in_order(enter):
 
 
 async def test_a_quarantined_span_is_held_alone(enter):
-    """It waits until all have left, keeps those out that come after it, and lets nobody in beside it."""
+    """A span that must run alone waits until all slots are free, and no other span gets one until it is done."""
     slots = SpanSlots(3, 1000)
     holders = [enter(slots), enter(slots, LOW)]
     await settle()
@@ -162,7 +162,7 @@ async def test_a_quarantined_span_is_held_alone(enter):
 
 
 async def test_a_quarantined_low_span_does_not_delay_high_priority(enter):
-    """High priority goes first as ever; another low one does not overtake it."""
+    """High priority still goes first; another low-priority span does not overtake it."""
     slots = SpanSlots(3, 1000)
     holders = enter(slots, LOW)
     await settle()
@@ -178,7 +178,7 @@ async def test_a_quarantined_low_span_does_not_delay_high_priority(enter):
 
 
 async def test_bytes_are_bounded_and_released(enter):
-    """A span whose frames do not fit waits until another has left."""
+    """A span whose frames do not fit waits until another span is done."""
     slots = SpanSlots(3, 100)
     first, second = enter(slots, size_bytes=60), enter(slots, size_bytes=60)
     await settle()
@@ -189,7 +189,7 @@ async def test_bytes_are_bounded_and_released(enter):
 
 
 async def test_a_span_above_the_byte_limit_is_admitted_alone(enter):
-    """It would never be predicted otherwise; no other span's frames are held beside it."""
+    """A span larger than the limit is admitted when no other frames are held, or it would never be predicted."""
     slots = SpanSlots(3, 100)
     large = enter(slots, size_bytes=500)
     await settle()
@@ -202,7 +202,7 @@ async def test_a_span_above_the_byte_limit_is_admitted_alone(enter):
 
 
 async def test_small_spans_do_not_starve_a_large_one(enter):
-    """Bytes are given in the order of asking, so that a large span gets its turn however many small ones come."""
+    """Bytes are granted in the order of the requests, so that a large span gets its turn however many small ones come."""
     slots = SpanSlots(3, 100)
     holders = enter(slots, size_bytes=40)
     await settle()
@@ -220,7 +220,7 @@ async def test_small_spans_do_not_starve_a_large_one(enter):
 
 
 async def test_high_priority_gets_bytes_first(enter):
-    """A low span that waits for room with its frames does not hold up a high one."""
+    """A low-priority span that waits for memory does not block a high-priority one."""
     slots = SpanSlots(4, 100)
     holders = enter(slots, size_bytes=60)
     await settle()
@@ -234,7 +234,7 @@ async def test_high_priority_gets_bytes_first(enter):
 
 
 async def test_fetched_chunks_count_as_well(enter):
-    """Frames wait for room that others' chunks take; and where all room is taken, nobody begins to fetch."""
+    """Frames wait for memory that other spans' chunks take, and no fetch begins while all memory is taken."""
     slots = SpanSlots(3, 100)
     first, second = enter(slots, size_bytes=50, fetched_bytes=10), enter(slots, size_bytes=30, fetched_bytes=20)
     await settle()
@@ -256,7 +256,7 @@ async def test_fetched_chunks_count_as_well(enter):
 
 
 async def test_spans_whose_chunks_fill_the_limit_do_not_deadlock(enter):
-    """One of them is let in, however large it is: all would wait for ever otherwise."""
+    """One of them is admitted however large it is, because otherwise all would wait forever."""
     slots = SpanSlots(3, 100)
     spans = [enter(slots, size_bytes=10, fetched_bytes=90) for _ in range(3)]
     await settle()
@@ -289,7 +289,7 @@ async def use_device(
 
 
 async def test_the_device_serves_one_at_a_time_high_first(assignment):
-    """While one computes all wait, and of those that wait the high ones are next, in the order they came."""
+    """While one span computes, all others wait; high-priority ones are next, in the order of their arrival."""
     slots, turns, over = SpanSlots(3, 1000), [], asyncio.Event()
     first = asyncio.create_task(use_device(slots, assignment, LOW, turns, over))
     await settle()
@@ -302,7 +302,7 @@ async def test_the_device_serves_one_at_a_time_high_first(assignment):
 
 
 async def test_an_error_in_a_span_releases_its_slot(assignment):
-    """Slot, bytes and device are given back however a span ends."""
+    """Slot, bytes and device are released however a span ends."""
     slots = SpanSlots(1, 100)
 
     async def fails() -> None:
@@ -317,7 +317,7 @@ async def test_an_error_in_a_span_releases_its_slot(assignment):
 
 
 async def test_every_wait_ends_with_the_assignment(assignment):
-    """A rebalance lets all go that wait: for a place, for bytes, for the device; and those who come later do not begin."""
+    """A rebalance ends all waits, for slots, bytes and the device, and later spans do not begin."""
     slots, ended = SpanSlots(2, 100), []
 
     async def waits(coroutine) -> None:
@@ -356,7 +356,7 @@ async def test_every_wait_ends_with_the_assignment(assignment):
 )
 @settings(deadline=None)
 def test_all_spans_finish_within_the_limits(slot_count, wishes):
-    """Whatever comes, limits hold at every moment, no two hold the device, who must be alone is, and everybody has a turn."""
+    """In every sequence limits hold, only one span has the device, spans that must run alone do, and every span gets its turn."""
 
     async def scenario() -> None:
         slots, assignment = SpanSlots(slot_count, 100), Assignment(1)
@@ -377,7 +377,7 @@ def test_all_spans_finish_within_the_limits(slot_count, wishes):
                     await asyncio.sleep(0)
                 slot.count_fetched(fetched_bytes)
                 fetched[n] = fetched_bytes
-                counted = set(fetched)  # what others fetch while this one waits is counted without asking
+                counted = set(fetched)  # what others fetch while this one waits is counted without waiting
                 await slot.reserve_frames(size_bytes, assignment)
                 frames[n] = size_bytes
                 holders = sum(fetched[other] for other in counted & fetched.keys()) + sum(frames.values())

@@ -52,7 +52,7 @@ async def until_states(reader: HeartbeatReader, expected: list[WorkerState]) -> 
 
 @pytest.mark.usefixtures("created")
 async def test_a_worker_is_there_until_it_ends(kafka, topics, sender):
-    """A new reader and one that reads on see it; after a clean end neither does, at once."""
+    """A new reader and an existing one see the worker; after a clean end neither does, without delay."""
     async with HeartbeatReader(kafka, topics) as reader:
         assert await reader.workers() == []
         async with sender():
@@ -65,7 +65,7 @@ async def test_a_worker_is_there_until_it_ends(kafka, topics, sender):
 
 @pytest.mark.usefixtures("created")
 async def test_one_that_crashed_or_was_killed_is_gone_after_three_heartbeats(kafka, topics, sender):
-    """It does not say that it ends; until then it seems to be there."""
+    """Such a worker does not announce its end, so it seems to be present until then."""
     async with HeartbeatReader(kafka, topics) as reader:
         async with sender(crashed=True):
             await until_states(reader, [WorkerState.READY])
@@ -74,7 +74,7 @@ async def test_one_that_crashed_or_was_killed_is_gone_after_three_heartbeats(kaf
 
 @pytest.mark.usefixtures("created")
 async def test_a_change_is_said_at_once(kafka, topics):
-    """However far away the next heartbeat is; a reason that only counts seconds is no change."""
+    """A change is sent long before the next heartbeat is due; a reason whose text only counts seconds is no change."""
     waits: list[str] = []
     plain = heartbeat(beat_seconds=600.0)
     sent = []
@@ -97,7 +97,7 @@ async def test_a_change_is_said_at_once(kafka, topics):
 
 
 async def test_a_missing_topic_is_waited_for(kafka, topics, sender):
-    """Nothing fails and it is logged once; once the topic is there, the heartbeats are. A reader names it and what to do."""
+    """Nothing fails, one line is logged, and heartbeats are sent once the topic exists; a reader names it and what to do."""
     with pytest.raises(ConfigurationError, match="extents topics create"):
         await read_workers(kafka, topics)
     with structlog.testing.capture_logs() as logs:
@@ -111,7 +111,7 @@ async def test_a_missing_topic_is_waited_for(kafka, topics, sender):
 
 @pytest.mark.usefixtures("created")
 async def test_a_topic_that_takes_no_records_stops_nothing(kafka, topics, sender):
-    """The brokers refuse each heartbeat; the sender goes on, and ends as quickly as ever."""
+    """If the brokers refuse each heartbeat, the sender continues, and ends as quickly as usual."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
     await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topics.workers, {"max.message.bytes": "10"})])
@@ -124,7 +124,7 @@ async def test_a_topic_that_takes_no_records_stops_nothing(kafka, topics, sender
 
 @pytest.mark.usefixtures("created")
 async def test_records_that_are_no_heartbeats_are_passed_over(kafka, topics, send):
-    """Any bytes, no value, and a heartbeat of another version hide nobody."""
+    """Arbitrary bytes, missing values, and heartbeats of another version hide no worker."""
     for value in (b"", b"\xff", b"[]", b'{"schema_version": 2}', heartbeat(beat_seconds=600.0).to_bytes()):
         await send(topics.workers, value, key=b"anything")
     assert len(await read_workers(kafka, topics)) == 1
@@ -132,7 +132,7 @@ async def test_records_that_are_no_heartbeats_are_passed_over(kafka, topics, sen
 
 @pytest.mark.usefixtures("created")
 async def test_a_reader_begins_where_it_was_told(kafka, topics, send):
-    """It need not read all that the topic holds."""
+    """A reader does not have to read everything in the topic."""
     await send(topics.workers, heartbeat().to_bytes(), key=b"one")
     await asyncio.sleep(0.05)
     async with HeartbeatReader(kafka, topics, since=timedelta(milliseconds=10)) as reader:
@@ -143,7 +143,7 @@ async def test_a_reader_begins_where_it_was_told(kafka, topics, send):
 
 @pytest.mark.usefixtures("created")
 async def test_a_stop_in_the_middle_of_a_heartbeat_ends_it(kafka, topics, sender):
-    """However closely its confirmation and the stop coincide."""
+    """The stop ends the heartbeat however closely it coincides with the confirmation."""
     for attempt in range(40):
         sending = sender(every_seconds=0.001)
         async with sending:

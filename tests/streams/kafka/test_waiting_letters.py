@@ -1,4 +1,4 @@
-"""Dead letters that wait for somebody are counted from the brokers, and those handled since are not."""
+"""Unhandled dead letters are counted, and handled ones are not."""
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -15,7 +15,7 @@ from streams.received import ReceivedRecord
 
 @pytest.fixture
 async def dead_letter(topics, kafka):
-    """Sends a dead letter of a reason."""
+    """Sends a dead letter with a reason."""
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.dead_letter], kafka)
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
 
@@ -29,7 +29,7 @@ async def dead_letter(topics, kafka):
 
 
 async def test_letters_are_counted_until_they_are_handled(dead_letter, topics, kafka):
-    """Each read sees what was added since: letters by reason, and marks that take them away again."""
+    """Each read sees what was added since the last: letters by reason, and marks that remove letters."""
     async with WaitingLetters(kafka, topics) as letters:
         assert set((await letters.counts()).values()) == {0}
         for reason in ("poison", "poison", "span_failed", UNEXPECTED, "of a later version"):

@@ -1,4 +1,4 @@
-"""Dead letters: the record as it was, where it came from, and why it is there."""
+"""A dead letter holds the original record, where it came from, and why it was set aside."""
 
 import pytest
 from faust.types import Message
@@ -22,7 +22,7 @@ def test_the_original_is_kept(key, value, headers):
 
 
 def test_headers_name_origin_reason_and_tries():
-    """Origin, reason, error, tries and run stand in headers of their own."""
+    """Origin, reason, error, tries and run are in separate headers."""
     letter = dead_letter(b"k", b"v", {"traceparent": b"t"}, ORIGIN, "span_failed", "chunk 7 is broken", 2, run_id="r")
     assert letter.headers == {
         "traceparent": b"t",
@@ -37,7 +37,7 @@ def test_headers_name_origin_reason_and_tries():
 
 @given(st.text(min_size=200, max_size=3000))
 def test_an_error_is_cut_at_1_kb_between_characters(error):
-    """However long, it fits, and what is left can be read."""
+    """An error of any length fits, and the rest of it can be read."""
     header = dead_letter(None, b"", {}, ORIGIN, "poison", error, 0).headers["error"]
     assert len(header) <= MAX_ERROR_BYTES
     assert error.startswith(header.decode())
@@ -46,14 +46,14 @@ def test_an_error_is_cut_at_1_kb_between_characters(error):
 
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,100}", fullmatch=True), st.integers(0, 1000), st.integers(0, 2**62))
 def test_an_origin_reads_back(topic, partition, offset):
-    """The header of a try again names the place of the first."""
+    """The header of a resent record names the position of the original."""
     origin = Origin(topic=topic, partition=partition, offset=offset)
     assert parse_origin(origin_header(origin)) == origin
 
 
 @pytest.mark.parametrize("text", [b"", b"topic", b"topic/1", b"topic/x/1", b"topic/1/-1", b"\xff/1/1"])
 def test_a_malformed_origin_is_refused(text):
-    """Anybody may have written the headers: they cause one class of error only."""
+    """Headers of any content cause only one class of error."""
     with pytest.raises(ValueError, match="topic/partition/offset"):
         parse_origin(text)
 

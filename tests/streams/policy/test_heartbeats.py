@@ -1,4 +1,4 @@
-"""Who is there according to the heartbeats, in which state, and how long each was up on which day."""
+"""Which workers exist according to heartbeats, in which state, and how long each was up on each day."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -26,7 +26,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
     ],
 )
 def test_states(fields, age, state):
-    """Three missed heartbeats make a worker gone, whatever it said last; a fault counts more than a wait."""
+    """A worker is gone after three missed heartbeats, whatever it last reported; a fault counts more than a wait."""
     (worker,) = seen_workers([received(age, **fields)], NOW)
     assert worker.state(NOW) is state
     assert worker.as_json(NOW)["state"] == state
@@ -34,18 +34,18 @@ def test_states(fields, age, state):
 
 
 def test_one_that_ended_is_not_there():
-    """At once, however fresh its last heartbeat is."""
+    """A worker that announced its end is not shown, however recent its last heartbeat is."""
     assert seen_workers([received(ended=True)], NOW) == []
 
 
 def test_one_that_has_gone_is_shown_for_an_hour():
-    """Then it is forgotten."""
+    """After an hour it is no longer shown."""
     assert len(seen_workers([received(SHOWN_FOR)], NOW)) == 1
     assert seen_workers([received(SHOWN_FOR + SECOND)], NOW) == []
 
 
 def test_a_process_that_was_started_again_replaces_the_one_that_has_gone():
-    """A container that crashes over and over has the same name each time; two that live under one name are both shown."""
+    """A container that crashes repeatedly has the same name each time; two living processes with one name are both shown."""
     crashed = [received(timedelta(minutes=age), uptime_seconds=5.0) for age in (3, 2, 1)]
     (worker,) = seen_workers([*crashed, received(uptime_seconds=5.0)], NOW)
     assert worker.state(NOW) is WorkerState.READY
@@ -55,13 +55,13 @@ def test_a_process_that_was_started_again_replaces_the_one_that_has_gone():
 
 
 def test_workers_are_ordered_by_role_and_name():
-    """So that a list that is looked at again is the same list."""
+    """The order is the same each time the list is shown."""
     beats = [received(worker="b:1"), received(worker="a:1"), received(worker="c:1", role="coordinator")]
     assert [worker.worker for worker in seen_workers(beats, NOW)] == ["c:1", "a:1", "b:1"]
 
 
 def test_hours_are_split_at_midnight():
-    """A heartbeat gives all days of its process, in UTC."""
+    """A heartbeat gives the hours of all days of its process, in UTC."""
     beat = received(now=datetime(2026, 3, 2, 1, tzinfo=UTC), uptime_seconds=26 * 3600.0)
     hours = {date(2026, 2, 28): 3600.0, date(2026, 3, 1): 86_400.0, date(2026, 3, 2): 3600.0}
     assert dict(hours_by_day(beat)) == hours
@@ -70,7 +70,7 @@ def test_hours_are_split_at_midnight():
 
 @given(st.floats(0, 1e15), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))
 def test_no_heartbeat_makes_more_than_a_month_of_hours(uptime, now):
-    """Whatever uptime is claimed: days follow each other, none has more than 24 hours, and together they are the uptime."""
+    """For any uptime the days are consecutive, none has more than 24 hours, and their sum is the uptime."""
     days = list(hours_by_day(received(now=now, uptime_seconds=uptime)))
     assert len(days) <= DAYS_BACK + 1
     assert all(0 < seconds <= 86_400 for _, seconds in days)

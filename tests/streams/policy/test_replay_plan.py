@@ -1,4 +1,4 @@
-"""What a replay consists of and may send next, by plain values."""
+"""What a replay consists of and what it may send next, with plain values."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -49,14 +49,14 @@ def step(row: dict[str, Any], figures: dict[str, Any]) -> object:
 
 
 def test_the_newest_frames_of_each_video_are_kept() -> None:
-    """A later version before a later record; one source a video."""
+    """Each video has one source: the latest version, and of that the latest record."""
     video = uuid4()
     kept = newest_of_each_video([source(video, 2, 3), source(video, 1, 9), source(video, 2, 5), source(offset=1)])
     assert sorted(source.order for source in kept) == [(1,), (5,)]
 
 
 def test_a_request_is_named_by_its_replay_and_source() -> None:
-    """Planned again by the same name it is the same request; by another name, another."""
+    """A plan with the same name gives the same request; another name gives another request."""
     sources = [source(offset=offset) for offset in range(5)]
     once, again, other = (plan_items(name, sources, 0.01) for name in ("a", "a", "b"))
     assert once == again
@@ -83,19 +83,19 @@ def test_a_request_is_named_by_its_replay_and_source() -> None:
     ],
 )
 def test_a_replay_sends_no_more_than_it_may(row: dict[str, Any], figures: dict[str, Any], expected: object) -> None:
-    """Bounded in flight, by rate, by cost and by the sample, whichever is least."""
+    """The limits are runs in flight, rate, cost and the sample, whichever allows least."""
     assert step(row, figures) == expected
 
 
 def test_a_replay_stops_when_its_time_is_over() -> None:
-    """It pauses, and says how it goes on."""
+    """The replay pauses and says how to continue it."""
     paused = step(replay(until_at="2026-11-28T06:00:00+00:00"), progress())
     assert isinstance(paused, Pause)
     assert "--until" in paused.reason
 
 
 def test_what_is_dearer_than_the_rest_of_the_budget_waits() -> None:
-    """The first items that fit together, in their order."""
+    """The first items that fit together are sent, in order."""
     items = [{"estimated_cost_usd": cost} for cost in (1.0, 2.0, 0.5)]
     assert within_budget(items, None) == items
     assert within_budget(items, 3.2) == items[:2]

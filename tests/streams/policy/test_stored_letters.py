@@ -34,20 +34,20 @@ def json(**fields: object) -> bytes:
     ],
 )
 def test_a_record_of_the_video_is_recognised(stored: StoredLetter) -> None:
-    """By its fields, its key, its run, or its bytes where they cannot be read; it is the tenant's, too."""
+    """It is recognised by fields, key or run, or by its bytes if they cannot be decoded, and belongs to the tenant too."""
     assert BY_VIDEO.covers(stored)
     assert BY_TENANT.covers(stored)
 
 
 def test_another_video_of_the_tenant_is_the_tenants_alone() -> None:
-    """Whether its record can be read or not."""
+    """A record belongs to the tenant whether it can be decoded or not."""
     for stored in (letter(json(tenant_id=TENANT, video_id=OTHER)), letter(b"not JSON of " + str(TENANT).encode())):
         assert not BY_VIDEO.covers(stored)
         assert BY_TENANT.covers(stored)
 
 
 def test_strangers_are_left_alone() -> None:
-    """Records of other tenants, records without ids, and one that only mentions the video in another field."""
+    """Records of other tenants, without ids, or with the video only in another field are not recognised."""
     for stored in (
         letter(json(tenant_id=OTHER, video_id=OTHER, run_id=uuid4()), key=str(OTHER).encode(), run_id=str(uuid4()).encode()),
         letter(b"", key=None),

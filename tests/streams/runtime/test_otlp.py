@@ -1,4 +1,4 @@
-"""What reaches a collector, and what a collector cannot do to the work."""
+"""What reaches a collector, and that a collector cannot disturb the work."""
 
 import socket
 import threading
@@ -40,7 +40,7 @@ async def exported(**variables: str) -> AsyncIterator[Collector]:
 
 
 async def test_a_trace_is_continued():
-    """A record's step has the parent and the state of its headers, and the attributes of messaging; its parts are below it."""
+    """A record's step has the parent and the state from its headers, and attributes for messaging; its parts are below it."""
     async with exported() as collector:
         with begin(record_step("admit", record(**CONTEXT.headers()))) as admitting, step("decide", run_id="r", pairs=3, nothing=None):
             passed_on = admitting.trace
@@ -62,7 +62,7 @@ async def test_a_trace_is_continued():
 
 
 async def test_a_repeated_step_has_the_same_ids():
-    """A record that is handled again continues or begins the same trace with the same step; another record has its own."""
+    """A record that is handled again continues or begins the same trace with the same step; other records have others."""
 
     def handled(offset: int, **headers: bytes) -> TraceContext | None:
         with begin(record_step("admit", record(offset, **headers), repeats=True)) as admitting:
@@ -76,7 +76,7 @@ async def test_a_repeated_step_has_the_same_ids():
 
 
 async def test_a_step_that_will_be_repeated_is_not_recorded():
-    """The one that succeeds is the only one of its id; a step without identity is recorded with its error, or as released."""
+    """Of repeated steps only the one that succeeds is recorded; a step without identity is recorded with its error, or as released."""
     async with exported() as collector:
         for error in (AssignmentRevoked(), ValueError("a fault"), None):
             for new in (record_step("admit", record(), repeats=True), record_step("infer", record())):
@@ -104,7 +104,7 @@ async def test_secrets_do_not_leave():
 
 
 async def test_headers_of_the_export_are_secrets(monkeypatch):
-    """They reach the collector, and credentials are masked everywhere else; the name of a tenant is none."""
+    """Headers reach the collector, and credentials in them are masked everywhere else; a tenant's name is not masked."""
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_HEADERS", raising=False)
     async with exported(OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20s3cret-token, x-tenant=otlp-tenant") as collector:
         with begin(NewStep("refused")) as refused:
@@ -125,7 +125,7 @@ async def test_links_lead_to_other_traces():
 
 
 async def test_traces_are_sampled_by_the_standard_variables(monkeypatch):
-    """A trace that its sender does not record is passed on unrecorded; the sampler decides about those that begin here."""
+    """A trace that its sender does not record is passed on unrecorded; the sampler decides about traces that begin here."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
     async with exported() as collector:
         with begin(NewStep("begins")) as begins:
@@ -141,7 +141,7 @@ async def test_traces_are_sampled_by_the_standard_variables(monkeypatch):
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_a_collector_that_is_away_holds_nothing_up(monkeypatch, hangs):
-    """Steps take no longer, and the process ends within its limit, whether nothing listens or something that never answers."""
+    """Steps take no longer, and the process ends within its limit, if no collector listens or if it never responds."""
     monkeypatch.setattr(otlp, "FLUSH_SECONDS", 0.3)
     for name, value in QUICKLY_GIVEN_UP.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""What a process does with traces that it does not export."""
+"""How a process passes on traces that it does not export."""
 
 from structlog.contextvars import get_contextvars
 
@@ -15,7 +15,7 @@ def record(**headers: bytes) -> ReceivedRecord:
 
 
 def test_a_context_is_passed_on():
-    """What a step passes on is what its record carried, and so for the steps within it; afterwards there is none."""
+    """A step and the steps within it pass on the context of their record; afterwards there is none."""
     with begin(record_step("admit", record(**CONTEXT.headers()))) as outer:
         assert outer.trace == current_trace() == CONTEXT
         with step("decide", run_id="r") as inner:
@@ -26,7 +26,7 @@ def test_a_context_is_passed_on():
 
 
 def test_nothing_begins_a_trace():
-    """A record without a trace has none here either, nor has a step outside of any other."""
+    """A record without a trace has none here either, and neither has a part outside of any step."""
     with begin(record_step("admit", record())) as outer:
         assert outer.trace is None
     with step("alone") as alone:
@@ -34,7 +34,7 @@ def test_nothing_begins_a_trace():
 
 
 def test_the_log_has_the_id_of_the_trace():
-    """Lines written within a step have its trace_id, unless what the record carries is malformed."""
+    """Log lines within a step have its trace_id, unless the record's context is malformed."""
     with begin(record_step("admit", record(**CONTEXT.headers()))):
         assert get_contextvars() == {"trace_id": TRACE}
     assert get_contextvars() == {}
