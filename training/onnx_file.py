@@ -85,7 +85,7 @@ def _contrast(graph: "_Graph", features: str) -> str:
     before_reversed, after_reversed = graph.gather(_output("first"), "second"), graph.gather(_output("second"), "first")
     difference = graph.node("Abs", [graph.node("Sub", [graph.gather(features, "first"), graph.gather(features, "second")])])
     apart = graph.conv("distance", difference, (1, 2))
-    forward, backward = (graph.add(graph.add(one, other), apart) for one, other in ((before, after), (before_reversed, after_reversed)))
+    forward, backward = (graph.add(graph.add(left, right), apart) for left, right in ((before, after), (before_reversed, after_reversed)))
     x = graph.node("Relu", [graph.node("Concat", [forward, backward], axis=0)])
     for layer in range(3):
         x = graph.add(x, graph.block(f"compare.{layer}", x))
@@ -134,8 +134,8 @@ class _Graph:
     def block(self, name: str, x: str, strides: tuple[int, int] = (1, 1)) -> str:
         return self.node("Relu", [self.conv(f"{name}.conv", x, strides)])
 
-    def add(self, one: str, other: str) -> str:
-        return self.node("Add", [one, other])
+    def add(self, left: str, right: str) -> str:
+        return self.node("Add", [left, right])
 
     def gather(self, x: str, index: str) -> str:
         """Take whole frames by their index."""
