@@ -43,15 +43,17 @@ _ENDINGS: Final = replace(  # the captions that are most like the one before
     RECIPES[Kind.ONE_WORD], ending=0.7, two_lines=0.75, height=(26, 80), aspect=(6.0, 14.0)
 )
 _BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the grounds that are most like captions
+_LATER: Final = (Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES)  # what earlier runs have not seen
 _ROUND: Final = (  # recipes of consecutive clips
     *RECIPES.values(),
     *(RECIPES[kind] for kind in _HARD),
+    *6 * tuple(RECIPES[kind] for kind in _LATER),
     *6 * (_SHORT,),
     *8 * (_BOARDS,),
     *8 * (_ENDINGS,),
     *3 * (_BARE,),
 )
-_FORMAT: Final = 10  # raise it when clips change without their recipes changing
+_FORMAT: Final = 11  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]

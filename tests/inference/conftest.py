@@ -1,5 +1,9 @@
-"""The production-shaped checkpoint (109 MB, built by its recipe in a second) and its predictor: each is made once a session."""
+"""What many tests share, made once a session: the production-shaped checkpoint (109 MB, built by its recipe in a second) with its
+predictor, and the material of synthetic clips.
+"""
 
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,10 @@ from inference.architectures.channel_fusion_lora_spatial import ChannelFusionPre
 from inference.engine.predictor import Checkpoint, EngineOptions
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
+from training.synthetic.clip import Stage
+from training.synthetic.fonts import FontShelf
+from training.synthetic.ground import TRAINING_SHOTS
+from training.synthetic.words import Script
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +38,17 @@ def production_predictor(conformance_checkpoint: Checkpoint) -> ChannelFusionPre
     predictor = load_predictor(conformance_checkpoint, EngineOptions())
     assert isinstance(predictor, ChannelFusionPredictor)
     return predictor
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """Textures and footage behind letters of one Latin face."""
+    root = tmp_path_factory.mktemp("fonts")
+    files = root / "node_modules" / "@fontsource" / "plain" / "files"
+    files.mkdir(parents=True)
+    spec = importlib.util.find_spec("font_source_sans_pro")
+    assert spec is not None
+    assert spec.origin is not None
+    face = Path(spec.origin).parent / "files" / "SourceSansPro-Regular.ttf"
+    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType recognises content, not names
+    return Stage(FontShelf(root, {Script.LATIN: "plain"}), TRAINING_SHOTS, footage_share=0.3)

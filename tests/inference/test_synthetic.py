@@ -1,10 +1,7 @@
 """The clips that the built-in model is trained and measured on, and their truth."""
 
-import importlib.util
-import shutil
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,27 +13,12 @@ from training.batches import label_pairs
 from training.synthetic.boxes import Boxes
 from training.synthetic.clip import Clip, Stage, legible, make_clip
 from training.synthetic.codec import readable, store, through_chunks
-from training.synthetic.fonts import FontShelf
-from training.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Motion, Take, film, load_photo
+from training.synthetic.ground import TRAINING_PHOTOS, Motion, Take, film, load_photo
 from training.synthetic.kinds import PLAIN, RECIPES, Kind
 from training.synthetic.lettering import Lettering
 from training.synthetic.scenery import put_sign
 from training.synthetic.timeline import Caption, write_timeline
 from training.synthetic.words import Line, Script, vocabulary
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """Textures and footage behind letters of one Latin face."""
-    root = tmp_path_factory.mktemp("fonts")
-    files = root / "node_modules" / "@fontsource" / "plain" / "files"
-    files.mkdir(parents=True)
-    spec = importlib.util.find_spec("font_source_sans_pro")
-    assert spec is not None
-    assert spec.origin is not None
-    face = Path(spec.origin).parent / "files" / "SourceSansPro-Regular.ttf"
-    shutil.copyfile(face, files / "plain-latin-400-normal.woff2")  # FreeType recognises content, not names
-    return Stage(FontShelf(root, {Script.LATIN: "plain"}), TRAINING_SHOTS, footage_share=0.3)
 
 
 def test_a_fade_is_one_beginning_and_one_end() -> None:

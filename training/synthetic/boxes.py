@@ -51,7 +51,8 @@ class Boxes:
         return slice(max(0, int(written[0]) - self.pad_rows), int(written[-1]) + 1 + self.pad_rows)
 
 
-def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int, n: int) -> Boxes:
+def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int, n: int, line_height: float) -> Boxes:
+    """Pick boxes at random. In a strip far higher than ``line_height`` a caption's own box never has the strip's height."""
     grey = float(rng.uniform(*_GREYS[int(rng.choice(len(_GREYS), p=_GREY_SHARES))]))
     colour: Colour = (grey, grey, min(255.0, grey + rng.uniform(0, 30)))
     if rng.random() < _COLOURED_SHARE:
@@ -64,6 +65,6 @@ def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int
         bar[int(rng.uniform(0, 0.12) * height) : int(rng.uniform(0.88, 1.0) * height), inset : width - inset] = 1
         comes, goes = (0, n) if rng.random() < 0.6 else sorted(int(t) for t in rng.integers(0, n, 2))
         return Boxes(colour, opacity, bar, comes, goes, None, None)
-    pad = int(rng.uniform(0.1, 0.4) * height) if rng.random() < recipe.own_box else None
-    pad_rows = int(rng.uniform(0.03, 0.2) * height) if rng.random() < 0.6 else None
+    pad = int(rng.uniform(0.1, 0.4) * line_height) if rng.random() < recipe.own_box else None
+    pad_rows = int(rng.uniform(0.03, 0.2) * line_height) if rng.random() < 0.6 or line_height < height else None
     return Boxes(colour, opacity, None, 0, 0, pad, pad_rows)

@@ -14,10 +14,12 @@ from PIL import Image, ImageFilter
 from training.synthetic.boxes import Boxes, draw_boxes
 from training.synthetic.fonts import FontShelf, vocabulary_of
 from training.synthetic.ground import Motion, ShotSource, Strips, film, footage, photo, texture
+from training.synthetic.highlight import LitWords, pick_light
 from training.synthetic.kinds import Recipe
-from training.synthetic.lettering import Lettering, Picture, Style, draw, lay
-from training.synthetic.scenery import put_logo, put_sign
-from training.synthetic.styles import Colours, pick_style
+from training.synthetic.lettering import Colour, Lettering, Picture, Style, draw, lay
+from training.synthetic.lookalikes import lookalike
+from training.synthetic.scenery import put_logo, put_sign, put_watermark
+from training.synthetic.styles import Colours, pick_style, shrink
 from training.synthetic.timeline import Caption, write_timeline
 from training.synthetic.words import Script
 
@@ -77,17 +79,20 @@ def make_clip(rng: np.random.Generator, recipe: Recipe, stage: Stage, n: int) ->
     strips = _ground(rng, recipe, stage, script, n, height, width, faint=faint)
     if rng.random() < recipe.logo:
         put_logo(rng, strips, stage.shelf)
+    if recipe.watermark and rng.random() < recipe.watermark:
+        put_watermark(rng, strips, stage.shelf)
     rows = 2 if height >= _LEAST_HEIGHT_OF_TWO_ROWS and rng.random() < recipe.two_lines else 1
+    room = int(rng.integers(recipe.tall_rows[0], recipe.tall_rows[1] + 1)) if recipe.tall and rng.random() < recipe.tall else rows
     face = stage.shelf.pick(rng, script, thin=thin)
     captions = write_timeline(rng, recipe, vocabulary_of(face.path, script), rows, n)
     if rng.random() < recipe.captionless:
         captions = []
     grounds = strips.astype(np.float32)
-    boxes = draw_boxes(rng, recipe, width, height, n)
+    boxes = draw_boxes(rng, recipe, width, height, n, height * rows / room)
     least_contrast = _LEAST_CONTRAST_IF_FAINT if faint else _LEAST_CONTRAST
     for attempt in range(_ATTEMPTS):
         plain = attempt == _ATTEMPTS - 1
-        style = pick_style(rng, face, strips, rows, thin=thin, faint=faint, plain=plain)
+        style = shrink(pick_style(rng, face, strips, rows, thin=thin, faint=faint, plain=plain), room)
         scene = _compose(rng, recipe, grounds.copy(), boxes, captions, style, least_contrast)
         if scene.legible:
             break
@@ -121,14 +126,21 @@ def _compose(
     boxes.put(pictures, captions, letterings)
     bare = pictures.copy()
     scene = _Scene(pictures, bare, np.zeros(n, np.int64), np.zeros(n, np.float32), np.zeros((n, height, width), np.float32))
+    light = pick_light(rng, style.fill) if recipe.lit_words and rng.random() < recipe.lit_words else None
     for number, (caption, lettering) in enumerate(zip(captions, letterings, strict=True), start=1):
         colours = Colours(rng, style.fill, lettering, caption, recolour=rng.random() < recipe.recolour)
+        lit = LitWords(rng, caption, style, light, width, height) if light else None
         first = max(0, caption.start + caption.fade_in)  # in which it is wholly visible
         for t in caption.frames(n):
             visible = caption.visibility(t)
             measured = visible == 1.0 and (t == first or t % _MEASURE_EVERY == 0)
+            fill: Colour | Picture = colours.at(t)
+            if lit is not None:
+                lettering, fill = lit.at(t)
+                for picture in (bare[t], pictures[t]):
+                    lit.put_box(picture, t, visible * style.opacity)
             lay(pictures[t], lettering.edge, style.edge, visible * style.opacity)
-            lay(pictures[t], lettering.fill, colours.at(t), visible * style.opacity)
+            lay(pictures[t], lettering.fill, fill, visible * style.opacity)
             if measured and scene.legible:
                 scene.legible = legible(bare[t], pictures[t], lettering, least_contrast)
             scene.cover[t] = np.maximum(scene.cover[t], lettering.cover * visible)
@@ -171,7 +183,9 @@ def _ground(
     for start, stop in zip([0, *cuts], [*cuts, n], strict=True):
         motion = Motion.SHAKE if rng.random() < recipe.shake else Motion(str(rng.choice(["rest", "pan", "pan", "zoom"])))
         source, step = rng.random(), 0.0
-        if source < stage.footage_share:
+        if recipe.lookalike and rng.random() < recipe.lookalike:
+            shot, step = lookalike(rng, height, width), 1.0
+        elif source < stage.footage_share:
             shot, step = footage(rng, stage.shots)
         elif source < stage.footage_share + stage.photo_share:
             shot = photo(rng, stage.photos)

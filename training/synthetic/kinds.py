@@ -29,11 +29,17 @@ class Kind(StrEnum):
     CUTS = "cuts under a caption"
     COMPRESSION = "heavy compression"
     SMALL = "strips of 20 pixels"
+    LIT_WORDS = "words lit in turn"
+    SLOW_FADES = "slow fades"
+    TALL_STRIPS = "strips far too high"
+    LOOKALIKES = "grounds like letters"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Chances (0..1) of the traits of one clip, and ranges of its measures.
+
+    A trait whose chance is 0 draws no random number from ``lit_words`` on, so that clips of the other kinds stay as they were.
 
     Attributes:
         words: fewest and most words of a line.
@@ -46,6 +52,11 @@ class Recipe:
         standing_bar: a box stays while captions come and go.
         quality: libvpx's constant rate factor.
         aspect: width over height.
+        fade_frames: fewest and most frames of a fade, at either end of a caption.
+        lit_words: a caption's words are lit one after the other; the lit word may grow and have a box.
+        tall: the strip has room for ``tall_rows`` lines above each other, of which the captions use one or two.
+        lookalike: a shot shows what looks like letters: night lights, seats, clothes.
+        watermark: faint or cut off writing stays from the first frame to the last.
     """
 
     scripts: tuple[Script, ...] = tuple(Script)
@@ -72,6 +83,12 @@ class Recipe:
     height: tuple[int, int] = (20, 60)
     aspect: tuple[float, float] = (7.0, 18.0)
     caption_frames: tuple[int, int] = field(default=(4, 26))
+    fade_frames: tuple[int, int] = (0, 5)
+    lit_words: float = 0.0
+    tall: float = 0.0
+    tall_rows: tuple[int, int] = (3, 6)
+    lookalike: float = 0.0
+    watermark: float = 0.0
 
 
 PLAIN: Final = Recipe()
@@ -89,4 +106,8 @@ RECIPES: Final = {
     Kind.CUTS: replace(PLAIN, cut=1.0, caption_frames=(10, 30)),
     Kind.COMPRESSION: replace(PLAIN, quality=(48, 60)),
     Kind.SMALL: replace(PLAIN, height=(20, 20), two_lines=0.0),
+    Kind.LIT_WORDS: replace(PLAIN, lit_words=1.0, recolour=0.0, follow=0.7, one_word=0.3, caption_frames=(8, 30), fade=0.02),
+    Kind.SLOW_FADES: replace(PLAIN, fade=1.0, fade_frames=(6, 12), follow=0.1, caption_frames=(20, 40)),
+    Kind.TALL_STRIPS: replace(PLAIN, tall=1.0, height=(80, 200), aspect=(3.5, 8.0), quality=(18, 40)),
+    Kind.LOOKALIKES: replace(PLAIN, lookalike=0.8, watermark=0.4, captionless=0.4, follow=0.25),
 }

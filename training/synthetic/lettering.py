@@ -17,6 +17,7 @@ Colour = tuple[float, float, float]
 
 WHITE: Final[Colour] = (250.0, 250.0, 250.0)
 BLACK: Final[Colour] = (5.0, 5.0, 5.0)
+CAPITAL_HEIGHT: Final = 0.68  # em
 _SMALLEST_FONT: Final = 7  # pixels; below it strokes of most scripts run together
 
 
@@ -79,7 +80,7 @@ def draw(lines: tuple[Line, ...], style: Style, width: int, height: int) -> Lett
     letter = {Anchor.LEFT: "l", Anchor.CENTER: "m", Anchor.RIGHT: "r"}[style.anchor]
     fill, edge = Image.new("L", (width, height)), Image.new("L", (width, height))
     for row, text in enumerate(texts):
-        at = (x, slot * (above + row + 0.5) + 0.34 * size + style.baseline_shift * height)  # 0.34 em: half the height of capitals
+        at = (x, slot * (above + row + 0.5) + CAPITAL_HEIGHT / 2 * size + style.baseline_shift * height)
         ImageDraw.Draw(fill).text(at, text, fill=255, font=font, anchor=letter + "s")
         if style.outline:
             ImageDraw.Draw(edge).text(at, text, fill=255, font=font, anchor=letter + "s", stroke_width=max(0.6, style.outline * height))
@@ -88,10 +89,9 @@ def draw(lines: tuple[Line, ...], style: Style, width: int, height: int) -> Lett
             ImageDraw.Draw(edge).text((at[0] + offset, at[1] + offset), text, fill=230, font=font, anchor=letter + "s")
     if style.shadow:
         edge = edge.filter(ImageFilter.GaussianBlur(max(0.5, style.shadow * height / 2)))
-    if style.softness:
-        fill, edge = (mask.filter(ImageFilter.GaussianBlur(style.softness)) for mask in (fill, edge))
+    fill, edge = blur(fill, style.softness), blur(edge, style.softness)
     box = fill.getbbox() or (0, 0, 0, 0)
-    return Lettering(_unit(fill), _unit(edge), box[0], box[2])
+    return Lettering(unit(fill), unit(edge), box[0], box[2])
 
 
 def lay(picture: Picture, mask: Mask, colour: Colour | Picture, opacity: float) -> None:
@@ -99,5 +99,10 @@ def lay(picture: Picture, mask: Mask, colour: Colour | Picture, opacity: float) 
     picture += (np.asarray(colour, np.float32) - picture) * (mask * np.float32(opacity))[..., None]
 
 
-def _unit(mask: Image.Image) -> Mask:
+def blur(mask: Image.Image, softness: float) -> Image.Image:
+    """Blur letters by a standard deviation in pixels; 0 leaves them sharp."""
+    return mask.filter(ImageFilter.GaussianBlur(softness)) if softness else mask
+
+
+def unit(mask: Image.Image) -> Mask:
     return np.asarray(mask, np.float32) / np.float32(255)

@@ -71,6 +71,38 @@ def put_logo(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None
         strips[t] = np.asarray(image)
 
 
+def put_watermark(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None:
+    """Paint writing that stays for the whole clip into the strips, in place: a watermark or a name on the picture's edge.
+
+    It is faint or cut off, because people take whole, strong letters for a caption.
+    """
+    n, height, width = strips.shape[:3]
+    face = shelf.pick(rng, Script.LATIN)
+    text = " ".join(vocabulary_of(face.path, Script.LATIN).line(rng).words[:2])
+    text = text.upper() if rng.random() < 0.6 else text
+    size = max(8, round(height * rng.uniform(0.4, 1.3)))
+    font = load_font(face.path, size)
+    cut_off = rng.random() < 0.5
+    strength = rng.uniform(0.3, 0.9) if cut_off else rng.uniform(0.1, 0.3)
+    x = rng.uniform(-0.2, 0.9) * width
+    hidden = rng.uniform(0.45, 0.7) * size  # how much of the letters is above the upper edge or below the lower one
+    base = rng.uniform(0.6, 1.0) * height
+    if cut_off:
+        base = 0.68 * size - hidden if rng.random() < 0.5 else height + hidden
+    mask = Image.new("L", (width, height))
+    pen = ImageDraw.Draw(mask)
+    if rng.random() < 0.4:  # outlines only
+        stroke = max(1, size // 16)
+        pen.text((x, base), text, fill=255, font=font, anchor="ls", stroke_width=stroke)
+        pen.text((x, base), text, fill=0, font=font, anchor="ls")
+    else:
+        pen.text((x, base), text, fill=255, font=font, anchor="ls")
+    opacity = np.asarray(mask, np.float32)[..., None] / 255 * strength
+    colour = np.asarray(_colour(rng, 255)[:3], np.float32)
+    for t in range(n):
+        strips[t] = np.clip(strips[t] + (colour - strips[t]) * opacity, 0, 255).astype(np.uint8)
+
+
 def _colour(rng: np.random.Generator, strength: int) -> tuple[int, int, int, int]:
     red, green, blue = (int(v) for v in rng.integers(0, 256, 3))
     return (red, green, blue, strength) if rng.random() < 0.7 else (245, 245, 245, strength)

@@ -1,5 +1,6 @@
 """Look of captions: colours, outlines, shadows, and words that change colour while the caption stays."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -61,6 +62,19 @@ def _any(rng: np.random.Generator, common: tuple[tuple[int, int, int], ...]) -> 
         return float(red), float(green), float(blue)
     red, green, blue = rng.uniform(90, 255, 3)
     return float(red), float(green), float(blue)
+
+
+def shrink(style: Style, rows: int) -> Style:
+    """Return the style for a strip with room for more ``rows``: letters, their outline and their margins get smaller alike."""
+    share = style.rows / rows
+    return replace(
+        style,
+        rows=rows,
+        baseline_shift=style.baseline_shift * share,
+        margin=style.margin * share,
+        outline=style.outline * share,
+        shadow=style.shadow * share,
+    )
 
 
 def _apart(rng: np.random.Generator, grey: float, distance: float) -> Colour:

@@ -42,7 +42,7 @@ def write_timeline(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, 
         if previous is None or rng.random() >= recipe.follow:
             clock += int(rng.integers(2, 14))
             lines = _new_lines(rng, recipe, words, rows)
-        fade_in, fade_out = (int(rng.integers(0, 6)), int(rng.integers(0, 6))) if fades else (0, 0)
+        fade_in, fade_out = rng.integers(recipe.fade_frames[0], recipe.fade_frames[1] + 1, 2).tolist() if fades else (0, 0)
         length = max(int(rng.integers(recipe.caption_frames[0], recipe.caption_frames[1] + 1)), fade_in + fade_out + 2)
         captions.append(Caption(lines, clock, clock + length, fade_in, fade_out))
         clock += length

@@ -66,6 +66,7 @@ _WORDS: Final = {
 WORDS: Final = {script: tuple(text.split()) for script, text in _WORDS.items()}
 WORDS_OF_A_LINE: Final = (1, 7)  # the fewest and the most
 _JOINED: Final = (Script.CHINESE, Script.JAPANESE)  # written without spaces
+RIGHT_TO_LEFT: Final = (Script.ARABIC,)
 _TERMINATORS: Final = {
     Script.LATIN: ("", "", ".", "!", "?", "...", ","),
     Script.CYRILLIC: ("",),
@@ -87,8 +88,13 @@ class Line:
     terminator: str = ""
 
     @property
+    def spaced(self) -> bool:
+        """Whether there are spaces between words."""
+        return self.script not in _JOINED
+
+    @property
     def text(self) -> str:
-        return ("" if self.script in _JOINED else " ").join(self.words) + self.terminator
+        return (" " if self.spaced else "").join(self.words) + self.terminator
 
 
 @dataclass(frozen=True, slots=True)
