@@ -21,6 +21,7 @@ from training.evaluate import CLIPS_PER_KIND, SEED, evaluate, make_test_clips
 from training.fonts import install_fonts
 from training.onnx_file import write_onnx
 from training.report import format_table, measure_speed, summarise, write_model_card
+from training.synthetic.kinds import Kind
 from training.train import TrainingOptions, train
 
 _DEFAULTS = TrainingOptions()
@@ -36,6 +37,9 @@ test_seed_option = click.option(
 )
 clips_per_kind_option = click.option(
     "--clips-per-kind", default=CLIPS_PER_KIND, show_default=True, help="Test clips per kind, of 65 frames each."
+)
+kinds_option = click.option(
+    "--kind", "kinds", type=click.Choice(Kind), multiple=True, default=tuple(Kind), help="Measure this kind only; may be repeated."
 )
 
 
@@ -100,12 +104,13 @@ def train_command(
     _save(network, output)
     write_onnx(output, output.with_suffix(".onnx"))
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
-    _measure(output, work, workers, clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
+    _measure(output, work, workers, tuple(Kind), clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
 
 
 @main.command("evaluate")
 @work_option
 @workers_option
+@kinds_option
 @clips_per_kind_option
 @test_seed_option
 @click.option(
@@ -114,10 +119,17 @@ def train_command(
 @click.option("--precision", type=click.Choice(Precision), default=Precision.FLOAT32, show_default=True)
 @click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures here, as JSON.")
 def evaluate_command(
-    work: Path, workers: int, clips_per_kind: int, test_seed: int, checkpoint: Path, precision: Precision, figures: Path | None
+    work: Path,
+    workers: int,
+    kinds: tuple[Kind, ...],
+    clips_per_kind: int,
+    test_seed: int,
+    checkpoint: Path,
+    precision: Precision,
+    figures: Path | None,
 ) -> None:
     """Evaluate a checkpoint on fonts and footage not used in training, and print a table."""
-    _measure(checkpoint, work, workers, clips_per_kind, test_seed, precision, figures, None)
+    _measure(checkpoint, work, workers, kinds, clips_per_kind, test_seed, precision, figures, None)
 
 
 @main.command("card")
@@ -149,6 +161,7 @@ def _measure(
     checkpoint: Path,
     work: Path,
     workers: int,
+    kinds: tuple[Kind, ...],
     clips_per_kind: int,
     test_seed: int,
     precision: Precision,
@@ -156,7 +169,7 @@ def _measure(
     how: dict[str, object] | None,
 ) -> None:
     fonts = install_fonts(work / "fonts")
-    clips = make_test_clips(fonts, clips_per_kind, workers, test_seed)
+    clips = make_test_clips(fonts, kinds, clips_per_kind, workers, test_seed)
     predictor = load_predictor(checkpoint, EngineOptions(precision=precision))
     tallies = evaluate(predictor, clips)
     click.echo(format_table(tallies))

@@ -9,12 +9,13 @@ from torch import nn
 from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from core.types import LABELS
 from inference.architectures.siamese_strip import SiameseStrip
-from inference.engine.predictor import Probabilities
+from inference.engine.predictor import EngineOptions, Probabilities
 from inference.models.builtin import builtin_checkpoint_path
 from inference.models.checkpoint import read_checkpoint
+from inference.models.loading import load_predictor
 from training.batch_norms import merge_batch_norms, restore_batch_norms
 from training.batches import HardExampleSampler, label_pairs
-from training.evaluate import KnownClip, extents, judge
+from training.evaluate import KnownClip, evaluate, extents, judge
 from training.synthetic.kinds import Kind
 
 
@@ -37,6 +38,16 @@ def test_counting_tolerates_one_frame() -> None:
     assert tally.pairs == 39
     assert tally.pairs_right == 39 - 2 - 3  # pairs in which a frame's caption was missed
     assert judge(clip, _certain(caption)).captions_exact == 3
+
+
+def test_only_the_kinds_of_the_clips_are_measured() -> None:
+    """An evaluation has a row for each kind that it was given clips of, and no others; counts of one kind are added up."""
+    empty = np.zeros(5, np.int64)
+    clips = [
+        KnownClip(kind, np.zeros((5, 20, 200, 3), np.uint8), empty, empty.astype(np.float32)) for kind in (*2 * (Kind.CUTS,), Kind.THIN)
+    ]
+    tallies = evaluate(load_predictor(builtin_checkpoint_path(), EngineOptions()), clips)
+    assert {kind: tally.pairs for kind, tally in tallies.items()} == {Kind.CUTS: 8, Kind.THIN: 4}
 
 
 def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
