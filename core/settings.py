@@ -230,7 +230,7 @@ class KeySettings(EnvironmentSettings):
     run_db: str = Field(
         "videos/{tenant_id}/{video_id}/caption_frame_extents/v{version}_model-{model_version_8}_run-{run_id}.db",
         description="A run database; {model_version_8} is the first 8 characters of the model version; "
-        "{run_id_8}, those of the run, may stand for {run_id}.",
+        "{run_id_8}, those of the run id, may replace {run_id}.",
     )
     model: str = Field("models/caption_frame_extents/{model_version}/{file}", description="A file of a stored model.")
 

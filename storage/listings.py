@@ -161,7 +161,7 @@ class Listings(Database):
         ]
 
     async def last_promotion(self) -> tuple[datetime, str | None] | None:
-        """When a promotion was last made or withdrawn, and the model of the newest that stands; None if there never was one."""
+        """When a promotion was last made or withdrawn, and the model of the newest one in force; None if there never was one."""
         rows = await self.page("model_promotions", lambda query: query, ("id",), 0, PROMOTIONS_READ)
         if not rows:
             return None

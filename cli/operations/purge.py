@@ -104,7 +104,7 @@ def _about_letters(left: PurgedLetters) -> list[str]:
     """Say how many dead letters remain in Kafka, and until when."""
     if not left.kept:
         return []
-    until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "for ever, because it has no retention limit"
+    until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "forever, because the topic has no retention limit"
     why = f"Kafka refused to delete any ({left.refused})" if left.refused else "letters that are still needed lie before them"
     return [f"{left.kept} of {left.marked} dead letters stay in their topic {until}: {why}. No command redrives them"]
 

@@ -38,7 +38,7 @@ function side(name, data, run, extent) {
     for (const row of document.querySelectorAll("#looks tbody tr")) row.setAttribute("aria-current", String(Number(row.dataset.place) === number));
   }
 
-  /** The place that a pair lies in, if one of the list does. */
+  /** The listed place that contains a pair, if any. */
   function showAt(pair) {
     const within = (extent) => extent && pair >= extent[0] - 1 && pair <= extent[1];
     const number = data.places.findIndex((place) => within(place.before) || within(place.after));

@@ -1,4 +1,4 @@
-// The home page: new figures, tables and charts as the server sends them.
+// The home page: shows new figures, tables and charts when the server sends them.
 "use strict";
 
 const connection = document.getElementById("connection");
@@ -40,7 +40,7 @@ function redraw() {
   draw(latest);
 }
 
-/** Replace what is in an element, and keep the focus where it was. */
+/** Replace the content of an element, and keep the focus where it was. */
 function put(id, html) {
   const element = document.getElementById(id);
   const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
@@ -57,9 +57,9 @@ function follow() {
     if (charts) draw(latest = charts);
   };
   source.onopen = () => { connection.dataset.state = "live"; connection.textContent = "live"; };
-  source.onerror = () => { // the browser tries again by itself, unless the answer is no stream of events: the session has expired
+  source.onerror = () => { // the browser retries by itself, unless the response is not a stream of events because the session has expired
     connection.dataset.state = "lost";
-    connection.textContent = source.readyState === EventSource.CLOSED ? "not connected, reload the page" : "connection lost, trying again";
+    connection.textContent = source.readyState === EventSource.CLOSED ? "not connected, reload the page" : "connection lost, reconnecting";
   };
 }
 

@@ -1,4 +1,4 @@
-// Every page: times that grow older, and questions before what cannot be undone. Without scripts the pages still work.
+// Every page: keeps ages up to date, and asks before actions that cannot be undone. Without scripts the pages still work.
 "use strict";
 
 function duration(seconds) {

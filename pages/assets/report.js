@@ -1,4 +1,4 @@
-// The report: the timeline, the pair that is chosen, and the list of what to look at first.
+// The report: the timeline, the chosen pair, and the list of what to look at first.
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);

@@ -1,5 +1,5 @@
 // The timeline of a run on a canvas: captions, the confidence of every pair in both directions, quality issues.
-// Draws what is in view only, a column of pixels at a time, so an hour of film (36,000 pairs) takes a few milliseconds.
+// Draws only what is in view, a column of pixels at a time, so an hour of film (36,000 pairs) takes a few milliseconds.
 "use strict";
 
 const SURE = 0.9, DOUBTFUL = 0.6;
@@ -11,7 +11,7 @@ async function unpack(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** The run's data, with what the drawing asks of it again and again. */
+/** The run's data, with precomputed values for drawing. */
 class RunData {
   static async read(payload) {
     const [probabilities, used] = await Promise.all([unpack(payload.probabilities), unpack(payload.used)]);
@@ -54,7 +54,7 @@ class Timeline {
     this.data = data; this.onChoose = onChoose; this.root = root;
     this.lanes = root.querySelector(".lanes"); this.overview = root.querySelector(".overview"); this.position = root.querySelector(".position");
     this.from = 0; this.to = data.pairs + 1; this.chosen = null; this.pending = false; this.follower = null;
-    this.changed = new Set(data.changed ?? []);  // captions that another run has not, or has elsewhere
+    this.changed = new Set(data.changed ?? []);  // captions that the other run lacks, or has at other frames
     this.listen();
     new ResizeObserver(() => this.redraw()).observe(root);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
@@ -72,7 +72,7 @@ class Timeline {
     if (this.follower && (this.follower.from !== this.from || this.follower.to !== this.to)) this.follower.show(this.from, this.to);
   }
 
-  /** Show the same part of the film as another timeline, whichever of both is moved. */
+  /** Show the same part of the film as another timeline, whichever of the two is moved. */
   moveWith(other) { this.follower = other; other.follower = this; }
 
   zoom(factor, around = (this.from + this.to) / 2) {
@@ -221,7 +221,7 @@ class Timeline {
     }
   }
 
-  /** Every pair as a thin area, each boundary as a column whose colour says how sure it is; of many in a pixel, the least sure. */
+  /** Every pair as a thin area, and each boundary as a column whose colour shows its confidence; of many in a pixel, the lowest. */
   drawConfidence(c, direction, base, tall, first, last, x, scale, colour) {
     const { data } = this, values = data.confidence[direction];
     const colours = { sure: colour("sure"), doubtful: colour("doubtful"), unsure: colour("unsure") };

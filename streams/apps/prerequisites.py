@@ -30,7 +30,7 @@ LIMIT_SECONDS: Final = 60.0
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 MAX_PAUSE_SECONDS: Final = 10.0
-"""The longest pause between two checks; short, because whoever repaired a fault is watching."""
+"""The longest pause between two checks; short, because the person who repaired a fault is watching."""
 
 
 class Prerequisites:

@@ -96,7 +96,7 @@ async def undisturbed(service: Installation, _known_results: dict[int, bytes]) -
 
 def pytest_configure(config: pytest.Config) -> None:
     if _scale(config).full:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # several workers share the cores; threads of torch that outnumber them stand in line
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # several workers share the cores, and more torch threads than cores only wait
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Records as other people's clients, or somebody of ill will, may write them; and faults of ours that one record brings out."""
+"""Records as other clients or attackers may write them, and bugs of the service that a single record triggers."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from tests.streams.kafka.hostile_producer import send_with_header_names
 COMPLETED, REJECTED, FAILED = "inference.completed", "inference.rejected", "inference.failed"
 
 TRIES: Final = 3
-"""Of a record that fails unexpectedly; so many faults of one kind exhaust it."""
+"""Tries of a record that fails unexpectedly, after which it becomes a dead letter."""
 
 FRAMES: Final = 40
 LONG_AGO_MS: Final = -70_000_000_000_000
@@ -86,7 +86,7 @@ class Hostility:
         """A good request with a header whose name is no UTF-8."""
         event, topic = await self._event(), self.service.topics.encoded
         async with AIOKafkaProducer(**client_options(self.service.kafka), acks="all") as producer:
-            # Its place is not told by that interface: it is between these two.
+            # That interface does not return its position, which is between these two.
             before = await producer.send_and_wait(topic, (await self._event()).to_bytes(), partition=0)
             send_with_header_names(self._servers, topic, [event.to_bytes()], b"\xff\xfeid")
         self.cases.append(Case("before a header's name", Published(UUID(int=0), topic, 0, before.offset), COMPLETED))
@@ -180,7 +180,7 @@ class Hostility:
 
 
 def log_record(kind: str, tenant_id: UUID, **changes: Any) -> bytes:
-    """A record of the log of a run that nobody knows, as JSON that may hold what ours never does."""
+    """A record for the log of an unknown run, as JSON that may hold values that ours never does."""
     video_id = uuid4()
     run = run_id(tenant_id, video_id, 1, builtin_model_version())
     pins = {

@@ -1,4 +1,4 @@
-"""A reverse proxy for one HTTP server that now and then fails as servers, and what stands before them, do.
+"""A reverse proxy for one HTTP server that sometimes fails as servers, and proxies in front of them, do.
 
 What it forwards it forwards byte for byte, the Host header too: S3's signatures cover it.
 """
@@ -56,7 +56,7 @@ class _Answer:
 
 @dataclass(eq=False, slots=True)
 class HttpProxy:
-    """Stands before ``upstream``, a URL without a path. Belongs to one event loop; its chances are all of ``rng``.
+    """Forwards to ``upstream``, a URL without a path. Belongs to one event loop; ``rng`` makes all random choices.
 
     Attributes:
         requests: how many have reached it.

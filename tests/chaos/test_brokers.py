@@ -88,7 +88,7 @@ async def test_the_only_broker(
     chaos: Chaos,
     report: Report,
 ) -> None:
-    """The only broker is killed and stays away; the network to it is cut, slow and half-open, too. Each time all goes on."""
+    """The only broker is killed and stays down, or its network is cut, slow or half-open. Each time the work continues afterwards."""
     network = chaos.of(full=["cut", "slow", "half-open"], short=[chaos.rng.choice(["cut", "half-open"])])
     chaos.rng.shuffle(network)
     async with Load(behind_proxy, chaos.rng) as load, Upkeep(behind_proxy, load) as upkeep:

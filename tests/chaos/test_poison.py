@@ -190,11 +190,11 @@ def _name(record: SpanTaken | SpanDone | SpanFailed | Work) -> SpanName:
 def _check_bounds(
     publisher: Publisher, orchestrator: Orchestrator, takes: Counter[SpanName], ends: Counter[SpanName], workers: int
 ) -> None:
-    """Hold that nothing was tried for ever.
+    """Check that nothing was tried forever.
 
-    Takes of which no worker has told the end are as many as are granted, to a deadly span; each ends a worker, and of those that
-    hang some end after they have handed it back. However often it is handed back, or done again behind one that is not, any span
-    is taken once for each time that a record of it is sent or, since a worker has ended, comes again.
+    A deadly span has at most the allowed number of takes without an end in the log. Each of these ends a worker; a worker that hangs
+    may end after releasing the span. Any span is taken at most once for each time that its record is sent or, because a worker has
+    ended, redelivered.
     """
     granted = MAX_SPAN_TAKES + 1
     deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.fetch}
@@ -204,7 +204,7 @@ def _check_bounds(
     sent = Counter(_name(decode(Work, record.value)) for record in _works(publisher.service))
     for span, count in takes.items():
         in_vain, bound = count - ends[span], sent[span] * (1 + 2 * ended)  # a group is shared out when one leaves and when one joins
-        assert in_vain <= granted, f"{span} was taken {count} times, and of {ends[span]} takes the end was told"
+        assert in_vain <= granted, f"{span} was taken {count} times, and only {ends[span]} takes have an end in the log"
         assert count <= bound, f"{span} was taken {count} times, sent {sent[span]} times; workers have ended {ended} times"
 
 

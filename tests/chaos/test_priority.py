@@ -65,7 +65,7 @@ class Computed:
 
 
 async def test_high_over_low(service: Installation, chaos: Chaos, report: Report) -> None:
-    """High-priority videos at random moments start within one span of GPU time on every worker; the low ones go on after them."""
+    """High-priority videos at random moments start within one span of GPU time on every worker; low-priority ones continue after them."""
     service.processes.start("coordinator")
     workers = [service.processes.start("gpu", SLOW) for _ in range(WORKERS)]
     await asyncio.gather(*(worker.ready() for worker in workers))

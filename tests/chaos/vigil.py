@@ -88,6 +88,8 @@ class Vigil:
             if outcome.name == "inference.completed" and body["run_id"] not in self._checked_runs:
                 self._checked_runs.add(body["run_id"])
                 data = await service.store.get(body["storage_key"], MAX_RUN_DB_BYTES)
-                assert hashlib.sha256(data).hexdigest() == body["sha256"], f"run {body['run_id']} was announced, its object is another"
+                assert hashlib.sha256(data).hexdigest() == body["sha256"], (
+                    f"run {body['run_id']} was announced, but its object is a different one"
+                )
                 row = await service.verifier.run_row(body["run_id"])
                 assert row is not None, f"run {body['run_id']} was announced before its row was written"

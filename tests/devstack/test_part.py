@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_part_that_works_is_waited_for(tmp_path: Path) -> None:
-    """While the process works, the wait goes on beyond the limit for a stuck one, and says what it waits for."""
+    """While the process works, the wait continues beyond the limit for a stuck one, and says what it waits for."""
     part = Part("slow", [sys.executable, "-c", WORKING], tmp_path, never_ready)
     messages: list[str] = []
     starting = asyncio.create_task(part.start(messages.append))

@@ -161,7 +161,7 @@ def test_a_throwaway_stack_that_does_not_start_keeps_its_logs(tmp_path):
 
 
 def test_a_throwaway_stack_keeps_its_logs_after_an_error(tmp_path):
-    """After an error in the block the data is deleted, the logs are kept, and the owner is told where they are."""
+    """After an error in the block the data is deleted, the logs are kept, and the message says where they are."""
     folder, messages = tmp_path / "s", []
     with pytest.raises(ValueError, match="something failed"), devstack.owned(folder, throwaway=True, progress=messages.append):
         raise ValueError("something failed")

@@ -98,5 +98,5 @@ def test_a_lost_connection_is_shown(context):
     """A page whose server has gone says so, and keeps what it shows."""
     with sample_site("empty") as address:
         page = opened(context, address, "/")
-    expect(page.locator("#connection")).to_have_text("connection lost, trying again", timeout=WAIT_MS)
+    expect(page.locator("#connection")).to_have_text("connection lost, reconnecting", timeout=WAIT_MS)
     assert "Nothing is in progress" in page.locator("main").inner_text()

@@ -9,6 +9,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(scope="module")
 def settings(existing_schema: str) -> dict[str, str]:
-    """Of all tenants there may be two unfinished jobs; the sixty old ones that are queued for ever are not among them."""
+    """All tenants together may have two unfinished jobs; sixty old ones that stay queued forever do not count."""
     limits = {"EXTENTS_QUEUE_LIMIT_TENANT": "1", "EXTENTS_QUEUE_LIMIT": "2", "EXTENTS_MAX_HIGH_JOBS_PER_HOUR_TENANT": "2"}
     return {"SUPABASE_SCHEMA": existing_schema, **limits}

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_repeated_join_is_answered_by_its_job(service: Installation) -> None:
-    """The group's offsets have expired, and the run's marker too: the join is answered again, and no run waits for a start for ever."""
+    """The group's offsets have expired, and the run's marker too: the join is answered again, and no run waits for a start forever."""
     coordinator = service.processes.start("coordinator")
     video_id = await service.add(video(2))
     await service.submit(video_id, 2, event_id="first")

@@ -1,4 +1,4 @@
-"""Layouts and old run databases that somebody has crafted, met by a running coordinator: it refuses them, keeps its memory, and goes on."""
+"""A running coordinator refuses hostile layouts and old run databases, stays within its memory, and continues."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""A model that does not load on one worker, or on none: its runs go elsewhere, wait, or fail; those of other models go on."""
+"""A model that does not load on one worker, or on any: its runs go elsewhere, wait, or fail; runs of other models continue."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,7 +74,7 @@ async def test_high_priority_goes_to_another_worker(service: Installation, sound
 
 
 async def test_low_priority_waits_for_the_model(service: Installation, sound: Worker, sick: Worker) -> None:
-    """Low-priority spans wait on the worker, which says so and goes on with other models; when the model is back they are done."""
+    """Low-priority spans wait on the worker, which reports it and works with other models; they are processed once the model is back."""
     requests = await submit_everywhere(service, "v1", priority=Priority.LOW)
     waiting = await service.ledger.until("a span handed back by the sick", lambda: failures(service, requests))
     await _until_not_ready(service, sick)

@@ -1,6 +1,6 @@
 """The runbook, carried out: every command of docs/operations.md prints what the page shows, apart from ids, times and numbers.
 
-With ``UPDATE_SNAPSHOTS`` set, the outputs whose shape is another one are written into the page instead.
+With ``UPDATE_SNAPSHOTS`` set, outputs whose shape differs are written into the page instead.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Stage:
     """The installation that the runbook is carried out in.
 
     Attributes:
-        names: what the page's examples stand for.
+        names: the values that the page's examples stand for.
     """
 
     service: Installation

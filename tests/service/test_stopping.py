@@ -22,7 +22,7 @@ FOUR_SPANS = 1538
 
 
 async def test_spans_in_flight_are_finished_or_released(service: Installation) -> None:
-    """SIGTERM with spans in hand: the one that computes is finished, the others go back, the status is 0; the next worker goes on."""
+    """On SIGTERM the span in computation is finished, the others are released, the status is 0, and the next worker continues."""
     coordinator, slow = service.processes.start("coordinator"), service.processes.start("gpu", Fault(COMPUTING, "after", how="pause"))
     published = await service.submit(await service.add(video(FOUR_SPANS)), FOUR_SPANS)
     await service.ledger.until("a result", lambda: _records(service, slow, SpanDone))

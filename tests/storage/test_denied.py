@@ -36,7 +36,7 @@ def store_of(client: Client) -> ObjectStore:
 
 
 async def test_one_refused_object_is_its_own_fault():
-    """If only one object is denied, the error is that object's, and the process can go on."""
+    """If access to only one object is denied, the error is about that object, and the process can continue."""
     store = store_of(Client(all_objects=False))
     for call in (store.get("k", 10), store.head("k")):
         with pytest.raises(RefusedObjectError, match=r"s3://b/k: .*other objects of the bucket are served"):

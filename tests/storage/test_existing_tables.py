@@ -82,7 +82,7 @@ async def test_a_video_deleted_while_it_was_computed_is_named(existing, stack):
 
 
 async def test_jobs_that_nobody_will_finish_count_nowhere(existing, stack):
-    """Old jobs that are queued or running for ever count neither for the queue nor for the low-priority gate."""
+    """Old jobs that stay queued or running forever count neither for the queue nor for the low-priority limit."""
     with psycopg.connect(stack.dsn) as connection:
         counts = connection.execute(
             f"select priority, count(*) from {existing.schema}.caption_frame_extents_inference_jobs"

@@ -87,7 +87,7 @@ async def test_an_ended_run_is_left_alone(status):
 
 
 async def test_a_new_default_model_does_not_change_a_stored_decision():
-    """The event names no model, and the default is another by now: the run is sent with the model it was decided with."""
+    """The event names no model, and the default has changed since: the run is sent with the model of its decision."""
     other = replace(PINNED, pins=PINNED.pins.model_copy(update={"run_id": UUID(int=9), "model_version": "other"}))
     starting = Starting.beside("queued", PINNED)
     assert await starting.start_again(pinned=other) == [("run", 1)]

@@ -99,7 +99,7 @@ async def test_nothing_is_kept_about_a_run_that_has_ended(folding, put):
 
 
 async def test_a_run_that_was_joined_and_never_started_is_cancelled(folding, put, monkeypatch):
-    """Its start may have been lost, or its marker swept: it does not stay active for ever, and the request that waits is answered."""
+    """A run whose start was lost, or whose marker was swept, does not stay active forever, and the waiting request is answered."""
     monkeypatch.setattr(run_log, "UNTAKEN_SECONDS", 1)
     await put(joined(1))
     await until(lambda: "run_cancelled" in folding.kinds)

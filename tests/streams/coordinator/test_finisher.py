@@ -171,7 +171,7 @@ class Broken:
 
 
 async def test_a_run_that_cannot_be_finished_is_announced_as_failed(monkeypatch):
-    """After some tries and once, with the error; the process goes on."""
+    """The failure is announced once, after some tries, with the error; the process continues."""
     broken = Broken(monkeypatch, announcing_fails=False)
     broken.coordinator.put(broken.state)
     await broken.at_rest()
@@ -180,7 +180,7 @@ async def test_a_run_that_cannot_be_finished_is_announced_as_failed(monkeypatch)
 
 
 async def test_a_run_that_cannot_be_announced_either_is_left_to_the_next_recovery(monkeypatch):
-    """It does not keep the process busy for ever, and the partition's next owner tries it again."""
+    """The run does not keep the process busy forever, and the partition's next owner retries it."""
     broken = Broken(monkeypatch, announcing_fails=True)
     broken.coordinator.put(broken.state)
     await broken.at_rest()

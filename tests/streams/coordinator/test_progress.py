@@ -93,7 +93,7 @@ async def test_progress_is_not_written_for_waiting_or_ended_runs(rows):
 
 
 async def test_an_unreachable_database_stops_nothing():
-    """Progress is best effort: it goes on, and nobody waits for it."""
+    """Updating progress is best effort: it continues after an error, and nothing waits for it."""
     settings = SupabaseSettings(_env_file=None, url="http://127.0.0.1:9", service_role_key="none")
     async with open_rows(settings) as breaker:
         progress = Progress(breaker, CircuitBreaker("database", breaker.check), 0.01)

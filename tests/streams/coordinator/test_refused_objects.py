@@ -104,7 +104,7 @@ class LateJoiner:
 
 
 async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
-    """The finisher goes on: it would fail again at every new owner of the partition otherwise."""
+    """The finisher continues, because otherwise it would fail at every new owner of the partition."""
     joiner = LateJoiner("completed")
     assert f"can no longer be read: {REFUSED}" in await joiner.answered()
     assert joiner.failed == []

@@ -44,6 +44,6 @@ def test_a_run_that_failed_twice_is_requested_once():
 
 
 def test_redriving_a_marked_letter_is_another_request():
-    """The first may have been rejected, by a limit that was full then: it would be answered by that for ever."""
+    """The first request may have been rejected by a temporary limit, which would be repeated as the answer forever."""
     assert len(event_ids(0) | event_ids(1) | event_ids(2)) == 3
     assert event_ids(1) == event_ids(0, 1)

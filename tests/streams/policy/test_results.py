@@ -74,7 +74,7 @@ def test_times_and_costs_come_from_the_records():
 
 
 def test_provenance_lists_what_the_result_depends_on():
-    """Checkpoint, precision, layout, devices, versions, request and frame size stand in it; where workers differ, all of them."""
+    """The provenance holds checkpoint, precision, layout, devices, versions, request and frame size, and all values if workers differ."""
     state, packed = completed()
     other = done(1, values=probabilities(1, FRAMES), device="NVIDIA H200", engine={"torch": "2.8.0", "cuda": "12.8"})
     packed[1] = pack_span(other)

@@ -414,7 +414,7 @@ def test_a_run_of_which_no_span_is_taken_has_a_deadline():
 
 
 def test_a_run_that_is_joined_and_never_started_has_a_deadline():
-    """Its run_started may never come, after offsets were reset: it does not wait for ever."""
+    """A joined run whose run_started never comes, because offsets were reset, does not wait forever."""
     state = Aggregator().read([joined(1)]).state
     assert state is not None
     assert state.joined_at_ms is not None

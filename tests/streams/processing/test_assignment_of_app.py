@@ -29,7 +29,7 @@ async def test_an_assignment_requested_during_a_rebalance_is_revoked(app: Extent
 
 
 async def test_a_recreated_group_counts_from_the_beginning(app: ExtentsApp) -> None:
-    """The same generation again, after a rebalance, is another assignment."""
+    """After a rebalance, the same generation is a new assignment."""
     app.consumer_generation_id = 1
     first = app.assignment
     app.on_rebalance_start()

@@ -31,7 +31,7 @@ async def test_faust_itself_still_ends(change):
 
 
 async def test_our_buffer_reports_the_failure_to_the_waiter(change):
-    """The change fails, with the error that ``ConfirmedTable`` sends it again for, and the process goes on."""
+    """The change fails with the error on which ``ConfirmedTable`` resends it, and the process continues."""
     await RetryingProducerBuffer()._send_pending(change)
     with pytest.raises(KafkaTimeoutError):
         await change

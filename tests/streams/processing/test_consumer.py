@@ -1,4 +1,4 @@
-"""What the app's consumer mends in Faust's."""
+"""What the app's consumer fixes in Faust's."""
 
 from types import SimpleNamespace
 
@@ -35,5 +35,5 @@ async def test_faust_itself_still_fails_on_an_unknown_position(thread: SimpleNam
 
 
 async def test_our_consumer_tolerates_an_unknown_position(thread: SimpleNamespace) -> None:
-    """A worker whose brokers are slow after a rebalance goes on."""
+    """A worker whose brokers are slow after a rebalance continues."""
     SeekSafeConsumer.verify_event_path(SimpleNamespace(_thread=thread), 1.0, TAKEN_OVER)

@@ -108,7 +108,7 @@ def worker(namespace, source):
 
 
 async def test_a_record_that_fails_becomes_a_dead_letter_and_the_next_is_handled(worker, send, source, committed, letters):
-    """It is tried three times; its letter has its bytes, the error and where it was raised; the same process goes on."""
+    """The record is tried three times; its letter has its bytes, the error and its origin; the same process continues."""
     await send(source, b"bad", key=b"its key")
     await send(source, b"good")
     async with worker("raise") as process:
@@ -163,7 +163,7 @@ async def test_a_record_that_exhausts_memory_is_tried_in_new_processes(worker, s
 
 
 async def test_a_bad_release_does_not_dead_letter_a_topic(worker, send, source, committed, letters):
-    """After the limit the process stops with a plain message and the offset held, and so does each further one; a good one goes on."""
+    """Above the limit each process stops with a plain message and holds the offset; a fixed process continues."""
     for n in range(POLICY.in_a_row + 2):
         await send(source, b"bad %d" % n)
     for _ in range(2):

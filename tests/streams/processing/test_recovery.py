@@ -39,7 +39,7 @@ async def test_our_recovery_keeps_waiting(app: ExtentsApp) -> None:
 
 
 class Thread:
-    """The thread of a consumer whose brokers answer late, or not at all since the partition is another's."""
+    """The thread of a consumer whose brokers respond late, or never, because another process has the partition."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)

@@ -32,7 +32,7 @@ async def test_a_result_in_time_is_returned(assignment):
 
 
 async def test_a_revocation_from_another_thread_cancels_waiting(assignment):
-    """Faust's consumer calls from its own thread; what waited has ended when the caller goes on."""
+    """Faust's consumer calls from its own thread; all waits have ended when the call returns."""
     ended = []
 
     async def waits() -> None:

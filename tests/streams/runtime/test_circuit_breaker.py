@@ -21,7 +21,7 @@ def short_pauses(monkeypatch):
 
 
 class Flaky:
-    """A call that fails as often as told, then answers; and probes of the dependency that it is made to."""
+    """A call that fails a given number of times and then succeeds, with a probe of its dependency."""
 
     def __init__(self, failures: float, answer: object = "answer", probes_unanswered: float = 0) -> None:
         self.failures, self.answer, self.probes_unanswered = failures, answer, probes_unanswered
@@ -98,7 +98,7 @@ async def test_a_failing_call_is_given_up_after_its_limit(assignment):
 
 
 async def test_an_outage_does_not_count_against_the_limit(assignment):
-    """A call is not given up for an outage: it goes on when that is over, and then has its whole limit."""
+    """A call is not given up because of an outage: it continues afterwards, with its full limit."""
     flaky = Flaky(4, probes_unanswered=8)
     assert await CircuitBreaker("test", flaky.probe).call(assignment, flaky.call, limit_seconds=0.1) == "answer"
     assert flaky.probes[8] - flaky.calls[0] > 0.1
@@ -197,13 +197,13 @@ async def test_another_waiting_call_takes_over_probing(assignment):
 async def test_an_outage_shows_in_gauge_and_readiness(assignment):
     """While the dependency is away its gauge is 1 and readiness says so; when it is back both end."""
     flaky = Flaky(1, probes_unanswered=2)
-    breaker = CircuitBreaker("told", flaky.probe)
+    breaker = CircuitBreaker("observed", flaky.probe)
     calling = asyncio.create_task(breaker.call(assignment, flaky.call))
     await until(lambda: breaker.is_open)
-    assert WAITING.labels("told")._value.get() == 1
+    assert WAITING.labels("observed")._value.get() == 1
     assert "unreachable" in (breaker.wait_reason() or "")
     await calling
-    assert WAITING.labels("told")._value.get() == 0
+    assert WAITING.labels("observed")._value.get() == 0
     assert breaker.wait_reason() is None
 
 

@@ -14,7 +14,7 @@ def assignment():
 
 
 class Step:
-    """Counts how often it runs; waits until it may go on, and fails the given number of times."""
+    """Counts how often it runs, waits until it may continue, and fails a given number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         self.taken, self.failures = 0, failures
