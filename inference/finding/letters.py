@@ -62,7 +62,7 @@ def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
     rows = dense.sum(axis=1) >= _LEAST_COLUMNS * width
     most = _MOST_ROWS * (shorter_side or min(height, width))
     found = []
-    for top, bottom in _runs(rows):
+    for top, bottom in runs(rows):
         if _LEAST_ROWS <= bottom - top <= most:
             columns = np.flatnonzero(dense[top:bottom].any(axis=0))
             found.append(Line(top, bottom, int(columns[0]), int(columns[-1]) + 1))
@@ -82,7 +82,7 @@ def _density(mask: Mask) -> npt.NDArray[np.floating]:
     return shares
 
 
-def _runs(flags: Mask) -> list[tuple[int, int]]:
+def runs(flags: Mask) -> list[tuple[int, int]]:
     """Return first and last + 1 of each run of set flags."""
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -20,6 +20,10 @@ _LEAST_OVERLAP: Final = 0.6  # of the rows of two lines at the same place
 _LEAST_RECURRENCE: Final = 0.2  # of the pictures with the most frequent place
 _STANDING: Final = 0.75  # mean overlap of the strokes of two pictures, from which on they show the same writing
 _LEAST_STANDING: Final = 3  # pictures
+_LOGO: Final = 0.3  # of the pictures, in which a zone shows one text, and nothing else in all others
+_CONSTANT: Final = 0.75  # of a group's pictures, in which a logo looks the same over a moving background
+_ONE_LINE: Final = (0.6, 1.4)  # of the usual height of a group's lines
+_TWO_LINES: Final = 1.9  # of it, from which on two lines touch; heights in between are letters that run into texture
 _ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
 _COLUMNS: Final = 0.02  # of the picture's width, left and right of them
 _ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of lines may vary
@@ -36,12 +40,15 @@ class Seen:
 
 
 def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tuple[list[Zone], list[CropBox]]:
-    """Return the zones from top to bottom, and the boxes of writing that never changes."""
+    """Return the zones from top to bottom, and the boxes of writing that never changes where it stands."""
     standing, changing = _apart(seen, pictures)
     groups = [group for group in _groups(_recurring(changing), height) if _pictures(group) >= min(_LEAST_PICTURES, pictures)]
     groups = [group for group in groups if np.mean([one.writing for one in group]) >= _LEAST_WRITING]
     most = max((_pictures(group) for group in groups), default=0)
     groups = [group for group in groups if _pictures(group) >= _LEAST_RIVAL * most]
+    logos = _logos(groups, pictures)
+    standing += [group[0].box for group in logos]
+    groups = [group for group in groups if not any(group is logo for logo in logos)]
     boxes = [_bounds(group, width, height) for group in groups]
     zones = name_zones(boxes, [_anchor([one.box for one in group], width) for group in groups], height)
     return zones, standing
@@ -75,6 +82,18 @@ def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[See
                 standing.append(one.box)
                 rest = [other for other in rest if not any(other is twin for twin in same)]
     return standing, rest
+
+
+def _logos(groups: Sequence[list[Seen]], pictures: int) -> list[list[Seen]]:
+    """Return groups that show one text for long while others change: logos that move to another place now and then."""
+    constant = [group for group in groups if _is_constant(group)]
+    return [group for group in constant if len(constant) < len(groups) and _pictures(group) >= max(_LEAST_STANDING, _LOGO * pictures)]
+
+
+def _is_constant(group: Sequence[Seen]) -> bool:
+    """Whether a line is, on average, the same in nearly all of the group's pictures."""
+    shared = [_pictures([other for other in group if _same_writing(one, other)]) for one in group]
+    return float(np.mean(shared)) >= _CONSTANT * _pictures(group)
 
 
 def _same_writing(one: Seen, other: Seen) -> bool:
@@ -132,6 +151,9 @@ def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
 
 def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
     """Return the box around nearly all of a group's lines, with a margin."""
+    usual = float(np.median([one.box.height for one in group]))
+    heights = [one.box.height / usual for one in group]
+    group = [one for one, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
     line = float(np.median([one.box.height for one in group]))
     top = np.percentile([one.box.top for one in group], 4) - _ROWS * line
     bottom = np.percentile([one.box.bottom for one in group], 96) + _ROWS * line

@@ -1,6 +1,7 @@
 """Follows the captions of a film's zones in one pass: the network's probabilities, and each boundary's own time."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -13,12 +14,15 @@ from core.types import FRAMES_PER_SECOND
 from inference.arrays import Frames
 from inference.engine.predictor import Predictor
 from inference.finding.boundaries import REACH, Moment, refine
+from inference.finding.continuity import REACH_SECONDS, goes_on
 from inference.finding.stills import Still, Stills
 from inference.finding.walk import Cuttings, walk
 from inference.finding.zone import Zone
 from inference.media.film import Film
 
 _BOUNDARY: Final = 0.2  # the lowest probability of a change for which a pair's own time is looked for
+_CHANGE: Final = 0.2  # the lowest probability of another text for which the pictures are asked whether it is the same
+_BLENDED_SECONDS: Final = 0.02  # on either side of a boundary, a picture may show both texts
 _SURE_BOUNDARY: Final = 0.5  # from which on another boundary's pictures do not reach across it
 
 OnStill = Callable[[Zone, Still], None]
@@ -31,6 +35,8 @@ class Track:
     Attributes:
         probabilities: (pairs, 2, 5).
         times: by pair, when the first picture after the boundary is shown, in seconds; only if it was found.
+        going_on: pairs of which the pictures show that one caption goes on across them.
+        cuts: when pictures begin at which nearly everything in the film changes, in seconds, ascending.
         first, end: when the film's first picture begins and its last one ends, in seconds.
     """
 
@@ -39,6 +45,8 @@ class Track:
     times: dict[int, float]
     first: float
     end: float
+    going_on: frozenset[int] = frozenset()
+    cuts: Sequence[float] = ()
 
     @property
     def frame_count(self) -> int:
@@ -66,15 +74,17 @@ def follow(
         return []
     followers = [_Follower(zone, predictor, on_still) for zone in zones]
     samples, first, end = 0, 0.0, 0.0
+    cuts: list[float] = []
     with closing(walk(film, zones, predictor.strip_size, stills=on_still is not None)) as batches:  # ends its thread before the film closes
         for batch in batches:
             if samples == 0 and batch.zones[0].moments:
                 first = batch.zones[0].moments[0].start
             for follower, cuttings in zip(followers, batch.zones, strict=True):
                 follower.add(cuttings)
+            cuts += batch.cuts
             samples, end = batch.first_sample + batch.samples, batch.end
             on_progress(samples)
-    return [follower.finish(first, end) for follower in followers]
+    return [follower.finish(first, end, cuts) for follower in followers]
 
 
 class _Follower:
@@ -88,9 +98,11 @@ class _Follower:
         self._last: Frames | None = None
         self._probabilities: list[npt.NDArray[np.float32]] = []
         self._changes: list[float] = []  # by pair, the probability that a caption begins or ends there
+        self._others: list[float] = []  # by pair, the probability that another caption follows
         self._moments: list[Moment] = []
         self._settled = 0  # pairs whose boundaries have been processed
         self._times: dict[int, float] = {}
+        self._going_on: set[int] = set()
 
     def add(self, cuttings: Cuttings) -> None:
         self._moments += cuttings.moments
@@ -109,6 +121,7 @@ class _Follower:
         mean = mean_probabilities(probabilities)
         self._probabilities.append(probabilities)
         self._changes += mean[:, [DIFFERENT, EMPTY_VALID, VALID_EMPTY]].sum(axis=1).tolist()
+        self._others += mean[:, DIFFERENT].tolist()
         if self._stills is not None:
             self._stills.extend(mean)
 
@@ -116,9 +129,12 @@ class _Follower:
         """Find the times of the boundaries before this pair, and drop pictures that no later boundary needs."""
         for pair in range(self._settled, max(self._settled, until)):
             if self._changes[pair] >= _BOUNDARY:
-                time = refine(self._moments, pair, *self._neighbours(pair))
+                earlier, later = self._neighbours(pair)
+                time = refine(self._moments, pair, earlier, later)
                 if time is not None:
                     self._times[pair] = time
+                if self._others[pair] >= _CHANGE and self._goes_on(pair, earlier, later):
+                    self._going_on.add(pair)
         self._settled = max(self._settled, until)
         oldest = (self._settled - REACH - 1) / FRAMES_PER_SECOND
         kept = next((index for index, moment in enumerate(self._moments) if moment.start >= oldest), len(self._moments))
@@ -130,13 +146,21 @@ class _Follower:
         sure = [p for p in range(max(0, pair - REACH), min(len(self._changes), pair + REACH + 1)) if self._changes[p] >= _SURE_BOUNDARY]
         return max((p for p in sure if p < pair - 1), default=None), min((p for p in sure if p > pair + 1), default=None)
 
+    def _goes_on(self, pair: int, earlier: int | None, later: int | None) -> bool:
+        time = self._times.get(pair, (pair + 1) / FRAMES_PER_SECOND)
+        first = max(time - REACH_SECONDS, -1.0 if earlier is None else (earlier + 1) / FRAMES_PER_SECOND)
+        last = min(time + REACH_SECONDS, math.inf if later is None else later / FRAMES_PER_SECOND)
+        before = [moment for moment in self._moments if first <= moment.start < time - _BLENDED_SECONDS]
+        after = [moment for moment in self._moments if time + _BLENDED_SECONDS <= moment.start <= last]
+        return goes_on(before, after)
+
     def _give_stills(self, until: int | None) -> None:
         if self._stills is not None and self._on_still is not None:
             for still in self._stills.take(until):
                 self._on_still(self._zone, still)
 
-    def finish(self, first: float, end: float) -> Track:
+    def finish(self, first: float, end: float, cuts: Sequence[float]) -> Track:
         self._settle(len(self._changes))
         self._give_stills(None)
         probabilities = np.concatenate(self._probabilities) if self._probabilities else np.empty((0, 2, 5), np.float32)
-        return Track(self._zone, probabilities, self._times, first, end)
+        return Track(self._zone, probabilities, self._times, first, end, frozenset(self._going_on), cuts)

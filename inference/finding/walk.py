@@ -11,6 +11,7 @@ import numpy as np
 from core.types import FRAMES_PER_SECOND
 from inference.arrays import Frames
 from inference.finding.boundaries import Moment
+from inference.finding.cuts import Cuts
 from inference.finding.zone import Zone
 from inference.media.film import Film, count_samples
 from inference.media.strips import Cutter
@@ -40,11 +41,17 @@ class Cuttings:
 
 @dataclass(slots=True)
 class Batch:
-    """Consecutive samples of a film. ``zones`` has the order of the requested zones."""
+    """Consecutive samples of a film. ``zones`` has the order of the requested zones.
+
+    Attributes:
+        end: when the last picture's time is over, in seconds.
+        cuts: when pictures begin at which nearly everything changes, in seconds.
+    """
 
     first_sample: int
     zones: list[Cuttings]
-    end: float = 0.0  # seconds, when the last picture's time is over
+    end: float = 0.0
+    cuts: list[float] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -95,9 +102,12 @@ def walk(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, 
 
 def _batches(film: Film, zones: Sequence[Zone], strip_size: tuple[int, int] | None, *, stills: bool) -> Iterator[Batch]:
     cutters = [Cutter(film, zone.box) for zone in zones]
+    cuts = Cuts(film)
     batch = Batch(0, [Cuttings() for _ in zones])
     sample = 0
     for timed, samples in count_samples(film.frames()):
+        if cuts.is_cut(timed.picture):
+            batch.cuts.append(float(timed.start))
         for cutter, cuttings in zip(cutters, batch.zones, strict=True):
             cut = cutter.cut(timed.picture)
             cuttings.moments.append(Moment(float(timed.start), cutter.luma(cut, _LUMA_ROWS, _LUMA_COLUMNS)))

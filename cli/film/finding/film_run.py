@@ -13,7 +13,7 @@ from core.errors import CorruptInputError
 from core.types import FRAMES_PER_SECOND, Anchor
 from inference.arrays import Frames
 from inference.engine.predictor import Predictor
-from inference.finding.found import FoundCaption, captions_of
+from inference.finding.found import FoundCaption, are_convincing, captions_of
 from inference.finding.search import Sight, search
 from inference.finding.stills import Still
 from inference.finding.track import OnStill, follow
@@ -26,7 +26,6 @@ from inference.reading.reader import Reader, Reading
 
 _FAR_TOO_LARGE: Final = 1.3  # times as high as the rows in which letters were seen
 _NARROW: Final = 0.12  # of the picture's height: such a box holds two lines and no more, so there is nothing to narrow
-_LEAST_MEAN_CONFIDENCE: Final = 0.6  # of the captions of a zone that was found here, not given
 PREVIEW_PICTURES: Final = 12
 
 
@@ -102,7 +101,7 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
         found = captions_of(track)
         if reader is not None:
             found = add_readings(found, readings[track.zone.name])
-        if not wanted.crops and not _convincing(found):
+        if not wanted.crops and not are_convincing(found):
             found = [replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in found]
         captions += found
     captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
@@ -168,9 +167,3 @@ def _say_found(path: Path, zones: Sequence[Zone], sight: Sight, say: Callable[[s
         say(f"{path}: the writing at {box} never changes; taken for a logo, not for captions")
     if not zones:
         say(f"{path}: no captions seen in {sight.pictures} pictures; if there are some, say where by --crop")
-
-
-def _convincing(captions: Sequence[FoundCaption]) -> bool:
-    """Whether a zone that was found, not given, holds captions: decided by the surer half of its captions."""
-    sure = sorted((caption.extent.confidence for caption in captions if caption.doubt is None), reverse=True)
-    return bool(sure) and float(np.mean(sure[: (len(sure) + 1) // 2])) >= _LEAST_MEAN_CONFIDENCE

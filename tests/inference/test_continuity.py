@@ -1,0 +1,84 @@
+"""A caption goes on where its letters stay, whatever moves behind them, and where a box moves on to its next word."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from inference.finding.boundaries import Moment
+from inference.finding.continuity import goes_on
+
+RATE = 25
+WORDS = ["Nobody", "has", "seen", "the", "river"]
+
+
+def moments(drawn: Sequence[Image.Image]) -> list[Moment]:
+    """Every second row and column, as ``Cutter.luma`` takes them."""
+    return [Moment(number / RATE, np.asarray(picture)[::2, ::2]) for number, picture in enumerate(drawn)]
+
+
+def over_moving_ground(words: str, first: int) -> list[Moment]:
+    """Six pictures of small letters, while a light shape crosses the strip behind them."""
+    drawn = []
+    for number in range(first, first + 6):
+        picture = Image.new("L", (960, 96), 40)
+        draw = ImageDraw.Draw(picture)
+        draw.ellipse((60 * number, 5, 60 * number + 200, 110), fill=150)
+        draw.text((480, 55), words, 240, ImageFont.load_default(26), anchor="mm", stroke_width=2, stroke_fill=0)
+        drawn.append(picture)
+    return moments(drawn)
+
+
+def karaoke(words: Sequence[str], lit: int) -> list[Moment]:
+    """Six pictures of one line in which the lit word is larger, blue, and on a light box, and so shifts the others."""
+    picture = Image.new("L", (960, 96), 20)
+    draw = ImageDraw.Draw(picture)
+    fonts = [ImageFont.load_default(44 if number == lit else 34) for number in range(len(words))]
+    widths = [font.getlength(word) for font, word in zip(fonts, words, strict=True)]
+    left = (960 - sum(widths) - 24 * (len(words) - 1)) / 2
+    for number, (word, font, width) in enumerate(zip(words, fonts, widths, strict=True)):
+        if number == lit:
+            draw.rectangle((left - 6, 20, left + width + 6, 76), fill=235)
+        draw.text((left, 48), word, 90 if number == lit else 245, font, anchor="lm")
+        left += width + 24
+    return moments([picture] * 6)
+
+
+def test_what_moves_behind_small_letters_is_no_new_caption() -> None:
+    """The same words over two parts of a moving background are one caption."""
+    assert goes_on(over_moving_ground("We should have gone home", 0), over_moving_ground("We should have gone home", 7))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("We should have gone home", "A long time before that"),
+        ("He will see it now", "He will see it not"),
+        ("Go left at two", "Go left at ten"),
+    ],
+)
+def test_another_text_is_a_new_caption(before: str, after: str) -> None:
+    """Captions that differ as a whole, in a word or in a letter are told apart."""
+    assert not goes_on(over_moving_ground(before, 0), over_moving_ground(after, 7))
+
+
+@pytest.mark.parametrize("lit", range(len(WORDS) - 1))
+def test_a_box_that_moves_to_the_next_word_belongs_to_one_caption(lit: int) -> None:
+    """The lit word grows and shifts the others, and it is still the same caption."""
+    assert goes_on(karaoke(WORDS, lit), karaoke(WORDS, lit + 1))
+
+
+def test_a_box_on_the_next_line_s_first_word_begins_a_new_caption() -> None:
+    """From a line's last word the box moves to the first word of the next line, far away."""
+    assert not goes_on(karaoke(WORDS, len(WORDS) - 1), karaoke(["Nobody", "has", "seen", "the", "water"], 0))
+
+
+def test_a_box_on_a_line_of_another_length_belongs_to_another_caption() -> None:
+    """A neighbouring box is not enough: the line has to keep its place."""
+    assert not goes_on(karaoke(WORDS, 1), karaoke(["Nobody", "has", "seen"], 2))
+
+
+def test_without_pictures_nothing_goes_on() -> None:
+    """With pictures on one side only, the network's label stands."""
+    assert not goes_on(karaoke(WORDS, 1), [])
