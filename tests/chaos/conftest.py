@@ -1,4 +1,4 @@
-"""How hard the scenarios of chaos are run, by which chances, on which stack, and what they report.
+"""The scale, the random choices, the stack and the report of chaos scenarios.
 
 ``pytest --chaos SEED`` runs them in full on three brokers; without it they are short, on one broker.
 """
@@ -20,7 +20,7 @@ from tests.chaos.scale import Chaos, Scale
 from tests.service.installation import Installation, installed
 
 FULL_SECONDS = 1500
-"""No scenario takes so long; a hung one must end nevertheless."""
+"""No scenario takes this long; a hung one must end nevertheless."""
 
 SETTINGS = {"EXTENTS_QUEUE_LIMIT_TENANT": "100000", "EXTENTS_MAX_HIGH_JOBS_PER_HOUR_TENANT": "100000", "EXTENTS_RATE_LIMIT_SECONDS": "0"}
 
@@ -34,7 +34,7 @@ def scale(pytestconfig: pytest.Config) -> Scale:
 
 @pytest.fixture
 def chaos(scale: Scale, request: pytest.FixtureRequest) -> Chaos:
-    """The scale, with chances of this test's own: they do not depend on which others run."""
+    """The scale, with random choices of this test's own, which do not depend on the other tests that run."""
     return Chaos(scale.seed, scale.full, random.Random(f"{scale.seed}/{request.node.name}"))
 
 
@@ -49,7 +49,7 @@ def report(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Itera
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[devstack.OwnedStack]:
-    """A stack of three brokers: every record lies on all of them, and two must confirm it."""
+    """A stack of three brokers: every record is on all of them, and two must confirm it."""
     with devstack.owned(tmp_path_factory.mktemp("cluster"), brokers=3) as running:
         yield running
 
@@ -63,7 +63,7 @@ def platform(scale: Scale, request: pytest.FixtureRequest) -> devstack.OwnedStac
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
-    """Settings of a module's workers, beside those that all have."""
+    """Settings of a module's workers, in addition to those that all have."""
     return {}
 
 
@@ -81,7 +81,7 @@ def _known_results() -> dict[int, bytes]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def undisturbed(service: Installation, _known_results: dict[int, bytes]) -> Mapping[int, bytes]:
-    """Probabilities of the load's videos, by their frames, of runs that nothing happened to; computed once for all modules."""
+    """Probabilities of undisturbed runs of the load's videos, by their frames; computed once for all modules."""
     if not _known_results:
         async with Fleet(service) as fleet, Load(service, random.Random(0)) as load:
             fleet.start("coordinator"), fleet.start("gpu")

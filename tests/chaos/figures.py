@@ -1,4 +1,4 @@
-"""What the scenarios measured: a table for people, a file of JSON for those who compare seeds."""
+"""The figures that scenarios measured: a table for people, and a JSON file to compare seeds."""
 
 import json
 import statistics
@@ -32,7 +32,7 @@ class Report:
 
 
 def table(reports: Mapping[str, Report], broken: Set[str]) -> list[str]:
-    """A line for each figure, below the scenario that it is of."""
+    """A line for each figure, below the scenario that it belongs to."""
     lines = []
     for scenario, report in reports.items():
         lines.append(f"{_name(scenario)}{'  FAILED' if scenario in broken else ''}")
@@ -41,7 +41,7 @@ def table(reports: Mapping[str, Report], broken: Set[str]) -> list[str]:
 
 
 def write(root: Path, seed: int, reports: Mapping[str, Report], broken: Set[str]) -> Path:
-    """Write the figures of a seed, beside those of its scenarios that were run before; returns the file's path below ``root``."""
+    """Write the figures of a seed, in addition to those of its earlier scenarios; return the file's path below ``root``."""
     file = Path(".stack", "chaos", f"seed-{seed}.json")
     scenarios = json.loads((root / file).read_text())["scenarios"] if (root / file).exists() else {}
     scenarios |= {_name(scenario): {"passed": scenario not in broken, **report.summary()} for scenario, report in reports.items()}

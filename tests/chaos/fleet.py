@@ -1,4 +1,4 @@
-"""Several workers of each role: killed, replaced, added and stopped, and when their groups were settled again."""
+"""Several workers of each role: killed, replaced, added and stopped, and how long until their groups were stable again."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,7 +20,7 @@ Meanwhile = Callable[[], Awaitable[object]]
 
 @dataclass(eq=False, slots=True)
 class Disturbance:
-    """A change in the membership of a group, from the moment it began until the group was settled again.
+    """A change in the membership of a group, from its beginning until the group was stable again.
 
     Attributes:
         worker: who was killed, started or stopped.
@@ -67,7 +67,7 @@ class Fleet:
         return started
 
     def kill(self, role: Role, victims: Iterable[Worker]) -> None:
-        """SIGKILL to all of them, and as many others in their place."""
+        """Kill all of them with SIGKILL, and start as many in their place."""
         victims = list(victims)
         self._disturbed(role, "kill", victims)
         for worker in victims:
@@ -76,7 +76,7 @@ class Fleet:
         self.start(role, len(victims))
 
     async def stop(self, role: Role, workers: Iterable[Worker]) -> None:
-        """SIGTERM to all of them; they end with status 0."""
+        """Stop all of them with SIGTERM; they end with status 0."""
         leaving = list(workers)
         self._disturbed(role, "stop", leaving)
         for worker in leaving:
@@ -87,7 +87,7 @@ class Fleet:
             assert status == 0, f"{worker.name} was stopped and has ended with status {status}.\n{tail(worker.log)}"
 
     async def check(self) -> None:
-        """Note who has joined since, and which groups are settled again. None of the workers may have ended by itself."""
+        """Record who has joined since, and which groups are stable again. None of the workers may have ended by itself."""
         for role, workers in self.workers.items():
             for worker in workers:
                 assert worker.status is None, f"{worker.name} has ended with status {worker.status}.\n{tail(worker.log)}"
@@ -103,12 +103,12 @@ class Fleet:
         return [disturbance for disturbance in self.disturbances if disturbance.ended == float("inf")]
 
     async def settled(self, meanwhile: Meanwhile | None = None) -> None:
-        """Wait until every worker has joined, and no group is being shared out."""
+        """Wait until every worker has joined and no group is rebalancing."""
         await self.check()
         await self.until("settled groups", lambda: not self.lasting(), meanwhile)
 
     async def until(self, awaited: str, condition: Callable[[], bool], meanwhile: Meanwhile | None = None) -> None:
-        """Read the ledger and look after the workers until ``found``, doing something else again and again.
+        """Read the ledger and watch the workers until ``found``, while repeating an action.
 
         Raises:
             AssertionError: it does not come to pass; names ``what``. Or a worker has ended by itself.

@@ -1,4 +1,4 @@
-"""Memory, descriptors and threads of processes over time, and whether they grow. Reads what Linux says of a process."""
+"""Memory, descriptors and threads of processes over time, and whether they grow. Reads what Linux reports about a process."""
 
 import re
 import statistics
@@ -49,18 +49,18 @@ MEASURES: Final[dict[str, tuple[Callable[[Sample], float], Callable[[float], flo
     "descriptors": (lambda sample: sample.descriptors, lambda before: 8.0),
     "threads": (lambda sample: sample.threads, lambda before: 2.0),
 }
-"""What is measured, and the bound of its growth over half a soak, from what it was."""
+"""The measures, and the bound of each measure's growth over half a soak, as a share of its value."""
 
 
 def take_sample(pid: int, seconds: float) -> Sample:
-    """Look at a running process."""
+    """Measure a running process."""
     status = Path(f"/proc/{pid}/status").read_text()
     memory, threads = (int(number) for number in re.findall(r"^(?:VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
     return Sample(seconds, memory / 1024, sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()), threads)
 
 
 def growth(process: str, samples: Sequence[Sample]) -> list[Growth]:
-    """All measures of one process. The first quarter is left out: caches fill, and every path is gone for the first time."""
+    """All measures of one process. The first quarter is left out, because caches fill and every path is taken for the first time."""
     total_seconds = samples[-1].seconds
     second = [sample for sample in samples if total_seconds / 4 <= sample.seconds < total_seconds / 2]
     last = [sample for sample in samples if sample.seconds >= total_seconds * 3 / 4]
@@ -75,7 +75,7 @@ def growth(process: str, samples: Sequence[Sample]) -> list[Growth]:
 
 
 def table(growths: Sequence[Growth]) -> str:
-    """For people: a row for each process and measure."""
+    """A table for people, with a row for each process and measure."""
     rows = [["process", "measure", "start", "2nd quarter", "last quarter", "an hour", "bound", ""]]
     for item in growths:
         numbers = [f"{value:.1f}" for value in (item.start, item.second_quarter, item.last_quarter)]
@@ -87,6 +87,6 @@ def table(growths: Sequence[Growth]) -> str:
 
 
 def as_json(growths: Sequence[Growth]) -> list[dict[str, Any]]:
-    """For programs: the same."""
+    """The same for programs."""
     names = ("process", "measure", "start", "second_quarter", "last_quarter", "an_hour", "bound", "too_much")
     return [{name: getattr(item, name) for name in names} for item in growths]

@@ -1,4 +1,4 @@
-"""Runs a command for which a folder lies on a disk without room: ``full_disk.py FOLDER COMMAND...``.
+"""Runs a command for which a folder is on a full disk: ``full_disk.py FOLDER COMMAND...``.
 
 Its temporary files go there too. The disk is a file system of a few pages in memory, full to the last, seen by this
 command alone (a user and a mount namespace). Where those are forbidden, no file may grow beyond a quarter of a megabyte
@@ -25,12 +25,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def command(folder: Path, *arguments: str) -> Sequence[str]:
-    """The command line that runs another so."""
+    """The command line that runs another command in this way."""
     return (sys.executable, __file__, str(folder), *arguments)
 
 
 def fill_disk(folder: Path) -> None:
-    """Let this process, and those that it becomes or starts, see no room in a folder that exists."""
+    """Make an existing folder appear full to this process and to those that it starts."""
     try:
         _mount(folder)
     except OSError:

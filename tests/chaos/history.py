@@ -1,4 +1,4 @@
-"""What the logs of all runs say about who held which span when, and what was done more often than once."""
+"""What the logs of all runs say about who held which span when, and what was done repeatedly."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ SpanName = tuple[UUID, int, int]
 """Run, attempt and span."""
 
 COMMIT_SECONDS: Final = 5.0
-"""A result sent is acknowledged when those before it in its partition are, and committed every second: on a busy machine within this."""
+"""A sent result is acknowledged once those before it in its partition are, and committed every second; on a busy machine within this."""
 
 ECHO: Final = "echo"
-"""A header of records that the tests themselves have sent again."""
+"""A header of records that the tests themselves have resent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Hold:
-    """A span in the hands of a worker: from ``span_taken`` until its result, or its hand-back, or for good."""
+    """A span held by a worker: from ``span_taken`` until its result or its release, or for good."""
 
     worker: str
     began: float
@@ -43,7 +43,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Rework:
-    """How much was computed, and how much of that again; ``resent_spans`` are work records sent more often than once."""
+    """How much was computed, and how much of that repeatedly; ``resent_spans`` are work records that were sent repeatedly."""
 
     spans: int
     rework_spans: int
@@ -56,7 +56,7 @@ class Rework:
 
 @dataclass(slots=True)
 class History:
-    """The log of every run, decoded once. ``read`` takes in what the ledger has read since, but for echoes."""
+    """The log of every run, decoded once. ``read`` adds what the ledger has read since, except echoes."""
 
     ledger: Ledger
     entries: list[Entry] = field(default_factory=list)
@@ -75,15 +75,15 @@ class History:
                 self._note(entry)
 
     def held_by(self, pid: int, at: float) -> list[SpanName]:
-        """The spans that a process had taken and not done at a moment."""
+        """The spans that a process had taken and not finished at a moment."""
         return [span for span, holds in self.holds.items() if any(hold.is_of(pid) and hold.began <= at <= hold.ended for hold in holds)]
 
     def takes_in_vain(self, span: SpanName) -> int:
-        """How often a span has been taken without a result or a hand-back."""
+        """How often a span has been taken without a result or a release."""
         return sum(hold.ended == float("inf") for hold in self.holds[span])
 
     def workers(self) -> set[str]:
-        """Everybody who has taken a span."""
+        """All workers that have taken a span."""
         return {hold.worker for holds in self.holds.values() for hold in holds}
 
     def next(self, after: float, *kinds: str) -> float | None:
@@ -91,7 +91,7 @@ class History:
         return min((entry.at - after for entry in self.entries if entry.at > after and entry.record.kind in kinds), default=None)
 
     def check_rework(self, disturbances: Sequence[Disturbance]) -> Rework:
-        """Hold that a span was done again no more often than it was sent again, or in flight while its workers were disturbed.
+        """Check that a span was repeated no more often than it was resent or in flight while its workers were disturbed.
 
         Raises:
             AssertionError: names the first span for which that is not so.

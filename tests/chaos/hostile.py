@@ -64,7 +64,7 @@ class Hostility:
         self.cases.append(Case("good", await self.service.submit(video_id, FRAMES), COMPLETED))
 
     async def long_ago(self) -> None:
-        """A good request whose timestamp no calendar holds."""
+        """A good request with a timestamp outside every calendar."""
         await self._send("before the year 1", await self._event(), timestamp_ms=LONG_AGO_MS)
 
     async def null(self) -> None:
@@ -83,7 +83,7 @@ class Hostility:
         self.cases.append(Case(f"compressed with {codec}", published, COMPLETED))
 
     async def header_name(self) -> None:
-        """A good request with a header whose name is no UTF-8."""
+        """A good request with a header whose name is not UTF-8."""
         event, topic = await self._event(), self.service.topics.encoded
         async with AIOKafkaProducer(**client_options(self.service.kafka), acks="all") as producer:
             # That interface does not return its position, which is between these two.
@@ -93,7 +93,7 @@ class Hostility:
         self.cases.append(Case("header's name", Published(UUID(int=0), topic, 0, before.offset + 1), COMPLETED))
 
     async def aborted(self) -> None:
-        """A request of an aborted transaction, which must never be read; and a good one in its partition behind it."""
+        """A request of an aborted transaction, which must never be read, and a good one behind it in its partition."""
         topic = self.service.topics.encoded
         producer = confluent_kafka.Producer({"bootstrap.servers": self._servers, "transactional.id": str(uuid4())})
         producer.init_transactions(60)
@@ -103,12 +103,12 @@ class Hostility:
         producer.abort_transaction(60)
 
     async def stray(self, topic: str, value: bytes, headers: Mapping[str, bytes] | None = None) -> None:
-        """A record in a topic of ours that none of us has written."""
+        """A record in one of our topics that the service did not write."""
         async with AIOKafkaProducer(**client_options(self.service.kafka), acks="all") as producer:
             await producer.send_and_wait(topic, value, key=b"stray", headers=list((headers or {}).items()))
 
     async def fault_of_admission(self, times: int) -> None:
-        """A request at which the coordinator fails, once or at every try."""
+        """A request at which the coordinator fails, once or always."""
         video_id = await self._add()
         fault = Fault("streams.admission.run_lookup:fetch_layout", "before", (str(video_id),), how="raise")
         self.coordinator_faults += [fault] * times
@@ -116,21 +116,21 @@ class Hostility:
         await self._expect(f"admission fails {times} times", video_id, outcome, times)
 
     async def fault_of_folding(self, times: int) -> None:
-        """A result that cannot be folded, once or at every try."""
+        """A result that cannot be folded, once or never."""
         video_id = await self._add()
         fault = Fault("streams.agents.aggregate:fold", "before", ("SpanDone(", str(video_id)), how="raise")
         self.coordinator_faults += [fault] * times
         await self._expect(f"folding fails {times} times", video_id, FAILED if times == TRIES else COMPLETED, times)
 
     async def fault_of_inference(self, times: int) -> None:
-        """A span at which the GPU worker fails, once or at every try."""
+        """A span at which the GPU worker fails, once or always."""
         video_id = await self._add()
         fault = Fault("streams.gpu_worker.span_frames:fetch_layout", "before", (str(video_id),), how="raise")
         self.worker_faults += [fault] * times
         await self._expect(f"inference fails {times} times", video_id, FAILED if times == TRIES else COMPLETED, times)
 
     async def work_with_headers(self) -> None:
-        """A run one of whose work records nobody can read."""
+        """A run with one work record that nobody can read."""
         video_id = await self._add()
         published = await self.service.submit(video_id, FRAMES)
         self.copied_work.append(video_id)
@@ -138,7 +138,7 @@ class Hostility:
         self.cases.append(Case("work's headers", published, FAILED, "its work record was set aside: delivery headers that cannot be read"))
 
     async def copy_work(self) -> None:
-        """Send the copies, once the runs are admitted and before a GPU worker runs: each goes before the record that it copies."""
+        """Send the copies once the runs are admitted and before a GPU worker runs; each comes before the record that it copies."""
         await self.service.ledger.read_all()
         records = self.service.ledger.records["inference.work.high"]
         async with AIOKafkaProducer(**client_options(self.service.kafka), acks="all") as producer:

@@ -25,7 +25,7 @@ _ERROR_PAGE: Final = b"<Error><Code>%s</Code><Message>made to fail</Message></Er
 
 
 class Fault(StrEnum):
-    """What becomes of a request. Of those that get no proper answer, half have had their effect all the same."""
+    """What happens to a request. Half of the requests without a proper answer have taken effect anyway."""
 
     ERROR = "500"
     SLOW_DOWN = "503"
@@ -43,7 +43,7 @@ _PAGES: Final = {Fault.ERROR: (500, b"InternalError"), Fault.SLOW_DOWN: (503, b"
 _WITHOUT_ANSWER: Final = frozenset({Fault.ERROR, Fault.SLOW_DOWN, Fault.SILENCE, Fault.RESET})
 
 Requests = Callable[[str, str], bool]
-"""Whether a request, by its method and path, is meant."""
+"""Whether it selects a request, by method and path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class HttpProxy:
 
     @contextlib.contextmanager
     def failing(self, *faults: Fault, rate: float = 1.0, of: Requests = lambda method, path: True) -> Iterator[None]:
-        """Of these requests so many, as a share, meet one of these faults."""
+        """Let this share of these requests meet one of these faults."""
         self._kinds, self._rate, self._of = faults, rate, of
         try:
             yield
@@ -107,7 +107,7 @@ class HttpProxy:
 
     @contextlib.asynccontextmanager
     async def unreachable(self) -> AsyncIterator[None]:
-        """Nobody listens, and those who were connected are cut off."""
+        """Refuse connections, and cut off those that are open."""
         await self._site.stop()
         for connection in list(self._server.connections):
             connection.force_close()
@@ -146,7 +146,7 @@ class HttpProxy:
         return await _send(request, response, cut=fault is Fault.CUT)
 
     def _draw(self, request: web.BaseRequest) -> Fault | None:
-        """The fault that a request meets, if any. The first GET after a PUT is that which reads back."""
+        """The fault that a request meets, if any. The first GET after a PUT is the one that reads back."""
         reads_back = request.method == "GET" and request.path in self._uploaded
         self._uploaded.discard(request.path)
         if request.method == "PUT":

@@ -1,4 +1,4 @@
-"""Videos published bit by bit, so that several runs are in flight for as long as a scenario lasts."""
+"""Videos published gradually, so that several runs are in flight for as long as a scenario lasts."""
 
 import asyncio
 import random
@@ -19,9 +19,9 @@ from tests.service.verifier import Evidence
 from tests.service.videos import VERSION, video
 
 SIZES: Final = (40, 514, 1026)
-"""Frames of the videos: one span, two, and three. The last of several is of one pair, since pairs take time."""
+"""Frames of the videos: one span, two, and three. The last of several spans has one pair, since pairs take time."""
 WEIGHTS: Final = (8, 3, 1)
-"""How often each is asked for."""
+"""How often each video is requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Load:
         await self._producer.stop()
 
     async def publish(self, frame_counts: Sequence[int]) -> list[Submitted]:
-        """Put new videos of these sizes into the store, and ask for each as soon as it is there."""
+        """Store new videos of these sizes, and request each as soon as it is stored."""
         return list(await asyncio.gather(*(self._add_and_request(frames) for frames in frame_counts)))
 
     async def request(self, video_id: UUID, frame_count: int) -> Submitted:
-        """Publish a request of its own for a video that is in the store."""
+        """Publish a separate request for a stored video."""
         tenant_id, event_id = self.service.tenant_id, str(uuid4())
         event = VideoEncoded(
             tenant_id=tenant_id, video_id=video_id, cropped_frames_version=VERSION, frame_count=frame_count, event_id=event_id
@@ -67,15 +67,15 @@ class Load:
         return self.submitted[-1]
 
     async def keep_in_flight(self, runs: int) -> None:
-        """Publish so many videos, of sizes left to chance, that ``runs`` requests wait for their outcome."""
+        """Publish this many videos of random sizes, so that ``runs`` requests wait for their outcome."""
         await self.publish(self.choose(runs - len(self.unanswered())))
 
     def choose(self, count: int) -> list[int]:
-        """Sizes of so many videos; none where ``count`` is below one."""
+        """Sizes of this many videos; none if ``count`` is below one."""
         return self.rng.choices(SIZES, WEIGHTS, k=max(0, count))
 
     def unanswered(self) -> list[Submitted]:
-        """Requests whose outcome has not been read so far."""
+        """Requests whose outcome has not been read yet."""
         answered = {ref["request_id"] for outcome in self.service.ledger.outcomes for ref in outcome.body.get("requests", [outcome.body])}
         return [item for item in self.submitted if str(item.published.request_id) not in answered]
 
@@ -84,13 +84,13 @@ class Load:
 
 
 def check_results(evidence: Evidence, submitted: Sequence[Submitted], undisturbed: Mapping[int, bytes]) -> None:
-    """Hold that every one of these requests was completed, with the probabilities of a run that nothing happened to."""
+    """Check that each of these requests was completed, with the probabilities of an undisturbed run."""
     for item in submitted:
         check_result(evidence, str(item.published.request_id), undisturbed[item.frame_count])
 
 
 def check_result(evidence: Evidence, request: str, undisturbed: bytes) -> None:
-    """The same of one request, by its id."""
+    """Check the same for one request, by its id."""
     outcome = evidence.outcomes[request]
     assert outcome.name == "inference.completed", f"request {request} has ended in {outcome}"
     probabilities = evidence.runs[outcome.body["run_id"]].probabilities.tobytes()

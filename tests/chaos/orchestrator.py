@@ -14,7 +14,7 @@ _EVERY_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Orchestrator:
-    """Keeps as many workers running as it was given, from when it is entered until it is left; then it stops them in good order.
+    """Keeps a number of workers running while it is entered; then stops them properly.
 
     Attributes:
         start: starts a worker in the place of one that has ended.

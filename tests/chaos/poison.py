@@ -1,4 +1,4 @@
-"""Records, spans and models that cannot be handled, and what must come of each."""
+"""Records, spans and models that cannot be handled, and the expected result of each."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -69,12 +69,12 @@ class Publisher:
         await self._submit("good", video(frame_count), COMPLETED, priority=priority)
 
     async def request(self, name: str, value: bytes | None, message: str) -> None:
-        """Bytes that are no request."""
+        """Bytes that are not a request."""
         published = await self.service.send(value, key=b"some key", headers={"trace": b"\x00\xff"})
         self.cases.append(Case(name, published, REJECTED, message))
 
     async def stray(self, topic: str, value: bytes | None) -> None:
-        """Bytes that are no record of a topic of ours."""
+        """Bytes that are not a record of one of our topics."""
         async with AIOKafkaProducer(**client_options(self.service.kafka), acks="all") as producer:
             await producer.send_and_wait(topic, value, key=STRAY, headers=[("trace", b"\x00\xff")])
         self.strays += 1
@@ -95,23 +95,23 @@ class Publisher:
         self.faults.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 
     async def span_once(self, how: Harm) -> None:
-        """A span that does it to those who are started first, and to nobody after them."""
+        """A span that does it only to the workers that are started first."""
         video_id = await self._submit(f"span: {how}, once", video(SMALL), COMPLETED)
         self.once.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 
     async def model(self, name: str, data: bytes | None) -> None:
-        """A model whose weights are gone (None), or others, by the time that they are needed."""
+        """A model whose weights are gone (None) or replaced by the time they are needed."""
         await self._submit(
             f"model: {name}", video(SMALL), FAILED, "does not load", outcome_after_repair=COMPLETED, model_version=await self._push(data)
         )
 
     async def low_of_no_model(self, message: str) -> None:
-        """The same for a run that waits for it."""
+        """The same for a run that waits for the model."""
         version = await self._push(None)
         await self._submit("model: gone, low priority", video(SMALL), FAILED, message, model_version=version, priority=Priority.LOW)
 
     async def take_away(self) -> None:
-        """Have that go which is to be gone."""
+        """Remove the weights that are to be gone."""
         for key, data in self.gone.items():
             await (self.service.store.delete(key) if data is None else self.service.store.put(key, data))
 

@@ -1,4 +1,4 @@
-"""How hard a scenario is run, and by which chances."""
+"""How hard a scenario is run, and its random choices."""
 
 import random
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """In full, as ``make chaos`` runs it, or short, as one test among all."""
+    """In full, as ``make chaos`` runs it, or short, as an ordinary test."""
 
     seed: int
     full: bool
@@ -20,6 +20,6 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Chaos(Scale):
-    """The scale of one scenario; whatever it leaves to chance it takes from ``rng``."""
+    """The scale of one scenario; ``rng`` makes all of its random choices."""
 
     rng: random.Random

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.seeds``: write what the seeds run so far have shown, and the last soak, into benchmarks/results/chaos.md."""
+"""``python -m tests.chaos.seeds``: writes the results of all seeds so far, and of the last soak, to benchmarks/results/chaos.md."""
 
 import json
 import re

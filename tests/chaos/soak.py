@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.soak``: run the service for an hour under a steady load, and hold that no process of it grows.
+"""``python -m tests.chaos.soak``: runs the service for an hour under a steady load, and checks that no process grows.
 
 A stack of its own, two coordinators and a GPU worker as users start them. Requests of every kind come in at a steady rate:
 that pass, that fail, that are found, rejected or undecodable, of high and of low priority. The verifier has the last word.
@@ -45,7 +45,7 @@ CORRUPT: Final = SMALL.with_chunk("modulo_1/chunk_0000000001.webm", b"this is no
 
 
 class Soak:
-    """One installation under load; its samples by the names of its workers."""
+    """One installation under load, with samples by the names of its workers."""
 
     def __init__(self, service: Installation, seconds: float, per_minute: float) -> None:
         self._service = service
@@ -55,7 +55,7 @@ class Soak:
         self.samples: dict[str, list[Sample]] = {}
 
     async def run(self) -> None:
-        """Load and look, until the time is over; then wait until all is answered, and verify."""
+        """Publish and measure until the time is up; then wait until everything is answered, and verify."""
         processes = self._service.processes
         workers = [processes.command(role) for role in ("coordinator", "coordinator", "gpu")]
         for worker in workers:
@@ -93,7 +93,7 @@ class Soak:
                 await ledger.read_on(SAMPLE_SECONDS)
 
     async def _drain(self) -> None:
-        """Wait for what is still under way: no longer than the load lasted, and at least as long as anything is waited for."""
+        """Wait for runs in progress: no longer than the load lasted, and at least as long as any test waits."""
         deadline = Deadline(max(WAIT_SECONDS, self._seconds))
         while self._service.verifier.unanswered() and not deadline.passed:
             await self._service.ledger.read_on(SAMPLE_SECONDS)
@@ -132,7 +132,7 @@ class Soak:
 
 
 async def soak(stack: OwnedStack, seconds: float, per_minute: float) -> int:
-    """Run it, print the table, and write the figures; returns the exit status."""
+    """Run it, print the table, and write the figures. Return the exit status."""
     async with installed(stack, SETTINGS, FOLDER) as service:
         run = Soak(service, seconds, per_minute)
         await run.run()

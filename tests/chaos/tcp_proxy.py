@@ -1,4 +1,4 @@
-"""A TCP proxy that makes a network fail: it resets connections, holds up what comes back, or swallows what it is given."""
+"""A TCP proxy that makes a network fail: it resets connections, delays responses, or swallows requests."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _RESET_WHEN_CLOSED: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no tim
 
 @dataclass(eq=False, slots=True)
 class _Connection:
-    """A client and its server, each with its two ends. Once ``silent`` it carries nothing any more."""
+    """A client and its server, with two ends each. Once ``silent``, it carries nothing any more."""
 
     from_client: asyncio.StreamReader
     to_client: asyncio.StreamWriter
@@ -58,12 +58,12 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many there are, silent ones among them."""
+        """The number of connections, including silent ones."""
         return len(self._connections)
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
-        """All connections are reset, and so is every new one."""
+        """Reset all connections, including new ones."""
         self._cut = True
         self._reset_all()
         try:
@@ -73,7 +73,7 @@ class TcpProxy:
 
     @contextlib.contextmanager
     def slow(self, delay_seconds: float) -> Iterator[None]:
-        """What the server says arrives so much later; any amount can be under way."""
+        """Delay what the server sends by this much; any amount can be in transit."""
         self._delay_seconds = delay_seconds
         try:
             yield
@@ -82,7 +82,7 @@ class TcpProxy:
 
     @contextlib.contextmanager
     def half_open(self) -> Iterator[None]:
-        """Connections stay and new ones are taken, but every byte is swallowed. None of them ever carries one again."""
+        """Keep connections and accept new ones, but swallow every byte. None of them carries anything afterwards either."""
         self._silent = True
         for connection in self._connections:
             connection.silent = True
@@ -117,7 +117,7 @@ class TcpProxy:
         self._connections.discard(connection)
 
     async def _receive(self, connection: _Connection, in_transit: asyncio.Queue[tuple[float, bytes]]) -> None:
-        """Send what the server says on its way, each piece with the time at which it arrives, and at last that it says no more."""
+        """Forward what the server sends, each piece at its time of arrival, and at last its end."""
         try:
             while data := await connection.from_server.read(_READ_BYTES):
                 in_transit.put_nowait((time.monotonic() + self._delay_seconds, data))
@@ -126,7 +126,7 @@ class TcpProxy:
 
 
 async def _send_on(connection: _Connection) -> None:
-    """From the client to the server, until the client ends it."""
+    """Forward from the client to the server until the client ends."""
     while data := await connection.from_client.read(_READ_BYTES):
         if not connection.silent:
             connection.to_server.write(data)
@@ -134,7 +134,7 @@ async def _send_on(connection: _Connection) -> None:
 
 
 async def _send_back(connection: _Connection, in_transit: asyncio.Queue[tuple[float, bytes]]) -> None:
-    """To the client, until the server ends it; of a silent connection the client does not hear even that."""
+    """Forward to the client until the server ends; the client of a silent connection does not even see the end."""
     while True:
         due, data = await in_transit.get()
         await asyncio.sleep(due - time.monotonic())

@@ -1,4 +1,4 @@
-"""Brokers that are killed, away or hard to reach while videos come in: nothing is lost, and every worker is in its group afterwards."""
+"""Brokers that are killed, down or hard to reach while videos come in: nothing is lost, and every worker is in its group afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DELAY_SECONDS = 2.0
 HELD = 2 * 3
-"""Spans in the hands of two GPU workers, with the default EXTENTS_SPANS_IN_FLIGHT."""
+"""Spans that two GPU workers hold, with the default EXTENTS_SPANS_IN_FLIGHT."""
 
 
 @pytest.fixture(scope="module")
 def platform(cluster: devstack.OwnedStack) -> devstack.OwnedStack:
-    """Three brokers, also in the short form."""
+    """Three brokers, in the short form too."""
     return cluster
 
 
@@ -46,7 +46,7 @@ async def proxy(single: devstack.OwnedStack) -> AsyncIterator[TcpProxy]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def behind_proxy(single, proxy: TcpProxy, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    """Its workers reach the broker through the proxy, and soon give up a request that is not answered; the tests go straight to it."""
+    """Its workers reach the broker through the proxy, and soon give up an unanswered request; the tests connect directly."""
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{proxy.port}",
         "KAFKA_SESSION_TIMEOUT_SECONDS": "5",
@@ -61,7 +61,7 @@ async def behind_proxy(single, proxy: TcpProxy, tmp_path_factory: pytest.TempPat
 async def test_three_brokers_in_turn(
     service: Installation, cluster: devstack.OwnedStack, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Each of three brokers is killed and started again, in turn, at once or when the other two have taken over."""
+    """Each of three brokers is killed and restarted, in turn, at once or after the other two have taken over."""
     nodes = chaos.of(full=[1, 2, 3] * 5, short=[chaos.rng.choice([1, 2, 3])])
     async with Load(service, chaos.rng) as load, Upkeep(service, load) as upkeep:
         for node in nodes:
@@ -116,7 +116,7 @@ async def test_the_only_broker(
 
 
 async def check(upkeep: Upkeep, undisturbed: Mapping[int, bytes], report: Report, faults: int) -> None:
-    """Every request has its outcome and is acknowledged, by workers that are all in their groups and end only at a signal."""
+    """Every request has its outcome and is acknowledged; all workers are in their groups and end only at a signal."""
     service = upkeep.service
     await upkeep.end_load()
     await upkeep.joined()

@@ -1,4 +1,4 @@
-"""A database that is away, slow, or answers with errors while videos come in: results are kept, and written when it is back."""
+"""A database that is down, slow, or failing while videos come in: results are kept, and written when it is back."""
 
 import json
 import re
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PAUSES = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 LONGEST_PAUSE = 15.0
-"""Between two questions whether the database is back."""
+"""Pause between two checks whether the database is back."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -43,7 +43,7 @@ def settings(proxy: HttpProxy, scale: Scale) -> dict[str, str]:
 async def test_unreachable_while_results_come_in(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Everything admitted is computed while the database is away, nothing is announced; when it is back all of it is."""
+    """Everything admitted is computed while the database is down, and nothing is announced; everything is announced when it is back."""
     outage_seconds, videos = chaos.of(full=(120.0, 12), short=(2.0, 2))
     history = History(service.ledger)
 
@@ -84,7 +84,7 @@ async def test_unreachable_while_results_come_in(
 
 
 async def test_how_often_it_is_probed_while_unreachable(service: Installation, proxy: HttpProxy, chaos: Chaos, report: Report) -> None:
-    """However many runs and requests wait for the database, one question goes out after each pause."""
+    """However many runs and requests wait for the database, it is probed once after each pause."""
     seconds, in_flight = chaos.of(full=(40.0, 20), short=(3.0, 4))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
 
@@ -110,7 +110,7 @@ async def test_how_often_it_is_probed_while_unreachable(service: Installation, p
 async def test_slow_and_failing_at_random(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Answers that take their time, then errors at random, then everything: videos are completed meanwhile and afterwards."""
+    """Slow answers, then random errors, then no faults: videos are completed in each phase."""
     slow_seconds, failing_seconds, in_flight = chaos.of(full=(12.0, 20.0, 6), short=(1.0, 1.5, 3))
     unwell: list[tuple[str, tuple[Fault, ...], float, float]] = [
         ("database slow", (Fault.LATE,), 1.0, slow_seconds),
@@ -161,7 +161,7 @@ async def test_stopped_while_it_is_unreachable(service: Installation, proxy: Htt
 
 
 def unfinished(service: Installation) -> int:
-    """Runs that have been started and not finished."""
+    """Runs that were started and not finished."""
     kinds = [json.loads(record.value)["kind"] for record in service.ledger.records["inference.results"]]
     return kinds.count("run_started") - kinds.count("run_finished")
 
@@ -184,7 +184,7 @@ async def waiting(vigil: Vigil, worker: Worker) -> float:
 
 
 def expected_probes(seconds: float) -> int:
-    """How often an outage of so long is asked about."""
+    """How often the database is probed during an outage of this length."""
     requests, passed = 1, 0.0
     for pause in (*PAUSES, *[LONGEST_PAUSE] * 1000):
         passed += pause

@@ -1,4 +1,4 @@
-"""No room on the disk: run databases are built in memory and need none, and a model that finds none fails no run."""
+"""A full disk: run databases are built in memory and need none, and a model that cannot be stored fails no run."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from tests.service.videos import video
 FULL = (errno.ENOSPC, errno.EFBIG)
 
 PAIRS = 90_000
-"""Of 2.5 hours: where SQLite may use a disk it sorts the index of so many there."""
+"""Of 2.5 hours, where SQLite would use a disk, if it may, to sort the index."""
 
 BUILD = f"""
 import os, pathlib
@@ -35,7 +35,7 @@ print(len(build_run_db(fixed_run(pairs={PAIRS}))))
 
 
 def test_building_a_long_run_database(tmp_path: Path) -> None:
-    """The database of a long video is built though nothing can be written."""
+    """The database of a long video is built although nothing can be written."""
     done = subprocess.run(
         full_disk.command(tmp_path, sys.executable, "-c", BUILD), capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
     )

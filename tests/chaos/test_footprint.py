@@ -13,7 +13,7 @@ def _grown(memory_mib: list[float], descriptors: list[int]) -> dict[str, Growth]
 
 
 def test_a_leak_is_recognised() -> None:
-    """Memory that grows by a third of itself from the second to the last quarter is too much, and so is a file kept open every minute."""
+    """Memory that grows by a third from the second to the last quarter is too much, and so is one more open file every minute."""
     growths = _grown([200 + i for i in range(240)], [30 + i // 12 for i in range(240)])
     assert {measure for measure, item in growths.items() if item.too_much} == {"memory, MiB", "descriptors"}
     memory = growths["memory, MiB"]
@@ -22,7 +22,7 @@ def test_a_leak_is_recognised() -> None:
 
 
 def test_a_filling_cache_is_not_a_leak() -> None:
-    """What is taken in the first quarter and kept from then on is not growth; nor is what comes and goes."""
+    """What is taken in the first quarter and kept, or what comes and goes, is no growth."""
     growths = _grown([200 + min(i, 50) + i % 7 for i in range(240)], [30 + i % 5 for i in range(240)])
     assert not any(item.too_much for item in growths.values())
 

@@ -1,4 +1,4 @@
-"""The bound on rework: it holds what was in flight at a disturbance, and nothing else."""
+"""The bound on rework covers what was in flight at a disturbance, and nothing else."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def done(pid: int) -> SpanDone:
 
 
 def history(*log: tuple[float, LogRecord], sent: int = 1, headers: Sequence[tuple[str, bytes]] = ()) -> History:
-    """A history of one span: its records, each so many seconds from now, and how often its work record was sent."""
+    """A history of one span: its records, each this many seconds from now, and how often its work record was sent."""
     records = defaultdict(list)
     records["inference.results"] = [
         SimpleNamespace(value=record.to_bytes(), timestamp=int(1000 * (NOW + seconds)), headers=headers) for seconds, record in log
@@ -70,14 +70,14 @@ def test_a_span_computed_once_is_no_rework():
 
 
 def test_an_unneeded_repeat_is_rework():
-    """A span done again though nobody was disturbed is found."""
+    """A span that was repeated although nothing was disturbed is reported."""
     with pytest.raises(AssertionError, match="done 1 times more"):
         history(*TWICE).check_rework([])
 
 
 @pytest.mark.parametrize("began", [0.5, 1 + COMMIT_SECONDS - 0.1], ids=["while it was in hand", "before it was committed"])
 def test_in_flight(began: float):
-    """A span that was in flight when its worker was killed may be done again."""
+    """A span that was in flight when its worker was killed may be repeated."""
     rework = history(*TWICE).check_rework([kill(1, began, began + 2)])
     assert (rework.spans, rework.rework_spans, rework.rework_pairs) == (1, 1, 39)
 
@@ -98,17 +98,17 @@ def test_once_for_each_kill():
 
 
 def test_what_a_killed_worker_held_is_not_in_flight_for_ever():
-    """A span that a killed worker never gave back is no excuse for what is done much later."""
+    """A span that a killed worker never released does not excuse much later repetitions."""
     log = ((0, taken(1)), (5, taken(2)), (6, done(2)), (40, taken(3)), (41, done(3)))
     with pytest.raises(AssertionError, match="disturbed 1 times"):
         history(*log, (42, done(3))).check_rework([kill(1, 1, 4), kill(2, 30, 33)])
 
 
 def test_sent_again():
-    """A work record sent twice may be done twice."""
+    """A work record that was sent twice may be processed twice."""
     assert history(*TWICE, sent=2).check_rework([]).resent_spans == 1
 
 
 def test_echoed_records_do_not_count():
-    """Records that the tests have sent again are not what workers have done."""
+    """Records that the tests have resent do not count as workers' records."""
     assert not history(*TWICE, headers=[(ECHO, b"")]).entries

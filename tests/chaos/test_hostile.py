@@ -1,4 +1,4 @@
-"""Hostile records of every kind between good ones: the same processes are alive afterwards, and nothing good was lost."""
+"""Hostile records of every kind between good ones: the same processes are alive afterwards, and nothing good is lost."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)
 
 
 async def test_hostile_records_between_good_ones(service: Installation, chaos: Chaos, report: Report) -> None:
-    """Good requests complete; what cannot be handled has its outcome and dead letter; no process has ended."""
+    """Good requests complete, records that cannot be handled have their outcome and dead letter, and no process has ended."""
     service.verifier.faulty = True
     hostility = Hostility(service)
     steps = _in_seeded_order(hostility, chaos)

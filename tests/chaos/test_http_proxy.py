@@ -1,4 +1,4 @@
-"""The proxy itself, before the real store: what it forwards is unharmed, and each fault is what its name says."""
+"""The proxy itself in front of the real store: forwarded requests are unharmed, and each fault is what its name says."""
 
 import random
 from dataclasses import replace
@@ -39,12 +39,12 @@ async def store(namespace, proxy):
 
 
 def impatient(store: ObjectStore) -> ObjectStore:
-    """The same store for a client that waits no longer than half a second."""
+    """The same store for a client that waits at most half a second."""
     return ObjectStore(replace(store._config, timeout_seconds=0.5))
 
 
 async def test_signed_requests_pass_unharmed(store):
-    """Put, head, get, list and delete of a large object with an odd name, as without the proxy."""
+    """Put, head, get, list and delete of a large object with an odd name work as without the proxy."""
     key, data = "a b/c+d=ü.db", random.Random(2).randbytes(3_000_000)
     await store.put(key, data, {"run-id": "r"})
     info = await store.head(key)
@@ -57,7 +57,7 @@ async def test_signed_requests_pass_unharmed(store):
 
 
 async def test_the_databases_api_passes_unharmed(stack):
-    """A call and a query with a filter."""
+    """A call and a filtered query work."""
     async with HttpProxy(stack.env["SUPABASE_URL"], random.Random(1)).running() as proxy:
         config = RowsConfig(
             url=proxy.address,
@@ -73,7 +73,7 @@ async def test_the_databases_api_passes_unharmed(stack):
 
 @pytest.mark.parametrize("fault", UNANSWERED)
 async def test_a_request_without_a_proper_answer(store, proxy, fault):
-    """The client takes it for something that may pass; afterwards all is as it was."""
+    """The client takes the fault for a transient one; afterwards everything works as before."""
     await store.put("a", b"what it is")
     async with impatient(store) as asking:
         with proxy.failing(fault):
@@ -85,7 +85,7 @@ async def test_a_request_without_a_proper_answer(store, proxy, fault):
 
 
 async def test_half_of_the_unanswered_had_their_effect(store, proxy):
-    """Of many puts that were answered with 500 some were made, and some were not."""
+    """Of many puts that were answered with 500, some took effect and some did not."""
     with proxy.failing(Fault.ERROR):
         for number in range(20):
             with pytest.raises(TransientError):
@@ -94,7 +94,7 @@ async def test_half_of_the_unanswered_had_their_effect(store, proxy):
 
 
 async def test_faults_are_of_the_requests_meant(store, proxy):
-    """Wrong bytes only for what is read back after a put, rubbish only where it is asked for, a full disk only for puts."""
+    """Wrong bytes come only when a put is read back, rubbish only for selected requests, and a full disk only for puts."""
     with proxy.failing(Fault.WRONG_AFTER_UPLOAD):
         await store.put("a", b"right")
         assert await store.get("a", 5) != b"right"
@@ -111,7 +111,7 @@ async def test_faults_are_of_the_requests_meant(store, proxy):
 
 
 async def test_a_server_that_lists_objects_and_sends_none_does_not_pass_the_probe(store, proxy):
-    """The probe reads an object, for a store may answer everything else."""
+    """The probe reads an object, because a store may answer everything else."""
     await store.put("a", b"x")
     with proxy.failing(Fault.ERROR, of=lambda method, path: path.endswith("/a")):
         await store.check()
@@ -120,7 +120,7 @@ async def test_a_server_that_lists_objects_and_sends_none_does_not_pass_the_prob
 
 
 async def test_unreachable_and_back(store, proxy):
-    """While it is away connections are refused, those that were open too; then it is at the same address again."""
+    """While the proxy is down, connections are refused and open ones are cut; then it is at the same address again."""
     await store.put("a", b"x")
     async with proxy.unreachable(), httpx.AsyncClient() as http:
         with pytest.raises(TransientError):
@@ -131,7 +131,7 @@ async def test_unreachable_and_back(store, proxy):
 
 
 async def test_a_late_answer_is_the_right_one(store, proxy):
-    """It comes so much later, and not to a client that does not wait so long."""
+    """The answer comes late, and not at all for a client that does not wait that long."""
     proxy.late_seconds = 0.8
     with proxy.failing(Fault.LATE):
         await store.put("a", b"x")
@@ -142,7 +142,7 @@ async def test_a_late_answer_is_the_right_one(store, proxy):
 
 
 async def test_faults_follow_from_the_seed(stack, store):
-    """The same seed makes the same faults of the same requests."""
+    """The same seed gives the same faults for the same requests."""
 
     async def faults(seed: int) -> list[bool]:
         async with HttpProxy(stack.env["WASABI_ENDPOINT"], random.Random(seed)).running() as proxy, httpx.AsyncClient() as http:

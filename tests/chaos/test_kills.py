@@ -1,4 +1,4 @@
-"""GPU workers and coordinators killed at random while they work, and replaced: no video is lost, and none is done twice."""
+"""GPU workers and coordinators are killed at random while they work, and replaced: no video is lost or done twice."""
 
 import statistics
 import time
@@ -25,7 +25,7 @@ MEAN_PAUSE_SECONDS: Final = 1.0
 
 
 async def test_killed_at_random(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Whichever process is killed, and when: each video has one outcome, as if nothing had happened; only work in progress is repeated."""
+    """Whichever process is killed and when, each video has one outcome as if nothing had happened; only work in progress is repeated."""
     kills, videos, in_flight = chaos.of(full=(100, 30, 8), short=(4, 6, 6))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
@@ -65,7 +65,7 @@ def killed(fleet: Fleet) -> dict[Role, int]:
 
 
 async def until_next_kill(fleet: Fleet, chaos: Chaos) -> None:
-    """Let a time pass that is left to chance, so that kills fall on everything that workers do."""
+    """Wait for a random time, so that kills hit everything that workers do."""
     moment = time.monotonic() + chaos.rng.expovariate(1 / MEAN_PAUSE_SECONDS)
     await fleet.check()
     while (remaining := moment - time.monotonic()) > 0:
@@ -74,7 +74,7 @@ async def until_next_kill(fleet: Fleet, chaos: Chaos) -> None:
 
 
 def choose_victims(fleet: Fleet, history: History, role: Role, chaos: Chaos) -> list[Worker]:
-    """One worker that has joined, or at times all; none when the role is to be let alone for now.
+    """One worker that has joined, or sometimes all; none while the role is to be left alone.
 
     Mostly that is while nothing has been done since its last kill, and while no GPU worker has a span in its hands.
     """
@@ -91,12 +91,12 @@ def choose_victims(fleet: Fleet, history: History, role: Role, chaos: Chaos) -> 
 
 
 def is_spared(worker: Worker, history: History) -> bool:
-    """Whether it holds a span that would soon count as one that kills its workers: then its run fails, as it must."""
+    """Whether it holds a span that would soon count as killing its workers, so that its run would fail."""
     return any(history.takes_in_vain(span) > MAX_SPAN_TAKES - 4 for span in history.held_by(worker.pid, time.time()))
 
 
 def note_recoveries(report: Report, history: History, kills: list[Disturbance]) -> list[int]:
-    """Seconds until something was done again, until the group was settled, and until what the victim held was done.
+    """Seconds until something was done again, until the group was stable, and until what the victim held was done.
 
     Returns how many spans each of the GPU workers held.
     """

@@ -1,4 +1,4 @@
-"""Poison of every kind between good records: each has its one outcome after a bounded number of tries, and its neighbours complete.
+"""Poison of every kind between good records: each has one outcome after a bounded number of tries, and its neighbours complete.
 
 All of it is published while no GPU worker runs, so that it lies in the topics in the order that chance gave it.
 """
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RUBBISH_BYTES: Final = 1_000_000
 WAITING_DEADLINE_SECONDS: Final = 60
-"""Of the one run that waits until then for its model; all others have the day that is usual."""
+"""The deadline of the one run that waits for its model until then; all others have the usual day."""
 
 TAKEN_TOO_OFTEN: Final = f"was taken {MAX_SPAN_TAKES} times without a result"
 
@@ -55,7 +55,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.mark.timeout(1500)
 async def test_poison_between_good_records(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Good records complete as if they were alone; poison is rejected or fails, lies among the dead letters, and can be redriven."""
+    """Good records complete as if they were alone; poison is rejected or fails, becomes a dead letter, and can be redriven."""
     publisher = Publisher(service)
     if chaos.full:
         await _admit_one_that_waits(publisher)
@@ -96,7 +96,7 @@ async def test_poison_between_good_records(service: Installation, undisturbed: M
 
 
 async def _admit_one_that_waits(publisher: Publisher) -> None:
-    """A run keeps the deadline that it was admitted with, so it is admitted by a coordinator of its own."""
+    """A run keeps the deadline with which it was admitted, so a coordinator of its own admits it."""
     service = publisher.service
     coordinator = service.processes.start("coordinator", EXTENTS_DEADLINE_LOW_SECONDS=str(WAITING_DEADLINE_SECONDS))
     await publisher.low_of_no_model(f"deadline of {WAITING_DEADLINE_SECONDS} s passed")
@@ -105,7 +105,7 @@ async def _admit_one_that_waits(publisher: Publisher) -> None:
 
 
 def _in_seeded_order(publisher: Publisher, chaos: Chaos) -> list[Callable[[], Awaitable[None]]]:
-    """What is published: every kind of poison, and good records in between."""
+    """The published records: every kind of poison, and good records in between."""
     intact = video(SMALL).chunks["modulo_1/chunk_0000000001.webm"]
     rubbish = chaos.rng.randbytes(RUBBISH_BYTES)
     ids = {"tenant_id": str(publisher.service.tenant_id), "video_id": str(uuid4()), "cropped_frames_version": 1, "frame_count": SMALL}
@@ -173,12 +173,12 @@ def _takes(service: Installation) -> Counter[SpanName]:
 
 
 def _ends(service: Installation) -> Counter[SpanName]:
-    """How often a worker has said what became of a take: a result, a hand-back, a failure."""
+    """How often workers reported the end of a take: a result, a release, a failure."""
     return Counter(_name(record) for record in _logs(service) if isinstance(record, SpanDone | SpanFailed))
 
 
 def _logs(service: Installation) -> list[LogRecord]:
-    """All that the logs of all runs say."""
+    """The content of the logs of all runs."""
     runs = {record.key.decode() for record in service.ledger.records["inference.results"] if record.key != STRAY}
     return [record for run_id in runs for record in service.ledger.log(run_id)]
 
@@ -216,7 +216,7 @@ def _works(service: Installation) -> list[ConsumerRecord]:
 
 
 async def _redrive(service: Installation, publisher: Publisher, evidence: Evidence) -> int:
-    """Have the dead letters of all failed runs handled again, by the command; returns how many runs were asked for again."""
+    """Redrive the dead letters of all failed runs with the command. Return how many runs were requested again."""
     command = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("extents"),
         *("dead-letters", "redrive", "--reason", "span_failed", "--yes", "--json"),

@@ -1,4 +1,4 @@
-"""High priority over a long queue of low: at each worker at most one low span is begun before the first high one."""
+"""High priority over a long queue of low priority: each worker begins at most one low-priority span before the first high-priority one."""
 
 import asyncio
 import statistics
@@ -36,7 +36,7 @@ WORKERS: Final = 2
 LOW_FRAMES: Final = 32 * 512 + 1
 HIGH_FRAMES: Final = 2
 QUEUED: Final = 8000
-"""Low spans: hours of work, and more than two workers' queues take in before they have their partitions paused."""
+"""Low-priority spans: hours of work, and more than two workers can queue before their partitions are paused."""
 
 
 UNFINISHED: Final = """
@@ -46,7 +46,7 @@ select count(*) from {schema}.caption_frame_extents_inference_jobs where priorit
 
 @pytest.fixture(scope="module")
 def settings(platform: OwnedStack) -> dict[str, str]:
-    """One low-priority job at a time beside those that other tests have left, so that requests wait at the front door as well."""
+    """One low-priority job at a time in addition to those that other tests have left, so that requests wait for admission too."""
     with psycopg.connect(platform.dsn) as connection:
         row = connection.execute(UNFINISHED.format(schema=platform.env["SUPABASE_SCHEMA"])).fetchone()
     assert row is not None
@@ -93,7 +93,7 @@ async def test_high_over_low(service: Installation, chaos: Chaos, report: Report
 
 
 async def _queue_low(service: Installation) -> UUID:
-    """Have a low-priority run of many spans started, and all of them sent over and over; returns its id."""
+    """Start a low-priority run of many spans, and send them all repeatedly. Return its id."""
     await service.submit(await service.add(_long(LOW_FRAMES)), LOW_FRAMES, priority=Priority.LOW)
     spans = span_count(LOW_FRAMES)
     work = service.ledger.records["inference.work.low"]
@@ -113,7 +113,7 @@ def _long(frame_count: int) -> Video:
 
 
 def _computed(service: Installation) -> list[Computed]:
-    """All spans that are done, in the order of their beginning."""
+    """All finished spans in the order of their beginning."""
     log = (decode_log(record.value) for record in service.ledger.records["inference.results"])
     done = ((entry, entry.done_at.timestamp()) for entry in log if isinstance(entry, SpanDone))
     spans = [Computed(entry.run_id, entry.span, entry.worker, ended - entry.gpu_seconds, ended) for entry, ended in done]
@@ -121,14 +121,14 @@ def _computed(service: Installation) -> list[Computed]:
 
 
 def _low_again(service: Installation, low: UUID) -> bool:
-    """Whether every worker has done a low span since the last high one of any."""
+    """Whether every worker has done a low-priority span since the last high-priority one of any worker."""
     computed = _computed(service)
     last = max((span.began for span in computed if span.run_id != low), default=0.0)
     return len({span.worker for span in computed if span.run_id == low and span.began > last}) == WORKERS
 
 
 async def _a_video_for_each_partition(service: Installation) -> list[UUID]:
-    """New videos of one span, so chosen that there is work for every partition, and with it for every worker."""
+    """New videos of one span, chosen so that every partition, and so every worker, has work."""
     partitions, spans = service.topics.settings.work_partitions, dict[int, UUID]()
     while len(spans) < partitions:
         video_id = uuid4()
@@ -140,7 +140,7 @@ async def _a_video_for_each_partition(service: Installation) -> list[UUID]:
 
 
 async def _cancel(service: Installation, run_id: UUID) -> None:
-    """Have no more spans of a run computed, whether it has an outcome by now or not."""
+    """Stop computing spans of a run, whether it has an outcome or not."""
     key, reason, topics = str(run_id).encode(), "enough of it", service.topics
     ended = RunCancelled(run_id=run_id, attempt=1, reason=reason, cancelled_at=datetime.now(UTC))
     cancelled = Cancelled(run_id=run_id, attempt=1, reason=reason)
@@ -150,7 +150,7 @@ async def _cancel(service: Installation, run_id: UUID) -> None:
 
 
 def _measure(service: Installation, report: Report, low: UUID, moments: list[list[Published]]) -> None:
-    """Check the order on every worker, and note how long it took each to begin with what was asked at one moment."""
+    """Check the order on every worker, and record how long each took to begin with simultaneous requests."""
     computed = _computed(service)
     span_seconds = _seconds(span for span in computed if span.run_id == low)
     sent = {record.key.decode(): record.timestamp / 1000 for record in service.ledger.records["inference.work.high"]}
@@ -189,13 +189,13 @@ def _run_of(service: Installation, request: Published) -> UUID:
 
 
 def _outcome_at(service: Installation, run: UUID) -> float:
-    """When the log of a run ended it, in seconds since 1970."""
+    """When the run ended according to its log, in seconds since 1970."""
     headers = next(outcome.headers for outcome in service.ledger.outcomes if outcome.body.get("run_id") == str(run))
     return datetime.fromisoformat(headers["ce_time"]).timestamp()
 
 
 def _first(service: Installation, run: UUID, kind: bytes) -> float:
-    """When the first record of a kind was sent to the log of a run, in seconds since 1970."""
+    """When the first record of a kind was sent to the run's log, in seconds since 1970."""
     records = service.ledger.records["inference.results"]
     return next(record.timestamp / 1000 for record in records if record.key == str(run).encode() and kind in record.value)
 

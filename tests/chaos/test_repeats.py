@@ -1,4 +1,4 @@
-"""Whatever is delivered more often than once, by whomever and in whatever order, changes nothing."""
+"""Repeated deliveries, by any process and in any order, change nothing."""
 
 import asyncio
 import random
@@ -68,7 +68,7 @@ async def test_every_event_three_times_at_once(
 async def test_results_three_times_out_of_order(
     service: Installation, fleet: Fleet, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Every record of every run's log is sent twice more, in any order and also after the end; also from a failed attempt into the next."""
+    """Every record of every log is sent twice more, in any order, after the end too, and from a failed attempt into the next."""
     echo = Echo(service, chaos.rng)
     async with Load(service, chaos.rng) as load, echo:
         broken = await service.add(video(SIZES[1]).with_chunk(BROKEN_CHUNK, b"this is no film"))
@@ -94,7 +94,7 @@ async def test_results_three_times_out_of_order(
 
 @dataclass(slots=True)
 class Echo:
-    """Sends records of the runs' logs again, to the partitions where they lie."""
+    """Resends records of the runs' logs to their partitions."""
 
     service: Installation
     rng: random.Random
@@ -113,7 +113,7 @@ class Echo:
         await self._producer.stop()
 
     async def until_answered(self, load: Load, requests: Sequence[Submitted]) -> None:
-        """Send each record twice again, at once or later, until these requests have their outcome."""
+        """Send each record twice more, at once or later, until these requests have their outcome."""
         deadline = Deadline(WAIT_SECONDS)
         while waiting := set(requests).intersection(load.unanswered()):
             assert not deadline.passed, f"waited without success for outcomes of {waiting}"
@@ -125,14 +125,14 @@ class Echo:
             del self._late[:at_once]
 
     async def all_again(self) -> None:
-        """Send what is left to be sent again, and then everything, in any order."""
+        """Send what is left, and then everything again, in any order."""
         await self.service.ledger.read_all()
         self._fresh()
         await self._send(self.rng.sample(self._late, len(self._late)))
         await self._send(self.rng.sample(self._originals, len(self._originals)))
 
     def _fresh(self) -> list[ConsumerRecord]:
-        """What has been read since, but for our own."""
+        """What has been read since, except our own records."""
         records = self.service.ledger.records["inference.results"][self._read :]
         self._read += len(records)
         fresh = [record for record in records if ECHO not in dict(record.headers)]

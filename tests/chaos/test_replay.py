@@ -38,7 +38,7 @@ QUIET_SECONDS: Final = 5.0
 
 
 MOST_STEPS: Final = 1000
-"""Of a second on average."""
+"""On average, as a share of a second."""
 
 
 @pytest.fixture(scope="module")

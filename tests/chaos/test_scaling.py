@@ -1,4 +1,4 @@
-"""Workers added and taken away again while there is work: none of it waits for them, is lost, or done again without need."""
+"""Workers are added and removed during the work: no work waits for them, is lost, or is repeated without need."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_scaled_up_and_down(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """From one worker to five and back to one, each role in turn, while videos come in: all complete, all leave with status 0."""
+    """Each role in turn grows from one worker to five and back while videos come in: all complete, and all workers leave with status 0."""
     most, in_flight = chaos.of(full=(5, 8), short=(3, 4))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
@@ -50,6 +50,6 @@ async def test_scaled_up_and_down(service: Installation, undisturbed: Mapping[in
 
 
 def takes_part(history: History, workers: Sequence[Worker]) -> bool:
-    """Whether each of these has taken a span."""
+    """Whether each of these workers has taken a span."""
     history.read()
     return {worker.pid for worker in workers} <= {int(name.rpartition(":")[2]) for name in history.workers()}

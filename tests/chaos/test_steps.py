@@ -1,4 +1,4 @@
-"""Workers killed right before and right after every step, each one by the one that takes over from it, with several videos in flight."""
+"""Workers are killed right before and right after every step, and so are their successors, with several videos in flight."""
 
 import signal
 import time
@@ -36,11 +36,11 @@ TWO_SPANS = 514
 CORRUPT = video(SMALL).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
 
 WRITTEN_BY: Mapping[Role, tuple[str, ...]] = {"coordinator": ("run_started", "run_joined", "run_finished"), "gpu": ("span_taken",)}
-"""Kinds of records in a log by the role that writes them: the first after a kill shows that another one is at work."""
+"""Kinds of records in a log by the role that writes them: the first after a kill shows that a successor is at work."""
 
 
 async def test_coordinators(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Coordinators die at every step of admitting, aggregating, finishing, failing and acknowledging; every request has its one outcome.
+    """Coordinators die at every step of admitting, aggregating, finishing, failing and acknowledging; every request has one outcome.
 
     The short form has the steps that tests/service leaves to it.
     """
@@ -89,12 +89,12 @@ def _history(service: Installation) -> History:
 
 
 def _needs_two_spans(fault: Fault) -> bool:
-    """For the second span to be sent, or for the run to last until another request has joined it."""
+    """Time for the second span to be sent, or for a run to last until another request has joined it."""
     return bool({"inference.work.high", "run_joined"}.intersection(fault.having))
 
 
 async def _ask(service: Installation, load: Load, frames: int) -> str:
-    """Ask for runs that pass every step: of one span, of any number with two requests for it, and one that fails; returns its request."""
+    """Request runs that pass every step: one of one span, one of any number with two requests, and one that fails. Return its request."""
     await load.publish([SMALL])
     twice = await service.add(video(frames))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""An object store that fails in every way while videos come in: nothing fails for it, and nobody is restarted."""
+"""An object store that fails in every way while videos come in: no run fails because of it, and no worker is restarted."""
 
 from collections.abc import AsyncIterator, Mapping
 from random import Random
@@ -31,12 +31,12 @@ async def proxy(platform: OwnedStack, scale: Scale) -> AsyncIterator[HttpProxy]:
 
 @pytest.fixture(scope="module")
 def settings(proxy: HttpProxy) -> dict[str, str]:
-    """A span that fails three times within this time would be given up before a fault is over."""
+    """A span that fails three times within this time would be given up before a fault ends."""
     return {"WASABI_ENDPOINT": proxy.address, "WASABI_TIMEOUT_SECONDS": "2", "EXTENTS_RETRY_IN_PLACE_SECONDS": "4"}
 
 
 async def test_every_fault(service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Each fault of every request for some time, then all of them mixed: every video is completed, as if nothing had been."""
+    """Each fault affects every request for some time, then all of them mixed: every video is completed as if nothing had happened."""
     seconds, mixed_seconds, in_flight, workers = chaos.of(full=(9.0, 30.0, 6, 2), short=(1.0, 3.0, 2, 1))
     faults = chaos.rng.sample(FAULTS, len(FAULTS))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
@@ -68,7 +68,7 @@ async def test_every_fault(service: Installation, proxy: HttpProxy, undisturbed:
 
 
 async def test_a_chunk_that_arrives_as_rubbish(service: Installation, proxy: HttpProxy, chaos: Chaos) -> None:
-    """Bytes that are no chunk fail the run at once, with the chunk's name and one dead letter; the next request completes it."""
+    """Bytes that are not a chunk fail the run at once, with the chunk's name and one dead letter; the next request completes it."""
     chunk = chaos.rng.choice(sorted(video(PROBE_FRAMES).chunks))
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load, Vigil(fleet, load) as vigil:
         fleet.start("coordinator"), fleet.start("gpu")

@@ -41,7 +41,7 @@ async def proxy(echo: Echo):
 
 @contextlib.asynccontextmanager
 async def connected(proxy: TcpProxy):
-    """Asks the server behind the proxy for an echo."""
+    """Sends something to the server behind the proxy, and returns the echo."""
     reader, writer = await asyncio.open_connection(HOST, proxy.port)
 
     async def exchange(text: bytes) -> bytes:
@@ -55,7 +55,7 @@ async def connected(proxy: TcpProxy):
 
 
 async def test_it_passes_bytes_on(proxy: TcpProxy) -> None:
-    """Without a fault every byte gets there and back, on each connection its own."""
+    """Without a fault every byte arrives in both directions, on its own connection."""
     async with connected(proxy) as first, connected(proxy) as second:
         assert [await first(b"a" * 300_000), await second(b"b")] == [b"a" * 300_000, b"b"]
 
@@ -69,7 +69,7 @@ async def test_an_end_is_passed_on(proxy: TcpProxy) -> None:
 
 
 async def test_cut(proxy: TcpProxy) -> None:
-    """While it is cut, connections that are there and new ones are reset; afterwards new ones work."""
+    """While it is cut, existing and new connections are reset; afterwards new ones work."""
     async with connected(proxy) as exchange:
         await exchange(b"a")
         with proxy.cut():
@@ -83,7 +83,7 @@ async def test_cut(proxy: TcpProxy) -> None:
 
 
 async def test_slow(proxy: TcpProxy) -> None:
-    """Answers come later by as much as was asked for, and none waits for another."""
+    """Answers are delayed by the given time, and none waits for another."""
     async with contextlib.AsyncExitStack() as opened:
         clients = [await opened.enter_async_context(connected(proxy)) for _ in range(20)]
         with proxy.slow(0.5):
@@ -93,7 +93,7 @@ async def test_slow(proxy: TcpProxy) -> None:
 
 
 async def test_half_open(proxy: TcpProxy, echo: Echo) -> None:
-    """Of a half-open connection nothing reaches the server, not even when the network is whole again; a new one works."""
+    """Nothing on a half-open connection reaches the server, not even after the network has recovered; a new connection works."""
     async with connected(proxy) as old:
         await old(b"before")
         with proxy.half_open():
@@ -110,7 +110,7 @@ async def test_half_open(proxy: TcpProxy, echo: Echo) -> None:
 
 
 async def test_the_server_is_unreachable(proxy: TcpProxy) -> None:
-    """Who connects while nobody listens behind the proxy is reset."""
+    """Clients that connect while nobody listens behind the proxy are reset."""
     async with TcpProxy(*choose_ports(["proxy", "nobody"], {}).values()).running() as alone, connected(alone) as exchange:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await exchange(b"a")

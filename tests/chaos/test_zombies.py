@@ -1,4 +1,4 @@
-"""Workers stopped past their session, replaced, and woken when all is done: whatever they still do can only repeat."""
+"""Workers are stopped beyond their session, replaced, and woken when all is done: whatever they still do is only a repetition."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_coordinators(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Coordinators that sleep at a step while others take their runs to the end take that step when they wake: nothing changes."""
+    """Coordinators that sleep at a step while others finish their runs take that step when they wake, and nothing changes."""
     others = (*ADMITTING, *JOINING, *FINISHING, *READING_BACK, *FAILING)
     steps = chaos.of(full=[*AGGREGATING, *chaos.rng.sample(others, 9)], short=[AGGREGATING[1], FINISHING[4]])
     after = await _sleep_at("coordinator", steps, service, undisturbed, chaos, report)
@@ -50,14 +50,14 @@ async def test_coordinators(service: Installation, undisturbed: Mapping[int, byt
 
 
 async def test_gpu_workers(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """GPU workers that sleep over a span until it is done by others send, when they wake, the same bytes for it."""
+    """GPU workers that sleep over a span until others have done it send the same bytes when they wake."""
     steps = chaos.of(full=[replace(step, nth=nth) for step in INFERRING for nth in (1, 2)], short=INFERRING[2:])
     after = await _sleep_at("gpu", steps, service, undisturbed, chaos, report)
     assert after["span_done"], "no GPU worker has sent a result again"
 
 
 async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """A process that is stopped past its session at any moment, and continues while others work, does no harm, and nothing waits for it."""
+    """A process that is stopped beyond its session at any moment, and continues while others work, does no harm and delays nothing."""
     rounds, in_flight = chaos.of(full=(8, 6), short=(1, 3))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
@@ -88,7 +88,7 @@ async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, by
 async def _sleep_at(
     role: Role, steps: Sequence[Fault], service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> Counter[str]:
-    """Have workers fall asleep right before each of these steps, each one when it has taken over from the one before; wake them all.
+    """Have workers fall asleep right before each of these steps, each after it took over from the one before; wake them all.
 
     Returns what they have sent since: records of the logs by their kinds, and events by their topics.
     """
@@ -129,7 +129,7 @@ async def _sleep_at(
 
 
 async def _ask(service: Installation, load: Load) -> str:
-    """Ask for runs that pass every step: of one span, of two with a second request for it, and one that fails; returns its request."""
+    """Request runs that pass every step: one of one span, one of two with a second request, and one that fails. Return its request."""
     await load.publish([SMALL])
     twice = await service.add(video(TWO_SPANS))
     for _ in range(2):
@@ -147,7 +147,7 @@ async def _asleep(worker: Worker, fault: Fault) -> None:
 
 
 def _state(worker: Worker) -> str:
-    """As the kernel tells it: T is stopped."""
+    """The state that the kernel reports; T means stopped."""
     return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -156,14 +156,14 @@ async def _run_rows(service: Installation, evidence: Evidence) -> dict[str, Any]
 
 
 def _sent(service: Installation) -> Counter[str]:
-    """How much of each kind there is: records in the logs of the runs, records of the other topics but for heartbeats."""
+    """The number of records of each kind: in the logs of the runs, and in the other topics except heartbeats."""
     others = {"inference.results", "inference.workers"}
     topics = {name: len(records) for name, records in service.ledger.records.items() if name not in others}
     return Counter(topics) + Counter(orjson.loads(record.value)["kind"] for record in service.ledger.records["inference.results"])
 
 
 def _check_repeats(history: History) -> int:
-    """Hold that all results of a span are the same bytes; returns how many there are beside the first ones."""
+    """Check that all results of a span have the same bytes. Return the number of repetitions."""
     history.read()
     for span, results in history.done.items():
         assert len({result.probabilities for result in results}) == 1, f"{span} has results that differ"
@@ -171,14 +171,14 @@ def _check_repeats(history: History) -> int:
 
 
 def _active_when_recovered(coordinator: Worker) -> int:
-    """How many runs were not finished when a coordinator had read the table."""
+    """The number of unfinished runs when a coordinator had read the table."""
     recoveries = [orjson.loads(line) for line in coordinator.log.read_text().splitlines() if "runs.recovered" in line]
     active: int = recoveries[-1]["active"]
     return active
 
 
 def _choose(fleet: Fleet, role: Role, history: History, chaos: Chaos) -> Worker:
-    """Of the GPU workers rather one that holds a span."""
+    """A GPU worker, preferably one that holds a span."""
     history.read()
     now = time.time()
     busy = [worker for worker in fleet.workers[role] if history.held_by(worker.pid, now)]

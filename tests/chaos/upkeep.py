@@ -1,4 +1,4 @@
-"""Keeps workers running as an orchestrator does while videos come in: one that ends is started again, and reported."""
+"""Keeps workers running as an orchestrator does while videos come in: a worker that ends is restarted and reported."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ IN_FLIGHT: Final = 4
 
 @dataclass(slots=True)
 class Upkeep:
-    """Two workers of each role, which are members of their groups when it is entered; those that are left end with the installation.
+    """Two workers of each role, which are members of their groups once it is entered; they end with the installation.
 
     Attributes:
         fault: what is wrong just now, or was wrong last.
@@ -46,17 +46,17 @@ class Upkeep:
         await self.end_load()
 
     async def end_load(self) -> None:
-        """No more videos come in."""
+        """Stop publishing videos."""
         self._publishing.cancel()
         await asyncio.gather(self._publishing, return_exceptions=True)
 
     async def stop(self) -> None:
-        """SIGTERM to all; they end with status 0."""
+        """Stop all with SIGTERM; they end with status 0."""
         statuses = [await worker.stopped() for _, worker in self.workers]
         assert set(statuses) == {0}, f"stopped, the workers ended with {statuses}\n{self.service.processes.tails()}"
 
     async def joined(self) -> None:
-        """Wait until every worker is a member of its group, and no group is being shared out."""
+        """Wait until every worker is a member of its group and no group is rebalancing."""
         counts = Counter(role for role, _ in self.workers)
         deadline = Deadline(WAIT_SECONDS)
         while (members := await self._members()) != counts:
@@ -64,14 +64,14 @@ class Upkeep:
             await self.go_on(0.2)
 
     async def recovery_seconds(self) -> float:
-        """Publish a video and wait for its outcome. Returns the seconds that both took."""
+        """Publish a video and wait for its outcome. Return the seconds that both took."""
         began = time.monotonic()
         probe = await self.probe()
         await self.until(f"the outcome of a video after {self.fault}", lambda: probe not in self.load.unanswered())
         return time.monotonic() - began
 
     async def probe(self) -> Any:
-        """A video published, however long the brokers do not take it."""
+        """Publish a video, however long the brokers refuse it."""
         while True:
             publishing = asyncio.create_task(self.load.publish([PROBE_FRAMES]))
             await self.until(f"a video to be published after {self.fault}", publishing.done)
@@ -86,7 +86,7 @@ class Upkeep:
             await self.go_on(0.1)
 
     async def go_on(self, seconds: float) -> None:
-        """Read the ledger for so long, and start again who has ended."""
+        """Read the ledger for this long, and restart workers that have ended."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
             await self.service.ledger.read_on(min(remaining, 0.2))

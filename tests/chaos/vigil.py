@@ -21,7 +21,7 @@ PROBE_FRAMES: Final = 40
 
 @dataclass(slots=True)
 class Vigil:
-    """Looks at workers that have joined, and at what has been announced, again and again.
+    """Checks repeatedly the workers that have joined, and what has been announced.
 
     Every worker says that it is alive, whatever it waits for; and what an ``inference.completed`` names is there by then:
     the object with these bytes, and the row.
@@ -56,12 +56,12 @@ class Vigil:
         await self.fleet.until(awaited, condition, check_all)
 
     async def probe(self) -> Submitted:
-        """A video published now."""
+        """Publish a video now."""
         (published,) = await self.load.publish([PROBE_FRAMES])
         return published
 
     async def recovered(self, probe: Submitted) -> float:
-        """Wait for the outcome of a video. Returns the seconds from now until any run was started or finished."""
+        """Wait for the outcome of a video. Return the seconds from now until any run was started or finished."""
         began = time.time()
         await self.until("the outcome of a video after a fault", lambda: probe not in self.load.unanswered())
         self._history.read()
@@ -70,7 +70,7 @@ class Vigil:
         return seconds
 
     async def stop(self) -> None:
-        """SIGTERM to all workers; they end with status 0."""
+        """Stop all workers with SIGTERM; they end with status 0."""
         for role, workers in self.fleet.workers.items():
             await self.fleet.stop(role, workers)
 
