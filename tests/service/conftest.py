@@ -10,7 +10,7 @@ from tests.service.installation import Installation, installed
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
-    """Settings of a module's installation, beside those that all have."""
+    """Settings of a module's installation, in addition to those that all have."""
     return {}
 
 

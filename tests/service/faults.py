@@ -1,4 +1,4 @@
-"""Runs a worker in this process with a fault built in: at a chosen call it kills itself, raises, or takes its time.
+"""Runs a worker in this process with a fault: at a chosen call it kills itself, raises an error, or pauses.
 
 The service itself has no hooks for this; the call is found by its name.
 """
@@ -28,7 +28,7 @@ HANG_SECONDS: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The ``nth`` call of ``target`` whose arguments show every text of ``having``.
+    """The ``nth`` call of ``target`` whose arguments contain every text of ``having``.
 
     Attributes:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
@@ -64,7 +64,7 @@ def run_worker(role: str, environment: dict[str, str], log: str, faults: Sequenc
 
 
 def _die_with_tests() -> None:
-    """The parent of this process is the fork server, which in turn lives until its last worker has gone."""
+    """The parent of this process is the fork server, which lives until its last worker has gone."""
     tests = multiprocessing.parent_process()
     assert tests is not None
     multiprocessing.connection.wait([tests.sentinel])
@@ -72,7 +72,7 @@ def _die_with_tests() -> None:
 
 
 def install(fault: Fault) -> None:
-    """Have this process end at the call that the fault names."""
+    """End this process at the call that the fault names."""
     counting = threading.Event()
     if fault.since is None:
         counting.set()
@@ -133,7 +133,7 @@ def _set(counting: threading.Event) -> float:
 
 
 def _strike(fault: Fault) -> float:
-    """Do what the fault says; returns for how many seconds to pause."""
+    """Do what the fault says. Return the seconds to pause."""
     if fault.how == "raise":
         raise RuntimeError(f"made to fail {fault}")
     if fault.how == "kill":
@@ -147,7 +147,7 @@ def _strike(fault: Fault) -> float:
 
 
 def _starve() -> None:
-    """Raise what a process gets from a system that has no more memory for it."""
+    """Raise the error that a process gets from a system without memory."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), hard))

@@ -39,7 +39,7 @@ SETTINGS = {
 
 @dataclass(slots=True)
 class Installation:
-    """What a test asks of the service, and how it finds out what became of it.
+    """What a test requests from the service, and how it learns the result.
 
     Attributes:
         knows_videos: the database has a table of videos, and no row can be about another.
@@ -56,7 +56,7 @@ class Installation:
     tenant_id: UUID = field(default_factory=uuid4)
 
     async def add(self, video: Video, *, tenant_id: UUID | None = None, version: int = VERSION) -> UUID:
-        """Put a video into the store, as a new one."""
+        """Store a video as a new one."""
         video_id = uuid4()
         if self.knows_videos:
             add_video(self.verifier.dsn, self.verifier.schema, tenant_id or self.tenant_id, video_id)
@@ -69,7 +69,7 @@ class Installation:
         return await publish(self.kafka, self.topics, VideoEncoded(**{**values, **fields}), trace)  # type: ignore[arg-type]  # fields of a test
 
     async def run(self, video: Video, **fields: object) -> tuple[Published, ReceivedOutcome]:
-        """Put a video into the store, publish it, and wait for its outcome."""
+        """Store a video, publish it, and wait for its outcome."""
         published = await self.submit(await self.add(video), video.frame_count, **fields)
         return published, await self.ledger.outcome(published)
 
@@ -80,7 +80,7 @@ class Installation:
         return Published(UUID(int=0), self.topics.encoded, sent.partition, sent.offset)
 
     async def settle(self) -> None:
-        """Wait until all that was published is answered, and every run noted as finished."""
+        """Wait until everything published is answered, and every run is recorded as finished."""
         await self.ledger.read_all()
         await self.ledger.until("outcomes of all requests", lambda: not self.verifier.unanswered())
         for outcome in self.ledger.outcomes:
@@ -93,7 +93,7 @@ class Installation:
         return await self.verifier.verify()
 
     async def verify_at_rest(self) -> Evidence:
-        """The same, once every record is acknowledged too; needs a worker of each role."""
+        """The same, once every record is acknowledged too; this needs a worker of each role."""
         await self.settle()
         await self.ledger.until_committed("coordinator")
         await self.ledger.until_committed("gpu-worker")
@@ -102,7 +102,7 @@ class Installation:
 
 @asynccontextmanager
 async def installed(stack: OwnedStack, settings: Mapping[str, str], folder: Path) -> AsyncIterator[Installation]:
-    """Topics and a bucket of its own; no process is running yet, and those that then run end with this block.
+    """Separate topics and a bucket; no process is running yet, and later ones end with this block.
 
     Args:
         settings: of the workers, beside those that all have. The tests themselves go straight to the stack's servers.

@@ -1,4 +1,4 @@
-"""What ended a run that failed, read from its log in another way than the service's."""
+"""Determines what ended a failed run from its log, in another way than the service does."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ MAX_SPAN_TAKES = 10
 
 
 def failed_by_a_span(log: Iterable[LogRecord], attempt: int) -> bool:
-    """Whether an attempt ended by a span that a worker gave up, or that was taken once too often: such a span leaves a dead letter.
+    """Whether an attempt ended by a span that a worker gave up, or that was taken too often: such a span leaves a dead letter.
 
     A work record that was set aside without being worked on has left its own before.
     """

@@ -1,4 +1,4 @@
-"""What lies in the topics of one installation, read by a consumer of the tests' own."""
+"""The content of one installation's topics, read by a consumer of the tests' own."""
 
 import time
 from collections import defaultdict
@@ -25,7 +25,7 @@ OUTCOMES: Final = ("inference.completed", "inference.rejected", "inference.faile
 
 
 class Ledger:
-    """Every record of every topic, from the first one on. Belongs to one event loop; its calls do not overlap."""
+    """Every record of every topic, from the beginning. Belongs to one event loop; its calls do not overlap."""
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
         self.topics = topics
@@ -35,7 +35,7 @@ class Ledger:
         self._consumer = AIOKafkaConsumer(*self._bases, **client_options(kafka), **options)
         self._admin = AIOKafkaAdminClient(**client_options(kafka))
         self.records: dict[str, list[ConsumerRecord]] = defaultdict(list)
-        """By the topic's name without its prefix, each partition in its order."""
+        """By the topic's name without its prefix, each partition in order."""
 
     async def __aenter__(self) -> Self:
         await self._consumer.start()
@@ -47,7 +47,7 @@ class Ledger:
         await self._admin.close()
 
     async def until(self, awaited: str, condition: Callable[[], T]) -> T:
-        """Read on until ``found`` returns something true; returns that.
+        """Read until ``found`` returns something true, and return that.
 
         Raises:
             AssertionError: it does not come to pass; names ``what``.
@@ -59,19 +59,19 @@ class Ledger:
         return result
 
     async def read_all(self) -> None:
-        """Read to where the topics end now."""
+        """Read to the present ends of the topics."""
         ends = await self._consumer.end_offsets(self._consumer.assignment())
         while any([await self._consumer.position(tp) < end for tp, end in ends.items()]):
             await self._read(timeout_ms=500)
 
     async def read_on(self, seconds: float) -> None:
-        """Read for so long whatever comes."""
+        """Read for this long, whatever arrives."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
             await self._read(timeout_ms=max(1, int(1000 * remaining)))
 
     async def members(self, role: str) -> int:
-        """How many members the group of a role has; 0 during a rebalance."""
+        """The number of members in a role's group; 0 during a rebalance."""
         try:
             (answer,) = await self._admin.describe_consumer_groups([self.topics.group(role)])
         except GroupCoordinatorNotAvailableError:  # the brokers' first group: they are making the topic that keeps it
@@ -80,14 +80,14 @@ class Ledger:
         return len(members) if state == "Stable" else 0
 
     async def until_members(self, role: str, count: int) -> None:
-        """Wait until the group of a role is settled, with so many members."""
+        """Wait until the group of a role is stable, with this many members."""
         deadline = Deadline(WAIT_SECONDS)
         while (count_now := await self.members(role)) != count:
             assert not deadline.passed, f"group {role} has {count_now} members; expected {count}"
             await self._read(timeout_ms=200)
 
     async def until_committed(self, role: str) -> None:
-        """Wait until a group has acknowledged all that its topics hold."""
+        """Wait until a group has acknowledged everything in its topics."""
         deadline = Deadline(WAIT_SECONDS)
         while behind := await self._behind(role):
             assert not deadline.passed, f"group {role} has not committed {behind}"
@@ -118,17 +118,17 @@ class Ledger:
         return [as_outcome(name, record) for name in OUTCOMES for record in self.records[name]]
 
     def log(self, run_id: UUID | str) -> list[LogRecord]:
-        """The log of a run, in its order."""
+        """The log of a run, in order."""
         key = str(run_id).encode()
         return [decode_log(record.value) for record in self.records["inference.results"] if record.key == key]
 
     def spans(self, run_id: UUID | str) -> tuple[list[SpanTaken], list[SpanDone]]:
-        """What of a run's spans was taken, and what was done, each as often as it was."""
+        """How often each span of a run was taken, and how often it was done."""
         log = self.log(run_id)
         return [record for record in log if isinstance(record, SpanTaken)], [record for record in log if isinstance(record, SpanDone)]
 
     async def outcome(self, published: Published) -> ReceivedOutcome:
-        """The first outcome of a request that was decided about, or of a record that could not be."""
+        """The first outcome of a decided request, or of a record that could not be decided."""
 
         def first_outcome() -> ReceivedOutcome | None:
             return next((outcome for outcome in self.outcomes if _answers(outcome, published)), None)
@@ -155,7 +155,7 @@ def record_position(topic: str, partition: int, offset: int) -> str:
 
 
 def _answers(outcome: ReceivedOutcome, published: Published) -> bool:
-    """By the request's id, or by where it was read: a record without ids has nothing else."""
+    """By the request's id, or by the record's position: a record without ids has nothing else."""
     here = record_position(published.topic, published.partition, published.offset)
     sources = outcome.body.get("requests", [outcome.body])
     return outcome.answers(published.request_id) or here in [

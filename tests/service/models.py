@@ -16,7 +16,7 @@ FILE = "weights.pt"
 
 @cache
 def weights(version: str) -> bytes:
-    """Weights of a hash of their own that load: the built-in model's, saved with a note beside them."""
+    """Loadable weights with a hash of their own: the built-in model's, saved with an additional note."""
     checkpoint = read_checkpoint(builtin_checkpoint_path())
     file = io.BytesIO()
     torch.save({"config": dict(checkpoint.config), "model_state_dict": dict(checkpoint.state), "note": version}, file)

@@ -1,4 +1,4 @@
-"""Runs of the former service, as their rows are there when ours is installed."""
+"""Runs of the former service, with the rows that exist when ours is installed."""
 
 from uuid import UUID, uuid4
 

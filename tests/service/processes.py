@@ -23,7 +23,7 @@ from tests.service.faults import Fault, run_worker
 Role = Literal["coordinator", "gpu"]
 
 WAIT_SECONDS: Final = 150.0
-"""Everything that tests wait for takes seconds on an idle machine; a busy one stretches the limit (``tests.patience``)."""
+"""Everything that tests wait for takes seconds on an idle machine; a busy one extends the limit (``tests.patience``)."""
 
 _POLL_SECONDS: Final = 0.05
 _ADDRESS: Final = re.compile(r'"addresses":\["(http://[^"]+)"')
@@ -54,27 +54,27 @@ class Worker:
         return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
 
     def kill(self) -> None:
-        """SIGKILL, at once and whatever it is doing."""
+        """Send SIGKILL."""
         if self.status is None:
             os.kill(self.pid, signal.SIGKILL)
 
     async def killed(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL, and wait until it is gone."""
         self.kill()
         await self.ended()
 
     def terminate(self) -> None:
-        """SIGTERM to one that is running."""
+        """Send SIGTERM to a running process."""
         assert self.status is None, f"{self.name} has ended with status {self.status}.\n{tail(self.log)}"
         os.kill(self.pid, signal.SIGTERM)
 
     async def stopped(self) -> int:
-        """SIGTERM, and the status with which it then ends."""
+        """Send SIGTERM, and return the exit status."""
         self.terminate()
         return await self.ended()
 
     async def ready(self) -> None:
-        """Wait until it says that it has joined its group, and waits for nothing."""
+        """Wait until it reports that it has joined its group and is not waiting."""
         deadline = Deadline(WAIT_SECONDS)
         async with aiohttp.ClientSession() as http:
             while not await self.is_ready(http):
@@ -83,14 +83,14 @@ class Worker:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def is_ready(self, http: aiohttp.ClientSession) -> bool:
-        """Whether it says so now."""
+        """Whether it reports that now."""
         try:
             return (await self.fetch(http, "readyz"))[0] == 200
         except aiohttp.ClientError:
             return False
 
     async def fetch(self, http: aiohttp.ClientSession, path: str) -> tuple[int, str]:
-        """Status and text of what it answers over HTTP.
+        """Status and text of its answer over HTTP.
 
         Raises:
             aiohttp.ClientError: nothing, or nothing yet.
@@ -100,7 +100,7 @@ class Worker:
 
     @property
     def address(self) -> str:
-        """Where it listens.
+        """The address on which it listens.
 
         Raises:
             aiohttp.ClientError: nowhere yet.
@@ -111,7 +111,7 @@ class Worker:
         return listening[1]
 
     async def ended(self) -> int:
-        """The status with which it ends, by itself or after a signal."""
+        """Its exit status, after it ends by itself or by a signal."""
         deadline = Deadline(WAIT_SECONDS)
         while (status := self.status) is None:
             assert not deadline.passed, f"{self.name} is still running.\n{tail(self.log)}"
@@ -121,7 +121,7 @@ class Worker:
 
 @dataclass(slots=True)
 class Processes:
-    """Starts workers, and ends those that are left when it is closed.
+    """Starts workers, and ends the remaining ones when it is closed.
 
     Attributes:
         environment: settings of every worker.
@@ -134,7 +134,7 @@ class Processes:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def start(self, role: Role, *faults: Fault | None, **settings: str) -> Worker:
-        """A worker from a fork server, which spares it the imports; with a fault one that will end by itself."""
+        """Start a worker from a fork server, which spares it the imports; with a fault, it will end by itself."""
         name, log = self._name(role)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_IMPORTED_ONCE)
@@ -144,7 +144,7 @@ class Processes:
         return self._started(Worker(name, log, process))
 
     def command(self, role: Role, *arguments: str, **settings: str) -> Worker:
-        """A worker as users start it; by default with ``extents worker``."""
+        """Start a worker as users do, by default with ``extents worker``."""
         name, log = self._name(role)
         commands = Path(sys.executable).parent
         program: Sequence[str] = arguments or ("extents", "worker", role)
@@ -166,7 +166,7 @@ class Processes:
             worker.process.wait() if isinstance(worker.process, subprocess.Popen) else worker.process.join()
 
     def tails(self) -> str:
-        """The ends of all logs, for a failure's message."""
+        """The ends of all logs, for the message of a failure."""
         return "\n".join(f"{worker.name}, status {worker.status}: {tail(worker.log)}" for worker in self.workers[-4:])
 
     def _name(self, role: Role) -> tuple[str, Path]:

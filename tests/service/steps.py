@@ -1,4 +1,4 @@
-"""The steps at which tests kill a worker, in the order in which they are taken.
+"""The steps at which tests kill a worker, in order.
 
 Each is a fault right after it: for most, right before it is right after the one before. ``on_both_sides`` gives both.
 """
@@ -37,7 +37,7 @@ LOSING_A_RESULT: Final = (
     Fault("streams.processing.transport:RetryingProducerBuffer._send_pending", "before", ("/1/0'",), how="lose"),
     Fault("storage.rows:Rows.complete_run", "before"),
 )
-"""Of the two changes that a result makes the brokers get the second alone, which is the state; and then the end."""
+"""Of the two changes that a result makes, the brokers get only the second, the state; then the worker ends."""
 FAILING: Final = (
     Fault("streams.processing.producer:Producer.send", "after", ("inference.cancelled",)),
     Fault("streams.publisher:Publisher.dead_letter", "after"),
@@ -47,7 +47,7 @@ FAILING: Final = (
 )
 
 READING_BACK: Final = (Fault("storage.publish:_read_present", "after", since=Fault("storage.objects:ObjectStore.put", "after")),)
-"""The object, between its upload and its rows: the first read after the one that looks whether it is there already."""
+"""Between the upload of the object and its rows: the first read after the check whether the object exists."""
 
 _FINISHED: Final = Fault(_ACK, "after", ("run_finished",))
 ACKNOWLEDGING: Final = (
@@ -56,7 +56,7 @@ ACKNOWLEDGING: Final = (
     _FINISHED,
     Fault(_COMMIT, "after", ("inference.results",), since=_FINISHED),
 )
-"""In this process, and with the brokers: of a request, and of the record that ends its run."""
+"""In this process and with the brokers: of a request, and of the record that ends its run."""
 
 INFERRING: Final = (
     Fault("streams.publisher:Publisher.append_to_run_log", "after", ("span_taken",), nth=2),

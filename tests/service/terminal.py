@@ -1,4 +1,4 @@
-"""The command, run against an installation."""
+"""Runs commands against an installation."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.service.processes import WAIT_SECONDS
 
 
 class Terminal:
-    """Runs commands against an installation, each in a process of its own."""
+    """Runs commands against an installation, each in a separate process."""
 
     def __init__(self, service: Installation, folder: Path) -> None:
         self.service, self.folder = service, folder
@@ -29,7 +29,7 @@ class Terminal:
         return json.loads(await self(*arguments, "--json"))
 
     async def until(self, replay: str, state: str) -> Any:
-        """Wait for a state, and return the status as the command shows it then."""
+        """Wait for a state, and return the status as the command shows it."""
         environment = self.service.processes.environment
         config = RowsConfig(
             url=environment["SUPABASE_URL"],

@@ -51,7 +51,7 @@ def without(fields: dict[str, object], *names: str) -> dict[str, object]:
 
 
 async def rejected(service: Installation, published: Published, kind: str = "validation_failed") -> str:
-    """The message of a rejection that is both an event and a row."""
+    """The message of a rejection, which is the same in the event and the row."""
     outcome = await service.ledger.outcome(published)
     assert (outcome.name, outcome.body["rejection_type"]) == ("inference.rejected", kind)
     row = await service.verifier.rejection(outcome.body["request_id"])
@@ -76,7 +76,7 @@ async def rejected(service: Installation, published: Published, kind: str = "val
     ],
 )
 async def test_a_record_without_ids_is_rejected_and_kept(running: Installation, value: bytes | None, message: str) -> None:
-    """A record that holds no ids is answered with a rejection that carries its key, and kept as it was as a dead letter."""
+    """A record without ids is answered with a rejection that carries its key, and kept unchanged as a dead letter."""
     published = await running.send(value, key=b"some key", headers={"trace": b"\x00\x01"})
     outcome = await running.ledger.outcome(published)
     assert (outcome.name, outcome.body["rejection_type"]) == ("inference.rejected", "validation_failed")
@@ -102,13 +102,13 @@ async def test_a_record_without_ids_is_rejected_and_kept(running: Installation, 
     ],
 )
 async def test_a_record_with_ids_and_wrong_fields_is_rejected(running: Installation, fields: dict[str, object], message: str) -> None:
-    """A record whose ids can be read is rejected by an event and a row, both naming the field."""
+    """A record with readable ids is rejected by an event and a row, which both name the field."""
     published = await running.send(as_json(fields), key=str(fields["video_id"]).encode())
     assert message in await rejected(running, published)
 
 
 async def test_unknown_model(running: Installation) -> None:
-    """A model that is nowhere is rejected, naming those there are."""
+    """A request for an unknown model is rejected, and the message lists the existing ones."""
     published, _ = await running.run(video(40), model_version="nobody-knows-me")
     message = await rejected(running, published)
     assert "nobody-knows-me" in message
@@ -140,13 +140,13 @@ async def test_no_layout(running: Installation) -> None:
 
 
 async def test_empty_layout(running: Installation) -> None:
-    """An empty file for a layout is rejected, naming it."""
+    """An empty layout file is rejected by name."""
     published, _ = await running.run(replace(video(40), layout=b""))
     assert "layout.db" in await rejected(running, published)
 
 
 async def test_layout_that_expands_without_end(running: Installation) -> None:
-    """A packed layout that expands to far more than a layout is rejected, and nothing else suffers."""
+    """A packed layout that expands to far more than a layout is rejected, with no other effect."""
     video_id = await running.add(replace(video(40), layout=None))
     await running.store.put(running.keys.layout(running.tenant_id, video_id) + ".gz", _packed_zeros(300 * 2**20))
     published = await running.submit(video_id, 40)
@@ -154,7 +154,7 @@ async def test_layout_that_expands_without_end(running: Installation) -> None:
 
 
 async def test_packed_layout(running: Installation) -> None:
-    """A packed layout in good order is as good as a plain one."""
+    """A valid packed layout is as good as a plain one."""
     video_id = await running.add(replace(video(40), layout=None))
     await running.store.put(running.keys.layout(running.tenant_id, video_id) + ".gz", gzip.compress(pack_layout(LAYOUT)))
     published = await running.submit(video_id, 40)
@@ -170,7 +170,7 @@ async def test_too_few_frames(running: Installation, frame_count: int) -> None:
 
 @pytest.mark.parametrize(("frame_count", "spans"), [(2, 1), (512, 1), (513, 1), (1025, 2)])
 async def test_frame_counts_around_a_span(running: Installation, frame_count: int, spans: int) -> None:
-    """Videos that end about the end of a span have a pair for every frame but the last, in so many spans."""
+    """Videos that end near the end of a span have a pair for every frame but the last, in the right number of spans."""
     _, outcome = await running.run(video(frame_count))
     assert (outcome.name, outcome.body["pairs"]) == ("inference.completed", frame_count - 1)
     taken, done = running.ledger.spans(outcome.body["run_id"])
@@ -203,7 +203,7 @@ async def test_forced_too_soon(running: Installation) -> None:
 
 
 async def test_video_of_another_tenant(running: Installation) -> None:
-    """A video that has a run of one tenant is refused to another."""
+    """A video with a run of one tenant is rejected for another."""
     _, outcome = await running.run(video(2))
     stranger, video_id = uuid.uuid4(), uuid.UUID(outcome.body["video_id"])
     await video(2).upload(running.store, running.keys, stranger, video_id)
@@ -227,7 +227,7 @@ def _halved(name: str) -> bytes:
     ],
 )
 async def test_a_chunk_that_cannot_be_used(running: Installation, name: str, data: bytes | None) -> None:
-    """What only decoding shows ends in a failure that names the chunk, with the work record as one dead letter."""
+    """A fault that only decoding reveals gives a failure that names the chunk, with the work record as one dead letter."""
     broken = video(513).with_chunk(name, _halved(name) if data is None else data)
     _, outcome = await running.run(broken)
     assert outcome.name == "inference.failed"
@@ -243,7 +243,7 @@ async def test_a_chunk_that_cannot_be_used(running: Installation, name: str, dat
 
 
 async def test_spans_of_two_sizes(running: Installation) -> None:
-    """Two spans that are each in order but of different sizes end in a failure that names both sizes."""
+    """Two spans that are valid but of different sizes give a failure that names both sizes."""
     larger = video(1025)
     for name in ("modulo_16/chunk_0000000512.webm", *(name for name in larger.chunks if _second_span(name))):
         frames = 1 if name.endswith("1024.webm") else 32
@@ -255,7 +255,7 @@ async def test_spans_of_two_sizes(running: Installation) -> None:
 
 
 async def test_a_failed_run_is_attempted_again_on_request(running: Installation) -> None:
-    """A new request for a run that failed gets its next attempt, which completes when the video has been mended."""
+    """A new request for a failed run starts its next attempt, which completes once the video has been repaired."""
     name = "modulo_1/chunk_0000000001.webm"
     video_id = await running.add(video(40).with_chunk(name, b"this is no film"))
     first = await running.ledger.outcome(await running.submit(video_id, 40, event_id="first"))
@@ -276,7 +276,7 @@ async def test_low_priority_has_its_own_topic(running: Installation) -> None:
 
 
 async def test_all_of_it_is_accounted_for(running: Installation) -> None:
-    """After all that was wrong every record is acknowledged, and every request has its one outcome, its row and its dead letter."""
+    """In the end every record is acknowledged, and every request has its outcome, its row and its dead letter."""
     evidence = await running.verify_at_rest()
     assert {"inference.rejected", "inference.failed", "inference.completed"} <= {outcome.name for outcome in evidence.outcomes.values()}
 

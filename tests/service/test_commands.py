@@ -1,4 +1,4 @@
-"""Workers as users start them: by ``extents worker`` and by Faust's own command; and how they end."""
+"""Workers as users start them, with ``extents worker`` and with Faust's own command, and how they end."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_fausts_own_command(service: Installation) -> None:
-    """Workers that Faust's command starts do the whole job, beside those of ``extents worker`` too, and end with status 0."""
+    """Workers started by Faust's command do everything, beside workers of ``extents worker`` too, and end with status 0."""
     processes = service.processes
     fausts = [
         processes.command("coordinator", "faust", "-A", "streams.apps.coordinator", "worker", "--without-web"),

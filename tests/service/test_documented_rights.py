@@ -1,4 +1,4 @@
-"""The service with keys that have the rights of docs/deployment.md and no others."""
+"""The service works with keys that have only the rights in docs/deployment.md."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def limited(stack: OwnedStack, service: Installation) -> AsyncIterator[Lim
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def workers(service: Installation, limited: Limited) -> list[Worker]:
-    """Both, with these keys."""
+    """Workers of both roles, with these keys."""
     started = [service.processes.command(role, **limited.settings) for role in ("coordinator", "gpu")]
     for worker in started:
         await worker.ready()
@@ -65,7 +65,7 @@ async def workers(service: Installation, limited: Limited) -> list[Worker]:
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def _alive_afterwards(service: Installation, workers: list[Worker]) -> AsyncIterator[None]:
-    """After each test the same processes are ready, and a good video completes."""
+    """After each test the same processes are ready, and a valid video completes."""
     yield
     assert (await service.run(video(FRAMES)))[1].name == "inference.completed"
     async with aiohttp.ClientSession() as http:
@@ -74,7 +74,7 @@ async def _alive_afterwards(service: Installation, workers: list[Worker]) -> Asy
 
 
 async def test_the_rights_are_enough(service: Installation) -> None:
-    """A run is computed, found, forced, and one fails at a broken chunk, which is named."""
+    """A run is computed, found and forced, and another fails at a broken chunk, which is named."""
     video_id = await service.add(video(514))
     first = await service.ledger.outcome(await service.submit(video_id, 514, event_id="first"))
     repeated = await service.ledger.outcome(await service.submit(video_id, 514, event_id="second"))
@@ -89,7 +89,7 @@ async def test_the_rights_are_enough(service: Installation) -> None:
 
 
 async def test_the_doctor_finds_nothing_missing(service: Installation, limited: Limited) -> None:
-    """It needs no right that the service does not need."""
+    """The doctor needs no right that the service does not need."""
     checking = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "doctor"),
         stdout=asyncio.subprocess.PIPE,
@@ -118,7 +118,7 @@ async def test_an_object_outside_is_the_fault_of_its_request(service: Installati
 
 @pytest.mark.parametrize("part", ["cropped_frames_v1", "layout.db"])
 async def test_a_refused_object_of_a_video_is_the_fault_of_its_request(service: Installation, stack: OwnedStack, part: str) -> None:
-    """Whether admission or a GPU worker needs it: the request ends, rejected or failed, with the key in its message."""
+    """The request is rejected or fails with the key in its message, whether admission or a GPU worker needs the object."""
     video_id = await service.add(video(FRAMES))
     async with refused(stack, service.store.bucket, f"videos/{service.tenant_id}/{video_id}/{part}*"):
         outcome = await service.ledger.outcome(await service.submit(video_id, FRAMES))
@@ -138,7 +138,7 @@ async def refused(stack: OwnedStack, bucket: str, keys: str) -> AsyncIterator[No
 
 
 def client_of(stack: OwnedStack, service: str) -> AbstractAsyncContextManager[Any]:
-    """With the keys of the stack itself."""
+    """Uses the keys of the stack itself."""
     config = stack.config
     return get_session().create_client(
         service,

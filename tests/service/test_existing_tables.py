@@ -1,4 +1,4 @@
-"""The spine once more, on a database that had the web application's tables first, with rows of years in them."""
+"""A whole request on a database that already had the web application's tables, with rows of several years."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ def settings(existing_schema: str) -> dict[str, str]:
 
 
 async def test_a_broken_chunk_fails_the_run_and_its_job(running: Installation) -> None:
-    """A run that fails has its job, its event and its dead letter there, too."""
+    """A failed run has its job, its event and its dead letter there too."""
     broken = video(514).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
     _, outcome = await running.run(broken)
     assert outcome.name == "inference.failed"
@@ -35,7 +35,7 @@ async def test_a_broken_chunk_fails_the_run_and_its_job(running: Installation) -
 
 
 async def test_a_rejection_has_its_row(running: Installation) -> None:
-    """A request that is refused, and one whose chunk is gone, have their rows in narrower columns."""
+    """A rejected request, and a run without a chunk, have their rows in narrower columns."""
     video_id = await running.add(video(2))
     for frame_count, kind in ((2**31 - 1, "frame_count_exceeded"), (900, "validation_failed")):
         outcome = await running.ledger.outcome(await running.submit(video_id, frame_count))
@@ -46,7 +46,7 @@ async def test_a_rejection_has_its_row(running: Installation) -> None:
 
 
 async def test_a_video_deleted_in_flight_fails_its_run(running: Installation) -> None:
-    """The run of a video that the web application deletes meanwhile ends as a failure that says so, and stops nobody."""
+    """If the web application deletes a video during its run, the run fails with that reason, and others continue."""
     video_id = await running.add(video(514))
     published = await running.submit(video_id, 514)
     await running.ledger.until(

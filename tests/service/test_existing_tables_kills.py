@@ -1,4 +1,4 @@
-"""A coordinator killed at each of its steps, on a database that had the web application's tables first, with rows of years in them."""
+"""A coordinator killed at each of its steps, on a database that already had the web application's tables, with rows of several years."""
 
 import pytest
 
@@ -23,6 +23,6 @@ def settings(existing_schema: str) -> dict[str, str]:
 
 
 async def test_all_of_it_is_acknowledged(predicting: Installation) -> None:  # noqa: F811 - the fixture
-    """After all these kills no record is left that nobody has acknowledged, and everything is accounted for."""
+    """After all these kills every record is acknowledged, and everything is accounted for."""
     predicting.processes.start("coordinator")
     await predicting.verify_at_rest()

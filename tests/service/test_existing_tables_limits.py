@@ -1,4 +1,4 @@
-"""The limits of a tenant and of all, on a database that had the web application's tables first, with jobs that nobody will finish."""
+"""The limits of a tenant and of all, on a database with the web application's tables and jobs that nobody will finish."""
 
 import pytest
 

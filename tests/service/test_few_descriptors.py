@@ -1,4 +1,4 @@
-"""Workers that may open few descriptors, and clients that open connections and send nothing."""
+"""Workers with few descriptors, and clients that open connections and send nothing."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ LIMITED = (
 
 
 async def test_half_open_connections_stop_nobody(service: Installation) -> None:
-    """Under 300 of them at each worker the probes are answered, runs complete, and the logs stay short."""
+    """With 300 of them at each worker, probes are answered, runs complete, and the logs stay short."""
     workers = [service.processes.command(role, "python", "-c", LIMITED, role) for role in ("coordinator", "gpu")]
     async with asyncio.timeout(300):
         await asyncio.gather(*(worker.ready() for worker in workers))
@@ -48,7 +48,7 @@ async def test_half_open_connections_stop_nobody(service: Installation) -> None:
 
 
 async def probed(http: aiohttp.ClientSession, worker: Worker) -> int:
-    """What the liveness probe answers, as soon as an orchestrator expects it."""
+    """The answer to the liveness probe, within the time that an orchestrator allows."""
     async with asyncio.timeout(30):
         status, _ = await worker.fetch(http, "healthz")
     return status
@@ -56,7 +56,7 @@ async def probed(http: aiohttp.ClientSession, worker: Worker) -> int:
 
 @contextlib.asynccontextmanager
 async def half_open(worker: Worker, count: int) -> AsyncIterator[None]:
-    """Keep so many connections that have begun a request; each that the worker ends is opened again, as a flood would."""
+    """Keep this many connections with unfinished requests, and reopen each that the worker ends, as a flood would."""
     address = re.search(r'"addresses":\["http://([^":]+):(\d+)"', worker.log.read_text())
     assert address is not None
 

@@ -1,4 +1,4 @@
-"""Records that wait in topics while partitions are taken over: none of them may be passed by."""
+"""Records that wait in topics while partitions move: none of them may be skipped."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 RECORDS = 400
 
 SLOW_SEEKS = Fault("faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.seek_to_committed", "after", how="pause")
-"""Widens the time in which records may be fetched that Faust throws away as it resumes."""
+"""Extends the time in which records may be fetched that Faust throws away when it resumes."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_no_record_is_skipped(service: Installation) -> None:
-    """Requests from before the first worker joined, and from before the next one took over from it, are all answered."""
+    """Requests from before the first worker joined, and from before its successor did, are all answered."""
 
     async def publish() -> None:
         async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:

@@ -1,4 +1,4 @@
-"""Requests that are delivered again long after their run has ended, when its log has forgotten it."""
+"""Requests that are redelivered long after their run has ended and its log has expired."""
 
 import aiohttp
 import confluent_kafka.admin
@@ -58,7 +58,7 @@ def answers(service: Installation, request_id: str) -> list[dict]:
 
 
 async def forget(service: Installation, run_id: str) -> None:
-    """What three weeks do: the log expires, the run's marker is swept, the group's offsets are gone, and its job ended long ago."""
+    """The effect of three weeks: the log expires, the run's marker is swept, the group's offsets are gone, and its job ended long ago."""
     topics, key = service.topics, run_id.encode()
     partition = topics.results_partition(run_id)
     async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:
@@ -78,7 +78,7 @@ async def forget(service: Installation, run_id: str) -> None:
 
 
 async def active_runs(coordinator: Worker) -> float:
-    """What the coordinator counts as runs without an outcome."""
+    """The coordinator's number of runs without an outcome."""
     async with aiohttp.ClientSession() as http:
         _, metrics = await coordinator.fetch(http, "metrics")
     (line,) = (line for line in metrics.splitlines() if line.startswith("extents_active_runs "))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FRAMES = 40
 MEMORY_BYTES = 1_000_000_000
-"""What hostile files may add to the coordinator: it reads one layout of the largest size at a time, in three copies."""
+"""The memory that hostile files may add: the coordinator reads one layout of the largest size at a time, in three copies."""
 
 LAYOUTS = {
     **{name: database(table=statement) for name, statement in CRAFTED.items()},
@@ -32,7 +32,7 @@ LAYOUTS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def coordinator(service: Installation):
-    """A coordinator as users start it, beside a GPU worker; both are the same processes in the end, and have done all there was."""
+    """A coordinator and a GPU worker, as users start them; in the end they are the same processes, and everything is done."""
     workers = [service.processes.command("coordinator"), service.processes.command("gpu")]
     await workers[0].ready()
     before = peak_bytes(workers[0])
@@ -43,7 +43,7 @@ async def coordinator(service: Installation):
 
 
 def peak_bytes(worker: Worker) -> int:
-    """The most memory that a process has had."""
+    """The maximum memory of a process so far."""
     status = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
     return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
 
@@ -53,7 +53,7 @@ async def good_video_completes(service: Installation) -> None:
 
 
 async def test_crafted_layouts_are_rejected(service: Installation, coordinator: Worker) -> None:
-    """All at once: each rejection is an event and a row, with the request's and the video's ids and the layout's key."""
+    """Each rejection is an event and a row, with the ids of request and video and the layout's key, even if all come at once."""
     requests = {}
     for name, layout in LAYOUTS.items():
         video_id = await service.add(replace(video(FRAMES), layout=layout))
@@ -64,7 +64,7 @@ async def test_crafted_layouts_are_rejected(service: Installation, coordinator: 
 
 
 async def test_layouts_of_hundreds_of_megabytes_are_rejected(service: Installation, coordinator: Worker) -> None:
-    """Several of them at once take no more memory than one, and videos behind them complete."""
+    """Several of them at once take no more memory than one, and other videos complete."""
     layout = database(ROW | LARGE["a blob for a number"])
     requests = []
     for _ in range(3):
@@ -112,7 +112,7 @@ async def test_crafted_databases_of_old_runs_do_not_count(service: Installation,
 
 
 async def test_a_sound_database_of_an_old_run_answers(service: Installation, coordinator: Worker) -> None:
-    """So it is the files that were refused, and not what is old."""
+    """A valid old run is found, so the other files were refused because of their content."""
     _, outcome = await service.run(video(FRAMES))
     sound = await service.store.get(outcome.body["storage_key"], MAX_RUN_DB_BYTES)
     video_id = await service.add(video(FRAMES))

@@ -1,4 +1,4 @@
-"""A coordinator killed at any step of admitting, aggregating or finishing: the next one carries on, and nothing is lost.
+"""A coordinator is killed at a step of admitting, aggregating or finishing: its successor continues, and nothing is lost.
 
 One step at a time, so that a failure names it; tests/chaos has all of them follow each other over several videos in flight.
 """
@@ -24,14 +24,14 @@ TWO_SPANS = 514
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def predicting(service: Installation) -> Installation:
-    """A GPU worker that stays; each test brings its coordinators."""
+    """A GPU worker that stays; each test starts its own coordinators."""
     service.processes.start("gpu")
     return service
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def undisturbed(predicting: Installation) -> dict[int, bytes]:
-    """Probabilities of the videos used here, by their frames, of runs that nothing happened to."""
+    """Probabilities of undisturbed runs of these videos, by their frames."""
     coordinator = predicting.processes.start("coordinator")
     published = {frames: (await predicting.run(video(frames)))[1].body["run_id"] for frames in (SMALL, TWO_SPANS)}
     evidence = await predicting.verify_at_rest()
@@ -42,7 +42,7 @@ async def undisturbed(predicting: Installation) -> dict[int, bytes]:
 async def survive(
     service: Installation, faults: tuple[Fault, ...], *videos: tuple[uuid.UUID, Video], lost: tuple[str, ...] = (), logged_event: str = ""
 ) -> list[Published]:
-    """Publish videos to a coordinator that kills itself, and have another one carry on until all have their outcome.
+    """Publish videos to a coordinator that kills itself, and start a successor, until all have their outcome.
 
     Args:
         lost: chunks of the videos that are gone when the other one comes.
@@ -64,7 +64,7 @@ async def survive(
 
 @pytest.mark.parametrize("fault", [replace(ADMITTING[0], when="before"), *ADMITTING], ids=str)
 async def test_while_admitting(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
-    """A request whose coordinator was killed while it was admitted ends in one run, with the result it would have had."""
+    """A request whose coordinator was killed during admission ends in one run, with the same result as without the kill."""
     frames = TWO_SPANS if "work" in str(fault) else SMALL
     (published,) = await survive(predicting, (fault,), (await predicting.add(video(frames)), video(frames)))
     evidence = await predicting.verify()
@@ -75,7 +75,7 @@ async def test_while_admitting(predicting: Installation, undisturbed: dict[int, 
 
 @pytest.mark.parametrize("fault", [*AGGREGATING, *FINISHING], ids=str)
 async def test_while_aggregating_or_finishing(predicting: Installation, undisturbed: dict[int, bytes], fault: Fault) -> None:
-    """A run whose coordinator was killed over its results has one row, one verified object, one completed job and its event."""
+    """A run whose coordinator was killed while handling results has one row, one verified object, one completed job and one event."""
     (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)))
     evidence = await predicting.verify()
     outcome = evidence.outcomes[str(published.request_id)]
@@ -84,7 +84,7 @@ async def test_while_aggregating_or_finishing(predicting: Installation, undistur
 
 
 async def test_a_result_whose_state_alone_was_stored(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
-    """The next coordinator finds a completed run that lacks a result: it waits for the result's record, which was not acknowledged."""
+    """A completed run that lacks a result is not finished until the unacknowledged record of the result has been redelivered."""
     new = (await predicting.add(video(SMALL)), video(SMALL))
     (published,) = await survive(predicting, LOSING_A_RESULT, new, logged_event="run.results_missing")
     evidence = await predicting.verify()
@@ -94,7 +94,7 @@ async def test_a_result_whose_state_alone_was_stored(predicting: Installation, u
 
 @pytest.mark.parametrize("fault", FAILING, ids=str)
 async def test_while_failing(predicting: Installation, fault: Fault) -> None:
-    """A run that fails, and whose coordinator is killed while it announces that, has one failure with one dead letter."""
+    """A failing run whose coordinator is killed while announcing the failure has one failure with one dead letter."""
     broken = video(SMALL).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
     (published,) = await survive(predicting, (fault,), (await predicting.add(broken), broken))
     evidence = await predicting.verify()
@@ -103,7 +103,7 @@ async def test_while_failing(predicting: Installation, fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", ADMITTING[:2], ids=str)
 async def test_data_deleted_while_admitting(predicting: Installation, fault: Fault) -> None:
-    """Its run was admitted and perhaps started, but no span was sent: the request is notified once that its data is gone, and which."""
+    """An admitted run whose spans were not sent before its data disappeared fails once, and the message names what is gone."""
     chunk = "modulo_1/chunk_0000000001.webm"
     (published,) = await survive(predicting, (fault,), (await predicting.add(video(SMALL)), video(SMALL)), lost=(chunk,))
     evidence = await predicting.verify()
@@ -114,7 +114,7 @@ async def test_data_deleted_while_admitting(predicting: Installation, fault: Fau
 
 
 async def test_after_a_request_has_joined(predicting: Installation, undisturbed: dict[int, bytes]) -> None:
-    """A second request that joined a run is answered by its outcome, though its coordinator was killed just then."""
+    """A second request that joined a run is answered by its outcome, although its coordinator was killed at that moment."""
     video_id = await predicting.add(video(SMALL))
     requests = await survive(predicting, JOINING, (video_id, video(SMALL)), (video_id, video(SMALL)))
     evidence = await predicting.verify()
@@ -123,6 +123,6 @@ async def test_after_a_request_has_joined(predicting: Installation, undisturbed:
 
 
 async def test_all_of_it_is_acknowledged(predicting: Installation) -> None:
-    """After all these kills no record is left that nobody has acknowledged, and everything is accounted for."""
+    """After all these kills every record is acknowledged, and everything is accounted for."""
     predicting.processes.start("coordinator")
     await predicting.verify_at_rest()

@@ -1,4 +1,4 @@
-"""Workers that are killed, raise, join or leave in the middle of a run of several spans."""
+"""Workers are killed, fail, join or leave in the middle of a run of several spans."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ FRAMES = 514
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def undisturbed(service: Installation) -> bytes:
-    """Probabilities of a run that nothing happened to."""
+    """Probabilities of an undisturbed run."""
     workers = [service.processes.start("coordinator"), service.processes.start("gpu")]
     _, outcome = await service.run(video(FRAMES))
     evidence = await service.verify_at_rest()
@@ -30,7 +30,7 @@ async def undisturbed(service: Installation) -> bytes:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def workers(service: Installation, undisturbed: bytes):
-    """Starts workers, and ends in good order those that are left after the test."""
+    """Starts workers, and stops the remaining ones properly after the test."""
     started: list[Worker] = []
 
     def start(role, fault: Fault | None = None) -> Worker:
@@ -42,7 +42,7 @@ async def workers(service: Installation, undisturbed: bytes):
 
 
 async def completed(service: Installation, published: Published, undisturbed: bytes) -> str:
-    """Wait until a run is complete and everything is accounted for; returns its id."""
+    """Wait until a run is complete and everything is accounted for. Return its id."""
     outcome = await service.ledger.outcome(published)
     evidence = await service.verify_at_rest()
     assert evidence.outcomes[str(published.request_id)] == outcome
@@ -65,14 +65,14 @@ async def test_gpu_worker_killed(service: Installation, workers, undisturbed: by
 
 
 async def test_gpu_worker_killed_beside_another(service: Installation, workers, undisturbed: bytes) -> None:
-    """Of two GPU workers one is killed while it holds spans; the other does all that is left."""
+    """One of two GPU workers is killed while it holds spans; the other does all that is left."""
     workers("coordinator")
     gpus = {f"{worker.pid}": worker for worker in (workers("gpu"), workers("gpu"))}
     await service.ledger.until_members("gpu-worker", 2)
     published = [await service.submit(await service.add(video(FRAMES)), FRAMES) for _ in range(2)]
 
     def unreleased() -> set[str]:
-        """Process ids of workers that have taken spans of these runs without having done them."""
+        """Process ids of workers that have taken spans of these runs and not finished them."""
         open_spans = {}
         for record in service.ledger.records["inference.results"]:
             for entry in service.ledger.log(record.key.decode()):
@@ -89,7 +89,7 @@ async def test_gpu_worker_killed_beside_another(service: Installation, workers, 
 
 
 async def test_coordinator_killed(service: Installation, workers, undisturbed: bytes) -> None:
-    """A coordinator killed when a run's first span is done is followed by one that knows of it and completes the run."""
+    """After a coordinator is killed when a run's first span is done, its successor knows the span and completes the run."""
     coordinator = workers("coordinator")
     workers("gpu")
     published = await service.submit(await service.add(video(FRAMES)), FRAMES)
@@ -128,7 +128,7 @@ RAISING = [
 
 @pytest.mark.parametrize(("role", "fault"), RAISING, ids=str)
 async def test_an_unexpected_exception(service: Installation, workers, undisturbed: bytes, role, fault: Fault) -> None:
-    """A worker in which something unexpected is raised once tries again and completes the run, and stops in good order."""
+    """A worker with one unexpected error retries and completes the run, and stops properly."""
     other = workers("gpu" if role == "coordinator" else "coordinator")
     broken = workers(role, fault)
     published = await service.submit(await service.add(video(FRAMES)), FRAMES)

@@ -1,4 +1,4 @@
-"""How many jobs one tenant may have, unfinished and in an hour."""
+"""The number of jobs that one tenant may have, unfinished and in an hour."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_limits_of_a_tenant(service: Installation) -> None:
-    """While a tenant's job is unfinished a second is refused, and after two in an hour a third, each naming its setting."""
+    """While a tenant's job is unfinished a second one is rejected, and after two in an hour a third, each with the setting's name."""
     coordinator = service.processes.start("coordinator")
     first = await service.submit(await service.add(video(2)), 2)
     await service.ledger.until("the first admitted", lambda: service.ledger.records["inference.work.high"])

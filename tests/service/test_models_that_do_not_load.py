@@ -27,7 +27,7 @@ PARTITIONS = 4
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sound(service: Installation, tmp_path_factory: pytest.TempPathFactory) -> Worker:
-    """A worker that keeps the model v1 in its own cache, from when it was whole in the store."""
+    """A worker with the model v1 in its own cache, from when the store had its weights."""
     service.processes.start("coordinator")
     worker = service.processes.start("gpu", EXTENTS_MODEL_CACHE=str(tmp_path_factory.mktemp("sound")))
     key = await push_model(service, "v1")
@@ -39,14 +39,14 @@ async def sound(service: Installation, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sick(service: Installation, sound: Worker, tmp_path_factory: pytest.TempPathFactory) -> Worker:
-    """One that cannot load it, since it came when the weights were gone."""
+    """A worker that cannot load the model, since it started after the weights were gone."""
     worker = service.processes.start("gpu", EXTENTS_MODEL_CACHE=str(tmp_path_factory.mktemp("sick")))
     await service.ledger.until_members("gpu-worker", 2)
     return worker
 
 
 async def submit_everywhere(service: Installation, model_version: str, **fields: object) -> dict[str, Published]:
-    """Small runs, one in each partition of the work topics, so that every worker is given some; requests by run."""
+    """Small runs, one in each partition of the work topics, so that every worker gets some; requests by run."""
     requests = {}
     for partition in range(PARTITIONS):
         video_id = next(video_id for video_id in iter(uuid4, None) if _run(service, video_id, model_version).int % PARTITIONS == partition)
@@ -65,7 +65,7 @@ def failures(service: Installation, runs: Iterable[str]) -> list[SpanFailed]:
 
 
 async def test_high_priority_goes_to_another_worker(service: Installation, sound: Worker, sick: Worker) -> None:
-    """Spans given to a worker on which their model does not load are handed to one on which it does, and no run fails."""
+    """Spans on a worker that cannot load their model move to a worker that can, and no run fails."""
     requests = await submit_everywhere(service, "v1")
     assert {(await service.ledger.outcome(request)).name for request in requests.values()} == {"inference.completed"}
     reasons = failures(service, requests)
@@ -91,7 +91,7 @@ async def test_low_priority_waits_for_the_model(service: Installation, sound: Wo
 
 
 async def test_a_model_that_loads_nowhere_fails_its_run(service: Installation, sound: Worker, sick: Worker, tmp_path: Path) -> None:
-    """Four times, by each of three workers at least once; its run alone fails, and leaves one dead letter."""
+    """The model is tried four times, at least once by each of three workers; only its run fails, and leaves one dead letter."""
     service.processes.start("gpu", EXTENTS_MODEL_CACHE=str(tmp_path))
     await service.ledger.until_members("gpu-worker", 3)
     await service.store.put(await push_model(service, "v2"), b"these are no weights")

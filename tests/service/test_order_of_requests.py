@@ -14,7 +14,7 @@ FRAMES = 40
 
 
 async def test_a_forced_request_does_not_overtake_the_plain_one_before_it(service: Installation) -> None:
-    """Though the plain one takes longer to look up; the row of the video is then that of the forced run, which was requested last."""
+    """The forced request is decided last although the plain one takes longer to look up, so the video's row is that of the forced run."""
     video_id = await service.add(video(FRAMES))
     slow = Fault("storage.rows:Rows.find_run", "before", (str(video_id),), how="pause")  # a forced request looks for no run
     plain = await service.submit(video_id, FRAMES)

@@ -1,4 +1,4 @@
-"""The same video asked for again: at once, while its run is in flight, after it has finished, and by force."""
+"""The same video is requested again: at once, during its run, after its end, and by force."""
 
 import uuid
 
@@ -19,7 +19,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_the_same_event_three_times(running: Installation) -> None:
-    """One event delivered three times at once is one request: one run, each span computed for it, one outcome."""
+    """One event delivered three times at once is one request: one run, each span computed once, one outcome."""
     video_id = await running.add(video(FRAMES))
     published = [await running.submit(video_id, FRAMES, event_id="one") for _ in range(3)]
     assert len({request.request_id for request in published}) == 1
@@ -34,7 +34,7 @@ async def test_the_same_event_three_times(running: Installation) -> None:
 
 
 async def test_three_requests_at_once(running: Installation) -> None:
-    """Three requests for one video at once share one run, and its one outcome names all of them."""
+    """Three requests for one video at once share one run, and its single outcome names all of them."""
     video_id = await running.add(video(FRAMES))
     published = [await running.submit(video_id, FRAMES, event_id=f"request {number}") for number in range(3)]
     evidence = await running.verify_at_rest()
@@ -45,7 +45,7 @@ async def test_three_requests_at_once(running: Installation) -> None:
 
 
 async def test_a_request_while_the_run_is_in_flight(running: Installation) -> None:
-    """A request for a run whose spans are being computed joins it, and is answered by its outcome; the first one again changes nothing."""
+    """A request during a run joins it and is answered by its outcome; a repetition of the first request changes nothing."""
     video_id = await running.add(video(FRAMES))
     first = await running.submit(video_id, FRAMES, event_id="first")
     await running.ledger.until("a span taken", lambda: _in_flight(running, video_id))
@@ -59,7 +59,7 @@ async def test_a_request_while_the_run_is_in_flight(running: Installation) -> No
 
 
 async def test_a_request_after_the_run(running: Installation) -> None:
-    """A request for a video whose run is there is answered by that run, as deduplicated, and no span is sent."""
+    """A request for a video with a finished run is answered by that run, as deduplicated, and no span is sent."""
     _, outcome = await running.run(video(2))
     await running.ledger.finished(outcome.body["run_id"])
     sent = len(running.ledger.records["inference.work.high"])
@@ -75,7 +75,7 @@ async def test_a_request_after_the_run(running: Installation) -> None:
 
 
 async def test_a_forced_run_beside_an_old_one(running: Installation) -> None:
-    """A forced run is a run of its own: it takes the row over and keeps its id, and the old object stays."""
+    """A forced run is a separate run: it takes over the row and keeps its id, and the old object stays."""
     _, old = await running.run(video(2))
     await running.ledger.finished(old.body["run_id"])
     row = await running.verifier.run_row(old.body["run_id"])
@@ -93,7 +93,7 @@ async def test_a_forced_run_beside_an_old_one(running: Installation) -> None:
 
 
 async def test_a_run_whose_object_is_gone(running: Installation) -> None:
-    """A finished run whose object has gone does not count: the next request computes it again, as its next attempt."""
+    """A finished run without its object does not count: the next request computes it again, as its next attempt."""
     _, outcome = await running.run(video(2))
     await running.ledger.finished(outcome.body["run_id"])
     await running.store.delete(outcome.body["storage_key"])

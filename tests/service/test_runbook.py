@@ -1,4 +1,4 @@
-"""The runbook, carried out: every command of docs/operations.md prints what the page shows, apart from ids, times and numbers.
+"""Carries out the runbook: every command of docs/operations.md prints what the page shows, apart from ids, times and numbers.
 
 With ``UPDATE_SNAPSHOTS`` set, outputs whose shape differs are written into the page instead.
 """
@@ -48,7 +48,7 @@ REJECTION: Final = "9a617b1f-5c0d-4e7a-8f3b-2d9e550c4a57"
 FAILED: Final = "c81e4f6b-2a97-4d05-b3e8-60f7d9a15c32"
 BEFORE, AFTER = "b7f0c2d9", "4e7a8f3b"
 TENANT, VIDEO = "1d6e0b3a-94c7-4f52-8e0d-a7b35c60f219", "e336c032-2c7e-44bb-8d68-b0ac3ab04c91"
-"""Ids on the page: of a rejected video and its rejection, a video that failed, two runs that are compared, a tenant and its video."""
+"""Ids on the page: a rejected video and its rejection, a failed video, two compared runs, a tenant and its video."""
 
 DEVICE: Final = "AMD EPYC, 2 threads"
 """What the page shows in place of this machine's names."""
@@ -71,7 +71,7 @@ def settings() -> dict[str, str]:
 
 @dataclass(slots=True)
 class Stage:
-    """The installation that the runbook is carried out in.
+    """The installation on which the runbook is carried out.
 
     Attributes:
         names: the values that the page's examples stand for.
@@ -132,7 +132,7 @@ async def a_busy_day(stage: Stage) -> None:
 
 
 async def the_chunk_is_whole(stage: Stage) -> None:
-    """Somebody has uploaded the broken chunk again."""
+    """The broken chunk is uploaded again."""
     service = stage.service
     key = service.keys.chunk(service.tenant_id, UUID(stage.names[FAILED]), VERSION, BROKEN)
     await service.store.put(key, film().chunks[BROKEN])
@@ -149,7 +149,7 @@ async def the_limit_is_corrected(stage: Stage) -> None:
 
 
 async def new_weights(stage: Stage) -> None:
-    """A file of weights, and a film with its subtitles to try them on."""
+    """A file of weights, and a film with subtitles to evaluate them on."""
     checkpoint = read_checkpoint(builtin_checkpoint_path())
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.state.items()}
     metadata = {"architecture_name": "siamese_strip", "config": "{}", "note": "of another day"}
@@ -174,14 +174,14 @@ async def a_run_is_superseded(stage: Stage) -> None:
 
 
 async def the_database_is_lost(stage: Stage) -> None:
-    """Every row is gone, as after the migrations were applied to a new database."""
+    """Every row is gone, as in a new database after the migrations."""
     async with await psycopg.AsyncConnection.connect(stage.service.verifier.dsn, autocommit=True) as connection:
         names = [sql.Identifier(stage.service.verifier.schema, f"caption_frame_extents_inference_{table}") for table in TABLES]
         await connection.execute(sql.SQL("truncate {}").format(sql.SQL(", ").join(names)))
 
 
 async def a_topic_is_lost(stage: Stage) -> None:
-    """The workers are stopped, and somebody deletes a topic."""
+    """The workers are stopped, and a topic is deleted."""
     for worker in stage.service.processes.workers:
         if worker.status is None:
             await worker.stopped()

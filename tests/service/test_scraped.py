@@ -27,7 +27,7 @@ SHOWN_SECONDS = 120
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scraped(service: Installation, tmp_path_factory: pytest.TempPathFactory):
-    """Both workers, with a run of each outcome behind them, scraped all the time."""
+    """Both workers, scraped continuously, after a run of each outcome."""
     program("prometheus")
     coordinator, gpu = service.processes.start("coordinator"), service.processes.start("gpu")
     async with asyncio.timeout(WAIT_SECONDS):
@@ -84,7 +84,7 @@ async def test_every_annotation_can_be_asked(scraped: Prometheus, name: str, exp
 
 
 async def test_every_rule_has_data(scraped: Prometheus):
-    """Each recording rule has series under its name."""
+    """Each recording rule has a series."""
     for rule in RULES:
         assert await scraped.ask(rule.record), rule.record
 

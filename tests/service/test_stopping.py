@@ -1,4 +1,4 @@
-"""At the first signal a worker finishes or releases what it holds; at the second, or while it starts, it ends at once. Nothing is lost."""
+"""At the first signal a worker finishes or releases its work; at the second, or during its start, it ends at once. Nothing is lost."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def test_spans_in_flight_are_finished_or_released(service: Installation) -
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_ends_it_at_once(service: Installation, again: signal.Signals) -> None:
-    """A worker that cannot come to an end ends at the second signal, with the status of that; another does its work."""
+    """A worker that cannot stop ends at the second signal, with that signal's status; another does its work."""
     coordinator, stuck = service.processes.start("coordinator"), service.processes.start("gpu", Fault(COMPUTING, "before", how="hang"))
     published = await service.submit(await service.add(video(2)), 2)
     await service.ledger.until("a span taken", lambda: _records(service, stuck, SpanTaken))
@@ -55,7 +55,7 @@ async def test_a_second_signal_ends_it_at_once(service: Installation, again: sig
 
 
 async def test_a_shutdown_that_hangs_is_forced(service: Installation) -> None:
-    """A worker whose stop hangs after something unexpected was raised ends nevertheless, with status 1, and another does its work."""
+    """A worker whose stop hangs after an unexpected error ends anyway, with status 1, and another does its work."""
     coordinator = service.processes.start("coordinator")
     broken = service.processes.start(
         "gpu",
@@ -72,7 +72,7 @@ async def test_a_shutdown_that_hangs_is_forced(service: Installation) -> None:
 
 
 async def test_stopped_while_it_starts(service: Installation) -> None:
-    """SIGTERM among the imports ends it with status 0 and no traceback."""
+    """SIGTERM during the imports ends it with status 0 and no traceback."""
     starting = service.processes.command(
         "gpu", "python", "-X", "importtime", "-m", "cli", "worker", "gpu", PYTHONPATH=os.pathsep.join(sys.path)
     )
@@ -82,7 +82,7 @@ async def test_stopped_while_it_starts(service: Installation) -> None:
 
 
 def _records(service: Installation, worker: Worker, kind):
-    """What a worker has written of this kind into the logs of runs."""
+    """Records of this kind that a worker has written into the logs of runs."""
     keys = {record.key.decode() for record in service.ledger.records["inference.results"]}
     return [
         record

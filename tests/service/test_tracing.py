@@ -25,12 +25,12 @@ KEY = "s3cret-of-the-collector"
 
 
 def sent(number: int) -> TraceContext:
-    """The trace of the service that publishes the event."""
+    """The trace of the service that published the event."""
     return TraceContext(f"00-{number:032x}-{SENDER}-01", "vendor=1")
 
 
 def passed_on(outcome: ReceivedOutcome) -> tuple[str, str]:
-    """The trace that an outcome continues, and the step in it."""
+    """The trace that an outcome continues, and the step of that trace."""
     _, trace, step, flags = outcome.headers["traceparent"].split("-")
     assert int(flags, 16) & 1
     return trace, step
@@ -125,7 +125,7 @@ async def test_a_failure_is_seen(collector: Collector, outcomes: dict[str, Recei
 
 
 async def test_a_request_without_a_trace_begins_one(collector: Collector, outcomes: dict[str, ReceivedOutcome]) -> None:
-    """Its admission is the first step, and the event of its outcome continues it."""
+    """Admission is the first step of a request without a trace, and the outcome event continues it."""
     trace, step = passed_on(outcomes["inference.rejected"])
     (admit,) = collector.named("admit", trace)
     assert (admit.parent, admit.id) == ("", step)

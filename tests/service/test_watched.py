@@ -1,4 +1,4 @@
-"""What operators see of running workers: metrics that add up to what the topics show, and logs that name run and video."""
+"""What operators see of running workers: metrics that agree with the topics, and logs that name run and video."""
 
 import asyncio
 from collections import Counter
@@ -38,7 +38,7 @@ async def workers(service: Installation) -> tuple[Worker, Worker]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outcomes(service: Installation, workers: tuple[Worker, Worker]) -> dict[str, ReceivedOutcome]:
-    """One request of each outcome, all noted as finished."""
+    """One request of each outcome, all recorded as finished."""
     broken = video(FRAMES).with_chunk("modulo_1/chunk_0000000001.webm", b"this is no film")
     outcomes = [await service.run(video(FRAMES)), await service.run(broken), await service.run(video(2), model_version="unknown")]
     await service.verify_at_rest()
@@ -59,14 +59,14 @@ def sample(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
-    """A sample's value; it must be there."""
+    """A sample's value; the sample must exist."""
     key = sample(name, **labels)
     assert key in samples, f"{key} is none of {sorted(name for name, _ in samples)}"
     return samples[key]
 
 
 async def test_the_coordinators_metrics(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """Requests, rejections, runs and events by what became of them; nothing is unfinished."""
+    """Requests, rejections, runs and events are counted by their result; nothing is unfinished."""
     assert set(outcomes) == {"inference.completed", "inference.failed", "inference.rejected"}
     samples = await scrape(workers[0])
     assert value(samples, "requests_total", decision="run", priority="high", replay="no") == 2
@@ -100,7 +100,7 @@ async def test_what_the_model_said(outcomes: dict[str, ReceivedOutcome], workers
 
 
 async def test_what_is_outstanding(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """The coordinator tells what is outstanding in the installation; a GPU worker does not."""
+    """The coordinator reports what is outstanding in the installation; a GPU worker does not."""
     async with asyncio.timeout(WAIT_SECONDS):
         samples = await scrape(workers[0])
         # Gauges are updated every 15 s: wait for an update after the failed run's letter, with all spans done.
@@ -118,7 +118,7 @@ async def test_what_is_outstanding(outcomes: dict[str, ReceivedOutcome], workers
 
 
 async def test_exemplars_name_the_run(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """Who accepts OpenMetrics gets a run's id with a duration."""
+    """Clients that accept OpenMetrics get a run's id with a duration."""
     async with aiohttp.ClientSession(headers={"Accept": "application/openmetrics-text"}) as http:
         status, text = await workers[0].fetch(http, "metrics")
     assert status == 200
@@ -128,7 +128,7 @@ async def test_exemplars_name_the_run(outcomes: dict[str, ReceivedOutcome], work
 
 
 async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """Spans, pairs and GPU time are those of the results topic, dollars follow from the time, and nothing is held."""
+    """Spans, pairs and GPU time agree with the results topic, dollars follow from the time, and nothing is held."""
     samples = await scrape(workers[1])
     done = [record for run in outcomes.values() if "run_id" in run.body for record in service.ledger.spans(run.body["run_id"])[1]]
     assert all(isinstance(record, SpanDone) for record in done)
@@ -153,7 +153,7 @@ async def test_the_gpu_workers_metrics(service: Installation, outcomes: dict[str
 
 
 async def test_the_coordinator_serves_the_live_page(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """Without the token there is only a login; with it the events bring what has ended, and a run's page its spans."""
+    """Without the token there is only a login; with it, the events show ended runs, and a run's page shows its spans."""
     run_id = outcomes["inference.completed"].body["run_id"]
     address = f"{workers[0].address}/ui"
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
@@ -178,7 +178,7 @@ async def test_the_coordinator_serves_the_live_page(outcomes: dict[str, Received
 
 
 async def test_logs_name_run_and_video(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
-    """Each line is JSON; what is said of a span or a run can be found by the ids of either."""
+    """Each line is JSON, and lines about a span or a run can be searched by their ids."""
     for worker, events in zip(workers, ({"run.finished"}, {"span.done", "span.failed"}), strict=True):
         lines = [orjson.loads(line) for line in worker.log.read_bytes().splitlines()]
         assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
@@ -191,7 +191,7 @@ async def test_logs_name_run_and_video(outcomes: dict[str, ReceivedOutcome], wor
 async def test_waiting_records_show_in_metrics(
     service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]
 ) -> None:
-    """The next span is fetched and decoded meanwhile; lag, depth and age of what is unfinished show in both workers."""
+    """The next span is fetched and decoded meanwhile; lag, depth and age of unfinished work show in both workers."""
     coordinator, healthy = workers
     assert await healthy.stopped() == 0
     busy = service.processes.start("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "before", how="hang"))

@@ -1,4 +1,4 @@
-"""A wrong setting is never a record's fault and never "ready": the worker says what is wrong, and starts when it is right."""
+"""A worker with a wrong setting blames no record and is not ready: it names the fault, and starts once it is corrected."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ WRONG_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.wrong-s3cret"
 
 
 async def unready(worker: Worker, reason: str) -> list[str]:
-    """Wait until it says that this is wrong; the reasons that it then gives."""
+    """Wait until it reports that this is wrong, and return the reasons."""
     deadline = Deadline(WAIT_SECONDS)
     async with aiohttp.ClientSession() as http:
         while True:
@@ -56,7 +56,7 @@ def last_line(worker: Worker) -> dict[str, object]:
     ],
 )
 async def test_it_is_not_ready_and_takes_no_work(service: Installation, role, wrong, says) -> None:
-    """Each dependency's own words, with the setting, in readiness and the log; alive all the while; one SIGTERM ends it with status 0."""
+    """Readiness and log give each dependency's own words and the setting; the worker stays alive, and one SIGTERM ends it with status 0."""
     worker = service.processes.start(role, **wrong)
     reasons = await unready(worker, says)
     assert any("group: has not been joined yet" in reason for reason in reasons)
@@ -70,7 +70,7 @@ async def test_it_is_not_ready_and_takes_no_work(service: Installation, role, wr
 
 
 async def test_it_starts_when_what_it_needs_is_there(service: Installation) -> None:
-    """A coordinator before its topics: it names one that is missing, and is ready by itself when they are made."""
+    """A coordinator without topics names a missing one, and becomes ready by itself once they are created."""
     prefix = f"{service.topics.settings.topic_prefix}late."
     coordinator = service.processes.start("coordinator", EXTENTS_TOPIC_PREFIX=prefix)
     await unready(coordinator, f"topics are missing on {service.kafka.bootstrap_servers}, the first is {prefix}")
@@ -82,7 +82,7 @@ async def test_it_starts_when_what_it_needs_is_there(service: Installation) -> N
 
 
 async def test_the_last_line_is_the_cause(service: Installation) -> None:
-    """A worker that an error ends prints last, behind all that libraries say, why, in words; status 1."""
+    """The last line of a worker that ends by an error says why in words, after all output of libraries; the status is 1."""
     broken = service.processes.start("gpu", Fault("streams.apps.observability:_measure_lag", "before", how="raise"))
     coordinator = service.processes.start("coordinator")
     published = await service.submit(await service.add(video(2)), 2)
@@ -98,7 +98,7 @@ async def test_the_last_line_is_the_cause(service: Installation) -> None:
 
 @pytest.mark.parametrize("away", ["silent", "refusing"])
 async def test_a_stop_ends_within_twenty_seconds_whatever_is_away(service: Installation, stack, away) -> None:
-    """SIGTERM while the brokers do not answer, or are gone: both workers end with status 0 within twenty seconds, and say little."""
+    """SIGTERM ends both workers with status 0 within twenty seconds and with little output, whether brokers hang or are gone."""
     workers = [service.processes.start("coordinator"), service.processes.start("gpu")]
     await asyncio.gather(*(worker.ready() for worker in workers))
     lines_before = [len(worker.log.read_text().splitlines()) for worker in workers]

@@ -1,4 +1,4 @@
-"""Whether an installation has kept its promises: judged by its topics, its store and its database alone.
+"""Checks whether an installation has kept its promises, only by its topics, its store and its database.
 
 Every record of ``video.encoded*`` has one outcome, with one ``ce_id``; every run that was completed has one verified
 object, its row and its job; every dead letter stands for something that could not be done. Nothing is asked of the
@@ -47,7 +47,7 @@ select * from {table} where {column} in (select request_id from {requests} where
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was found, when all is as it should be.
+    """The facts of an installation that has kept its promises.
 
     Attributes:
         outcomes: the one of each request, by its id; of a record without ids, by its place.
@@ -62,7 +62,7 @@ class Evidence:
 
 @dataclass(slots=True)
 class Verifier:
-    """Reads one installation. ``dsn`` is the database's own, past its API."""
+    """Reads one installation. ``dsn`` connects to the database directly, past its API."""
 
     ledger: Ledger
     store: ObjectStore
@@ -70,10 +70,10 @@ class Verifier:
     dsn: str
     schema: str
     faulty: bool = False
-    """Whether workers run with faults of the kind that makes dead letters of reason ``unexpected``."""
+    """Whether workers run with faults that make dead letters with the reason ``unexpected``."""
 
     async def verify(self) -> Evidence:
-        """Check everything that is promised of an installation at rest: all that was published has its outcome.
+        """Check every promise about an installation at rest: everything published has its outcome.
 
         Raises:
             AssertionError: names what is missing, or is there twice.
@@ -90,7 +90,7 @@ class Verifier:
         return Evidence(outcomes, runs, letters)
 
     def unanswered(self) -> list[str]:
-        """Requests among the records read so far that no outcome answers yet."""
+        """Requests among the records read so far that have no outcome yet."""
         answered = {name for outcome in self.ledger.outcomes for name in _answered(outcome)}
         return [name for name in self._requests() if name not in answered]
 
@@ -124,7 +124,7 @@ class Verifier:
         return tables
 
     async def _check_runs(self, outcomes: Mapping[str, ReceivedOutcome], rows: Mapping[str, Mapping[str, Row]]) -> dict[str, RunDatabase]:
-        """Each completed run: its object, its job, and for the latest of its video the row."""
+        """Check each completed run: its object, its job, and the row of a video's latest run."""
         databases: dict[str, RunDatabase] = {}
         computed = {o.body["run_id"]: o for o in self.ledger.outcomes if o.name == "inference.completed" and not o.body["deduplicated"]}
         sequence = {name: row["sequence"] for name, row in rows["requests"].items()}
@@ -154,7 +154,7 @@ class Verifier:
         return databases
 
     async def _check_objects(self, computed: Mapping[str, ReceivedOutcome]) -> None:
-        """No object but those that were announced."""
+        """Check that there are no objects except announced ones."""
         expected = {(o.body["tenant_id"], o.body["video_id"]): set[str]() for o in self.ledger.outcomes if "run_id" in o.body}
         for outcome in computed.values():
             expected[outcome.body["tenant_id"], outcome.body["video_id"]].add(outcome.body["storage_key"])
@@ -164,7 +164,7 @@ class Verifier:
             assert stored == announced, f"video {video_id}: objects {sorted(stored)}, announced were {sorted(announced)}"
 
     def _check_logs(self, outcomes: Mapping[str, ReceivedOutcome]) -> None:
-        """Each run that was started: started before anything of it was taken, every span done, and its end noted."""
+        """Check each run: started before anything was taken, every span done, and its end recorded."""
         announced = defaultdict(set)
         for outcome in self.ledger.outcomes:
             if outcome.name != "inference.rejected":
@@ -186,7 +186,7 @@ class Verifier:
                 assert done == set(range(spans)), f"run {run_id}: of {spans} spans {sorted(done)} are done"
 
     def _unreadable(self) -> set[str]:
-        """The places of records of our own topics that none of us has written."""
+        """The positions of records in our topics that the service did not write."""
         records = ((topic, record) for topic in _OURS for record in self.ledger.records[topic])
         return {
             record_position(record.topic, record.partition, record.offset) for topic, record in records if not _is_readable(topic, record)
@@ -195,7 +195,7 @@ class Verifier:
     def _check_letters(
         self, requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, ReceivedOutcome]
     ) -> dict[str, list[ConsumerRecord]]:
-        """Dead letters are of unreadable records, or one of each run that failed by a span; each is its record's bytes."""
+        """Check that dead letters are unreadable records, or one of each run that failed by a span, with their records' bytes."""
         letters: dict[str, list[ConsumerRecord]] = defaultdict(list)
         for letter in self.ledger.records["inference.dead-letter"]:
             if MARK_HEADER not in dict(letter.headers):
@@ -243,7 +243,7 @@ def received(record: ConsumerRecord) -> ReceivedRecord:
 
 
 def _request_name(record: ConsumerRecord) -> str:
-    """The request that a record is; its place where it holds no ids."""
+    """The request in a record, or its position if it has no ids."""
     here = record_position(record.topic, record.partition, record.offset)
     try:
         fields = orjson.loads(record.value or b"")
@@ -260,7 +260,7 @@ def _request_name(record: ConsumerRecord) -> str:
 
 
 def _outcomes(requests: Mapping[str, ConsumerRecord], announced: list[ReceivedOutcome]) -> dict[str, ReceivedOutcome]:
-    """The one outcome of each request."""
+    """Check that each request has one outcome."""
     by_id: dict[str, ReceivedOutcome] = {}
     answers: dict[str, set[str]] = defaultdict(set)
     for outcome in announced:
@@ -276,7 +276,7 @@ def _outcomes(requests: Mapping[str, ConsumerRecord], announced: list[ReceivedOu
 
 
 def _apart_from_requests(outcome: ReceivedOutcome) -> ReceivedOutcome:
-    """Who joined in the meantime is named when an outcome is announced again."""
+    """A request that joined in the meantime is named when an outcome is announced again."""
     return replace(outcome, body={name: value for name, value in outcome.body.items() if name != "requests"})
 
 
@@ -290,7 +290,7 @@ def _answered(outcome: ReceivedOutcome) -> list[str]:
 def _check_requests(
     requests: Mapping[str, ConsumerRecord], outcomes: Mapping[str, ReceivedOutcome], rows: Mapping[str, Mapping[str, Row]]
 ) -> None:
-    """The decision about each request, and for a rejected one its row."""
+    """Check the decision about each request, and the row of a rejected one."""
     identified = {name for name in requests if "/" not in name}
     assert set(rows["requests"]) == identified, "the rows of requests are not those of the requests published"
     assert set(rows["rejections"]) == {name for name in identified if outcomes[name].name == "inference.rejected"}

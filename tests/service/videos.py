@@ -23,7 +23,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What lies in the store for one video.
+    """The stored objects of one video.
 
     Attributes:
         chunks: by their names.
@@ -41,7 +41,7 @@ class Video:
             await store.put(keys.layout(tenant_id, video_id), self.layout)
 
     def with_chunk(self, name: str, data: bytes | None) -> "Video":
-        """The same with one chunk replaced, or left out."""
+        """The same video with one chunk replaced or left out."""
         assert name in self.chunks
         chunks = {**self.chunks, name: data}
         return replace(self, chunks={name: data for name, data in chunks.items() if data is not None})
@@ -49,19 +49,19 @@ class Video:
 
 @cache
 def video(frame_count: int) -> Video:
-    """A video of as many frames; the same every time."""
+    """A video of this many frames, always the same."""
     frames = _frames(frame_count)
     chunks = {chunk.name: encode(frames[list(chunk.frames)]) for chunk in plan_chunks(frame_count)}
     return Video(frame_count, chunks, pack_layout(LAYOUT))
 
 
 def chunk(frame_count: int, height: int = HEIGHT, width: int = WIDTH) -> bytes:
-    """A chunk of other frames."""
+    """A chunk with other frames."""
     return encode(random_frames(frame_count, height, width, seed=2))
 
 
 def _frames(count: int) -> Frames:
-    """Every picture is shown for three frames, so that there are pairs of more than one kind."""
+    """Every picture is shown for three frames, so that there are different kinds of pairs."""
     return random_frames(-(-count // 3), HEIGHT, WIDTH).repeat(3, axis=0)[:count]
 
 
