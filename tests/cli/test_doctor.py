@@ -89,7 +89,7 @@ def test_a_program_gets_the_same_as_json(extents) -> None:
 
 
 @pytest.mark.usefixtures("environment")
-def test_missing_topics_are_told_with_the_command_that_makes_them(extents) -> None:
+def test_missing_topics_are_named_with_the_command_that_creates_them(extents) -> None:
     """Missing topics give a fault with the command that creates them, while the brokers are fine."""
     checks = checks_by_name(extents, 1)
     assert faults(checks) == ["topics"]
@@ -146,7 +146,7 @@ def test_a_wrong_setting_is_found_where_it_does_harm(
 
 
 @pytest.mark.usefixtures("topics")
-def test_brokers_that_are_not_there_are_told_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_brokers_are_reported_once(extents, monkeypatch: pytest.MonkeyPatch) -> None:
     """If no broker answers, the topics are not checked, rather than reported as missing."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     checks = checks_by_name(extents, 1)

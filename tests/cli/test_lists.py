@@ -127,7 +127,7 @@ def test_a_run_is_fetched_only_as_its_row_says(extents, tenant: UUID, tmp_path: 
     assert not (tmp_path / "run.db").exists()
 
 
-def test_the_only_run_of_a_video_is_kept_unless_told(extents, tenant: UUID) -> None:
+def test_the_only_run_of_a_video_is_kept_by_default(extents, tenant: UUID) -> None:
     """A video's only run is deleted only with --only; then row and object are gone, and the history says so."""
     run = completed(request(tenant), b"a run")
     refused = extents("runs", "rm", run.run_id, "--yes")

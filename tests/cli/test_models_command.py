@@ -126,7 +126,7 @@ def test_what_does_not_load_is_not_stored(extents, weights: Path) -> None:
     assert versions(extents) == [builtin_model_version()]
 
 
-def test_damage_is_found_and_mended(extents, weights: Path, tmp_path: Path) -> None:
+def test_damage_is_found_and_repaired(extents, weights: Path, tmp_path: Path) -> None:
     """Verify names a damaged model with status 1, pull writes nothing, and pushing the same file repairs it."""
     pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
     asyncio.run(put(pushed["file"], b"damaged"))

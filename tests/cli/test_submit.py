@@ -163,7 +163,7 @@ def test_a_wrong_choice_is_a_matter_of_usage(extents, topics: Topics, wrong: lis
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("watch", [[], ["--watch"]], ids=["publish", "watch"])
-def test_missing_topics_are_told_at_once(extents, namespace, watch: list[str]) -> None:
+def test_missing_topics_are_reported_at_once(extents, namespace, watch: list[str]) -> None:
     """If the topic is missing, the command fails at once with one line that says how to create it."""
     done = extents("submit", *ids((uuid4(), uuid4())), "--frame-count", "5", *watch)
     assert (done.status, done.out) == (1, "")

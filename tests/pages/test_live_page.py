@@ -27,7 +27,7 @@ def test_nothing_is_shown_without_a_token(page, served):
         assert answer.headers["content-security-policy"] == refused.headers["content-security-policy"]
 
 
-def test_the_home_page_shows_what_goes_on(page, served):
+def test_the_home_page_shows_work_in_progress(page, served):
     """The home page shows progress, outcomes, rejections and charts, and updates without a reload."""
     log_in(page, served, VIEWER)
     expect(page.locator("#connection")).to_have_text("live", timeout=WAIT_MS)

@@ -76,7 +76,7 @@ async def test_the_same_window_by_another_name_makes_no_second_run(terminal: Ter
     assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay; their originals count instead"]
 
 
-async def test_a_replay_stops_at_its_cost_and_goes_on_when_allowed(terminal: Terminal, service: Installation) -> None:
+async def test_a_replay_stops_at_its_cost_and_continues_when_allowed(terminal: Terminal, service: Installation) -> None:
     """The replay pauses before a request would exceed the limit, with the reason; resumed with a higher limit, it completes."""
     tenant = str(service.tenant_id)  # other installations of these tests share the registry
     planned = await terminal.json("replay", "plan", "--lacking-model", "v3", "--tenant", tenant, "--name", "dear")

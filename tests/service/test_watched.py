@@ -82,7 +82,7 @@ async def test_the_coordinators_metrics(outcomes: dict[str, ReceivedOutcome], wo
     assert value(samples, "active_runs") == value(samples, "unfinished_runs") == value(samples, "oldest_unfinished_run_seconds") == 0
 
 
-async def test_what_the_model_said(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
+async def test_the_models_predictions_are_counted(outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]) -> None:
     """Labels, confidence and captions of the finished run are counted under its model."""
     body = outcomes["inference.completed"].body
     samples = await scrape(workers[0])

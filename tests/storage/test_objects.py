@@ -248,7 +248,7 @@ async def test_an_answer_without_a_length_that_is_cut_short_is_transient(store_c
     ("token", "complaint"),
     [("", "without a continuation token"), ("<NextContinuationToken>t</NextContinuationToken>", "the same continuation token again")],
 )
-async def test_a_listing_that_does_not_go_on_is_transient(store_config, token, complaint):
+async def test_a_listing_that_does_not_continue_is_transient(store_config, token, complaint):
     """A page that announces more without a new continuation token is transient."""
     xml = f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}<Contents><Key>k</Key></Contents></ListBucketResult>"
     answer = f"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {len(xml)}\r\nConnection: close\r\n\r\n{xml}"

@@ -1,4 +1,4 @@
-"""Real brokers for the streams under test: topics of the test's own, and workers that run within it."""
+"""Real brokers for the streams under test: topics of each test's own, and workers within the test process."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -55,7 +55,7 @@ async def send(kafka) -> AsyncIterator[Callable]:
 
 @asynccontextmanager
 async def running(app: ExtentsApp) -> AsyncIterator[ExtentsApp]:
-    """A worker within this process, from its first assignment until it has stopped in good order."""
+    """A worker within this process, from its first assignment until it has stopped properly."""
     try:
         await app.start()
         await until(
@@ -68,7 +68,7 @@ async def running(app: ExtentsApp) -> AsyncIterator[ExtentsApp]:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Callable]:
-    """Starts workers; those left are stopped at the end."""
+    """Starts workers; the remaining ones are stopped at the end."""
     async with AsyncExitStack() as stack:
 
         async def begin(app: ExtentsApp) -> ExtentsApp:

@@ -59,7 +59,7 @@ def work(span: int = 0, **changes: Any) -> Work:
 
 
 def started(attempt: int = 1, frame_count: int = 1026, **changes: Any) -> RunStarted:
-    """The run's beginning; request ``100 + attempt`` asked for this attempt."""
+    """The beginning of the run; request ``100 + attempt`` requested this attempt."""
     values: dict[str, Any] = {
         "request": request(100 + attempt),
         "requested_at": MOMENT,
@@ -87,7 +87,7 @@ def probabilities(span: int, frame_count: int, seed: int = 0) -> np.ndarray:
 
 
 def done(span: int, attempt: int = 1, frame_count: int = 1026, size: tuple[int, int] = (402, 28), values=None, **changes: Any) -> SpanDone:
-    """A span's result; without ``values`` its probabilities are left out, which the fold does not look at."""
+    """A span's result; without ``values`` it has no probabilities, which the fold does not read."""
     fields: dict[str, Any] = {
         "worker": f"w:{span}",
         "done_at": MOMENT + timedelta(seconds=10 + span),

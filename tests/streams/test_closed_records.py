@@ -1,4 +1,4 @@
-"""Whatever is accepted from a topic can be written and read again: ``decode``, ``to_bytes``, ``decode`` is closed for every record."""
+"""Whatever is accepted from a topic can be written and read again: every record survives ``decode``, ``to_bytes``, ``decode``."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -96,7 +96,7 @@ HOSTILE = st.one_of(
 
 @st.composite
 def mutated(draw: st.DrawFn, record: Record) -> bytes:
-    """The record with some fields, also of the records within it, replaced by values of any kind."""
+    """The record with some fields, including those of nested records, replaced by arbitrary values."""
     body = orjson.loads(record.to_bytes())
     places: list[tuple[dict[str, Any], str]] = [(body, name) for name in type(record).model_fields if name != "schema_version"]
     places += [(inner, name) for inner in body.values() if isinstance(inner, dict) for name in inner]
@@ -108,7 +108,7 @@ def mutated(draw: st.DrawFn, record: Record) -> bytes:
 @given(data=st.data())
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_what_is_accepted_can_be_written_and_read_again(record, data):
-    """Numbers, times and texts of any kind are refused, or come back as they were."""
+    """Numbers, times and texts of any kind are refused or come back unchanged."""
     value = data.draw(mutated(record))
     try:
         read = decode(type(record), value)
@@ -119,7 +119,7 @@ def test_what_is_accepted_can_be_written_and_read_again(record, data):
 
 @given(data=st.data())
 def test_a_state_can_be_read_again_whatever_was_folded_into_it(data):
-    """The state after any accepted records is written to a changelog, and no coordinator would start if it were not readable."""
+    """The state after any accepted records is stored in a changelog, and a coordinator that could not read it would not start."""
     state = None
     log = [started(), joined(1), taken(0), done(0), taken(1), failed(1, final=True), finished(Outcome.FAILED, [1])]
     for offset, record in enumerate(log):
@@ -158,7 +158,7 @@ def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, val
 @pytest.mark.parametrize("kind", [VideoEncoded, Work, SpanDone, SpanTaken])
 @pytest.mark.parametrize(("value", "message"), [(None, "no value"), (b"", "value is empty")])
 def test_a_record_without_a_value_is_called_so(kind, value, message):
-    """A tombstone is not a broken text: the message says that there is nothing, and what was expected."""
+    """A tombstone is not a broken text: the message says that there is no value, and what was expected."""
     with pytest.raises(PoisonError, match=f"not a {kind.__name__}: the record.*{message}.*expected a JSON object"):
         decode(kind, value)
     with pytest.raises(PoisonError, match=message):
@@ -167,7 +167,7 @@ def test_a_record_without_a_value_is_called_so(kind, value, message):
 
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_timestamp_of_a_record_is_a_moment(timestamp_ms):
-    """Kafka keeps any number; what lies outside the years 1 to 9999 counts as the first or last moment, in events too."""
+    """Kafka stores any number; times outside the years 1 to 9999 count as the first or last time, in events too."""
     moment = utc(timestamp_ms)
     assert EARLIEST <= moment <= LATEST
     if EARLIEST < moment < LATEST:
@@ -177,6 +177,6 @@ def test_every_timestamp_of_a_record_is_a_moment(timestamp_ms):
 
 
 def test_the_records_are_all_that_there_are():
-    """Every kind of a run's log is among those that are tried."""
+    """The test covers every kind of record in a run's log."""
     kinds = {type(record).__name__ for record in RECORDS}
     assert {schema["title"] for schema in LOG_RECORD.json_schema()["$defs"].values() if "kind" in schema.get("properties", {})} <= kinds

@@ -1,4 +1,4 @@
-"""Records on the wire: strict about types, lenient about fields they do not know, small."""
+"""Records on the wire: strict about types, lenient about unknown fields, small."""
 
 from uuid import UUID
 
@@ -25,7 +25,7 @@ def encoded(**changes) -> bytes:
 
 
 def test_unknown_fields_are_ignored():
-    """A producer may send fields that we do not know yet, in records and inside them."""
+    """A producer may send fields that we do not know, in records and nested ones."""
     video = decode(VideoEncoded, encoded(colour="red", nested={"a": [1]}))
     assert video == decode(VideoEncoded, encoded())
     assert "colour" not in video.to_bytes().decode()
@@ -74,7 +74,7 @@ def test_a_wrong_field_is_named(field, value):
 
 @pytest.mark.parametrize("field", list(VIDEO))
 def test_a_missing_field_is_named(field):
-    """Each of the required fields is asked for by name."""
+    """Each missing required field is named."""
     body = {name: value for name, value in VIDEO.items() if name != field}
     with pytest.raises(PoisonError, match=f"{field}: Field required"):
         decode(VideoEncoded, orjson.dumps(body))
@@ -82,7 +82,7 @@ def test_a_missing_field_is_named(field):
 
 @pytest.mark.parametrize("value", [None, b"", b"\xff\xfe", b"[]", b"7", b'"text"', b"null", b"{", b"{}"])
 def test_what_is_no_record_is_poison(value):
-    """Null, undecodable, and JSON of other kinds: one class of error, for every type of record."""
+    """Null, undecodable bytes and other JSON give one class of error, for every type of record."""
     for read in (lambda: decode(VideoEncoded, value), lambda: decode(Work, value), lambda: decode_log(value)):
         with pytest.raises(PoisonError):
             read()
@@ -90,7 +90,7 @@ def test_what_is_no_record_is_poison(value):
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: orjson.dumps({**VIDEO, "tenant_id": text})))
 def test_whatever_the_bytes_only_poison_is_raised(value):
-    """No bytes make the decoder raise anything else."""
+    """No bytes make the decoder raise any other error."""
     for read in (lambda: decode(VideoEncoded, value), lambda: decode_log(value)):
         try:
             read()
@@ -109,7 +109,7 @@ def test_whatever_the_bytes_only_poison_is_raised(value):
     ],
 )
 def test_messages_are_short_whatever_is_wrong(value):
-    """No record, however large, makes a message that an event or a log line has no room for."""
+    """No record, however large, gives a message that does not fit into an event or a log line."""
     for read in (lambda: decode(VideoEncoded, value), lambda: decode_log(value)):
         with pytest.raises(PoisonError) as poison:
             read()
@@ -117,7 +117,7 @@ def test_messages_are_short_whatever_is_wrong(value):
 
 
 def test_messages_quote_no_values():
-    """What is wrong is said without what was sent: it may be anything."""
+    """The message does not quote the values, which may be anything."""
     with pytest.raises(PoisonError) as poison:
         decode(VideoEncoded, encoded(frame_count="hunter2", model_version="hunter2/"))
     assert "hunter2" not in str(poison.value)
@@ -139,7 +139,7 @@ def test_messages_quote_no_values():
     ids=lambda record: record.kind,
 )
 def test_every_record_of_the_log_reads_back(record):
-    """What is written of a record is the same record when read, and says its kind and schema version."""
+    """A written record reads back as the same record, with its kind and schema version."""
     assert decode_log(record.to_bytes()) == record
     body = orjson.loads(record.to_bytes())
     assert (body["kind"], body["schema_version"]) == (record.kind, 1)
@@ -153,13 +153,13 @@ def test_a_full_span_stays_under_30_kb():
 
 
 def test_a_result_repeats_the_pins_of_its_work():
-    """A result repeats what decides it, so that it can be compared with its run."""
+    """A result repeats the values that determine it, so that it can be compared with its run."""
     pinned = work(1)
     assert done(1).pins() == pinned.pins() == started().pins()
     assert done(1, precision=Precision.FLOAT16).pins() != pinned.pins()
 
 
 def test_a_cancellation_names_run_and_attempt():
-    """The record that workers follow tells which attempt is not wanted any more."""
+    """The record that workers follow says which attempt is no longer wanted."""
     cancellation = Cancelled(run_id=UUID(int=1), attempt=2, reason="failed")
     assert decode(Cancelled, cancellation.to_bytes()) == cancellation

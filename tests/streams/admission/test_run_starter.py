@@ -1,4 +1,4 @@
-"""A request that is delivered again, when what is limited, found or stored has changed since it was decided."""
+"""A request that is delivered again after limits, runs or stored data have changed since its decision."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ REQUEST = admission_requests.request()
 
 
 class Starting(RunStarter):
-    """With a job of this status, data that is there or not, and a note of what it sent."""
+    """A starter with a job of this status, with or without data, that records what it sends."""
 
     __slots__ = ("looked_up", "sent")
 
@@ -66,23 +66,23 @@ GONE = MissingObjectError("modulo_1/chunk_0000000001.webm is missing")
 
 @pytest.mark.parametrize("status", ["queued", "running"])
 async def test_a_stored_decision_is_sent_again_whatever_applies_now(status):
-    """A lower limit, or another run that is finished by now, cancels nothing: the steps are repeated."""
+    """A lower limit or another finished run cancels nothing: the steps are repeated."""
     assert await Starting.beside(status, PINNED).start_again() == [("run", 1)]
 
 
 async def test_a_running_run_is_not_cancelled():
-    """Its chunks have gone meanwhile: its spans or its deadline decide its outcome."""
+    """If a running run's chunks disappear, its spans or its deadline decide its outcome."""
     assert await Starting.beside("running", GONE).start_again() == []
 
 
 async def test_a_run_that_never_started_is_cancelled():
-    """Its data disappeared before any span was taken. The request and then the cancellation are appended to its log."""
+    """If the data disappears before any span is taken, the request and then the cancellation are appended to the run's log."""
     assert await Starting.beside("queued", GONE).start_again() == [("run_joined", 1), ("run_cancelled", 1)]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 async def test_an_ended_run_is_left_alone(status):
-    """It was answered by its outcome."""
+    """An ended run was answered by its outcome."""
     assert await Starting.beside(status, GONE).start_again() == []
 
 
@@ -97,7 +97,7 @@ async def test_a_new_default_model_does_not_change_a_stored_decision():
 @pytest.mark.parametrize("used_up", ["jobs", "budget"])
 @pytest.mark.parametrize("decided", [True, False])
 async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decided, used_up):
-    """Jobs decided before a kill reach the limit or use up the budget: they are sent, or nothing would ever make room; new ones wait."""
+    """Jobs decided before a kill count toward limit and budget and are sent, or room would never be made; new requests wait."""
     looked = []
 
     async def count_unfinished(priority):

@@ -28,7 +28,7 @@ OTHER = replace(RECORD, offset=8, headers={"traceparent": b"00-4bf92f3577b34da6a
 
 
 class Undecided:
-    """Admission whose lookup or decision fails with an error, and what it has sent."""
+    """Admission whose lookup or decision fails with an error, and the events it has sent."""
 
     def __init__(self, *, lookup: Exception | None = None, decision: Exception | None = None) -> None:
         self.events: list[OutcomeEvent] = []
@@ -86,7 +86,7 @@ def refused_so_far() -> float:
 
 
 async def test_a_refused_request_is_rejected_counted_and_kept():
-    """Something refuses it for good before the database decides: its event has its ids, and its record is a dead letter."""
+    """A request that is refused for good before the decision gets an event with its ids, and its record becomes a dead letter."""
     undecided, before = Undecided(lookup=CheckpointError("no entry conv1")), refused_so_far()
     await undecided.admission.handle(RECORD, Assignment(1), low=False)
     assert (undecided.messages, undecided.reasons) == (["no entry conv1"], [b"refused"])
@@ -96,7 +96,7 @@ async def test_a_refused_request_is_rejected_counted_and_kept():
 
 @pytest.mark.parametrize("decision", [ExtentsError("the row was refused"), RuntimeError("no such column")], ids=["refused", "unexpected"])
 async def test_a_failed_request_is_answered_although_it_cannot_be_decided(decision):
-    """By an event alone, with the error at which its handling failed; the dead letter has its traceback."""
+    """Such a request is answered by an event with the error; the dead letter has the traceback."""
     undecided = Undecided(decision=decision)
     await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
     (message,) = undecided.messages
@@ -105,7 +105,7 @@ async def test_a_failed_request_is_answered_although_it_cannot_be_decided(decisi
 
 
 async def test_a_request_is_not_overtaken_while_promotions_are_read():
-    """Requests of one video are looked up in the order of their offsets, although only the first one waits for the database."""
+    """Requests of one video are looked up in the order of their offsets, even if only the first one waits for the database."""
     undecided, offsets, pauses = Undecided(lookup=CheckpointError("no entry conv1")), [], iter([0.05, 0])
 
     async def refresh(assignment):
@@ -121,7 +121,7 @@ async def test_a_request_is_not_overtaken_while_promotions_are_read():
 
 
 async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered():
-    """No record is to blame for them: nothing is sent, and the record comes again."""
+    """Wrong settings are no record's fault: nothing is sent, and the record will be redelivered."""
     undecided = Undecided(decision=ConfigurationError("SUPABASE_SERVICE_ROLE_KEY is wrong"))
     with pytest.raises(ConfigurationError):
         await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
@@ -129,7 +129,7 @@ async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered
 
 
 async def test_a_request_that_is_read_again_has_the_same_trace_and_event():
-    """Each handling sends the same bytes and headers, and records the same step. A failed step is recorded when its record is given up."""
+    """Each handling sends the same bytes and headers and records the same step; a failed step is recorded when its record is given up."""
     first, second = Undecided(lookup=CheckpointError("no entry conv1")), Undecided(lookup=ValueError("broke"), decision=ValueError("broke"))
     async with collecting() as collector:
         export = TracingSettings(_env_file=None, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)

@@ -1,4 +1,4 @@
-"""The aggregating agent over a real topic and table; nothing here comes to an outcome, so store and database are not asked."""
+"""The aggregating agent over a real topic and table; no run ends here, so store and database are not needed."""
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -29,7 +29,7 @@ from tests.streams.waiting import until
 
 
 class Aggregating:
-    """The part of a coordinator that follows the results topic."""
+    """The part of a coordinator that reads the results topic."""
 
     def __init__(self, kafka, topics, env) -> None:
         self.app = make_app(COORDINATOR, kafka, topics, partitions=4)
@@ -85,8 +85,8 @@ async def dead_letters(kafka, topics, count: int) -> list:
         return [await anext(consumer) for _ in range(count)]
 
 
-async def test_poison_goes_to_the_dead_letters_and_its_neighbours_go_on(aggregating, put, topics, kafka):
-    """Undecodable records, impossible probabilities and runs of another partition: each with its bytes and the reason."""
+async def test_poison_becomes_dead_letters_and_its_neighbours_are_handled(aggregating, put, topics, kafka):
+    """Undecodable records, impossible probabilities and records in a wrong partition become dead letters with bytes and reason."""
     wrong = 1 - topics.results_partition(str(RUN))
     short = done(0, values=probabilities(0, 1026)[:-1]).to_bytes()
     await put(started().to_bytes())
@@ -108,7 +108,7 @@ async def test_poison_goes_to_the_dead_letters_and_its_neighbours_go_on(aggregat
 
 
 async def test_results_are_stored_once_and_late_results_dropped(aggregating, put, kafka, topics):
-    """The first result of a span counts, a second and one of an unknown run change nothing; all of them are done with."""
+    """The first result of a span counts, a second one and one of an unknown run change nothing; all are acknowledged."""
     first, second = (done(0, values=probabilities(0, 1026, seed)) for seed in (1, 2))
     for record in (taken(0), started(), joined(1), taken(0), first, second):
         await put(record.to_bytes())
@@ -121,7 +121,7 @@ async def test_results_are_stored_once_and_late_results_dropped(aggregating, put
 
 
 async def test_a_counted_result_without_its_probabilities_is_stored_on_redelivery(aggregating, put, topics, monkeypatch):
-    """Where only the state reached the changelog before a kill, the record, which comes again, brings the probabilities.
+    """If only the state reached the changelog before a kill, the redelivered record adds the probabilities.
 
     The finisher, which waits for them, is notified.
     """

@@ -1,4 +1,4 @@
-"""Markers of finished runs are removed when no late record can need them, at a cost that follows what has expired."""
+"""Markers of finished runs are removed once no late record can need them, at a cost that depends only on expired ones."""
 
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ START_MS = 1_767_323_045_000
 
 
 class Sweeping:
-    """An aggregation over a table read from its changelog, which counts what the sweep looks at."""
+    """An aggregation over a table read from its changelog, which counts the markers that the sweep checks."""
 
     def __init__(self, *states: RunState) -> None:
         topics = Topics(TopicSettings(_env_file=None))
@@ -49,7 +49,7 @@ class Sweeping:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_sent(monkeypatch) -> None:
-    """Changes are made in a partition's record, and stay in this process."""
+    """Makes changes while a record is handled, and keeps them in this process."""
     confirmed = SimpleNamespace(message=SimpleNamespace(partition=PARTITION))
     monkeypatch.setattr(faust.Table, "send_changelog", lambda *_, **__: confirmed)
     monkeypatch.setattr(faust.Table, "partition_for_key", lambda *_: PARTITION)
@@ -60,7 +60,7 @@ def marker(number: int, finished_at_ms: int) -> RunState:
 
 
 def test_expired_markers_go_a_few_with_each_record():
-    """The oldest first; no record looks at more than its share, and runs in flight stay, however old."""
+    """The oldest go first; no record checks more than its share, and runs in flight stay, however old."""
     flying = RunState(run_id="in flight", attempt=1, offset=0)
     sweeping = Sweeping(flying, *(marker(number, START_MS - MARKER_KEPT_MS) for number in range(2 * SWEPT_AT_ONCE + 1)))
     for rest in (SWEPT_AT_ONCE + 1, 1, 0, 0):
@@ -71,7 +71,7 @@ def test_expired_markers_go_a_few_with_each_record():
 
 
 def test_the_sweep_ends_at_the_first_markers_that_are_kept():
-    """Thousands that have not expired are not looked at each hour: they lie in the order in which their runs finished."""
+    """Thousands of markers that have not expired are not checked each hour, because they are in the order in which their runs finished."""
     expired = [marker(number, START_MS - MARKER_KEPT_MS) for number in range(10)]
     sweeping = Sweeping(*expired, *(marker(number, START_MS) for number in range(10, 5_000)))
     for hour in (1, 2, 3):
@@ -82,7 +82,7 @@ def test_the_sweep_ends_at_the_first_markers_that_are_kept():
 
 
 def test_some_markers_with_impossible_times_do_not_end_the_sweep():
-    """Clocks of producers may be wrong: what has expired behind a few such markers is found."""
+    """Producers' clocks may be wrong: expired markers behind a few wrong ones are still removed."""
     ahead = [marker(number, 2**50) for number in range(SWEPT_AT_ONCE // 2)]
     sweeping = Sweeping(*ahead, *(marker(number, START_MS - MARKER_KEPT_MS) for number in range(100, 300)))
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""A work record goes whole into the log of its run, when it is taken and when it fails: it must fit there."""
+"""The log of a run quotes a work record in full when it is taken and when it fails, so the record must fit there."""
 
 from types import SimpleNamespace
 
@@ -17,14 +17,14 @@ def record(value: bytes, **headers: bytes) -> SimpleNamespace:
 
 
 def test_our_work_records_are_far_below_the_limit():
-    """With the longest history that a run can bring along, too."""
+    """The limit holds even with the longest history that a run can have."""
     check_size(record(work().to_bytes(), redriven_from=b"x" * MAX_HISTORY_BYTES, traceparent=b"00-" + b"1" * 500))
     assert len(work().to_bytes()) < MAX_WORK_BYTES / 20
 
 
 @pytest.mark.parametrize("headers", [False, True])
 def test_a_work_record_above_the_limit_is_poison(headers: bool):
-    """It would be read as a span, unknown fields and all, and the worker could not even say that it failed."""
+    """It would be read as a span, unknown fields included, and the worker could not even report the failure."""
     large = orjson.dumps({**orjson.loads(work().to_bytes()), "note": "x" * MAX_WORK_BYTES})
     assert decode(Work, large) == work()
     with pytest.raises(PoisonError, match=rf"a work record of \d+ bytes; expected at most {MAX_WORK_BYTES}"):

@@ -1,4 +1,4 @@
-"""The model that runs get by default is loaded before a GPU worker joins its group."""
+"""The default model of runs is loaded before a GPU worker joins its group."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from streams.apps.gpu_worker import default_model_loaded
 
 
 class Worker:
-    """An engine, a catalogue and a cache that note what they are asked, and may fail."""
+    """An engine, a catalogue and a cache that record calls and may fail."""
 
     def __init__(self, fault: ExtentsError | None = None) -> None:
         self.fault, self.loaded = fault, list[tuple[object, ...]]()
@@ -34,7 +34,7 @@ class Worker:
 
 
 async def test_it_is_loaded_in_the_precision_of_runs():
-    """By the version in the settings, with its weights; without one the built-in model is enough."""
+    """The model of the settings is loaded with its weights; without one, the built-in model is loaded."""
     worker = Worker()
     await worker.start("mrn0fkfd")
     assert worker.loaded == [("mrn0fkfd", "ab", Precision.BFLOAT16, "mrn0fkfd/ab")]
@@ -44,13 +44,13 @@ async def test_it_is_loaded_in_the_precision_of_runs():
 
 @pytest.mark.parametrize("fault", [UnknownModelError("no such model"), TransientError("the store is away")])
 async def test_a_worker_starts_without_it(fault):
-    """What cannot be loaded now is loaded when a run asks for it."""
+    """A model that cannot be loaded now is loaded when a run needs it."""
     worker = Worker(fault)
     await worker.start("mrn0fkfd")
     assert worker.loaded == []
 
 
 async def test_a_wrong_setting_ends_the_worker():
-    """It says so before it takes work."""
+    """The worker ends with the reason before it takes work."""
     with pytest.raises(ConfigurationError, match="WASABI_SECRET_KEY"):
         await Worker(ConfigurationError("check WASABI_SECRET_KEY")).start("mrn0fkfd")

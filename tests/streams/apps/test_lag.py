@@ -1,4 +1,4 @@
-"""The consumer lag as Prometheus gets it, with a real broker."""
+"""The consumer lag that Prometheus gets, with a real broker."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.patience import Deadline
 
 
 async def test_the_end_of_a_transaction_is_no_lag(kafka, topics, source, start, send):
-    """A topic that ends with a transaction's marker, committed or aborted, is read to its end; with a record behind it it is not."""
+    """A topic that ends with a transaction marker is read to its end, unless there is a record behind the marker."""
     app = make_app(COORDINATOR, kafka, topics, partitions=4)
     handled: list[bytes] = []
     may_handle = asyncio.Event()

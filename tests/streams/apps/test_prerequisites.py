@@ -1,4 +1,4 @@
-"""A worker waits until everything that it needs has worked once, and says what has not."""
+"""A worker waits until everything that it needs has worked once, and reports what has not."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ class Dependency:
 
 
 async def test_each_is_tried_until_it_has_worked_once():
-    """What works is not tried again; a changed fault is logged, a repeated one is not; at the end nothing is waited for."""
+    """What works is not retried; a changed fault is logged and a repeated one is not; in the end nothing is awaited."""
     well, late = Dependency(), Dependency(TransientError("away"), TransientError("away"), ConfigurationError("check A"), OSError("reset"))
     waited = Prerequisites({"well": well, "late": late})
     assert waited.wait_reason() == "well: not tried yet; late: not tried yet"
@@ -41,8 +41,8 @@ async def test_each_is_tried_until_it_has_worked_once():
     assert [entry["fault"] for entry in logs if entry["event"] == "prerequisite.missing"] == ["away", "check A", "reset"]
 
 
-async def test_what_is_missing_is_said_meanwhile(monkeypatch):
-    """A dependency that does not answer at all is named with the limit; entering ends by being cancelled."""
+async def test_a_missing_dependency_is_reported_meanwhile(monkeypatch):
+    """A dependency that does not answer is named with the limit; cancelling ends the wait."""
     monkeypatch.setattr(module, "LIMIT_SECONDS", 0.05)
     waited = Prerequisites({"silent": lambda: asyncio.sleep(60), "wrong": Dependency(*[ConfigurationError("check B")] * 1000)})
     entering = asyncio.create_task(waited.__aenter__())
@@ -53,7 +53,7 @@ async def test_what_is_missing_is_said_meanwhile(monkeypatch):
 
 
 async def test_a_mistake_of_our_own_is_not_waited_for():
-    """An error that is no dependency's ends the worker."""
+    """An error that is not a dependency's ends the worker."""
     with pytest.raises(KeyError):
         async with Prerequisites({"broken": Dependency(KeyError("x"))}):
             pass

@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.1
 
 
 class Folding:
-    """A coordinator reduced to folding the log and watching deadlines."""
+    """A coordinator that only folds the log and watches deadlines."""
 
     def __init__(self, kafka, topics) -> None:
         self.app = make_app(COORDINATOR, kafka, topics, partitions=4)
@@ -70,7 +70,7 @@ def put(send, topics):
 
 
 async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topics):
-    """One record is sent, and only when the log has been read to where it ended after the time was over."""
+    """One record is sent, only after the log was read up to the end it had when the time was over."""
     folding.handled = -1
     await put(started(deadline_seconds=1), taken(0), done(1))
     partition = topics.results_partition(str(RUN))
@@ -86,7 +86,7 @@ async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topic
 
 
 async def test_nothing_is_kept_about_a_run_that_has_ended(folding, put):
-    """Of a run that waits for its deadline it is known since when; once it has failed by it, nothing is known of it any more."""
+    """The time is known while a run waits for its deadline; nothing is kept after it has failed."""
     await put(started(deadline_seconds=1), taken(0))
     await until(lambda: folding.deadlines._open_seconds_before)
     await until(lambda: "deadline_passed" in folding.kinds)
@@ -109,7 +109,7 @@ async def test_a_run_that_was_joined_and_never_started_is_cancelled(folding, put
 
 
 async def test_store_outages_do_not_count(folding, put):
-    """A run is not late by as much as the store was away since its clock began; then it is."""
+    """An outage of the store extends the deadline by its length."""
     folding.store.open_seconds = 500.0  # before the run
     await put(started(deadline_seconds=1), taken(0))
     await until(lambda: "span_taken" in folding.kinds)
@@ -121,7 +121,7 @@ async def test_store_outages_do_not_count(folding, put):
 
 
 async def test_the_deadline_runs_only_between_the_first_take_and_the_outcome(folding, put):
-    """A run that waits for a worker is not late, nor is one that has ended: neither is looked at."""
+    """A run that waits for a worker is not late, and neither is one that has ended: neither is checked."""
     await put(started(deadline_seconds=1))
     await until(lambda: len(folding.kinds) == 1)
     await asyncio.sleep(1 + 5 * LOOK_SECONDS)
@@ -133,7 +133,7 @@ async def test_the_deadline_runs_only_between_the_first_take_and_the_outcome(fol
 
 
 def test_the_deadline_starts_with_the_first_span_taken():
-    """By Kafka's timestamps; a span that is taken again does not restart it."""
+    """Kafka's timestamps count; a repeated take does not restart the deadline."""
     state = None
     for offset, (record, second) in enumerate([(started(), 0), (taken(0), 5), (taken(1), 9), (taken(0), 11)]):
         state = fold(state, record, offset, 1000 * second).state

@@ -1,4 +1,4 @@
-"""The finisher works on what a run is when its turn comes, and tells an outcome once."""
+"""The finisher works with the state of a run at its turn, and announces an outcome once."""
 
 import asyncio
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ def failed_run(number: int, *requests: int, **changes: object) -> RunState:
 
 
 class Coordinator:
-    """What a finisher works with: states of runs, and a log that takes what it writes. Announcing waits until ``through`` is set."""
+    """The surroundings of a finisher: states of runs, and a log that stores what it writes. Announcing waits until ``through`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
         self.active: dict[str, RunState] = {}
@@ -66,7 +66,7 @@ class Coordinator:
         raise AssertionError("crashed") from error
 
     def put(self, state: RunState) -> None:
-        """What the fold does: it keeps the state while there is something to do, and notifies the finisher."""
+        """Folds as the agent does: it keeps the state while there is something to do, and notifies the finisher."""
         if state.is_marker:
             self.active.pop(state.run_id, None)
         else:
@@ -75,7 +75,7 @@ class Coordinator:
 
 
 async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monkeypatch):
-    """Its spans are gone by then: finishing it again would crash."""
+    """Its spans are gone by then, so finishing it again would crash."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     first, second = failed_run(1, 1), failed_run(2, 2)
     coordinator.put(first)
@@ -88,7 +88,7 @@ async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monke
 
 
 async def test_a_request_that_joins_while_the_run_waits_is_notified_with_the_others(monkeypatch):
-    """The state is read again when its turn comes."""
+    """The state is read again when it is the run's turn."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.put(failed_run(1, 1))
     coordinator.put(failed_run(2, 2))
@@ -100,7 +100,7 @@ async def test_a_request_that_joins_while_the_run_waits_is_notified_with_the_oth
 
 
 async def test_the_outcome_is_announced_once_although_requests_join_before_the_end_is_folded(monkeypatch):
-    """Who joins after it was sent is answered when the end is folded, not by telling all of it again: no second dead letter."""
+    """A request that joins after the announcement is answered when the end is folded, without a second dead letter."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.through.set()
     coordinator.put(failed_run(1, 1))
@@ -116,7 +116,7 @@ async def test_the_outcome_is_announced_once_although_requests_join_before_the_e
 
 
 async def test_the_next_attempt_is_announced_separately(monkeypatch):
-    """What was sent of one attempt holds back nothing of the next."""
+    """What was sent for one attempt delays nothing of the next."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.through.set()
     coordinator.put(failed_run(1, 1))
@@ -127,7 +127,7 @@ async def test_the_next_attempt_is_announced_separately(monkeypatch):
 
 
 async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypatch):
-    """Its state was stored and a result was not: the run is left alone until the result's record has come again."""
+    """If its state was stored and a result was not, the run waits until the result's record has been redelivered."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.through.set()
     state = failed_run(1, 1, outcome=Outcome.COMPLETED, reason=None)
@@ -143,7 +143,7 @@ async def test_a_completed_run_waits_for_results_that_are_not_there_yet(monkeypa
 
 
 class Broken:
-    """A completed run that cannot be finished by a fault of ours, and the reasons with which it was announced as failed."""
+    """A completed run that cannot be finished because of a bug, and the reasons with which it was announced as failed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, announcing_fails: bool) -> None:
         self.tries = 0

@@ -58,7 +58,7 @@ async def until_written(rows: Rows, run_id, pairs: int):
 
 
 async def test_a_running_job_shows_how_far_it_is(rows):
-    """Pairs and the beginning are written for each run, the latest state of it alone."""
+    """Pairs and start are written for each run, from its latest state only."""
     all_submitted = [request(), request()]
     for submitted in all_submitted:
         await rows.admit(submitted, WIDE)
@@ -76,7 +76,7 @@ async def test_a_running_job_shows_how_far_it_is(rows):
 
 
 async def test_progress_is_not_written_for_waiting_or_ended_runs(rows):
-    """Before a span is taken there is nothing to tell, and what ended is the finisher's."""
+    """Before a span is taken there is nothing to write, and ended runs belong to the finisher."""
     waiting, ended, alive = request(), request(), request()
     for submitted in (waiting, ended, alive):
         await rows.admit(submitted, WIDE)
@@ -105,7 +105,7 @@ async def test_an_unreachable_database_stops_nothing():
 
 
 async def test_nothing_is_written_while_the_database_breaker_is_open():
-    """Once it is known to be away, running jobs do not knock at it one by one; when it is back the next are written again."""
+    """During an outage running jobs do not try the database one by one; the next updates after it are written again."""
     written = []
 
     class Recorded:

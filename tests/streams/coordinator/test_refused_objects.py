@@ -1,4 +1,4 @@
-"""An object that the store refuses to this service alone: the requests that need it are answered, and no process ends or hangs."""
+"""An object that the store refuses only to this service: the requests that need it are answered, and no process ends or hangs."""
 
 from types import SimpleNamespace
 from uuid import UUID
@@ -23,7 +23,7 @@ REFUSED = RefusedObjectError("s3://b/run.db: AccessDenied; other objects of the 
 
 
 class There:
-    """A dependency that is there."""
+    """A dependency that works."""
 
     async def call(self, assignment, action):
         return await action()
@@ -47,7 +47,7 @@ def candidate() -> Candidate:
 
 
 async def test_an_unreadable_finished_run_becomes_a_rejection_to_decide():
-    """It is rejected with what the store says, unless it was decided earlier: that decision remains."""
+    """The request is rejected with the store's message, unless it was decided earlier: that decision stays."""
     looked_up = await lookup().look_up(candidate())
     assert looked_up.pinned is None
     rejection = looked_up.request.rejection
@@ -55,7 +55,7 @@ async def test_an_unreadable_finished_run_becomes_a_rejection_to_decide():
 
 
 async def test_a_recheck_passes_on_what_the_store_refuses():
-    """A run of the video was finished in the meantime, and its object cannot be read: the decision is asked for once more, and ends."""
+    """If a run was finished meanwhile and its object cannot be read, the decision is requested only once more."""
     requests = []
 
     async def admit(request, limits):
@@ -70,7 +70,7 @@ async def test_a_recheck_passes_on_what_the_store_refuses():
 
 
 class LateJoiner:
-    """One request that joined a completed run after its end was announced, and what is done about it."""
+    """One request that joined a completed run after its end was announced, and how it is answered."""
 
     def __init__(self, status: str) -> None:
         self.sent: list[OutcomeEvent] = []
@@ -111,7 +111,7 @@ async def test_late_joiners_are_notified_that_the_run_cannot_be_read():
 
 
 async def test_a_rebuilt_database_learns_that_the_run_cannot_be_read():
-    """The job, whose rows cannot be restored without the object, does not stay queued; who waits for it is notified as well."""
+    """A job whose rows cannot be restored without the object does not stay queued, and waiting requests are notified."""
     joiner = LateJoiner("queued")
     reason = await joiner.answered()
     assert f"can no longer be read: {REFUSED}" in reason

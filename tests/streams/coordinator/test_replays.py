@@ -39,7 +39,7 @@ def runner(replays: Replays) -> ReplayRunner:
     return ReplayRunner(nothing, nothing, replays, nothing, AdmissionSettings(_env_file=None))
 
 
-async def test_a_replay_at_which_something_unexpected_is_raised_is_paused():
+async def test_a_replay_with_an_unexpected_error_is_paused():
     """The paused replay names the error, the process continues, and the next replay is carried out."""
     replays = Replays(ValueError("its model's name is none"))
     await runner(replays)._round(Assignment(1))
@@ -49,7 +49,7 @@ async def test_a_replay_at_which_something_unexpected_is_raised_is_paused():
     assert "its model's name is none" in reason
 
 
-async def test_settings_that_are_wrong_end_the_process():
+async def test_wrong_settings_end_the_process():
     """Wrong settings end the process, and no replay is paused because of them."""
     replays = Replays(ConfigurationError("SUPABASE_URL is wrong"))
     with pytest.raises(ConfigurationError):

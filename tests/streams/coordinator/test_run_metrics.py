@@ -1,4 +1,4 @@
-"""What the log of a run adds to the metrics, and the speed that backlogs are reckoned by."""
+"""What the log of a run adds to the metrics, and the speed with which backlogs are computed."""
 
 import pytest
 from prometheus_client import REGISTRY
@@ -18,8 +18,8 @@ def sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_waits_are_told_apart_by_priority_and_replay():
-    """A replay's log is counted under its own labels, once for each step that happens once."""
+def test_waits_are_counted_by_priority_and_replay():
+    """A replay's log is counted with its own labels, and each step once."""
     labels = {"priority": "low", "replay": "yes"}
     names = ("request_to_start", "request_to_first_span", "request_to_outcome")
     before = {name: sample(f"extents_{name}_seconds_sum", **labels, **_outcome(name)) for name in names}
@@ -41,7 +41,7 @@ def _outcome(name: str) -> dict[str, str]:
 
 
 def test_every_pair_is_counted_by_label_and_confidence():
-    """Label counts, and either direction's bands of confidence, add up to the run's pairs."""
+    """The counts of labels, and of confidence in either direction, add up to the run's pairs."""
     run = finished_run(500, model_version="counted-1")
     track = find_captions(run.probabilities)
     count_result(run, track)
@@ -56,7 +56,7 @@ def test_every_pair_is_counted_by_label_and_confidence():
 
 
 def test_the_speed_is_the_expected_one_until_it_is_measured():
-    """Before the first result the settings decide; then the results do, and one slow span changes little."""
+    """Before the first result the settings decide, then the results; one slow span changes little."""
     speed = GpuSpeed(100.0)
     assert speed.pairs_per_second == 100
     assert speed.seconds_for(10) == pytest.approx(51.2)

@@ -1,4 +1,4 @@
-"""The table of runs with a real broker: what is confirmed, and whose keys are kept."""
+"""The table of runs with a real broker: which changes are confirmed, and whose keys are kept."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ SPAN = b"{}\n" + bytes(4000)
 
 
 class Worker:
-    """Keeps a state and one span for every run that is named in the results topic."""
+    """Keeps a state and one span for every run in the results topic."""
 
     def __init__(self, kafka, topics) -> None:
         self.app = make_app(COORDINATOR, kafka, topics, partitions=4)
@@ -61,7 +61,7 @@ async def worker(kafka, topics) -> Callable[[], Worker]:
 
 @pytest.fixture
 def put(send, topics):
-    """Names a run in its partition of the results topic."""
+    """Sends a record of a run to its partition of the results topic."""
 
     async def send_record(run_id: UUID) -> None:
         text = str(run_id)
@@ -71,7 +71,7 @@ def put(send, topics):
 
 
 async def read_changelog(kafka, topics) -> list[tuple[int, bytes, bytes | None]]:
-    """Every change, tombstones included."""
+    """Every change, including tombstones."""
     partitions = [TopicPartition(topics.runs_changelog, number) for number in range(topics.settings.results_partitions)]
     async with AIOKafkaConsumer(**client_options(kafka), enable_auto_commit=False) as consumer:
         consumer.assign(partitions)
@@ -85,7 +85,7 @@ async def read_changelog(kafka, topics) -> list[tuple[int, bytes, bytes | None]]
 
 
 async def test_confirmed_waits_until_the_brokers_have_every_change(stack, worker, start, put, topics, kafka):
-    """While the broker answers nothing, a change made is not confirmed; once it does, it is, and it is in the changelog."""
+    """While the broker does not respond, a change is not confirmed; once it responds, the change is confirmed and in the changelog."""
     own, first, second = worker(), uuid4(), uuid4()
     await start(own.app)
     await put(first)
@@ -119,12 +119,12 @@ async def test_confirmed_waits_until_the_brokers_have_every_change(stack, worker
 
 
 def assigned(own: Worker, topics) -> set[int]:
-    """Partitions of which the store holds keys."""
+    """Partitions of which the store has keys."""
     return {topics.results_partition(key.decode().partition("/")[0]) for key in own.runs._table.data}
 
 
 async def test_keys_of_lost_partitions_are_forgotten_and_recovered(worker, start, put, topics, kafka):
-    """Who loses a partition forgets its runs without a tombstone; its new owner has them, and so has who gets it back."""
+    """A process that loses a partition drops its runs without tombstones; the new owner has them, and so has a returning one."""
     ids = [uuid4() for _ in range(12)]
     by_partition = {number: {str(run) for run in ids if topics.results_partition(str(run)) == number} for number in (0, 1)}
     assert all(by_partition.values())
@@ -151,7 +151,7 @@ async def test_keys_of_lost_partitions_are_forgotten_and_recovered(worker, start
 
 
 async def test_a_state_that_cannot_be_read_fails_its_run_and_no_other(worker, start, send, topics, kafka, capfd):
-    """The coordinator starts. The run's key and place are logged and its waiting requests kept; rubbish under other keys is skipped."""
+    """The coordinator starts. The key and position of the run are logged and its requests kept; rubbish under other keys is skipped."""
     configure_logging(ProcessSettings(_env_file=None))
     broken, good = str(uuid4()), str(uuid4())
     body = orjson.loads(RunState(run_id=broken, attempt=3, offset=41, requests=[request(1)]).to_bytes())
@@ -174,7 +174,7 @@ async def test_a_state_that_cannot_be_read_fails_its_run_and_no_other(worker, st
 
 
 def test_markers_are_recognised_by_their_bytes():
-    """Whatever texts and headers a state holds, its bytes alone distinguish a marker from a run in flight."""
+    """Whatever texts and headers a state contains, its bytes distinguish a marker from a run in flight."""
     texts = ['"finished_at_ms":1,"requests":[]', '\\"finished_at_ms":1', ""]
     for text in texts:
         for finished_at_ms in (None, 5):

@@ -19,7 +19,7 @@ RUN = str(uuid4())
 
 @pytest.fixture(params=[True, False], ids=["in one poll", "poll by poll"])
 def recovered(request) -> Callable[..., Runs]:
-    """The table as it is read from a changelog of these keys and values."""
+    """The table after reading a changelog of these keys and values."""
 
     def recover(*records: tuple[str, bytes | None]) -> Runs:
         topics = Topics(TopicSettings(_env_file=None))
@@ -38,21 +38,21 @@ def state(offset: int, attempt: int = 1, **fields: object) -> tuple[str, bytes]:
 
 
 def test_a_state_does_not_go_back(recovered):
-    """Of two states of a run that one counts which is folded further, in whichever order they were written."""
+    """Of two states of a run, the one folded further counts, whatever their order."""
     runs = recovered(state(5, done=[0]), state(9, finished_at_ms=1), state(6, done=[0, 1]))
     assert runs.get(RUN).offset == 9
     assert runs.get(RUN).is_marker
 
 
 def test_a_state_goes_forward(recovered):
-    """A state that is folded further replaces the one before, and a run that was removed is gone."""
+    """A state that is folded further replaces the former one, and a removed run is gone."""
     assert recovered(state(5), state(9)).get(RUN).offset == 9
     assert recovered(state(5), (RUN, None)).get(RUN) is None
     assert recovered(state(5), (RUN, None), state(3)).get(RUN).offset == 3
 
 
 def test_an_outdated_state_is_written_over(recovered, monkeypatch):
-    """Compaction keeps the last record of a key: the state that counts is put behind one that came after it, and only then."""
+    """Compaction keeps the last record of a key, so the state that counts is sent again behind an outdated one, and only then."""
     written = []
     monkeypatch.setattr(ConfirmedTable, "send_changelog", lambda _, partition, key, value, **__: written.append((partition, key, value)))
     runs = recovered(state(5), state(9), state(6))
@@ -65,7 +65,7 @@ def test_an_outdated_state_is_written_over(recovered, monkeypatch):
 
 
 def test_results_of_another_attempt_are_not_removed(recovered):
-    """Who removes the results of a failed attempt late leaves those of the next one alone."""
+    """Late removal of a failed attempt's results does not affect those of the next attempt."""
     runs = recovered((f"{RUN}/1/0", b"old"), state(5), state(9, attempt=2), (f"{RUN}/2/0", b"new"), (f"{RUN}/1/0", None))
     assert runs.get_span(RUN, 2, 0) == b"new"
     assert not runs.has_span(RUN, 1, 0)

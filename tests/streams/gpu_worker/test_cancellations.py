@@ -27,7 +27,7 @@ def cancelled(attempt: int, run_id: UUID = RUN) -> bytes:
 
 
 async def test_earlier_cancellations_are_known_at_once(topic, kafka, send):
-    """Entering reads the topic whole: attempts up to the cancelled one are covered, later ones and other runs are not."""
+    """Entering reads the whole topic: attempts up to the cancelled one are covered, later ones and other runs are not."""
     await send(topic, cancelled(2))
     await send(topic, b"no record")
     await send(topic, cancelled(1))
@@ -37,7 +37,7 @@ async def test_earlier_cancellations_are_known_at_once(topic, kafka, send):
 
 
 async def test_later_cancellations_are_noticed(topic, kafka, send):
-    """Without a group, and past records that cannot be read."""
+    """They are read without a group, and unreadable records are skipped."""
     async with Cancellations(kafka, topic) as cancellations:
         assert not cancellations.covers(work())
         await send(topic, b"\xff")
@@ -46,14 +46,14 @@ async def test_later_cancellations_are_noticed(topic, kafka, send):
 
 
 async def test_a_missing_topic_is_named(kafka):
-    """A worker that starts before the topics are there ends with a line that says how to make them."""
+    """A worker that starts before the topics exist ends with a line that says how to create them."""
     with pytest.raises(ConfigurationError, match=r"^no topic nowhere\.cancelled on the brokers .* extents topics create"):
         async with Cancellations(kafka, "nowhere.cancelled"):
             pass
 
 
 async def test_quarantined_spans_are_known_by_run_attempt_and_span(topic, kafka, send):
-    """A span that is to be worked on alone is that one, of that attempt, and is not cancelled."""
+    """A notice to process a span alone covers that span of that attempt, and does not cancel it."""
     await send(topic, QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes())
     async with Cancellations(kafka, topic) as cancellations:
         assert cancellations.is_quarantined(work(span=1))
@@ -63,7 +63,7 @@ async def test_quarantined_spans_are_known_by_run_attempt_and_span(topic, kafka,
 
 
 async def test_what_the_topic_no_longer_keeps_is_forgotten(topic, kafka):
-    """A worker that runs for years holds the notices of a week."""
+    """A worker that runs for years keeps a week's notices."""
     week_ago_ms = int(1000 * (time.time() - KEPT_SECONDS - 60))
     quarantined = QuarantineNotice(kind="span_suspected", run_id=RUN, attempt=1, span=1).to_bytes()
     async with AIOKafkaProducer(**client_options(kafka)) as producer:

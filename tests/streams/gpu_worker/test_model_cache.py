@@ -1,4 +1,4 @@
-"""Workers find a model by its version, and keep its weights, checked, in a folder that several may share."""
+"""Workers find a model by its version, and keep its verified weights in a folder that several workers may share."""
 
 import asyncio
 import hashlib
@@ -51,7 +51,7 @@ async def push(stored: ModelStore, version: str, data: bytes) -> str:
 
 
 async def test_weights_are_fetched_once(stored, tmp_path: Path) -> None:
-    """The second time, and another process with the same folder, find the file there."""
+    """The second call, and another process with the same folder, use the file there."""
     sha256 = await push(stored, "v1", b"weights")
     stored.count = 0
     path = await ModelCache(stored, tmp_path / "new" / "cache").weights("v1", sha256)
@@ -61,7 +61,7 @@ async def test_weights_are_fetched_once(stored, tmp_path: Path) -> None:
 
 
 async def test_several_caches_may_share_a_folder(stored, tmp_path: Path) -> None:
-    """Two caches that fetch the same model at the same time both end with whole weights, and no partial file stays."""
+    """Two caches that fetch the same model at the same time both get whole weights, and leave no partial file."""
     sha256 = await push(stored, "v1", b"weights" * 100_000)
     caches = [ModelCache(stored, tmp_path) for _ in range(4)]
     paths = await asyncio.gather(*(cache.weights("v1", sha256) for cache in caches))
@@ -71,7 +71,7 @@ async def test_several_caches_may_share_a_folder(stored, tmp_path: Path) -> None
 
 
 async def test_a_damaged_file_is_fetched_again(stored, tmp_path: Path) -> None:
-    """What a full disk or a crash has left in the folder is never handed out."""
+    """Remains of a full disk or a crash in the folder are never used."""
     sha256 = await push(stored, "v1", b"weights")
     cache = ModelCache(stored, tmp_path)
     path = await cache.weights("v1", sha256)
@@ -80,7 +80,7 @@ async def test_a_damaged_file_is_fetched_again(stored, tmp_path: Path) -> None:
 
 
 async def test_damaged_weights_of_the_store_are_not_kept(stored, tmp_path: Path, namespace) -> None:
-    """Weights that are not the manifest's are refused, and the folder stays as it was."""
+    """Weights that do not match the manifest are refused, and the folder stays unchanged."""
     sha256 = await push(stored, "v1", b"weights")
     async with open_store(WasabiSettings()) as store:
         await store.put(object_keys(KeySettings()).model("v1", "weights.pt"), b"others")
@@ -90,7 +90,7 @@ async def test_damaged_weights_of_the_store_are_not_kept(stored, tmp_path: Path,
 
 
 async def test_the_most_recently_used_models_are_kept(stored, tmp_path: Path) -> None:
-    """Beyond the number that is kept, the least recently used goes, not the first fetched; what is not the cache's stays."""
+    """Beyond the limit the least recently used model is removed, not the first fetched; other files stay."""
     (tmp_path / "notes.txt").write_text("not a model")
     cache = ModelCache(stored, tmp_path)
     hashes = [await push(stored, f"v{n}", f"weights {n}".encode()) for n in range(MODELS_KEPT + 1)]
@@ -103,7 +103,7 @@ async def test_the_most_recently_used_models_are_kept(stored, tmp_path: Path) ->
 
 
 async def test_stale_partial_files_are_removed(stored, tmp_path: Path) -> None:
-    """A partial file goes when it is old; one that somebody may be writing stays."""
+    """An old partial file is removed; one that somebody may be writing stays."""
     old, fresh = (tmp_path / f".{letter * 64}.7-00.partial" for letter in "ab")
     for path in (old, fresh):
         path.write_bytes(b"half")
@@ -114,7 +114,7 @@ async def test_stale_partial_files_are_removed(stored, tmp_path: Path) -> None:
 
 
 async def test_a_version_with_other_weights_is_refused(stored, tmp_path: Path) -> None:
-    """A run computes with the weights it was admitted with, or not at all: both hashes are named."""
+    """A run computes with the weights of its admission or not at all; the error names both hashes."""
     manifest = await push(stored, "v1", b"new weights")
     admitted = sha256_of(b"old weights")
     with pytest.raises(CheckpointError, match=f"model v1 has SHA-256 {manifest} in the store, the run was admitted with {admitted}"):
@@ -122,7 +122,7 @@ async def test_a_version_with_other_weights_is_refused(stored, tmp_path: Path) -
 
 
 async def test_a_model_that_was_removed_is_unknown_unless_cached(stored, tmp_path: Path) -> None:
-    """Runs that were admitted before still find the weights where they are cached; elsewhere the version is unknown."""
+    """Runs that were admitted earlier still find the weights if they are cached; otherwise the version is unknown."""
     sha256 = await push(stored, "v1", b"weights")
     await ModelCache(stored, tmp_path / "one").weights("v1", sha256)
     await stored.remove("v1")
@@ -132,7 +132,7 @@ async def test_a_model_that_was_removed_is_unknown_unless_cached(stored, tmp_pat
 
 
 async def test_an_unwritable_folder_is_a_configuration_error(stored, tmp_path: Path) -> None:
-    """It is a matter of configuration, so that no run fails for it; the setting is named."""
+    """The error names the setting, and fails no run."""
     (tmp_path / "file").touch()
     sha256 = await push(stored, "v1", b"weights")
     with pytest.raises(ConfigurationError, match="EXTENTS_MODEL_CACHE"):
@@ -140,14 +140,14 @@ async def test_an_unwritable_folder_is_a_configuration_error(stored, tmp_path: P
 
 
 async def test_the_built_in_model_needs_no_store(stored, tmp_path: Path) -> None:
-    """Its weights are used where the package has them."""
+    """Its weights are used from the package."""
     path = await ModelCache(stored, tmp_path / "cache").weights(builtin_model_version(), builtin_checkpoint_sha256())
     assert path == builtin_checkpoint_path()
     assert not (tmp_path / "cache").exists()
 
 
 async def test_the_catalogue_knows_the_built_in_model_and_the_stored_ones(stored) -> None:
-    """Each version resolves to its weights' hash and to a name for people."""
+    """Each version resolves to the hash of its weights and a readable name."""
     sha256 = await push(stored, "v1", b"weights")
     catalogue = ModelCatalog(stored)
     assert await catalogue.resolve("v1") == ModelRef("v1", sha256, "v1/weights.pt")

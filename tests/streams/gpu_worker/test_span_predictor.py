@@ -65,7 +65,7 @@ async def test_two_versions_side_by_side(predictor: SpanPredictor, versions: lis
 
 
 async def test_the_least_recently_used_model_is_unloaded(predictor: SpanPredictor, versions: list[tuple[str, str, Path]]):
-    """As many as the limit allows stay loaded; a further one replaces the least recently used."""
+    """As many models as the limit allows stay loaded; another one replaces the least recently used."""
     fetched: list[str] = []
     for version in (*versions[:-1], versions[0], versions[-1], versions[0], versions[1]):
         await load(predictor, version, fetched)

@@ -1,4 +1,4 @@
-"""Records with headers whose names are any bytes. Clients in Python refuse to write them; librdkafka's C interface does not."""
+"""Records with headers whose names are arbitrary bytes. Python clients refuse to write them; librdkafka's C interface does not."""
 
 import ctypes
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _FUNCTIONS = (
 
 
 def _library() -> ctypes.CDLL:
-    """The librdkafka that confluent-kafka carries."""
+    """The librdkafka that confluent-kafka includes."""
     (library,) = (Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs").glob("librdkafka*.so*")
     lib = ctypes.CDLL(str(library))
     for name, result, arguments in _FUNCTIONS:

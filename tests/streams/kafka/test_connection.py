@@ -1,4 +1,4 @@
-"""The security settings of the brokers, as the clients and Faust are given them."""
+"""The security settings of the brokers, as passed to the clients and to Faust."""
 
 import ssl
 
@@ -22,7 +22,7 @@ def kafka(protocol: str, **changes: object) -> KafkaSettings:
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])
 def test_clients_and_faust_log_in_alike(protocol: str, mechanism: str) -> None:
-    """Protocol, mechanism, login and a context that checks the brokers' names, for each of the four protocols."""
+    """For each of the four protocols, clients get protocol, mechanism, login and a context that checks the brokers' names."""
     settings = kafka(protocol, sasl_mechanism=mechanism, ssl_cafile=certifi.where(), **LOGIN)
     options = client_options(settings)
     credentials = faust_credentials(settings)
@@ -47,7 +47,7 @@ def test_clients_and_faust_log_in_alike(protocol: str, mechanism: str) -> None:
 
 @pytest.mark.parametrize("build", [client_options, faust_credentials])
 def test_a_missing_setting_is_named(build, tmp_path) -> None:
-    """A login without its password, and a file of certificates that is none or not there."""
+    """A login without a password and an invalid or missing certificate file are errors that name the setting."""
     with pytest.raises(ValidationError, match="KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"):
         kafka("SASL_PLAINTEXT", sasl_username="extents")
     (tmp_path / "ca.pem").write_text("this is no certificate")

@@ -1,4 +1,4 @@
-"""The consumer groups as commands show them, asked of a real broker."""
+"""The consumer groups that commands show, read from a real broker."""
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -19,7 +19,7 @@ async def installation(namespace) -> tuple[KafkaSettings, Topics]:
 
 
 async def test_lag_counts_what_a_group_has_not_acknowledged(installation) -> None:
-    """A group that nobody has joined is behind by all there is; one with a member, by what lies after its offset."""
+    """A group that nobody has joined is behind by everything; one with a member, by what lies after its offset."""
     kafka, topics = installation
     group = topics.group("coordinator")
     async with AIOKafkaProducer(**client_options(kafka)) as producer:
@@ -40,7 +40,7 @@ async def test_lag_counts_what_a_group_has_not_acknowledged(installation) -> Non
 
 
 async def test_the_end_of_a_transaction_is_no_lag(installation) -> None:
-    """A group that has acknowledged the last record is not behind, though the transaction's marker comes after it."""
+    """A group that has acknowledged the last record is not behind, although a transaction marker follows it."""
     kafka, topics = installation
     group, partition = topics.group("coordinator"), TopicPartition(topics.encoded, 0)
     async with AIOKafkaProducer(**client_options(kafka), transactional_id=group) as producer:

@@ -64,7 +64,7 @@ async def test_a_worker_is_there_until_it_ends(kafka, topics, sender):
 
 
 @pytest.mark.usefixtures("created")
-async def test_one_that_crashed_or_was_killed_is_gone_after_three_heartbeats(kafka, topics, sender):
+async def test_a_crashed_or_killed_worker_is_gone_after_three_heartbeats(kafka, topics, sender):
     """Such a worker does not announce its end, so it seems to be present until then."""
     async with HeartbeatReader(kafka, topics) as reader:
         async with sender(crashed=True):
@@ -73,7 +73,7 @@ async def test_one_that_crashed_or_was_killed_is_gone_after_three_heartbeats(kaf
 
 
 @pytest.mark.usefixtures("created")
-async def test_a_change_is_said_at_once(kafka, topics):
+async def test_a_change_is_sent_at_once(kafka, topics):
     """A change is sent long before the next heartbeat is due; a reason whose text only counts seconds is no change."""
     waits: list[str] = []
     plain = heartbeat(beat_seconds=600.0)
@@ -110,7 +110,7 @@ async def test_a_missing_topic_is_waited_for(kafka, topics, sender):
 
 
 @pytest.mark.usefixtures("created")
-async def test_a_topic_that_takes_no_records_stops_nothing(kafka, topics, sender):
+async def test_a_topic_that_refuses_records_stops_nothing(kafka, topics, sender):
     """If the brokers refuse each heartbeat, the sender continues, and ends as quickly as usual."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
@@ -123,7 +123,7 @@ async def test_a_topic_that_takes_no_records_stops_nothing(kafka, topics, sender
 
 
 @pytest.mark.usefixtures("created")
-async def test_records_that_are_no_heartbeats_are_passed_over(kafka, topics, send):
+async def test_records_that_are_not_heartbeats_are_skipped(kafka, topics, send):
     """Arbitrary bytes, missing values, and heartbeats of another version hide no worker."""
     for value in (b"", b"\xff", b"[]", b'{"schema_version": 2}', heartbeat(beat_seconds=600.0).to_bytes()):
         await send(topics.workers, value, key=b"anything")
@@ -131,7 +131,7 @@ async def test_records_that_are_no_heartbeats_are_passed_over(kafka, topics, sen
 
 
 @pytest.mark.usefixtures("created")
-async def test_a_reader_begins_where_it_was_told(kafka, topics, send):
+async def test_a_reader_begins_at_the_given_age(kafka, topics, send):
     """A reader does not have to read everything in the topic."""
     await send(topics.workers, heartbeat().to_bytes(), key=b"one")
     await asyncio.sleep(0.05)

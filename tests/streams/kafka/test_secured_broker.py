@@ -1,4 +1,4 @@
-"""A broker whose listener takes encrypted connections with a login alone, as production's do."""
+"""A broker that only accepts encrypted connections with a login, as in production."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,7 +35,7 @@ MODULES = {"plain": f'plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
 
 @pytest.fixture
 async def secured(tmp_path: Path) -> AsyncIterator[KafkaSettings]:
-    """A broker of this test's own, which knows one user by either mechanism; the settings lack the mechanism."""
+    """A broker for this test that knows one user by both mechanisms; the settings lack the mechanism."""
     ports = choose_ports(["kafka-1", "controller-1", "secured"], {})
     config = SimpleNamespace(ports=ports, brokers=1, proxies={}, cluster_id="c2VjdXJlZC1icm9rZXItMQ")
     await prepare_broker(config, tmp_path, 1)
@@ -85,7 +85,7 @@ def _add_listener(properties: Path, port: int, store: Path) -> None:
 
 
 async def test_topics_clients_and_workers_log_in(secured: KafkaSettings) -> None:
-    """Topics are made, a record is sent, and a worker handles and commits it, by both mechanisms; nobody gets in otherwise."""
+    """Topics are created, and a worker handles and commits a record, with both mechanisms; nobody gets in without a login."""
     topics = Topics(TopicSettings(_env_file=None, topic_prefix="secured."))
     for mechanism in (name.upper() for name in MODULES):
         kafka = secured.model_copy(update={"sasl_mechanism": mechanism})

@@ -14,7 +14,7 @@ ORIGIN = Origin(topic="test.inference.work.high", partition=3, offset=12)
 
 @given(st.none() | st.binary(), st.none() | st.binary(), st.dictionaries(st.text(min_size=5, max_size=20).map("own-".__add__), st.binary()))
 def test_the_original_is_kept(key, value, headers):
-    """Key, bytes and headers are those of the record; a null value, which Faust cannot send, is empty."""
+    """Key, bytes and headers are those of the record; a null value, which Faust cannot send, becomes empty."""
     letter = dead_letter(key, value, headers, ORIGIN, "poison", "it broke", 2)
     assert letter.key == key
     assert letter.value == (value or b"")

@@ -33,18 +33,18 @@ def test_states(fields, age, state):
     assert worker.as_json(NOW)["beat_age_seconds"] == age.total_seconds()
 
 
-def test_one_that_ended_is_not_there():
+def test_an_ended_worker_is_not_shown():
     """A worker that announced its end is not shown, however recent its last heartbeat is."""
     assert seen_workers([received(ended=True)], NOW) == []
 
 
-def test_one_that_has_gone_is_shown_for_an_hour():
+def test_a_worker_that_has_gone_is_shown_for_an_hour():
     """After an hour it is no longer shown."""
     assert len(seen_workers([received(SHOWN_FOR)], NOW)) == 1
     assert seen_workers([received(SHOWN_FOR + SECOND)], NOW) == []
 
 
-def test_a_process_that_was_started_again_replaces_the_one_that_has_gone():
+def test_a_restarted_process_replaces_the_one_that_has_gone():
     """A container that crashes repeatedly has the same name each time; two living processes with one name are both shown."""
     crashed = [received(timedelta(minutes=age), uptime_seconds=5.0) for age in (3, 2, 1)]
     (worker,) = seen_workers([*crashed, received(uptime_seconds=5.0)], NOW)

@@ -1,4 +1,4 @@
-"""The log of a run as a page shows it: what happened to the run, and what became of each span."""
+"""The log of a run as a page shows it: its history, and the state of each span."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from tests.streams.run_logs import MOMENT, RUN, done, failed, joined, started, t
 
 
 def timed(*records):
-    """Each record a second after the one before it."""
+    """Each record is a second after the one before it."""
     return [(MOMENT + timedelta(seconds=second), record) for second, record in enumerate(records)]
 
 
@@ -20,7 +20,7 @@ def test_spans_that_nobody_has_taken_are_there():
 
 
 def test_a_span_shows_its_workers_tries_and_times():
-    """Each take is a try; the first result ends the span, and what comes after it changes nothing."""
+    """Each take is a try; the first result ends the span, and later records change nothing."""
     spans = run_log(timed(started(), taken(0, second=1), taken(0, second=9), done(0), taken(0, second=30), taken(1))).spans
     assert (spans[0].state, spans[0].tries, spans[0].taken_at) == ("done", 2, MOMENT + timedelta(seconds=1))
     assert spans[0].ended_at == MOMENT + timedelta(seconds=3)
@@ -30,14 +30,14 @@ def test_a_span_shows_its_workers_tries_and_times():
 
 
 def test_a_failure_keeps_its_error():
-    """A span that was handed back waits again and keeps the error; one that failed for good has ended."""
+    """A released span waits again and keeps the error; a span that failed for good has ended."""
     back, final = (run_log(timed(started(), taken(0), failed(0, final=final))).spans[0] for final in (False, True))
     assert (back.state, back.ended_at, back.error) == ("waiting", None, "it broke")
     assert (final.state, final.ended_at) == ("failed", MOMENT + timedelta(seconds=2))
 
 
 def test_only_the_last_attempt_has_spans_and_every_attempt_its_entries():
-    """Spans of a former attempt are not mixed in; what happened to the run shows for all attempts, without records of spans."""
+    """Spans of former attempts are left out; the history covers all attempts, without records of spans."""
     finished = RunFinished(run_id=RUN, attempt=1, outcome=Outcome.FAILED, reason="span 0 failed", answered=[])
     log = run_log(timed(started(), taken(0), failed(0, final=True), finished, started(attempt=2), joined(7, attempt=2), done(0, attempt=2)))
     assert [span.state for span in log.spans] == ["done", "waiting", "waiting"]

@@ -1,4 +1,4 @@
-"""Outcome events: the same outcome makes the same event, in every process and at any time."""
+"""Outcome events: the same outcome gives the same event, in every process and at any time."""
 
 from datetime import datetime
 from uuid import UUID
@@ -68,12 +68,12 @@ def make(request):
 
 
 def test_the_same_outcome_is_the_same_event(make):
-    """Made again from the same records, at another time, key, bytes and headers are the same."""
+    """Built again from the same records at another time, the event has the same key, bytes and headers."""
     assert make() == make()
 
 
 def test_events_carry_cloudevents_headers(make):
-    """Each has the attributes of CloudEvents 1.0, the time being that of the records."""
+    """Each event has the attributes of CloudEvents 1.0, with the time of the records."""
     event = make()
     assert event.headers["ce_specversion"] == b"1.0"
     assert event.headers["ce_type"].decode() == f"extents.{event.name}.v1"
@@ -95,7 +95,7 @@ def test_events_have_ids_of_their_own():
 
 
 def test_ids_follow_from_run_attempt_and_outcome_or_request():
-    """A computed outcome is named by run and attempt, an answer without computation by its request."""
+    """A computed outcome is identified by run and attempt, an answer without computation by its request."""
     assert EVENTS["completed"]().headers["ce_id"].decode() == str(outcome_event_id(RUN, 1, "completed"))
     assert EVENTS["given_up"]().headers["ce_id"].decode() == str(outcome_event_id(RUN, 2, "failed"))
     assert EVENTS["found"]().headers["ce_id"].decode() == str(request_event_id(UUID(int=1005), "completed"))
@@ -103,7 +103,7 @@ def test_ids_follow_from_run_attempt_and_outcome_or_request():
 
 
 def test_a_rejection_without_ids_is_named_by_its_origin():
-    """Two undecodable records are two rejections, one read twice is one; its key is the one received."""
+    """Two undecodable records are two rejections, one read twice is one; the key is the received key."""
     here, there = (outcomes.rejected(rejection(source_offset=offset), MS, b"as received", None) for offset in (7, 8))
     assert here.headers["ce_id"] != there.headers["ce_id"]
     assert here.key == b"as received"
@@ -111,13 +111,13 @@ def test_a_rejection_without_ids_is_named_by_its_origin():
 
 
 def test_a_received_key_of_any_size_makes_an_event_that_can_be_sent():
-    """The largest key that a record may have does not make the event about it too large for its topic."""
+    """Even with the largest key of a record, the event about it fits into its topic."""
     event = outcomes.rejected(rejection(), MS, b"k" * 1_000_000, None)
     assert len(event.key) + len(event.value) < 10_000
 
 
 def test_a_completed_event_describes_the_run():
-    """Where it is, what it is, what it cost, and whom it answers."""
+    """The event says where the result is, what it is, what it cost, and which requests it answers."""
     event = completion()
     body = decode(InferenceCompleted, event.value)
     assert event.key == str(UUID(int=3)).encode()
@@ -130,7 +130,7 @@ def test_a_completed_event_describes_the_run():
 
 
 def test_a_deduplicated_event_names_the_earlier_run():
-    """An answer from an earlier run says so, and names the one request it answers."""
+    """An answer from an earlier run says so, and names the one request that it answers."""
     body = decode(InferenceCompleted, EVENTS["found"]().value)
     assert body.deduplicated
     assert [ref.request_id.int for ref in body.requests] == [1005]
@@ -138,7 +138,7 @@ def test_a_deduplicated_event_names_the_earlier_run():
 
 
 def test_a_failed_event_has_reason_and_progress():
-    """The reason, the spans done of those there were, and all whom it answers."""
+    """The event has the reason, the number of finished spans, and all requests that it answers."""
     state = folded(started(), done(1), joined(1), failed(0, final=True))
     body = decode(InferenceFailed, outcomes.failed(RUN_IDENTITY, state, state.reason or "").value)
     assert (body.outcome, body.spans_done, body.spans_total) == (Outcome.FAILED, 1, 3)
@@ -162,7 +162,7 @@ def test_the_traceparent_is_passed_on():
 
 
 def test_a_continued_trace_takes_the_place_of_the_runs():
-    """Where traces are exported, an outcome names the step that announces it."""
+    """If traces are exported, an outcome names the step that announces it."""
     state = folded(started(request=request(101, traceparent=TRACE, tracestate="a=1")), failed(0, final=True))
     assert outcomes.failed(RUN_IDENTITY, state, "x").headers["tracestate"] == b"a=1"
     headers = outcomes.failed(RUN_IDENTITY, state, "x", TraceContext(TRACE.replace("b7", "b8"))).headers
@@ -177,7 +177,7 @@ def test_a_run_is_in_the_trace_of_the_request_that_started_it():
 
 
 def test_an_announced_end_is_not_announced_again():
-    """After run_finished only the marker is left, and no first announcement can be made of it by mistake."""
+    """After run_finished only the marker is left, which cannot be announced again by mistake."""
     state = folded(started(), failed(0, final=True), finished(Outcome.FAILED, [101]))
     with pytest.raises(ValueError, match="has been announced"):
         outcomes.failed(RUN_IDENTITY, state, "x")

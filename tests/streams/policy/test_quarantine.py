@@ -1,4 +1,4 @@
-"""Which spans are suspected of ending their workers."""
+"""Which spans are suspected of killing their workers."""
 
 from core.types import Outcome
 from streams.policy.quarantine import QUARANTINE_TAKES, QuarantineNotice, decode_notice, quarantine_notice
@@ -9,7 +9,7 @@ from tests.streams.run_logs import RUN, done, failed, started, taken
 
 
 def quarantine_notices(log: list[LogRecord]) -> list[int]:
-    """The places in the log at which a span becomes, or is still, suspect."""
+    """The positions in the log at which a span is quarantined."""
     state: RunState | None = None
     notices = []
     for offset, record in enumerate(log):
@@ -25,13 +25,13 @@ def quarantine_notices(log: list[LogRecord]) -> list[int]:
 
 
 def test_half_of_the_allowed_takes_quarantine_a_span() -> None:
-    """From the take on that is half of what is granted, each take says so; the last, which fails the run, need not."""
+    """Every take from half of the allowed number on gives a notice, except the last, which fails the run."""
     log = [started(), *[taken(0)] * (MAX_SPAN_TAKES + 1)]
     assert quarantine_notices(log) == list(range(QUARANTINE_TAKES, MAX_SPAN_TAKES + 1))
 
 
 def test_a_released_or_finished_span_is_not_quarantined() -> None:
-    """A take that was handed back does not count, and none of those before a result."""
+    """A released take does not count, and neither do takes before a result."""
     few = [taken(0)] * (QUARANTINE_TAKES - 1)
     assert quarantine_notices([started(), *few, *[failed(0, final=False), taken(0)] * MAX_SPAN_TAKES]) == []
     assert quarantine_notices([started(), *few, done(0), *few]) == []

@@ -1,4 +1,4 @@
-"""How failed tries are noted beside an offset, and when records may no longer be given up."""
+"""How failed tries are stored beside an offset, and when no more records may be given up."""
 
 import errno
 
@@ -25,7 +25,7 @@ ERROR = RuntimeError("broke")
 
 @given(st.dictionaries(st.integers(0, 2**63 - 1), st.integers(1, 100)), st.integers(0, 1000), st.integers(0, 2**63 - 1))
 def test_a_note_keeps_what_is_ahead_of_its_offset(tries, in_a_row, committed):
-    """Read back, it is what was noted of records that are not acknowledged; and it fits beside an offset, however many fail."""
+    """The note that is read back has the failures of unacknowledged records, and fits beside an offset however many fail."""
     note = PartitionFailures(tries, in_a_row).note(committed)
     ahead = {offset: tries[offset] for offset in sorted(tries) if offset >= committed}
     assert PartitionFailures.from_note(note) == PartitionFailures(dict(list(ahead.items())[:MAX_NOTED]), in_a_row)
@@ -33,19 +33,19 @@ def test_a_note_keeps_what_is_ahead_of_its_offset(tries, in_a_row, committed):
 
 
 def test_the_longest_note_fits_beside_an_offset():
-    """As many records as are noted, with the largest offsets there are."""
+    """The note fits with the maximum number of records and the largest offsets."""
     tries = {2**63 - 1 - number: 99 for number in range(2 * MAX_NOTED)}
     assert len(PartitionFailures(tries, 1000).note(0)) <= BROKERS_LIMIT
 
 
 @pytest.mark.parametrize("note", ["", "of another tool", "[]", "{}", '{"tries":[[1]],"in_a_row":0}', '{"tries":5,"in_a_row":1}', "null"])
 def test_a_note_of_somebody_else_counts_nothing(note):
-    """Offsets may be committed by other tools, with texts of their own."""
+    """Other tools may commit offsets with texts of their own."""
     assert PartitionFailures.from_note(note) == PartitionFailures()
 
 
 def test_a_record_that_is_handled_or_given_up_is_no_longer_noted():
-    """The one ends a row of records that were given up, the other makes it longer."""
+    """A handled record ends a row of given-up records; a given-up one extends it."""
     failures = PartitionFailures().failed(5).failed(5).failed(7)
     assert failures.tries == {5: 2, 7: 1}
     given_up = failures.gave_up(5)
@@ -56,7 +56,7 @@ def test_a_record_that_is_handled_or_given_up_is_no_longer_noted():
 
 
 def test_so_many_in_a_row_stop_the_process():
-    """Also those that an earlier process gave up, which the partition's note tells; one that is handled begins a new row."""
+    """Records that an earlier process gave up count too, according to the partition's note; a handled one ends the row."""
     limit = FailureLimit(FailurePolicy(tries=3, in_a_row=2, per_thousand=1000))
     for _ in range(3):
         limit.check(0, "a topic", ERROR)
@@ -71,7 +71,7 @@ def test_so_many_in_a_row_stop_the_process():
 
 
 def test_such_a_share_of_the_last_thousand_stops_the_process():
-    """However they are spread; older ones are forgotten."""
+    """The share counts however the failures are spread; older records are forgotten."""
     limit = FailureLimit(FailurePolicy(tries=3, in_a_row=10, per_thousand=3))
     for _ in range(3):
         limit.check(0, "a topic", ERROR)
@@ -98,5 +98,5 @@ def test_such_a_share_of_the_last_thousand_stops_the_process():
     ],
 )
 def test_errors_of_the_machine_and_the_settings_belong_to_no_record(error, ends):
-    """They end the process at once; a shortage of memory may be the record's, and is counted."""
+    """Such errors end the process at once; a shortage of memory may be the record's fault, and is counted."""
     assert ends_process(error) == ends

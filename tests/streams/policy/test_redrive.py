@@ -1,4 +1,4 @@
-"""The request that has a failed run done again."""
+"""The request that repeats a failed run."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ TOPICS = Topics(TopicSettings(_env_file=None))
 
 
 def event_ids(*redriven: int) -> set[str | None]:
-    """Names of the requests that come of letters of one run, redriven so often before."""
+    """Names of the requests from letters of one run that was redriven this often before."""
     letters = [
         StoredLetter(f"0/{span}", datetime(2026, 1, 1, tzinfo=UTC), b"k", work(span).to_bytes(), {"origin": origin()}, redriven=times)
         for span, times in enumerate(redriven)
@@ -26,13 +26,13 @@ def origin() -> bytes:
 
 
 def test_redriving_twice_before_the_letter_is_marked_requests_once():
-    """However many letters a run has, and whichever of them are chosen."""
+    """However many letters a run has, and whichever of them are chosen, there is one request."""
     assert len(event_ids(0)) == 1
     assert event_ids(0) == event_ids(0, 0)
 
 
 def test_a_run_that_failed_twice_is_requested_once():
-    """The letters of both attempts are about one run: its last attempt is followed by one more, which knows of all of them."""
+    """The letters of both attempts belong to one run: one more attempt follows the last, and knows all of them."""
     letters = [
         StoredLetter(f"0/{at}", datetime(2026, 1, 1, tzinfo=UTC), b"k", work(0, attempt=attempt).to_bytes(), {"origin": origin(), **more})
         for at, attempt, more in ((4, 1, {}), (9, 2, {"redriven_from": b"0/4"}))

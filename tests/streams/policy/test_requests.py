@@ -1,4 +1,4 @@
-"""What is said of a request from its record alone."""
+"""What a request's record alone decides."""
 
 import string
 
@@ -62,21 +62,21 @@ def test_without_event_id_a_request_is_named_by_its_origin():
 
 
 def test_a_forced_request_has_a_run_of_its_own():
-    """The run id of a forced request contains the request's."""
+    """The run id of a forced request depends on the request."""
     plain, forced = identified({**BODY, "event_id": "e"}).request, identified({**BODY, "event_id": "e", "force": True}).request
     assert plain.request_id == forced.request_id
     assert forced.run_id == run_id(forced.tenant_id, forced.video_id, 1, DEFAULT_MODEL, forced.request_id) != plain.run_id
 
 
 def test_the_low_topic_makes_a_request_low():
-    """Whatever a record of the low topic says of its priority, it is low; elsewhere it may choose."""
+    """A record of the low-priority topic is low priority whatever it says; elsewhere it may choose."""
     assert identified({**BODY, "priority": "high"}, low=True).request.priority is Priority.LOW
     assert identified({**BODY, "priority": "low"}).request.priority is Priority.LOW
     assert identified({**BODY, "priority": "oops"}, low=True).request.priority is Priority.LOW
 
 
 def test_headers_are_passed_on():
-    """traceparent goes with the request, and the replay's id to its row."""
+    """traceparent is passed on with the request, and the replay's id is stored in its row."""
     result = identified(BODY, headers={"traceparent": b"00-a-b-01", "replay_id": b"r-7"})
     assert result.ref.traceparent == "00-a-b-01"
     assert result.ref.tracestate is None
@@ -100,7 +100,7 @@ def test_headers_are_passed_on():
     ],
 )
 def test_a_record_without_ids_is_unidentified(raw):
-    """Undecodable records, and ids that are none: there is nothing that a row could be about."""
+    """Undecodable records and invalid ids: there is nothing that a row could be about."""
     result = read(raw=raw)
     assert isinstance(result, UnidentifiedRequest)
     assert result.message.startswith("not a")
@@ -121,7 +121,7 @@ def test_a_record_without_ids_is_unidentified(raw):
     ],
 )
 def test_a_request_with_ids_and_wrong_fields_keeps_its_usable_fields(change, kept):
-    """It is a rejection of its video, with a message that names the field and what of the record is of use."""
+    """It becomes a rejection of its video, with a message that names the field, and keeps the usable fields."""
     result = identified({**BODY, **change})
     assert result.video is None
     assert result.request.rejection is not None
@@ -133,7 +133,7 @@ def test_a_request_with_ids_and_wrong_fields_keeps_its_usable_fields(change, kep
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 4000])
 def test_numbers_that_other_parsers_refuse_do_not_stop_the_worker(number):
-    """A record whose ids can be read and whose numbers are none is rejected; it must not end the process, for it would come again."""
+    """A record with readable ids and unusable numbers is rejected; it must not end the process, because it would be redelivered."""
     raw = orjson.dumps(BODY).replace(b"600", number.encode())
     result = identified(raw=raw)
     assert result.request.rejection is not None
@@ -149,7 +149,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*BODY, "event_id", "force", "priority", "model_version", "schema_version"]), json_values))
 def test_every_record_is_answered(changes):
-    """Whatever its fields hold, a record with ids is taken or rejected, and a rejection can be sent."""
+    """Whatever its fields contain, a record with ids is accepted or rejected, and a rejection can be sent."""
     import json  # writes what orjson does not: NaN, and integers of any size
 
     body = {**BODY, **changes, "tenant_id": TENANT, "video_id": VIDEO}
@@ -179,7 +179,7 @@ def test_every_record_is_answered(changes):
 
 @given(st.binary(max_size=400))
 def test_no_bytes_stop_the_worker(raw):
-    """Anything at all can be read, if only to be refused."""
+    """Arbitrary bytes can be read, if only to be refused."""
     assert isinstance(read(raw=raw), IdentifiedRequest | UnidentifiedRequest)
 
 
@@ -205,7 +205,7 @@ def test_no_bytes_stop_the_worker(raw):
     ],
 )
 def test_a_rejection_names_value_limit_and_setting(change, settings, kind, parts):
-    """The message is enough for support to answer why, and for the operator to change it."""
+    """The message suffices for support to answer why, and for the operator to change it."""
     rejection = identified({**BODY, **change}, settings=settings).request.rejection
     assert rejection is not None
     assert rejection.type == kind
@@ -213,7 +213,7 @@ def test_a_rejection_names_value_limit_and_setting(change, settings, kind, parts
 
 
 def test_the_first_limit_that_fails_rejects():
-    """A video that is too long and too dear is rejected as too long."""
+    """A video that is too long and too expensive is rejected as too long."""
     rejection = identified({**BODY, "frame_count": 2_000_000}).request.rejection
     assert rejection is not None
     assert rejection.type is RejectionType.FRAME_COUNT_EXCEEDED
@@ -221,7 +221,7 @@ def test_the_first_limit_that_fails_rejects():
 
 @pytest.mark.parametrize("frame_count", [2, 200_000])
 def test_limits_are_inclusive(frame_count):
-    """A pair is enough, and the largest allowed count is allowed."""
+    """One pair is enough, and the largest allowed count is allowed."""
     assert identified({**BODY, "frame_count": frame_count}).request.rejection is None
 
 
@@ -233,6 +233,6 @@ def test_the_estimate_is_pairs_over_rate_at_the_price_of_an_hour():
 
 
 def test_the_databases_limits_are_the_settings():
-    """Each limit that the database checks is the setting of that name."""
+    """Each limit that the database checks is the setting with that name."""
     limits = admission_limits(AdmissionSettings(_env_file=None, queue_limit=7, rate_limit_seconds=0))
     assert (limits.queue_limit, limits.rate_limit_seconds, limits.queue_limit_tenant) == (7, 0, 25)

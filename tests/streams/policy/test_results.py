@@ -19,7 +19,7 @@ SPANS = 3
 
 
 def completed(frame_count: int = FRAMES, **changes) -> tuple[RunState, list[bytes]]:
-    """A completed run and its spans as the table keeps them."""
+    """A completed run and its spans as the table stores them."""
     spans = -(-(frame_count - 1) // 512)
     results = [done(span, frame_count=frame_count, values=probabilities(span, frame_count), **changes) for span in range(spans)]
     state = None
@@ -33,7 +33,7 @@ def completed(frame_count: int = FRAMES, **changes) -> tuple[RunState, list[byte
 @given(st.sampled_from([2, 3, 512, 513, 514, 1025, 1026]), st.integers(0, 3))
 @settings(max_examples=25)
 def test_probabilities_come_through_unchanged(frame_count, seed):
-    """What a worker encodes is what the finished run holds, to the last bit."""
+    """The finished run holds exactly what the worker encoded, to the last bit."""
     spans = range(-(-(frame_count - 1) // 512))
     state, _ = completed(frame_count)
     packed = [pack_span(done(span, frame_count=frame_count, values=probabilities(span, frame_count, seed))) for span in spans]
@@ -42,14 +42,14 @@ def test_probabilities_come_through_unchanged(frame_count, seed):
 
 
 def test_probabilities_are_little_endian_float32():
-    """The text is base64 of little-endian float32, whatever the array was in."""
+    """The text is base64 of little-endian float32, whatever the array's type."""
     values = probabilities(2, FRAMES)
     raw = base64.b64decode(encode_probabilities(values.astype(">f4")))
     assert np.array_equal(np.frombuffer(raw, "<f4").reshape(values.shape), values)
 
 
 def test_a_finished_run_is_a_function_of_its_records():
-    """Made twice from the same records, one state having been through the table, it is the same down to its database's bytes."""
+    """Assembled twice from the same records, once through the table, a run has the same bytes down to its database."""
     from core.captions import find_captions
     from storage.run_db import build_run_db
 
@@ -61,7 +61,7 @@ def test_a_finished_run_is_a_function_of_its_records():
 
 
 def test_times_and_costs_come_from_the_records():
-    """It began with the first span taken, ended with the last one done, and took the seconds that the spans say."""
+    """It began with the first span taken, ended with the last one done, and took the seconds of its spans."""
     state, packed = completed()
     run = assemble(state, packed)
     assert (run.started_at - MOMENT).total_seconds() == 1
@@ -102,7 +102,7 @@ def test_provenance_lists_what_the_result_depends_on():
     ],
 )
 def test_impossible_probabilities_are_poison(values, message):
-    """Another count than the span's pairs, and values that are no probabilities, are refused with what was found."""
+    """A wrong number of pairs and values that are not probabilities are refused with the actual value."""
     if message is None:  # as float64 they are twice as many bytes
         record, message = done(0).model_copy(update={"probabilities": base64.b64encode(values.tobytes()).decode()}), "40960 bytes"
     else:

@@ -1,4 +1,4 @@
-"""The fold of a run's log, over generated logs, against a model that reads the log in another way."""
+"""The fold of a run's log, over generated logs, compared with a model that reads the log in another way."""
 
 from dataclasses import dataclass, field
 
@@ -48,7 +48,7 @@ records = st.one_of(
 
 @st.composite
 def lives(draw) -> list[LogRecord]:
-    """A log that mostly goes as logs go: started, worked on by several workers, ended, finished, and then the next attempt."""
+    """A log that mostly looks like a real one: started, processed by several workers, ended, finished, then the next attempt."""
     log: list[LogRecord] = []
     for attempt in range(1, draw(st.integers(1, 3)) + 1):
         log.append(started(attempt))
@@ -74,7 +74,7 @@ logs = st.one_of(
 
 @dataclass
 class Aggregator:
-    """Keeps what the aggregating agent keeps: a state that changed, and the spans that count."""
+    """Keeps what the aggregating agent keeps: the state, and the spans that count."""
 
     state: RunState | None = None
     kept: set[int] = field(default_factory=set)
@@ -103,7 +103,7 @@ class Aggregator:
 
 @dataclass
 class Reading:
-    """What a person reading the log with a finger on it would say."""
+    """What a person would conclude from reading the log."""
 
     attempt: int = 0
     is_started: bool = False
@@ -146,7 +146,7 @@ def read_by_hand(log: list[LogRecord]) -> Reading | None:
 
 
 def since_restart(records: list[LogRecord]) -> list[LogRecord]:
-    """From the last ``run_started`` whose pins are others than those that applied before it."""
+    """From the last ``run_started`` whose pins differ from those before it."""
     begin, pins = 0, None
     for i, record in enumerate(records):
         if isinstance(record, RunStarted) and record.pins() != pins:
@@ -155,7 +155,7 @@ def since_restart(records: list[LogRecord]) -> list[LogRecord]:
 
 
 def counted(records: list[LogRecord]) -> set[int]:
-    """Spans with a result that counts: of the run's pins, and of the size of the first."""
+    """Spans with a result that counts: with the run's pins, and with the size of the first."""
     beginning = next((record for record in records if isinstance(record, RunStarted)), None)
     results = [record for record in records if isinstance(record, SpanDone) and record.span < SPANS]
     results = [result for result in results if beginning is not None and result.pins() == beginning.pins()]
@@ -186,7 +186,7 @@ def ended_by(records: list[LogRecord]) -> Outcome | None:
 
 @given(logs)
 def test_the_outcome_is_the_first_thing_that_ends_the_attempt(log):
-    """Attempt, outcome and counted spans are what reading the log by hand says."""
+    """Attempt, outcome and counted spans are those of a reading by hand."""
     state, reading = Aggregator().read(log).state, read_by_hand(log)
     if reading is None:
         assert state is None
@@ -197,7 +197,7 @@ def test_the_outcome_is_the_first_thing_that_ends_the_attempt(log):
 
 
 def test_other_pins_restart_the_attempt():
-    """Its admission was repeated with another model, precision or layout: what was done counts no more, and all is done with these."""
+    """If admission is repeated with another model, precision or layout, earlier results do not count, and all spans are done with these."""
     aggregator = Aggregator().read([started(), done(0), done(1), started(model_version="another"), done(2)])
     assert (aggregator.kept, aggregator.dispositions[-1]) == (set(), Disposition.REFUSED)
     others = [done(span, model_version="another") for span in range(SPANS)]
@@ -208,7 +208,7 @@ def test_other_pins_restart_the_attempt():
 
 
 def test_a_run_cancelled_before_it_started_is_announced_once():
-    """Its requests are notified of its end as of any other run's; a late start begins nothing and is answered in the same way."""
+    """Its requests are notified of its end like those of any other run; a late start begins nothing and is answered in the same way."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
     assert state is not None
@@ -219,7 +219,7 @@ def test_a_run_cancelled_before_it_started_is_announced_once():
 
 @given(logs, st.data())
 def test_redelivery_changes_nothing(log, data):
-    """However often the end of the log is delivered again, the state and the spans kept are those of delivering it once."""
+    """However often the end of the log is redelivered, state and spans are those of a single delivery."""
     once, often = Aggregator().read(log), Aggregator()
     offset = 0
     while offset < len(log):
@@ -245,7 +245,7 @@ def test_a_state_survives_the_table(log):
 
 @given(logs)
 def test_the_spans_kept_are_those_that_count(log):
-    """After every record the spans stored and not dropped are the state's done ones, and a completed run has them all."""
+    """After every record the stored spans are those that the state counts, and a completed run has all of them."""
     aggregator = Aggregator()
     for offset, record in enumerate(log):
         before = aggregator.state
@@ -265,7 +265,7 @@ def test_the_spans_kept_are_those_that_count(log):
 @example([joined(1), started(1), failed(0, final=True), joined(2), started(2), finished(Outcome.FAILED, [1, 2, 101])])
 @example([joined(1), cancelled(), started(2)])
 def test_no_request_is_lost_and_none_is_both_waiting_and_answered(log):
-    """A request that started or joined a run is from then on either waiting for an answer, once, or answered."""
+    """A request that started or joined a run is afterwards either waiting, once, or answered."""
     aggregator, known_ids = Aggregator(), set()
     for offset, record in enumerate(log):
         folded = aggregator.take(record, offset)
@@ -284,7 +284,7 @@ def test_no_request_is_lost_and_none_is_both_waiting_and_answered(log):
 
 @given(logs)
 def test_no_request_counts_as_answered_without_an_announcement(log):
-    """A request stops waiting only when a run_finished names it, or when its attempt failed and a later one began."""
+    """A request stops waiting only if a run_finished names it, or if its attempt failed and a later one began."""
     aggregator = Aggregator()
     for offset, record in enumerate(log):
         before = aggregator.state
@@ -303,7 +303,7 @@ def test_no_request_counts_as_answered_without_an_announcement(log):
 
 @given(logs)
 def test_attempts_only_grow_and_an_outcome_is_final(log):
-    """The attempt never goes back; within one, an outcome never goes away and only run_finished may replace it."""
+    """The attempt never decreases; within one, an outcome stays, and only run_finished may replace it."""
     aggregator = Aggregator()
     for offset, record in enumerate(log):
         before = aggregator.state
@@ -335,7 +335,7 @@ TEN = [taken(0)] * 10
     ],
 )
 def test_a_span_that_kills_its_workers_fails_the_run(log, outcome):
-    """Ten times it may be taken without a result; a hand-back takes one of them back, and spans do not count together."""
+    """A span may be taken ten times without a result; a release takes one back, and spans are counted separately."""
     state = Aggregator().read([started(), *log]).state
     assert state is not None
     assert state.outcome is outcome
@@ -344,7 +344,7 @@ def test_a_span_that_kills_its_workers_fails_the_run(log, outcome):
 
 
 def test_a_span_taken_too_often_leaves_its_work_record():
-    """Its worker is dead and can send no more, so what becomes the dead letter is in the record of the take itself."""
+    """Its worker is dead and can send nothing more, so the record of the take contains what becomes the dead letter."""
     read = {
         "tries": 2,
         "origin": Origin(topic="inference.work.high", partition=3, offset=7),
@@ -371,7 +371,7 @@ def test_pairs_done_counts_the_short_last_span(which):
 
 @given(st.lists(records.filter(lambda record: not isinstance(record, RunStarted | RunJoined)), max_size=10))
 def test_a_run_that_was_never_started_has_no_state(log):
-    """Records of a run that is unknown are late, whatever they are."""
+    """Records of an unknown run are late, whatever their kind."""
     aggregator = Aggregator().read(log)
     assert aggregator.state is None
     assert set(aggregator.dispositions) <= {Disposition.LATE}
@@ -387,7 +387,7 @@ def test_a_video_of_one_span_completes_with_it(frame_count):
 
 
 def test_a_request_that_a_rebuilt_database_did_not_know_is_answered():
-    """Its start names an attempt that the log has finished: the request waits for that outcome, and is answered once."""
+    """Its start names an attempt that the log has finished, so the request waits for that outcome and is answered once."""
     log = [started(), *(done(span) for span in range(SPANS)), finished(Outcome.COMPLETED, [101])]
     aggregator = Aggregator().read(log)
     assert aggregator.state is not None
@@ -400,7 +400,7 @@ def test_a_request_that_a_rebuilt_database_did_not_know_is_answered():
 
 
 def test_a_run_of_which_no_span_is_taken_has_a_deadline():
-    """From its start until the first span is taken it has as long as its record says; without a word, as long as work is kept."""
+    """Until the first span is taken, a run may wait as long as its record says; by default, as long as work records are kept."""
     state = Aggregator().read([started(untaken_seconds=60)]).state
     assert state is not None
     assert state.started_at_ms is not None

@@ -1,4 +1,4 @@
-"""A worker process of one processor whose handler fails: how, its second argument says; the first is the topic's name."""
+"""A worker process whose handler fails; its arguments are the topic's name and the way in which it fails."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ async def give_up(publisher: Publisher, record: ReceivedRecord, assignment: Assi
 
 
 async def fail(how: str, record: ReceivedRecord, assignment: Assignment) -> None:
-    """Fail at records that begin with ``bad``; others pass."""
+    """Fail for records that begin with ``bad``; handle all others."""
     if not (record.value or b"").startswith(b"bad"):
         return
     sys.stderr.write(f"tried {record.offset}\n")

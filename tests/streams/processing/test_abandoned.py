@@ -1,4 +1,4 @@
-"""A record in progress when an earlier one of its partition is released: it is awaited, and never acknowledged."""
+"""A record in progress when an earlier one of its partition is released is awaited, and never acknowledged."""
 
 import asyncio
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from streams.runtime.assignment import AssignmentRevoked
 
 
 async def test_abandoned_records_are_awaited_and_not_acknowledged():
-    """Faust waits for what is not acknowledged: a GPU call that has begun must be among it until its result is sent."""
+    """Faust waits for unacknowledged records: a GPU call in progress must be among them until its result is sent."""
     acked, computed = list[object](), asyncio.Event()
 
     async def ack(event) -> None:

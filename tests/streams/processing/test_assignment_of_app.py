@@ -11,7 +11,7 @@ from streams.topics import COORDINATOR, Topics
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> ExtentsApp:
     async def assigned(app, assigned, generation_id=0) -> None:
-        """Faust's part, which needs brokers."""
+        """Faust's part, which would need brokers."""
 
     monkeypatch.setattr(faust.App, "_on_partitions_assigned", assigned)
     topics = Topics(TopicSettings(_env_file=None))
@@ -19,7 +19,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> ExtentsApp:
 
 
 async def test_an_assignment_requested_during_a_rebalance_is_revoked(app: ExtentsApp) -> None:
-    """A worker that was idle for a whole generation begins nothing in the moments before its partitions are taken."""
+    """A worker that was idle for a whole generation begins nothing in the moments before its partitions are revoked."""
     app.consumer_generation_id = 5
     app.on_rebalance_start()
     assert app.assignment.revoked

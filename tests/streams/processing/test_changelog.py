@@ -1,4 +1,4 @@
-"""What is read of a changelog, folded in the consumer's thread and absorbed by the table, without a broker."""
+"""What is read from a changelog, folded in the consumer's thread and absorbed by the table, without a broker."""
 
 import asyncio
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ polls_of_records = st.lists(st.lists(st.tuples(st.sampled_from(KEYS), values), m
 
 @given(polls=polls_of_records)
 def test_polls_are_absorbed_as_if_record_by_record(table, polls):
-    """However a changelog is cut into polls, the table holds what its records say in their order, and knows each key's kind."""
+    """However a changelog is cut into polls, the table holds the content of its records in order, and knows each key's kind."""
     table.held, table.outdated = PartitionedValues(), set()
     expected, outdated = dict[bytes, bytes](), set[bytes]()
     for poll in polls:
@@ -63,13 +63,13 @@ def test_polls_are_absorbed_as_if_record_by_record(table, polls):
 
 
 def test_a_record_without_a_key_is_skipped():
-    """A table writes none, so another client has; the records around it count."""
+    """A table writes no such record, so another client has; the records around it count."""
     records = [SimpleNamespace(partition=0, key=key, value=b"x") for key in (b"a/1/0", None, b"b/1/0")]
     assert fold_changes(records, kind_of).values == {SPAN: {b"a/1/0": b"x", b"b/1/0": b"x"}}
 
 
 def test_markers_come_in_the_order_in_which_they_were_written():
-    """The sweep looks at those first that expire first; one that is written again expires later."""
+    """The sweep checks first what expires first; a marker that is written again expires later."""
     held = PartitionedValues()
     held.put_new(0, MARKER, {b"a": b"", b"b": b"", b"c": b""})
     held.put(0, MARKER, b"a", b"")
@@ -78,7 +78,7 @@ def test_markers_come_in_the_order_in_which_they_were_written():
 
 
 def test_lost_partitions_are_dropped_in_steps():
-    """No step drops more than its share, and what an interrupted rebalance has left is dropped by the next one."""
+    """No step drops more than its share, and the next rebalance drops what an interrupted one has left."""
     held = PartitionedValues()
     for partition in (0, 1):
         held.put_new(partition, SPAN, {b"%d/%d" % (partition, number): b"" for number in range(2 * DROPPED_AT_ONCE + 1)})
@@ -94,7 +94,7 @@ def test_lost_partitions_are_dropped_in_steps():
 
 
 def test_a_rebalance_does_not_look_at_each_marker():
-    """The event loop spends under a microsecond on a marker that it gains and on one that it loses; parsing one takes fourteen."""
+    """The event loop spends less than a microsecond on each marker gained or lost; parsing one takes fourteen."""
     count, topics, runs = 100_000, Topics(TopicSettings(_env_file=None)), make_runs()
     asyncio.run(markers.lose_half(make_runs(), topics))  # what is done once in a process
     gained = markers.recover(runs, count, topics)

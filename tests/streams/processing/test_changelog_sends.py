@@ -1,4 +1,4 @@
-"""What a table has changed is sent again when the brokers did not take it in time."""
+"""A table's change is resent if the brokers did not accept it in time."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from streams.topics import COORDINATOR, Topics
 
 @pytest.fixture
 async def change() -> FutureMessage:
-    """A change whose topic has no room for it within a request's limit, as aiokafka and Faust tell it."""
+    """A change whose topic has no room for it within a request's limit, as aiokafka and Faust report it."""
 
     async def publish(change, *, wait):
         raise ProducerSendError("error sending") from KafkaTimeoutError()
@@ -25,7 +25,7 @@ async def change() -> FutureMessage:
 
 
 async def test_faust_itself_still_ends(change):
-    """Once this fails, ``RetryingProducerBuffer`` can go."""
+    """Once this fails, ``RetryingProducerBuffer`` can be removed."""
     with pytest.raises(ProducerSendError):
         await ProducerBuffer()._send_pending(change)
 
@@ -38,7 +38,7 @@ async def test_our_buffer_reports_the_failure_to_the_waiter(change):
 
 
 async def test_the_app_uses_our_producer_buffer():
-    """Faust makes a buffer of its own for every producer."""
+    """Faust makes a separate buffer for every producer."""
     topics = Topics(TopicSettings(_env_file=None))
     app = make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
     assert isinstance(app.producer.buffer, RetryingProducerBuffer)

@@ -29,7 +29,7 @@ async def thread() -> SimpleNamespace:
 
 
 async def test_faust_itself_still_fails_on_an_unknown_position(thread: SimpleNamespace) -> None:
-    """Once this passes, ``SeekSafeConsumer.verify_event_path`` can go."""
+    """Once this passes, ``SeekSafeConsumer.verify_event_path`` can be removed."""
     with pytest.raises(AssertionError):
         driver.AIOKafkaConsumerThread.verify_event_path(thread, 1.0, TAKEN_OVER)
 

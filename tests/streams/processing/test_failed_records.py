@@ -1,4 +1,4 @@
-"""Records whose handler raises something unexpected: with a real broker, and worker processes that end or are killed."""
+"""Records whose handler fails unexpectedly, with a real broker, and worker processes that end or are killed."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ class FailingWorker:
         self.log = ""
 
     async def ended(self) -> int:
-        """Its status once it has ended by itself."""
+        """Its exit status, once it has ended by itself."""
         async with asyncio.timeout(LIMIT_SECONDS):
             await self._read_on(lambda: False)
             return await self._process.wait()
@@ -66,7 +66,7 @@ async def letters(topics, kafka):
 
 @pytest.fixture
 async def committed(topics, kafka, source):
-    """Asks the broker for the group's committed offset of partition 0, 0 when there is none."""
+    """Reads the group's committed offset of partition 0 from the broker; 0 if there is none."""
 
     async def offset() -> int:
         admin = AIOKafkaAdminClient(**client_options(kafka))
@@ -82,7 +82,7 @@ async def committed(topics, kafka, source):
 
 @pytest.fixture
 def worker(namespace, source):
-    """Starts a worker whose handler fails in the way that is named."""
+    """Starts a worker whose handler fails in the given way."""
 
     @asynccontextmanager
     async def start(how: str) -> AsyncIterator[FailingWorker]:
@@ -124,7 +124,7 @@ async def test_a_record_that_fails_becomes_a_dead_letter_and_the_next_is_handled
 
 
 async def test_tries_are_counted_across_processes_that_are_killed(worker, send, source, letters):
-    """Each process is killed within its second try; the count of the first tries is kept, and the record is given up."""
+    """Each process is killed during its second try; the count of the first tries is kept, and the record is given up."""
     await send(source, b"bad")
     tries = 0
     for _ in range(2):
@@ -140,7 +140,7 @@ async def test_tries_are_counted_across_processes_that_are_killed(worker, send, 
 
 @pytest.mark.parametrize(("how", "message"), [("configuration", "WASABI_BUCKET is wrong"), ("disk", "No space left on device")])
 async def test_errors_about_the_machine_or_the_settings_end_the_process(worker, send, source, committed, how, message):
-    """At the first try, with the offset held: any other record would meet the same error."""
+    """They end it at the first try, with the offset held: any other record would cause the same error."""
     await send(source, b"bad")
     async with worker(how) as process:
         assert await process.ended() != 0
@@ -149,7 +149,7 @@ async def test_errors_about_the_machine_or_the_settings_end_the_process(worker, 
 
 
 async def test_a_record_that_exhausts_memory_is_tried_in_new_processes(worker, send, source, letters):
-    """Every failure ends its process, which gives the memory back, and the last one gives the record up."""
+    """Every failure ends its process, which frees the memory, and the last one gives the record up."""
     await send(source, b"bad")
     await send(source, b"good")
     for _ in range(POLICY.tries - 1):

@@ -1,4 +1,4 @@
-"""A group that is lost is a fault; one that is waited for is not."""
+"""A lost group is a fault; a group that is awaited is not."""
 
 import asyncio
 from types import SimpleNamespace
@@ -14,12 +14,12 @@ from tests.streams.waiting import until
 
 @pytest.fixture
 def app() -> SimpleNamespace:
-    """What is asked of an app, in a rebalance."""
+    """The parts of an app that the watch reads, during a rebalance."""
     return SimpleNamespace(consumer_generation_id=3, rebalancing=True, should_stop=False, consumer=None)
 
 
 async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
-    """It is a fault only after many rebalances' time, and none any more when the group is held again."""
+    """It becomes a fault only after the time of many rebalances, and stops being one once the group is joined again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
     await watch.check(limit)
@@ -32,7 +32,7 @@ async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
 
 
 async def test_an_ended_coordination_task_is_a_fault(app, kafka):
-    """aiokafka only logs it: this worker would never rebalance again."""
+    """aiokafka only logs it, and this worker would never rebalance again."""
 
     async def fails() -> None:
         raise RuntimeError("unexpected")
@@ -50,7 +50,7 @@ async def test_an_ended_coordination_task_is_a_fault(app, kafka):
 
 
 async def test_aiokafka_still_has_the_coordination_task(topics, start, kafka, source):
-    """Where Faust and aiokafka keep it, in a worker that has joined."""
+    """Faust and aiokafka keep it here in a worker that has joined."""
     app = make_app(ROLE, kafka, topics, partitions=2)
 
     @app.agent(app.raw_topic(source), name="follow")
@@ -65,7 +65,7 @@ async def test_aiokafka_still_has_the_coordination_task(topics, start, kafka, so
 
 
 async def test_a_broken_watch_is_a_fault(app, kafka, monkeypatch):
-    """What nobody foresaw must not leave a worker unwatched that is taken for a sound one."""
+    """An unforeseen error must not leave a worker unwatched that is believed to be healthy."""
 
     async def breaks(*_: object) -> None:
         raise RuntimeError("unforeseen")
@@ -79,7 +79,7 @@ async def test_a_broken_watch_is_a_fault(app, kafka, monkeypatch):
 
 
 async def test_a_worker_that_never_joined_is_a_fault_eventually(app, kafka):
-    """The same for a worker that no group takes in."""
+    """A worker that is never admitted to its group is a fault too."""
     app.consumer_generation_id, app.rebalancing = 0, False
     watch = GroupWatch(app, kafka)
     await watch.check(REBALANCES * kafka.rebalance_timeout_seconds + 1)
@@ -87,7 +87,7 @@ async def test_a_worker_that_never_joined_is_a_fault_eventually(app, kafka):
 
 
 async def test_unreachable_brokers_are_not_a_fault(app, kafka):
-    """However long it lasts: a new process would not reach them either. When they are back, the time starts again."""
+    """Such an outage may last any time: a new process could not reach them either. Afterwards the time starts again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
     await watch.check(limit + 1)

@@ -1,4 +1,4 @@
-"""Many records in flight, acknowledged in order: with a real broker and a real Faust app."""
+"""Many records in flight, acknowledged in order, with a real broker and a real Faust app."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ COMMIT_SECONDS = 0.2
 
 
 class Handling:
-    """Handles records as the test decides, and notes which it was given."""
+    """Handles records as the test decides, and records which it was given."""
 
     def __init__(self) -> None:
         self.begun: list[bytes] = []
@@ -45,7 +45,7 @@ class Handling:
 
 @pytest.fixture
 def make(topics, kafka, source):
-    """Makes a worker of one processor over the test's topic."""
+    """Makes a worker with one processor over the test's topic."""
 
     def made(handle: Callable, limit: int = 100, event: type | None = None):
         app = make_app(ROLE, kafka, topics, partitions=2)
@@ -65,7 +65,7 @@ def make(topics, kafka, source):
 
 @pytest.fixture
 async def committed(topics, kafka, source):
-    """Asks the broker for the group's committed offset of a partition, 0 when there is none."""
+    """Reads the group's committed offset of a partition from the broker; 0 if there is none."""
     admin = AIOKafkaAdminClient(**client_options(kafka))
     await admin.start()
 
@@ -91,7 +91,7 @@ async def until_committed(committed, expected: int, partition: int = 0) -> None:
 
 
 async def test_acknowledgements_go_out_in_order_whatever_ends_first(make, start, send, source, committed):
-    """Per partition no offset is committed while a record before it is in flight; partitions do not wait for each other."""
+    """No offset of a partition is committed while an earlier record is in flight; partitions do not wait for each other."""
     handling = Handling()
     app, _ = make(handling.handle)
     await start(app)
@@ -112,7 +112,7 @@ async def test_acknowledgements_go_out_in_order_whatever_ends_first(make, start,
 
 
 async def test_no_more_records_are_in_flight_than_the_limit(make, start, send, source, committed):
-    """Others wait in the queue, and a processor is drained and a partition handled only when nothing of it is waiting anywhere."""
+    """Other records wait in the queue; a processor is drained, and a partition handled, only when nothing waits anywhere."""
     handling = Handling()
     app, processor = make(handling.handle, limit=1)
     await start(app)
@@ -159,7 +159,7 @@ async def test_a_released_record_is_redelivered_with_all_records_after_it(make, 
 
 
 async def test_a_rebalance_releases_waiting_records_and_loses_none(make, start, send, source, committed):
-    """A second worker joins while handlers wait: the join is not held up, and every record is handled by one or the other."""
+    """A second worker joins while handlers wait: the join is not delayed, and every record is handled by one of the two."""
     released = asyncio.Event()
     done: Counter[bytes] = Counter()
     ended: list[bytes] = []
@@ -195,7 +195,7 @@ async def test_a_rebalance_releases_waiting_records_and_loses_none(make, start, 
 async def test_a_record_skipped_in_a_rebalance_is_not_acknowledged(
     make, start, send, source, committed, monkeypatch, event, compiled, lost
 ):
-    """Plain Faust, where its compiled part is missing, commits past a record of an old generation that nobody has seen; ours does not.
+    """Plain Faust without its compiled part commits past an unseen record of an old generation; ours does not.
 
     When the first case fails, Faust has mended it, and AcknowledgedEvent can go.
     """
@@ -230,7 +230,7 @@ async def send_all(send: Callable, topic: str, count: int) -> None:
 
 
 async def test_records_finished_during_shutdown_are_acknowledged_despite_a_rebalance(make, start, send, source, committed):
-    """A rebalance while a stop waits for the last records leaves the worker what it acknowledges them with."""
+    """A rebalance while a stop waits for the last records does not prevent their acknowledgement."""
     begun, ending = [], asyncio.Event()
 
     async def handle(record: ReceivedRecord, assignment: Assignment) -> None:
@@ -252,7 +252,7 @@ async def test_records_finished_during_shutdown_are_acknowledged_despite_a_rebal
 
 
 def test_faust_itself_still_closes_the_client():
-    """With it the stop above never ends. Once this fails, ``ExtentsApp._on_rebalance_when_stopped`` can go."""
+    """With it the stop above never ends. Once this fails, ``ExtentsApp._on_rebalance_when_stopped`` can be removed."""
     closed = []
     faust.App._on_rebalance_when_stopped(SimpleNamespace(consumer=SimpleNamespace(close=lambda: closed.append(True))))
     assert closed

@@ -16,7 +16,7 @@ from tests.streams.waiting import until
 
 @pytest.fixture
 async def worker(topics, kafka, source, start):
-    """A producer, and what the same worker has read of the topic it sends to."""
+    """A producer, and what the same worker has read from the topic to which it sends."""
     app = make_app("producer-test", kafka, topics, partitions=2)
     read = []
 
@@ -30,7 +30,7 @@ async def worker(topics, kafka, source, start):
 
 
 async def test_a_send_returns_when_the_record_is_stored(worker, source):
-    """Key, bytes, partition and headers arrive as they were given; no key and no bytes at all are allowed."""
+    """Key, bytes, partition and headers arrive unchanged; a record may have no key and no bytes."""
     producer, read = worker
     assignment = Assignment(1)
     await producer.send(assignment, source, b"key", b"value", partition=1, headers={"a": b"1"})
@@ -41,14 +41,14 @@ async def test_a_send_returns_when_the_record_is_stored(worker, source):
 
 @pytest.mark.parametrize("size", [2_000_000, MAX_RECORD_BYTES + 1000])
 async def test_a_record_that_is_too_large_is_refused_at_once(worker, source, size):
-    """Whether the broker refuses it or our own client does: it is an error about the record, not one to be tried again."""
+    """Whether the broker or our own client refuses it, the error is about the record and is not retried."""
     producer, _ = worker
     with pytest.raises(PoisonError, match=f"a record of {size} bytes is too large for topic {source}"):
         await asyncio.wait_for(producer.send(Assignment(1), source, b"k", bytes(size)), 30)
 
 
 async def test_a_dead_letter_may_be_as_large_as_any_record(worker, topics, kafka):
-    """What another topic can hold fits into the dead-letter topic with its headers."""
+    """Whatever fits into another topic fits into the dead-letter topic with additional headers."""
     producer, _ = worker
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.dead_letter], kafka)
     headers = {"error": bytes(1024), "traceparent": bytes(55)}
@@ -56,7 +56,7 @@ async def test_a_dead_letter_may_be_as_large_as_any_record(worker, topics, kafka
 
 
 async def test_a_send_waits_for_the_broker_but_not_past_its_assignment(worker, source, stack):
-    """While the broker answers nothing a send waits; a rebalance ends it, unless it was given grace and gets through in it."""
+    """While the broker does not respond, a send waits; a rebalance ends it, unless its grace period suffices."""
     producer, read = worker
     plain, graced = Assignment(1), Assignment(2)
     loop, broker = asyncio.get_running_loop(), stack.broker(1)

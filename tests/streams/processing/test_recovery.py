@@ -1,4 +1,4 @@
-"""What is mended in Faust for brokers that are away while a rebalance is under way."""
+"""What is fixed in Faust for brokers that are down during a rebalance."""
 
 import asyncio
 
@@ -23,13 +23,13 @@ def app() -> ExtentsApp:
 
 
 async def test_faust_itself_still_ends_a_recovery_after_a_timeout(app: ExtentsApp) -> None:
-    """Once this fails, ``UnboundedRecovery`` can go."""
+    """Once this fails, ``UnboundedRecovery`` can be removed."""
     with pytest.raises(ServiceStopped):
         await Recovery(app, app.tables)._wait(asyncio.Event().wait(), timeout=0.01)
 
 
 async def test_our_recovery_keeps_waiting(app: ExtentsApp) -> None:
-    """A step of recovery that takes longer than a request may is waited for."""
+    """A step of recovery may take longer than a request's timeout."""
     recovery, answered = app.tables.recovery, asyncio.Event()
     waiting = asyncio.create_task(recovery._wait(answered.wait(), timeout=0.01))
     await asyncio.wait({waiting}, timeout=0.1)
@@ -59,7 +59,7 @@ class Thread:
 
 
 async def _at_once() -> None:
-    """No call for records is in flight."""
+    """No fetch is in flight."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def _short_pauses(monkeypatch) -> None:
 
 @pytest.fixture
 def make_consumer():
-    """A consumer with a thread of ours; of Faust's own it needs nothing here."""
+    """A consumer with our thread, which needs nothing of Faust's own here."""
 
     def build(*errors: Exception) -> SeekSafeConsumer:
         made = SeekSafeConsumer.__new__(SeekSafeConsumer)
@@ -81,7 +81,7 @@ def make_consumer():
 
 
 async def test_requests_to_brokers_are_retried_until_answered(make_consumer) -> None:
-    """Ends, beginnings and positions are asked for again when a request takes too long, instead of ending the process."""
+    """Requests for ends, beginnings and positions are retried after a timeout, instead of ending the process."""
     late = (KafkaTimeoutError("10000 ms"), TimeoutError(), KafkaTimeoutError("10000 ms"))
     assert await make_consumer(*late).highwaters(PARTITION) == {PARTITION: 7}
     assert await make_consumer(*late).earliest_offsets(PARTITION) == {PARTITION: 7}
@@ -89,6 +89,6 @@ async def test_requests_to_brokers_are_retried_until_answered(make_consumer) -> 
 
 
 async def test_requests_about_a_lost_partition_are_not_retried(make_consumer) -> None:
-    """A rebalance that has taken the partition away is reported at once."""
+    """A rebalance that has revoked the partition is reported at once."""
     with pytest.raises(IllegalStateError):
         await make_consumer(IllegalStateError("no assignment")).highwaters(PARTITION)

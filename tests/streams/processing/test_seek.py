@@ -1,4 +1,4 @@
-"""What a call for records that is in flight brings while positions are sought."""
+"""What happens to a fetch that is in flight during a seek."""
 
 import asyncio
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ CHANGELOG = TP("changelog", 0)
 
 
 class Thread(Service):
-    """As much of Faust's thread as fetches and seeks: a call in flight brings what lies at the position when it returns."""
+    """Faust's thread, reduced to fetches and seeks: a fetch in flight returns what lies at the position when it ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def app() -> ExtentsApp:
 
 
 async def read_after_a_seek(kind: type[driver.Consumer], app: ExtentsApp) -> list[int]:
-    """Offsets that a recovery reads when it seeks to the beginning while a call from before the rebalance is in flight."""
+    """Offsets that a recovery reads if it seeks to the beginning during a fetch from before the rebalance."""
     consumer = kind(
         driver.Transport(app.conf.broker_consumer, app),
         callback=app.topics.on_message,
@@ -87,10 +87,10 @@ async def _nothing_committed() -> None:
 
 
 async def test_faust_itself_still_loses_records_fetched_between_seek_and_resumption(app: ExtentsApp) -> None:
-    """Once this fails, ``SeekSafeConsumer`` need not wait for a call in flight."""
+    """Once this fails, ``SeekSafeConsumer`` need not wait for a fetch in flight."""
     assert await read_after_a_seek(FaustsConsumer, app) == []
 
 
 async def test_our_consumer_seeks_when_nothing_is_in_flight(app: ExtentsApp) -> None:
-    """The call from before the rebalance is waited for, so that all of the changelog is read after the seek."""
+    """The fetch from before the rebalance is awaited, so the whole changelog is read after the seek."""
     assert await read_after_a_seek(OurConsumer, app) == [0, 1, 2]

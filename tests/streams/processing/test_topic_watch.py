@@ -21,7 +21,7 @@ from tests.streams.waiting import until
 
 
 def reader(kafka, topics, source: str, seen: list[bytes]) -> ExtentsApp:
-    """A worker that notes what it reads."""
+    """A worker that records what it reads."""
     app = make_app("coordinator", kafka, topics, partitions=2)
 
     async def note(record, _) -> None:
@@ -57,7 +57,7 @@ async def recreate(kafka, source: str) -> None:
 
 
 async def test_a_topic_made_again_is_noticed_and_read_from_its_beginning(topics, kafka, source, send, monkeypatch):
-    """More new records than the worker had read of the old ones: none of them is passed over; the error names the topic."""
+    """There are more new records than the worker had read of the old ones: none is skipped, and the error names the topic."""
     monkeypatch.setattr(topic_watch, "CONFIRM_SECONDS", 0.1)
     before: list[bytes] = []
     async with running(reader(kafka, topics, source, before)) as app:

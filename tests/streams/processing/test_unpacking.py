@@ -1,4 +1,4 @@
-"""Records of other clients, as they really write them: every codec, any bytes as a header's name, aborted transactions."""
+"""Records as other clients really write them: every codec, header names of any bytes, aborted transactions."""
 
 import confluent_kafka
 import pytest
@@ -17,7 +17,7 @@ from tests.streams.waiting import until
 
 @pytest.fixture
 async def received(kafka, topics, source, start) -> list[ReceivedRecord]:
-    """What a worker was given of the source topic; each record is also sent to its second partition as a dead letter is.
+    """What a worker was given from the source topic; each record is also sent to its second partition, as dead letters are.
 
     The records' sends run at the same time, so that their order in the second partition is not that of the first.
     """
@@ -61,7 +61,7 @@ async def test_every_codec_of_other_clients_is_read(received, namespace, source,
 
 
 async def test_a_header_name_of_any_bytes_stops_nothing(received, namespace, send, source):
-    """Such a record is handled and can be sent on, its name's bytes shown; those before and behind it in its batch are handled too."""
+    """Such a record is handled and can be sent on with the bytes of the name shown, and so are its neighbours in the batch."""
     servers = namespace.env["KAFKA_BOOTSTRAP_SERVERS"]
     await send(source, b"before")
     send_with_header_names(servers, source, [b"first", b"hostile", b"last"], b"\xff\xfeid", key=b"key")

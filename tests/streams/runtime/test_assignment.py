@@ -1,4 +1,4 @@
-"""Waiting no longer than the partitions are ours."""
+"""Waiting no longer than the assignment lasts."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ async def answer(value: str = "answer") -> str:
 
 
 async def test_a_result_in_time_is_returned(assignment):
-    """A result comes through, and so does an error, as it is."""
+    """A result or an error is passed on unchanged."""
     assert await assignment.until_revoked(answer()) == "answer"
     error = ValueError("own")
 
@@ -54,7 +54,7 @@ async def test_a_revocation_from_another_thread_cancels_waiting(assignment):
 
 
 async def test_nothing_waits_after_the_revocation(assignment):
-    """A late caller is released at once, and so is every other one."""
+    """A late caller is released at once, and so are all others."""
     assignment.revoke(asyncio.get_running_loop())
     with pytest.raises(AssignmentRevoked):
         assignment.check()
@@ -63,7 +63,7 @@ async def test_nothing_waits_after_the_revocation(assignment):
 
 
 async def test_cancelling_the_waiter_cancels_the_awaited_task(assignment):
-    """At a shutdown nothing is left running."""
+    """Nothing keeps running after a shutdown."""
     inner = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(assignment.until_revoked(inner))
     await asyncio.sleep(0)

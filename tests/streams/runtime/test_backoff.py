@@ -4,14 +4,14 @@ from streams.runtime.backoff import JITTER, Backoff, with_jitter
 
 
 def test_pauses_double_up_to_the_limit():
-    """Each pause is twice the last until the limit, and jitter only lengthens it."""
+    """Each pause is twice as long as the one before until the limit, and jitter only extends it."""
     backoff = Backoff(0.1, 0.5)
     for expected in (0.1, 0.2, 0.4, 0.5, 0.5):
         assert expected <= backoff.next_pause() <= expected * JITTER[1]
 
 
 def test_a_first_pause_above_the_limit_is_cut():
-    """The limit holds for the first pause as well."""
+    """The limit also applies to the first pause."""
     assert Backoff(2.0, 1.0).next_pause() <= JITTER[1]
 
 

@@ -1,4 +1,4 @@
-"""Trying again what may pass."""
+"""Retrying what may pass."""
 
 import asyncio
 import itertools
@@ -48,7 +48,7 @@ def assignment():
 
 
 async def test_transient_errors_are_retried_until_success(assignment):
-    """Passing errors are not seen by the caller, however many there are."""
+    """Transient errors are not raised to the caller, however many there are."""
     flaky = Flaky(6)
     breaker = CircuitBreaker("test", flaky.probe)
     assert await breaker.call(assignment, flaky.call) == "answer"
@@ -58,7 +58,7 @@ async def test_transient_errors_are_retried_until_success(assignment):
 
 
 async def test_pauses_grow_to_a_limit(assignment):
-    """No try comes sooner than its pause, and each pause is twice the last until the longest."""
+    """No retry comes before its pause, and each pause is twice as long as the one before, up to the limit."""
     flaky = Flaky(6)
     await CircuitBreaker("test", flaky.probe).call(assignment, flaky.call)
     least = [0.01, 0.02, 0.04, 0.08, 0.08, 0.08]
@@ -67,7 +67,7 @@ async def test_pauses_grow_to_a_limit(assignment):
 
 
 async def test_permanent_errors_are_raised_at_once(assignment):
-    """An error about the request itself is the caller's; it is not tried again."""
+    """An error about the request itself is raised to the caller and not retried."""
     flaky = Flaky(0, MissingObjectError("gone"))
     with pytest.raises(MissingObjectError, match="gone"):
         await CircuitBreaker("test", flaky.probe).call(assignment, flaky.call)
@@ -75,7 +75,7 @@ async def test_permanent_errors_are_raised_at_once(assignment):
 
 
 async def test_a_refused_probe_closes_the_breaker(assignment):
-    """A dependency that was away and now refuses the probe is not away any more."""
+    """A dependency that was down and now refuses the probe is no longer down."""
     flaky = Flaky(1)
     answers = iter((TransientError("away"), ConfigurationError("no such bucket")))
 
@@ -88,7 +88,7 @@ async def test_a_refused_probe_closes_the_breaker(assignment):
 
 
 async def test_a_failing_call_is_given_up_after_its_limit(assignment):
-    """While the dependency answers others, a call that keeps failing is given up: the error is about its record."""
+    """If a call keeps failing while the dependency answers others, it is given up: the error is about its record."""
     flaky = Flaky(float("inf"))
     breaker = CircuitBreaker("test", flaky.probe)
     with pytest.raises(TransientError, match="failure"):
@@ -106,7 +106,7 @@ async def test_an_outage_does_not_count_against_the_limit(assignment):
 
 
 async def test_a_failing_call_does_not_delay_other_calls(assignment):
-    """While one call fails again and again, with pauses that grow, others of the same dependency go out at once."""
+    """While one call fails repeatedly with growing pauses, others to the same dependency are made at once."""
     failing, others = Flaky(8), Flaky(0)
     breaker = CircuitBreaker("test", failing.probe)
     calling = asyncio.create_task(breaker.call(assignment, failing.call))
@@ -121,7 +121,7 @@ async def test_a_failing_call_does_not_delay_other_calls(assignment):
 
 
 async def test_waiting_ends_with_the_assignment(assignment):
-    """A rebalance ends a call that is failing, at once and not at its next try."""
+    """A rebalance ends a failing call immediately, not only at its next retry."""
     flaky = Flaky(float("inf"), probes_unanswered=float("inf"))
     breaker = CircuitBreaker("test", flaky.probe)
     calling = asyncio.create_task(breaker.call(assignment, flaky.call))
@@ -151,7 +151,7 @@ async def test_a_call_that_hangs_ends_with_the_assignment(assignment):
 
 
 async def test_only_probes_go_out_while_the_breaker_is_open(assignment):
-    """However many calls wait for a dependency, it is asked once after each pause, and each pause is twice the last."""
+    """However many calls wait for a dependency, it is probed once after each pause, and each pause is twice as long as the one before."""
     calls = [Flaky(1) for _ in range(30)]
     probed = Flaky(0, probes_unanswered=6)
     breaker = CircuitBreaker("test", probed.probe)
@@ -166,7 +166,7 @@ async def test_only_probes_go_out_while_the_breaker_is_open(assignment):
 
 
 async def test_calls_that_fail_together_share_a_probe(assignment):
-    """Thirty calls that fail at the same time do not make thirty probes, nor is anybody's failure taken for an outage."""
+    """Thirty calls that fail at the same time do not cause thirty probes, and none of the failures is taken for an outage."""
     calls = [Flaky(1) for _ in range(30)]
     probed = Flaky(0)
 
@@ -180,7 +180,7 @@ async def test_calls_that_fail_together_share_a_probe(assignment):
 
 
 async def test_another_waiting_call_takes_over_probing(assignment):
-    """When the assignment of the call that asks for all has ended, another that waits asks on."""
+    """When the assignment of the probing call has ended, another waiting call continues the probes."""
     first, second = Flaky(float("inf")), Flaky(1)
     probed = Flaky(0, probes_unanswered=4)
     breaker = CircuitBreaker("test", probed.probe)
@@ -195,7 +195,7 @@ async def test_another_waiting_call_takes_over_probing(assignment):
 
 
 async def test_an_outage_shows_in_gauge_and_readiness(assignment):
-    """While the dependency is away its gauge is 1 and readiness says so; when it is back both end."""
+    """During an outage the gauge is 1 and readiness says so; afterwards both end."""
     flaky = Flaky(1, probes_unanswered=2)
     breaker = CircuitBreaker("observed", flaky.probe)
     calling = asyncio.create_task(breaker.call(assignment, flaky.call))
@@ -208,7 +208,7 @@ async def test_an_outage_shows_in_gauge_and_readiness(assignment):
 
 
 async def test_watching_notices_and_times_an_outage_without_calls(monkeypatch):
-    """Who watches a dependency sees it go and come back, and how long it was away; a second outage adds to the first."""
+    """Watching a dependency shows its outage, its return and the length; a second outage adds to the first."""
     monkeypatch.setattr(circuit_breaker, "WATCH_SECONDS", 0.01)
     answering = True
 
@@ -232,7 +232,7 @@ async def test_watching_notices_and_times_an_outage_without_calls(monkeypatch):
 
 
 async def test_an_outage_noticed_by_another_call_does_not_count(assignment, monkeypatch):
-    """A call that failed before it by itself, and after it again, has not failed for all the time between."""
+    """For a call that failed by itself before and after an outage, the outage does not count as failing."""
     unreachable = True
 
     async def probe() -> None:
@@ -253,7 +253,7 @@ async def test_an_outage_noticed_by_another_call_does_not_count(assignment, monk
 
 
 async def test_a_call_that_fails_during_an_outage_waits_for_the_probe_under_way(assignment):
-    """It waits for the one that asks, and what it does after that is counted from then on."""
+    """It waits for the probing call, and its further failures are counted from then on."""
     answering = asyncio.Event()
 
     async def probe() -> None:
@@ -280,7 +280,7 @@ async def test_a_call_that_fails_during_an_outage_waits_for_the_probe_under_way(
 
 
 async def test_a_refusal_that_the_probe_contradicts_is_the_calls_own():
-    """A row that the database refuses, while it answers others, is the record's fault: it is raised as it is, after one probe."""
+    """If the database refuses a row while it answers others, the error is the record's: it is raised unchanged after one probe."""
     flaky = Flaky(0, answer=PermanentError("23514 check violated"))
     with pytest.raises(PermanentError, match="23514") as raised:
         await CircuitBreaker("database", flaky.probe).call(Assignment(1), flaky.call)
@@ -290,7 +290,7 @@ async def test_a_refusal_that_the_probe_contradicts_is_the_calls_own():
 
 @pytest.mark.parametrize("refusal", [PermanentError("404 no route"), ConfigurationError("check SUPABASE_URL")])
 async def test_a_refusal_of_everything_is_a_configuration_fault(refusal):
-    """A wrong URL refuses the probe like any record's call: no record is blamed."""
+    """A wrong URL refuses the probe like any call, so no record is blamed."""
 
     async def probe() -> None:
         raise refusal
@@ -301,7 +301,7 @@ async def test_a_refusal_of_everything_is_a_configuration_fault(refusal):
 
 
 async def test_a_refusal_during_an_outage_is_asked_again():
-    """A gateway's page while the database is away counts against nobody: the call is made again when it is back."""
+    """A gateway's error page during an outage counts against no record: the call is repeated afterwards."""
     flaky = Flaky(0, answer=PermanentError("<html>"), probes_unanswered=2)
     breaker = CircuitBreaker("database", flaky.probe)
     calling = asyncio.create_task(breaker.call(Assignment(1), flaky.call))
@@ -311,7 +311,7 @@ async def test_a_refusal_during_an_outage_is_asked_again():
 
 
 async def test_an_error_that_says_what_it_is_about_needs_no_probe():
-    """A missing object is the record's own."""
+    """A missing object is a matter of the record."""
     flaky = Flaky(0, answer=MissingObjectError("s3://b/k is not there"))
     with pytest.raises(MissingObjectError):
         await CircuitBreaker("object_store", flaky.probe).call(Assignment(1), flaky.call)

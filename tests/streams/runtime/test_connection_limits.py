@@ -1,4 +1,4 @@
-"""Clients that connect to the health server and send nothing take no descriptors from the work, and do not keep others from an answer."""
+"""Clients that connect to the health server and send nothing take no descriptors from the work, and block no other client."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.streams.runtime.test_health import free_port
 
 @contextlib.asynccontextmanager
 async def half_open(port: int, count: int) -> AsyncIterator[list[asyncio.StreamReader]]:
-    """So many connections that begin a request and never end it."""
+    """This many connections that begin a request and never end it."""
     writers, readers = [], []
     try:
         for _ in range(count):
@@ -43,7 +43,7 @@ async def status_of(port: int) -> int:
 
 
 async def test_a_flood_of_half_open_connections_pushes_out_itself():
-    """Of 300 only as many stay as may; the probe is answered among them, and again."""
+    """Of 300 connections only the allowed number stays; a probe among them is answered, repeatedly."""
     port = free_port()
     async with HealthServer(Health(), "127.0.0.1", port), half_open(port, 300) as readers:
         for _ in range(3):
@@ -53,7 +53,7 @@ async def test_a_flood_of_half_open_connections_pushes_out_itself():
 
 
 async def test_a_request_that_does_not_come_ends(monkeypatch):
-    """A connection has a limited time for its request."""
+    """A connection without a complete request is closed after a time limit."""
     monkeypatch.setattr(connection_limits, "CONNECTION_SECONDS", 0.2)
     port = free_port()
     async with HealthServer(Health(), "127.0.0.1", port), half_open(port, 1) as readers:
@@ -80,7 +80,7 @@ async def test_an_answer_that_takes_longer_is_not_cut_off(monkeypatch):
 
 
 async def test_an_answer_closes_its_connection():
-    """No scraper keeps one."""
+    """No connection is kept after an answer."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/metrics"
     async with HealthServer(Health(), "127.0.0.1", port), aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -91,6 +91,6 @@ async def test_an_answer_closes_its_connection():
     ("limit", "most"), [(256, 32), (64, 8), (16, 8), (1_000_000, MAX_CONNECTIONS), (resource.RLIM_INFINITY, MAX_CONNECTIONS)]
 )
 def test_the_number_follows_the_limit_of_descriptors(monkeypatch, limit, most):
-    """Well under what the process may open, so that the work has the rest."""
+    """The number is well below what the process may open, so that the work has the rest."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert most_connections() == most

@@ -1,4 +1,4 @@
-"""What the process says of itself, and that a step that hangs ends it."""
+"""What the process reports about itself, and that a hung step ends it."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ async def get(url: str) -> tuple[int, str]:
 
 
 def test_a_step_within_its_limit_is_not_a_fault():
-    """Work under way is not a fault, and nothing is left of it afterwards."""
+    """Work in progress is not a fault, and leaves nothing behind."""
     health = Health()
     with health.step("decode", 60.0, "chunk 7"):
         assert health.faults() == []
@@ -46,7 +46,7 @@ def test_a_step_within_its_limit_is_not_a_fault():
 
 
 def test_a_step_over_its_limit_is_named():
-    """The fault says which step, of what, and by how much; it goes away with the step."""
+    """The fault names the step, its subject and the excess time, and ends with the step."""
     health = Health()
     with health.step("decode", -5.0, "chunk 7"):
         assert health.faults() == ["decode chunk 7 runs 5 s over its limit of -5 s"]
@@ -55,7 +55,7 @@ def test_a_step_over_its_limit_is_named():
 
 
 def test_only_a_fatal_step_counts_as_hung():
-    """A step that only the end of the process can end is recognised, also when others run beside it."""
+    """A step that only the end of the process can end is recognised even if others run beside it."""
     health = Health()
     with health.step("fetch", -1.0), health.step("predict", -1.0, "run:3", fatal=True), health.step("predict", 60.0, fatal=True):
         assert health.hung() == "predict run:3, over its limit of -1 s"
@@ -63,7 +63,7 @@ def test_only_a_fatal_step_counts_as_hung():
 
 
 def test_a_limit_names_its_setting():
-    """Who reads that a step is over its limit also reads which variable changes that."""
+    """The fault of a step over its limit also names the variable that changes the limit."""
     health = Health()
     with health.step("predict", -1.0, "run:3", fatal=True, setting="EXTENTS_PREDICT_LIMIT_SECONDS"):
         assert health.faults()[0].endswith("over its limit of -1 s (EXTENTS_PREDICT_LIMIT_SECONDS)")
@@ -79,7 +79,7 @@ def test_a_step_ends_with_an_error_too():
 
 
 def test_steps_of_many_threads_do_not_disturb_each_other():
-    """Steps begin and end in threads while another asks."""
+    """Steps begin and end in threads while another thread reads them."""
     health = Health()
 
     def work() -> None:
@@ -104,7 +104,7 @@ def test_a_blocked_event_loop_is_a_fault(monkeypatch):
 
 
 def test_waiting_is_not_a_fault():
-    """Waits are distinguished from faults, each with what is waited for; conditions that hold add nothing."""
+    """Waits are distinguished from faults, each with its reason; conditions that hold add nothing."""
     health = Health()
     health.add_wait("database", lambda: "away")
     health.add_wait("store", lambda: None)
@@ -116,14 +116,14 @@ def test_waiting_is_not_a_fault():
 
 
 async def test_a_healthy_process_says_so():
-    """All is well: both answer 200."""
+    """Both respond with 200."""
     async with served(Health()) as url:
         assert await get(f"{url}/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert (await get(f"{url}/readyz"))[0] == 200
 
 
 async def test_waiting_is_alive_but_not_ready():
-    """A process that waits for its database must not be restarted, nor given work."""
+    """A process that waits for its database must be neither restarted nor given work."""
     health = Health()
     health.add_wait("database", lambda: "away")
     async with served(health) as url:
@@ -143,14 +143,14 @@ async def test_a_fault_is_neither_alive_nor_ready():
 
 
 async def test_metrics_are_served():
-    """Prometheus finds the service's own metrics."""
+    """Prometheus gets the service's own metrics."""
     async with served(Health()) as url:
         status, body = await get(f"{url}/metrics")
         assert (status, SPANS.describe()[0].name in body) == (200, True)
 
 
 async def test_a_running_event_loop_is_noticed(monkeypatch):
-    """While the server is up, it notes that the loop runs."""
+    """While the server is up, it records that the loop runs."""
     health = Health()
     turned = asyncio.Event()
     monkeypatch.setattr(health, "note_loop_turn", turned.set)
@@ -159,7 +159,7 @@ async def test_a_running_event_loop_is_noticed(monkeypatch):
 
 
 async def test_a_taken_port_names_the_setting():
-    """Two workers on one machine with one port: the second says which variable to change."""
+    """If two workers on one machine have the same port, the second one names the variable to change."""
     port = free_port()
     async with HealthServer(Health(), "127.0.0.1", port):
         with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}.*EXTENTS_HTTP_PORT"):

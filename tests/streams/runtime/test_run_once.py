@@ -1,4 +1,4 @@
-"""A step asked for by several is taken by one of them."""
+"""A step requested by several callers runs once."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ class Step:
 
 
 async def test_a_step_runs_once(assignment):
-    """Those who ask while it is being taken return when it has been, those who ask later at once; other steps go their own way."""
+    """Callers return when the running step is done, later callers at once; other steps are independent."""
     once, step, other = RunOnce(10), Step(), Step()
     asking = [asyncio.create_task(once.run("a", assignment, step)) for _ in range(3)]
     await step.begun.wait()
@@ -54,7 +54,7 @@ async def test_a_step_that_fails_is_left_to_the_next(assignment):
 
 
 async def test_waiting_ends_with_the_assignment(assignment):
-    """A caller that waits for another one's step is released when the assignment ends, and the step can still run afterwards."""
+    """A caller that waits for another caller's step is released when the assignment ends, and the step can still run afterwards."""
     once, step = RunOnce(10), Step()
     first, second = (asyncio.create_task(once.run("a", assignment, step)) for _ in range(2))
     await step.begun.wait()
@@ -68,7 +68,7 @@ async def test_waiting_ends_with_the_assignment(assignment):
 
 
 async def test_only_the_latest_steps_are_remembered(assignment):
-    """A step that many others came after is taken again."""
+    """A step that was followed by many others is run again."""
     once, step = RunOnce(2), Step()
     step.let_on.set()
     for name in ("a", "b", "c", "c", "a"):

@@ -1,4 +1,4 @@
-"""Steps about one thing go one after the other, those about others beside them."""
+"""Steps of the same name run one after the other, and those of different names concurrently."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from streams.runtime.turns import Turns
 
 
 async def test_steps_about_one_thing_keep_their_order_and_hold_up_no_other():
-    """Whichever is ready first; and what is done is forgotten."""
+    """Steps keep their order whichever is ready first, and finished ones are forgotten."""
     turns, assignment, order = Turns(), Assignment(1), list[str]()
     first_may_end = asyncio.Event()
 
@@ -29,7 +29,7 @@ async def test_steps_about_one_thing_keep_their_order_and_hold_up_no_other():
 
 
 async def test_a_step_that_fails_lets_the_next_one_go():
-    """Its error is its own."""
+    """The error only affects its own step."""
     turns, assignment = Turns(), Assignment(1)
 
     async def fails() -> None:
@@ -43,7 +43,7 @@ async def test_a_step_that_fails_lets_the_next_one_go():
 
 
 async def test_a_waiting_step_is_released_when_the_assignment_ends():
-    """A rebalance must not wait for a step of another record."""
+    """A rebalance must not wait for another record's step."""
     turns, assignment, release = Turns(), Assignment(1), asyncio.Event()
 
     async def holds() -> None:
