@@ -39,7 +39,7 @@ class Handling:
     def finish(self, value: bytes) -> None:
         self._endings[value].set_result(None)
 
-    def let_go(self, value: bytes) -> None:
+    def release(self, value: bytes) -> None:
         self._endings[value].set_exception(AssignmentRevoked())
 
 
@@ -144,7 +144,7 @@ async def test_a_released_record_is_redelivered_with_all_records_after_it(make, 
         await until(lambda: len(handling.begun) == 4)
         handling.finish(b"0")
         handling.finish(b"2")
-        handling.let_go(b"1")
+        handling.release(b"1")
         await until(lambda: processor.in_flight == 0)
         handling.finish(b"3")
         await app.stop()
