@@ -37,6 +37,7 @@ from streams.coordinator.gpu_speed import GpuSpeed
 from streams.kafka.group_state import GroupState, look_at_groups
 from streams.kafka.waiting_letters import WaitingLetters
 from streams.processing.app import ExtentsApp
+from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.topics import GPU_WORKER, Topics
 
 log = get_logger(__name__)
@@ -60,6 +61,7 @@ class Outstanding:
     kafka: KafkaSettings
     topics: Topics
     listings: Listings
+    database_breaker: CircuitBreaker
     gpu_speed: GpuSpeed
     usd_per_hour: float
     _letters: WaitingLetters | None = None
@@ -101,6 +103,7 @@ class Outstanding:
         GPU_WORKERS.set(_workers(state))
 
     async def _look_at_database(self) -> None:
+        self.database_breaker.check()
         now = datetime.now(UTC)
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         overview = await self.listings.overview(now - timedelta(hours=1), today)

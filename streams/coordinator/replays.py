@@ -24,6 +24,7 @@ from streams.policy.replay_plan import REPLAY_HEADER, Compare, Complete, Pause, 
 from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
 from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.concurrently import concurrently
 
 log = get_logger(__name__)
@@ -41,6 +42,7 @@ class ReplayRunner:
     publisher: Publisher
     replays: Replays
     store: ObjectStore
+    database_breaker: CircuitBreaker
     settings: AdmissionSettings
     owner: str = field(default_factory=lambda: uuid4().hex)
 
@@ -57,7 +59,7 @@ class ReplayRunner:
 
     async def _round(self, assignment: Assignment) -> None:
         assignment.check()
-        for replay in await assignment.until_revoked(self.replays.claim(self.owner, LEASE_SECONDS)):
+        for replay in await self.database_breaker.call(assignment, lambda: self.replays.claim(self.owner, LEASE_SECONDS)):
             try:
                 progress = await assignment.until_revoked(self.replays.replay_progress(replay["replay_id"]))
                 await self._advance(replay, progress, assignment)

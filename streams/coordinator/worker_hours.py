@@ -19,6 +19,7 @@ from storage.rows import Rows
 from streams.kafka.heartbeat_reader import HeartbeatReader
 from streams.policy.heartbeats import ReceivedBeat, hours_by_day
 from streams.processing.app import ExtentsApp
+from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.topics import GPU_WORKER, HEARTBEATS_KEPT, Topics
 
 log = get_logger(__name__)
@@ -42,6 +43,7 @@ class WorkerHours:
     kafka: KafkaSettings
     topics: Topics
     rows: Rows
+    database_breaker: CircuitBreaker
     _reader: HeartbeatReader | None = None
     _recorded: dict[UUID, datetime] = field(default_factory=dict)
     """The time of the last heartbeat of each worker whose hours were written."""
@@ -66,6 +68,7 @@ class WorkerHours:
 
     async def record(self) -> None:
         """Write the hours of heartbeats that arrived since the last call."""
+        self.database_breaker.check()
         if self._reader is None:
             self._reader = await self._opened.enter_async_context(HeartbeatReader(self.kafka, self.topics, HEARTBEATS_KEPT))
         beats = await self._reader.beats()

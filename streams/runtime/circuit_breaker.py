@@ -57,6 +57,15 @@ class CircuitBreaker:
                 async with self._probing:
                     await self._probe_once()
 
+    def check(self) -> None:
+        """For regular work that can be left out during an outage.
+
+        Raises:
+            TransientError: the breaker is open.
+        """
+        if self.is_open:
+            raise TransientError(f"{self.name}: {self.wait_reason()}")
+
     async def until_closed(self, assignment: Assignment) -> None:
         """Wait while the breaker is open.
 

@@ -10,6 +10,7 @@ from core.settings import SupabaseSettings
 from storage.connect import open_listings, open_rows
 from streams.coordinator.worker_hours import TEXT_LENGTH, WorkerHours, worker_hours
 from streams.kafka.topic_admin import ensure_topics
+from streams.runtime.circuit_breaker import CircuitBreaker
 from tests.patience import Deadline
 from tests.streams.heartbeats import heartbeat, received
 
@@ -44,7 +45,7 @@ async def test_hours_are_those_of_the_last_heartbeat(topics, kafka, supabase, se
             await asyncio.sleep(0.05)
 
     async with open_rows(supabase) as rows:
-        owners = [WorkerHours(app, kafka, topics, rows) for _ in range(2)]
+        owners = [WorkerHours(app, kafka, topics, rows, CircuitBreaker("database", rows.check)) for _ in range(2)]
         await send(topics.workers, other.to_bytes(), key=b"other")
         await say(100.0)
         await say(200.0)
@@ -67,7 +68,7 @@ async def test_only_the_owner_records(topics, kafka, supabase, send):
     """A coordinator without the first partition does not even read heartbeats."""
     app = SimpleNamespace(partitions_of=lambda topic: frozenset({1}))
     async with open_rows(supabase) as rows:
-        hours = WorkerHours(app, kafka, topics, rows)
+        hours = WorkerHours(app, kafka, topics, rows, CircuitBreaker("database", rows.check))
         running = asyncio.create_task(hours.run())
         await asyncio.sleep(0.2)
         assert hours._reader is None
@@ -80,7 +81,7 @@ async def test_a_missing_topic_is_waited_for(topics, kafka, supabase):
     """The process continues."""
     app = SimpleNamespace(partitions_of=lambda topic: frozenset({0}))
     async with open_rows(supabase) as rows:
-        running = asyncio.create_task(WorkerHours(app, kafka, topics, rows).run())
+        running = asyncio.create_task(WorkerHours(app, kafka, topics, rows, CircuitBreaker("database", rows.check)).run())
         await asyncio.sleep(1.0)
         assert not running.done()
         running.cancel()

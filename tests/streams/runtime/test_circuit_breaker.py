@@ -165,6 +165,19 @@ async def test_only_probes_go_out_while_the_breaker_is_open(assignment):
     assert all(after - before >= pause * 0.99 for (before, after), pause in zip(itertools.pairwise(probed.probes), least, strict=True))
 
 
+async def test_regular_work_is_left_out_while_the_breaker_is_open(assignment):
+    """The check passes before and after an outage, and raises a transient error that names the dependency during one."""
+    flaky = Flaky(1, probes_unanswered=2)
+    breaker = CircuitBreaker("test", flaky.probe)
+    breaker.check()
+    calling = asyncio.create_task(breaker.call(assignment, flaky.call))
+    await until(lambda: breaker.is_open)
+    with pytest.raises(TransientError, match="test: unreachable"):
+        breaker.check()
+    assert await calling == "answer"
+    breaker.check()
+
+
 async def test_calls_that_fail_together_share_a_probe(assignment):
     """Thirty calls that fail at the same time do not cause thirty probes, and none of the failures is taken for an outage."""
     calls = [Flaky(1) for _ in range(30)]
