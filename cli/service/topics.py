@@ -59,7 +59,7 @@ def create(as_json: bool) -> None:
         return
     for name in created:
         click.echo(f"created {name}")
-    remark(f"{len(created)} topics created, {len(specs) - len(created)} were there")
+    remark(f"{len(created)} topics created, {len(specs) - len(created)} existed")
 
 
 @command.command(

@@ -90,7 +90,7 @@ def test_values_beyond_the_bound_are_other():
 
 @pytest.mark.parametrize("role", ["coordinator", "gpu-worker"])
 def test_a_role_exposes_its_own_metrics_alone(role):
-    """A coordinator's zeros do not show among the GPU workers' figures, nor the other way round; the process's own are there."""
+    """A coordinator's zeros are not among the GPU workers' figures, nor the other way round; those of the process are in both."""
     exposed = {family.name for family in registry_of(role).collect()}
     own = {name.removesuffix("_total") for name, spec in SPECS.items() if role in spec.roles}
     assert {name for name in exposed if name.startswith("extents_")} == own

@@ -12,7 +12,7 @@ from tests.debian import AXE
 
 IMAGES: Final = Path(os.environ["EXTENTS_SCREENSHOTS"]) if "EXTENTS_SCREENSHOTS" in os.environ else None
 COLOURS: Final = 128
-"""Enough for a page, and a quarter of the bytes."""
+"""Good enough for a page, with a quarter of the bytes."""
 
 
 def keep(page: Page, name: str, *, whole: bool = False) -> None:
@@ -31,6 +31,6 @@ def compressed(png: bytes) -> bytes:
 
 
 def violations(page: Page) -> list[tuple[str, str]]:
-    """What axe-core finds. The debugger loads it, which no policy of the page forbids."""
+    """Return what axe-core finds. The debugger loads it, because the pages' policies forbid other ways."""
     page.evaluate(AXE.read_text())
     return [(each["id"], each["nodes"][0]["html"]) for each in page.evaluate("axe.run().then((result) => result.violations)")]

@@ -16,7 +16,7 @@ OUTAGE: Final = "http://db.example:3000/rest/v1: ConnectError; check SUPABASE_UR
 
 
 def name(text: str) -> str:
-    """The same id at every run, so that pictures do not change by themselves."""
+    """The same id in every run, so that pictures do not change without reason."""
     return str(uuid5(_NAMES, text))
 
 
@@ -28,7 +28,7 @@ def ago(seconds: float) -> str:
 
 
 def job(number: int, status: str, done: float, requested: float, **changes: Any) -> dict[str, Any]:
-    """A job whose film has some minutes; ``done`` is a share, ``requested`` seconds ago."""
+    """A job with some minutes of film; ``done`` is a share, and ``requested`` the age in seconds."""
     pairs = 599 + 1_800 * (number * 7 % 11)
     ended = status in ("completed", "failed")
     return {

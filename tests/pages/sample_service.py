@@ -112,7 +112,7 @@ class SampleBrokers:
 
 @contextmanager
 def sample_site(state: str) -> Iterator[str]:
-    """Serve the page in one of the states busy, empty and error; gives its address."""
+    """Serve the page in one of the states busy, empty and error. Yield its address."""
     loop = asyncio.new_event_loop()
     started: list[str] = []
     ready = threading.Event()

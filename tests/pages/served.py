@@ -1,4 +1,4 @@
-"""The live page as ``extents ui`` serves it, over an installation of the embedded stack that no worker runs on."""
+"""The live page as ``extents ui`` serves it, over an installation of the embedded stack without workers."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ class Served:
             return cursor.fetchall() if cursor.description else []
 
     def actions(self, target: object) -> list[tuple]:
-        """What the audit table has about something: role, name, action."""
+        """The entries of the audit table about something: role, name, action."""
         return self.ask("select role, name, action from {}page_actions where target = %s order by id", str(target))
 
 
@@ -135,7 +135,7 @@ async def _fill(settings: Settings) -> tuple[UUID, ...]:
 
 
 async def _fill_brokers(settings: Settings, topics: Topics, running: UUID) -> None:
-    """The beginning of a run's log, and three dead letters."""
+    """Write the beginning of a run's log, and three dead letters."""
     log = [started(run_id=running), taken(0).model_copy(update={"run_id": running}), done(0, run_id=running)]
     async with AIOKafkaProducer(**client_options(settings.kafka), acks="all") as producer:
         for record in log:
@@ -156,7 +156,7 @@ async def _fill_replays(settings: Settings) -> None:
 
 
 async def values_of(served: Served, topic: str) -> list[bytes]:
-    """Every value of a topic."""
+    """Every value in a topic."""
     kafka = KafkaSettings(bootstrap_servers=served.env["KAFKA_BOOTSTRAP_SERVERS"])
     async with AIOKafkaConsumer(topic, **client_options(kafka), auto_offset_reset="earliest", enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
@@ -168,7 +168,7 @@ async def values_of(served: Served, topic: str) -> list[bytes]:
 
 
 def extents(served: Served, *arguments: str) -> str:
-    """What a command prints."""
+    """The output of a command."""
     command = [sys.executable, "-m", "cli", *arguments]
     return subprocess.run(command, env={**os.environ, **served.env}, check=True, capture_output=True, text=True, timeout=120).stdout
 

@@ -34,7 +34,7 @@ def test_a_viewer_may_not_act(page, served):
 
 
 def test_another_site_cannot_act(context, served):
-    """A form on another site, which even knows the form token of an operator who is logged in, changes nothing."""
+    """A form on another site changes nothing, even if it knows the form token of a logged-in operator."""
     page = context.new_page()
     log_in(page, served, OPERATOR)
     token = form_token(page)
@@ -61,7 +61,7 @@ def test_an_operator_acknowledges_a_rejection(page, served):
 
 
 def test_an_operator_redrives_and_discards_letters(page, served):
-    """After a question, a letter's record is sent again or the letter is set aside; either leaves the list and is audited."""
+    """After a confirmation, a letter's record is sent again or the letter is discarded; either leaves the list and is audited."""
     log_in(page, served, OPERATOR, "Ada")
     for number, (verb, done_to_it) in ((1, ("redrive", "redriven")), (2, ("discard", "discarded"))):
         button = page.locator(f"#letters-0-{number}-{verb}")
@@ -84,7 +84,7 @@ def test_an_operator_redrives_and_discards_letters(page, served):
 
 
 def test_an_operator_pauses_resumes_and_cancels_a_replay(page, served):
-    """Each control changes the replay's state and is audited; resuming takes a new budget; what does not fit the state is refused."""
+    """Each control changes the replay's state and is audited; resuming accepts a new budget; what does not fit the state is refused."""
 
     def state() -> tuple:
         return served.ask("select state, max_cost_usd from {}replays where replay_id = 'nightly'")[0]

@@ -114,7 +114,7 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
-        print_table(("letters", "what is done"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
+        print_table(("letters", "action"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
     if steps and not yes:
         click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
     settings = Settings()

@@ -86,7 +86,7 @@ def _print(differing: list[Row], faults: list[Row], missing: Missing, *, as_json
             print_rows(_COLUMNS, rows[:SHOWN])
             if len(rows) > SHOWN:
                 click.echo(f"... and {len(rows) - SHOWN} more")
-    remark(f"{len(differing)} runs are not in the registry as the store has them, {len(faults)} objects cannot be read")
+    remark(f"{len(differing)} runs are missing from the registry or differ, {len(faults)} objects cannot be read")
     counts = ", ".join(f"{count} {name}" for name, count in missing.counts().items())
     remark(f"the topics hold {counts} that the database lacks")
 
