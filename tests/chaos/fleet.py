@@ -53,8 +53,12 @@ class Fleet:
         self._http = aiohttp.ClientSession()
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
+    async def __aexit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        """Kill what is left after a failure, so that it does not disturb the next test."""
         await self._http.close()
+        if error is not None:
+            for worker in (worker for workers in self.workers.values() for worker in workers):
+                worker.kill()
 
     @property
     def kills(self) -> list[Disturbance]:

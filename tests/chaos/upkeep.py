@@ -42,8 +42,12 @@ class Upkeep:
         self._publishing = asyncio.create_task(self._publish())
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
+    async def __aexit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        """Stop the load. Kill what is left after a failure, so that it does not disturb the next test."""
         await self.end_load()
+        if error is not None:
+            for _, worker in self.workers:
+                worker.kill()
 
     async def end_load(self) -> None:
         """Stop publishing videos."""
