@@ -69,6 +69,7 @@ async def test_unreachable_while_results_come_in(
             if chaos.full:
                 fleet.kill("coordinator", [coordinator])
                 (coordinator,) = fleet.workers["coordinator"]
+                await vigil.until("the next one to wait as well", lambda: "prerequisite.missing" in events(coordinator))
             await vigil.until("the outage to last", lambda: time.monotonic() - began > outage_seconds)
             assert completed(service) == announced
         report.recovered("database away", await vigil.recovered(late))
