@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from core.types import Layout, Precision
+from inference.arrays import Features, Indices
 from inference.arrays import Frames as Frames
 from inference.arrays import Probabilities as Probabilities
 
@@ -80,6 +81,23 @@ class Predictor(Protocol):
         """Classify the n − 1 consecutive pairs of n frames in both directions.
 
         A pair's result depends neither on other frames nor on the batch size.
+        """
+
+
+@runtime_checkable
+class PairPredictor(Predictor, Protocol):
+    """A predictor that encodes each frame once and compares any two of them, so that its caller may leave out pairs."""
+
+    def extend(self, kept: Features | None, frames: Frames, first: Indices, second: Indices) -> tuple[Features, Probabilities]:
+        """Encode frames, and compare pairs.
+
+        Args:
+            kept: features of earlier frames, as returned before.
+            frames: new frames, in the size of ``strip_size``; there may be none.
+            first, second: the frames of each pair, as indices into the kept frames followed by the new ones.
+
+        Returns:
+            The features of all these frames, and the probabilities of the pairs, (pairs, 2, 5).
         """
 
 

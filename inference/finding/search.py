@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.labels import EMPTY_EMPTY, SAME
 from inference.arrays import Frames
-from inference.engine.predictor import Predictor
+from inference.engine.predictor import PairPredictor, Predictor
 from inference.finding.letters import WORKING_SIDE, Line, LumaMap, Mask, lines, strokes
 from inference.finding.settle import Seen, settle
 from inference.finding.zone import Zone
@@ -21,6 +21,7 @@ from inference.media.glimpses import glimpse
 GLIMPSES: Final = 96
 _STRIP: Final = (512, 32)  # width, height: the network stretches strips to this size
 _MARGIN: Final = 0.4  # of a line's height, on each side, as in strips that people draw
+_BATCH: Final = 32  # strips in one call of the network
 _LEAST_WRITING: Final = 0.5  # the network's least probability of letters in a strip
 
 
@@ -119,8 +120,13 @@ def _widened(line: Line, shape: tuple[int, ...]) -> Line:
 
 def _writing(predictor: Predictor, strips: Sequence[Frames]) -> list[float]:
     """Return how sure the network is that there are letters in each strip, 0..1, from its labels for the strip paired with itself."""
-    if not strips:
-        return []
-    twice = np.repeat(np.stack(strips), 2, axis=0)
-    mean = predictor.predict(None, twice)[::2].mean(axis=1)  # every second pair is a strip and itself
-    return [float(scores[SAME] / max(1e-6, scores[SAME] + scores[EMPTY_EMPTY])) for scores in mean]
+    shares: list[float] = []
+    for begin in range(0, len(strips), _BATCH):
+        frames = np.stack(strips[begin : begin + _BATCH])
+        if isinstance(predictor, PairPredictor):
+            each = np.arange(len(frames))
+            probabilities = predictor.extend(None, frames, each, each)[1]
+        else:
+            probabilities = predictor.predict(None, np.repeat(frames, 2, axis=0))[::2]  # every second pair is a strip and itself
+        shares += [float(scores[SAME] / max(1e-6, scores[SAME] + scores[EMPTY_EMPTY])) for scores in probabilities.mean(axis=1)]
+    return shares

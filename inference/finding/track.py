@@ -15,6 +15,7 @@ from inference.arrays import Frames
 from inference.engine.predictor import Predictor
 from inference.finding.boundaries import REACH, Moment, refine
 from inference.finding.continuity import REACH_SECONDS, goes_on
+from inference.finding.pairs import Pairs
 from inference.finding.stills import Still, Stills
 from inference.finding.walk import Cuttings, walk
 from inference.finding.zone import Zone
@@ -92,10 +93,9 @@ class _Follower:
 
     def __init__(self, zone: Zone, predictor: Predictor, on_still: OnStill | None) -> None:
         self._zone = zone
-        self._predictor = predictor
+        self._pairs = Pairs(predictor)
         self._on_still = on_still
         self._stills = Stills() if on_still is not None else None
-        self._last: Frames | None = None
         self._probabilities: list[npt.NDArray[np.float32]] = []
         self._changes: list[float] = []  # by pair, the probability that a caption begins or ends there
         self._others: list[float] = []  # by pair, the probability that another caption follows
@@ -110,14 +110,13 @@ class _Follower:
             self._stills.add(cuttings.stills)
         if not cuttings.strips:
             return
-        strips = ([] if self._last is None else [self._last]) + cuttings.strips
-        self._last = strips[-1]
-        if len(strips) > 1:
-            self._predict(np.stack(strips))
+        self._predict(cuttings.strips)
         self._settle(len(self._changes) - REACH - 1)
 
-    def _predict(self, strips: Frames) -> None:
-        probabilities = self._predictor.predict(None, strips)
+    def _predict(self, strips: Sequence[Frames]) -> None:
+        probabilities = self._pairs.add(strips)
+        if not len(probabilities):  # a single sample
+            return
         mean = mean_probabilities(probabilities)
         self._probabilities.append(probabilities)
         self._changes += mean[:, [DIFFERENT, EMPTY_VALID, VALID_EMPTY]].sum(axis=1).tolist()

@@ -44,11 +44,27 @@ def _key_pictures(container: InputContainer, stream: VideoStream, seconds: float
         frame = None
         with suppress(av.FFmpegError, ValueError):
             container.seek(begins + int((number + 0.5) / count * seconds * av.time_base))
-            frame = next(container.decode(stream), None)
-        if frame is None or frame.pts is None or frame.time_base is None or frame.pts == last:
+            frame = _next_key_picture(container, stream, last)
+        if frame is None or frame.pts is None or frame.pts == last or stream.time_base is None:  # a drained picture has no time base itself
             continue
         last = frame.pts
-        yield float(frame.pts * frame.time_base) - begins / av.time_base, frame
+        yield float(frame.pts * stream.time_base) - begins / av.time_base, frame
+
+
+def _next_key_picture(container: InputContainer, stream: VideoStream, last: int | None) -> VideoFrame | None:
+    """Decode the next key picture alone; None if it is the last one again.
+
+    The decoder is drained after each packet: left alone, it returns a picture only after several more packets, and its threads decode the
+    key pictures after it, too. The next seek resets it.
+    """
+    for packet in container.demux(stream):
+        if packet.is_keyframe or not packet.size:
+            if packet.pts is not None and packet.pts == last:
+                return None
+            frames = packet.decode() or stream.codec_context.decode(None)
+            if frames:
+                return frames[0]
+    return None
 
 
 def _spread(path: Path, count: int) -> Iterator[tuple[float, VideoFrame]]:
