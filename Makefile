@@ -12,6 +12,7 @@ TORCH_BACKEND ?= $(shell cat $(DIST)/torch-backend 2>/dev/null)
 EXTRAS ?= # text: reads the captions' words, too
 JOBS ?= 3# test processes, for two cores, since tests often wait; each starts its own stack and takes up to 3 GB
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The chaos scenarios, and those that take too long for `make test` even in their short form.
 SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers store database disk_full repeats scaling poison hostile priority \
   replay)
@@ -83,8 +84,8 @@ screenshots: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.s
 train-builtin: setup ## Retrain the built-in model
 	@$(BIN)/python -m training
 
-bench-film: setup .venv/text.stamp ## Benchmark `extents find` on a film of ten minutes; CLIPS=folder measures its accuracy on clips, too
-	@$(BIN)/python -m benchmarks.film $(CLIPS)
+bench-film: setup .venv/text.stamp ## Benchmark `extents find` on a film of ten minutes (BENCH_ARGS="--minutes 2" is shorter); CLIPS=folder adds clips
+	@$(BIN)/python -m benchmarks.film $(CLIPS) $(BENCH_ARGS)
 
 bench: setup .venv/bench.stamp ## Benchmark this machine, including ONNX Runtime and OpenVINO (about ten minutes)
 	@$(BIN)/python -m benchmarks
