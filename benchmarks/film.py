@@ -6,8 +6,6 @@ a ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions``
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ import av
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from benchmarks.processes import Measured, measure_process
 from benchmarks.results import Result, Value
 from inference.media.film import open_film
 from inference.reading.reader import Reader, open_reader
@@ -60,11 +59,11 @@ def _show(result: Result, machine: dict[str, object]) -> None:
 def measure_speed(minutes: int) -> Result:
     """Measure the seconds for a 1080p film, start-up included."""
     film = _long_film(_sample(), minutes)
-    begin = _measured([sys.executable, "-c", _DECODE, str(film)])
-    finding = _measured(_find_command(film))
-    reading = _measured(_find_command(film, "--text"))
-    end = _measured([sys.executable, "-c", _DECODE, str(film)])
-    decoding = _Measured((begin.seconds + end.seconds) / 2, (begin.cpu_seconds + end.cpu_seconds) / 2, end.peak_mib, b"")
+    begin = measure_process([sys.executable, "-c", _DECODE, str(film)])
+    finding = measure_process(_find_command(film))
+    reading = measure_process(_find_command(film, "--text"))
+    end = measure_process([sys.executable, "-c", _DECODE, str(film)])
+    decoding = Measured((begin.seconds + end.seconds) / 2, (begin.cpu_seconds + end.cpu_seconds) / 2, end.peak_mib, b"")
     runs = {"decoding once, nothing else": decoding, "extents find": finding, "extents find --text": reading}
     rows: list[list[Value]] = [
         [name, run.seconds, run.seconds / decoding.seconds, run.cpu_seconds, run.cpu_seconds / decoding.cpu_seconds]
@@ -88,7 +87,7 @@ def measure_readers(seconds: int) -> Result:
     captions = [caption for caption in sample.captions if (caption.last_frame + 1) / 10 <= seconds]
     truth = [(caption.first_frame / 10, (caption.last_frame + 1) / 10) for caption in captions]
     words = [caption.text for caption in captions]
-    finding = _measured(_find_command(sample.path, "--text"))
+    finding = measure_process(_find_command(sample.path, "--text"))
     found = [c for c in json.loads(finding.output)["captions"] if c["doubtful"] is None and c["start_seconds"] < seconds]
     ours = [((c["start_seconds"], c["end_seconds"]), c["text"] or "") for c in found]
     reader = open_reader()
@@ -139,34 +138,12 @@ with av.open(sys.argv[1]) as container:
 """Decodes a film as fast as PyAV can."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """A finished process: by the clock, by its processor time, and its largest memory."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
-    output: bytes
-
-
-def _measured(command: Sequence[str]) -> _Measured:
-    began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return _Measured(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
-
-
 def _find_command(film: Path, *options: str) -> list[str]:
     return [str(Path(sys.executable).with_name("extents")), "find", str(film), "--json", *options]
 
 
 def _find(film: Path, *options: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_measured(_find_command(film, *options)).output)
+    found: dict[str, Any] = json.loads(measure_process(_find_command(film, *options)).output)
     return found
 
 
@@ -175,19 +152,28 @@ def _sample() -> Sample:
     return make_sample(_FOLDER / "sample.mp4")
 
 
-def _long_film(sample: Sample, minutes: int) -> Path:
-    """Enlarge the sample, and repeat its packets, a little over a minute each: encoding ten minutes of film would take several minutes."""
-    path = _FOLDER / f"{minutes}-minutes.mp4"
-    large = _FOLDER / "large.mp4"
+def _large_film(sample: Sample) -> Path:
+    """Enlarge the sample to 1080p."""
+    path = _FOLDER / "large.mp4"
     if path.exists():
         return path
-    with av.open(sample.path) as film, av.open(large, "w") as container:
+    partial = path.with_name("partial-large.mp4")
+    with av.open(sample.path) as film, av.open(partial, "w") as container:
         source = film.streams.video[0]
         stream = container.add_stream("libx264", rate=source.average_rate, options={"preset": "veryfast", "crf": "23"})
         stream.width, stream.height, stream.pix_fmt = *_SIZE, "yuv420p"
         for frame in film.decode(source):
             container.mux(stream.encode(frame.reformat(*_SIZE, "yuv420p")))
         container.mux(stream.encode(None))
+    return partial.rename(path)
+
+
+def _long_film(sample: Sample, minutes: int) -> Path:
+    """Repeat the packets of a film of a little over a minute: encoding ten minutes would take several minutes."""
+    path = _FOLDER / f"{minutes}-minutes.mp4"
+    if path.exists():
+        return path
+    large = _large_film(sample)
     partial = path.with_name("partial.mp4")
     with av.open(partial, "w") as container:
         target, offset = None, 0

@@ -107,8 +107,12 @@ def _candidates(number: int, picture: Frames, bound: CropBox) -> list[_Candidate
 def _shrunk(picture: Frames, step: int) -> LumaMap:
     """Shrink luma: each pixel is the mean of ``step`` × ``step``; remaining rows and columns are cut off."""
     height, width = (side // step * step for side in picture.shape[:2])
-    green = picture[:height, :width, 1].reshape(height // step, step, width // step, step)
-    return np.asarray(green.mean(axis=(1, 3)), np.uint8)
+    green = np.ascontiguousarray(picture[:height, :width, 1])
+    total = np.zeros((height // step, width // step), np.uint32)
+    for row in range(step):  # several times as fast as a mean over two axes
+        for column in range(step):
+            total += green[row::step, column::step]
+    return (total // step**2).astype(np.uint8)
 
 
 def _widened(line: Line, shape: tuple[int, ...]) -> Line:
