@@ -19,6 +19,7 @@ from inference.architectures.channel_fusion_lora_spatial import ChannelFusionPre
 from inference.architectures.channel_fusion_lora_spatial.strips import HEIGHT, WIDTH
 from inference.engine.predictor import EngineOptions
 from inference.models.loading import load_predictor
+from inference.telemetry import disable_onnxruntime_telemetry
 
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], npt.NDArray[np.float32]]
@@ -96,6 +97,7 @@ def _export(classifier: Any) -> bytes:
 
 
 def _onnx_runtime(model: bytes) -> Run:
+    disable_onnxruntime_telemetry()
     import onnxruntime  # an optional extra
 
     options = onnxruntime.SessionOptions()

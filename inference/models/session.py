@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 
 from core.types import LABELS, Layout
 from inference.arrays import Features, Frames, Indices, Probabilities
@@ -11,6 +10,7 @@ from inference.engine.canvas import to_canvases
 from inference.engine.predictor import EngineOptions
 from inference.engine.processor import usable_cores
 from inference.models.builtin import builtin_onnx_path
+from inference.telemetry import disable_onnxruntime_telemetry
 
 CHECKPOINT_SHA256: Final = "checkpoint_sha256"
 """Key in the file's metadata: the digest of the safetensors file whose weights it has."""
@@ -20,6 +20,9 @@ class BuiltinSession:
     """A predictor over an ONNX session, in float32 on the processor. The file describes its inputs in ``training.onnx_file``."""
 
     def __init__(self, batch_size: int) -> None:
+        disable_onnxruntime_telemetry()
+        import onnxruntime
+
         self.options = EngineOptions(runtime="onnxruntime", batch_size=batch_size)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = usable_cores()

@@ -8,6 +8,7 @@ import numpy as np
 from core.errors import ConfigurationError
 from inference.arrays import Frames
 from inference.reading.reader import Reading
+from inference.telemetry import disable_onnxruntime_telemetry
 
 LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
 """All are of one network, which is in the wheel. Others would have to be downloaded, which is never done."""
@@ -29,6 +30,7 @@ class RapidReader:
             raise ConfigurationError(
                 f"--text {language}: the installed networks read {', '.join(LANGUAGES)}; another reader can be installed as an entry point"
             )
+        disable_onnxruntime_telemetry()
         try:
             from rapidocr import RapidOCR
         except ImportError as error:

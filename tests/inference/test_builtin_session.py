@@ -1,5 +1,8 @@
 """The built-in model gives the same on ONNX Runtime as on torch, and its two files belong together."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +69,15 @@ def test_a_pair_does_not_depend_on_its_batch(session: BuiltinSession) -> None:
     strips = random_strips(12, 28, 402)
     np.testing.assert_allclose(BuiltinSession(batch_size=5).predict(None, strips), session.predict(None, strips), atol=1e-6)
     assert session.predict(None, strips[:1]).shape == (0, 2, len(LABELS))
+
+
+def test_nothing_is_reported_or_left_behind(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry is off: it leaves neither an identifier in the user's home nor a file anywhere else."""
+    program = "from inference.models.session import BuiltinSession; BuiltinSession(1)"
+    places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(tmp_path))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1", **places}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=300)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_its_provenance_names_the_runtime(session: BuiltinSession) -> None:
