@@ -1,6 +1,7 @@
 """From probabilities of frame pairs to captions: where they begin and end, and which of them are doubtful."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,10 @@ from core.types import FRAMES_PER_SECOND, LABELS, Label
 
 LEAST_CONFIDENCE: Final = 0.32
 """Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
+
+LEAST_OF_USUAL: Final = 0.5
+"""Candidates are doubtful, too, if their confidence is below this share of what is usual in the same video: lights or grass that are
+mostly told from letters beside clear captions."""
 
 STANDING_SECONDS: Final = 20.0
 """In a longer video, something visible from the first frame to the last is not a caption but a logo or a border."""
@@ -97,16 +102,26 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
     """Read captions off the probabilities of consecutive pairs, (pairs, 2, 5), forward before backward."""
     mean = mean_probabilities(probabilities)
     labels = consistent_labels(mean)
-    candidates = [(caption, _doubt(caption, len(mean) + 1)) for caption in _extents(mean, labels)]
+    extents = _extents(mean, labels)
+    usual = _usual_confidence(extents)
+    candidates = [(caption, _doubt(caption, len(mean) + 1, usual)) for caption in extents]
     captions = tuple(caption for caption, reason in candidates if reason is None)
     doubts = tuple(Doubt(caption, reason) for caption, reason in candidates if reason is not None)
     return CaptionTrack(mean, labels, captions, doubts, _issues(probabilities, mean, labels, captions, doubts))
 
 
-def _doubt(caption: CaptionExtent, frame_count: int) -> str | None:
+def _usual_confidence(extents: Sequence[CaptionExtent]) -> float:
+    """Return the (lower) median confidence of the candidates that are reliable by themselves; 0 if there are none."""
+    reliable = sorted(caption.confidence for caption in extents if caption.confidence >= LEAST_CONFIDENCE)
+    return reliable[(len(reliable) - 1) // 2] if reliable else 0.0
+
+
+def _doubt(caption: CaptionExtent, frame_count: int, usual: float) -> str | None:
     """Return why a candidate is not a reliable caption; None if it is."""
     if caption.confidence < LEAST_CONFIDENCE:
         return f"confidence {caption.confidence:.3f}; a caption has at least {LEAST_CONFIDENCE}"
+    if caption.confidence < LEAST_OF_USUAL * usual:
+        return f"confidence {caption.confidence:.3f}; usual in this video is {usual:.3f}, and a caption has at least half of it"
     whole = caption.first_frame == 0 and caption.last_frame == frame_count - 1
     if whole and frame_count / FRAMES_PER_SECOND > STANDING_SECONDS:
         return "it lasts from the first frame to the last, as logos do"

@@ -14,6 +14,7 @@ import click
 from cli.developing.demo_check import Finding, compare, print_comparison
 from cli.developing.demo_run import DemoRun, Viewing, run_demo
 from cli.developing.demo_ui import DemoPage
+from cli.developing.demo_words import Words, can_read, print_words, read_words
 from cli.film.runs.caption_table import captions_as_json
 from cli.service.submit import outcome_facts
 from cli.shared.output import print_facts, print_heading, print_json, program, remark
@@ -53,8 +54,9 @@ def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None
     """Make a captioned film, run it through the service on this machine, and check what it finds.
 
     Starts Apache Kafka, an S3 server, PostgreSQL, PostgREST, a coordinator and a GPU worker. All of them stop when the
-    command ends, however it ends. With --ui it prints the address and the token of the live page once the workers are ready, and
-    gives the page a rejection, a failed run and a paused replay to look at.
+    command ends, however it ends. Where the extra `text` is installed, it also reads the captions. With --ui it prints the
+    address and the token of the live page once the workers are ready, and gives the page a rejection, a failed run and a
+    paused replay to look at.
     """
     began = time.monotonic()
     kept = _kept_folder() if keep_stack else None
@@ -69,10 +71,14 @@ def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None
 
     def show(run: DemoRun) -> None:
         findings, good = _judge(sample, run)
+        words: list[Words] = []
+        if run.database and can_read():
+            _say(began, "reading the captions' words")
+            words = read_words(sample, run.database.track)
         if as_json:
-            _print_json(run, findings, run_db, good)
+            _print_json(run, findings, words, run_db, good)
         else:
-            _print(run, findings, film, run_db)
+            _print(run, findings, words, film, run_db)
             remark(f"\n{'everything is correct' if good else 'something is WRONG, see above'}; {time.monotonic() - began:.0f} s in total")
 
     with owned(kept or _own_folder(), throwaway=not keep_stack, progress=lambda text: _say(began, text)) as stack:
@@ -127,7 +133,7 @@ def _say(began: float, text: str) -> None:
     remark(f"{time.monotonic() - began:5.1f} s  {text}")
 
 
-def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> None:
+def _print(run: DemoRun, findings: list[Finding], words: list[Words], film: Path, run_db: Path) -> None:
     print_heading("The run")
     print_facts(outcome_facts(run.outcome))
     if run.database is None:
@@ -137,6 +143,9 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
     click.echo(f"{sum(finding.exact for finding in findings)} of {len(findings)} exact")
     print_heading("Rows in Supabase")
     print_facts([(row.table, row.content if row.good else f"{row.content}: NOT what inference.completed says") for row in run.rows])
+    if words:
+        print_heading("The words, read from the film")
+        print_words(words, findings)
     print_heading("What to try next")
     extents = program()
     print_facts(
@@ -144,7 +153,7 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
             ("film", str(film)),
             ("run database", str(run_db)),
             ("look into it", f"{extents} show {run_db}"),
-            ("your own film", f"{extents} find FILM --srt"),
+            ("your own film", f"{extents} find FILM {'--text' if words else '--srt'}"),
             ("the service", f"{extents} dev up && . {os.path.relpath(stack_folder('dev') / ENV_FILE)}"),
             ("", f"{extents} worker coordinator &"),
             ("", f"EXTENTS_HTTP_PORT=9465 {extents} worker gpu &"),
@@ -153,13 +162,14 @@ def _print(run: DemoRun, findings: list[Finding], film: Path, run_db: Path) -> N
     )
 
 
-def _print_json(run: DemoRun, findings: list[Finding], run_db: Path, good: bool) -> None:
+def _print_json(run: DemoRun, findings: list[Finding], words: list[Words], run_db: Path, good: bool) -> None:
     print_json(
         {
             "good": good,
             "event": {"name": run.outcome.name, "body": run.outcome.body},
             "captions": captions_as_json(run.database.track.captions) if run.database else [],
             "comparison": [finding.as_json() for finding in findings],
+            "words": [caption.text for caption in words],
             "rows": [{"table": row.table, "found": row.content, "good": row.good} for row in run.rows],
             "run_db": str(run_db) if run.database else None,
         }

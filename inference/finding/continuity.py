@@ -18,6 +18,7 @@ from inference.finding.letters import Mask, runs, strokes
 REACH_SECONDS: Final = 0.6
 """How far pictures on either side are looked at: long enough for the background to move, short enough to cost little."""
 
+_SURE_CHANGE: Final = 0.95  # from which on the network sees a new word or letter; what moves behind letters makes it less sure
 _MOST_PICTURES: Final = 5  # on either side
 _STEADY_LEVELS: Final = 15.0  # standard deviation of a letter's pixel over the pictures of one side
 _STEADY_SHARE: Final = 0.8  # of the pictures, in which a letter's pixel belongs to a stroke
@@ -36,16 +37,17 @@ _NEXT_WORD: Final = 0.06  # of the strip's width: the most that separates two ne
 Levels = npt.NDArray[np.float32]
 
 
-def goes_on(before: Sequence[Moment], after: Sequence[Moment]) -> bool:
+def goes_on(before: Sequence[Moment], after: Sequence[Moment], change: float) -> bool:
     """Whether the same caption is on both sides of a boundary.
 
     Args:
         before, after: pictures of one strip that belong to one side only, without any part of a fade, ascending.
+        change: the network's probability that the text changes.
     """
     if not before or not after:
         return False
     one, other = _side(before), _side(after)
-    return _letters_stay(one, other) or _box_moves_on(one, other)
+    return (change < _SURE_CHANGE and _letters_stay(one, other)) or _box_moves_on(one, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class _Side:
     """One side of a boundary.
 
     Attributes:
-        letters: pixels that belong to a stroke in nearly all pictures and do not vary.
+        steady: pixels that do not vary.
+        letters: those of them that belong to a stroke in nearly all pictures.
         mean: luma.
     """
 
+    steady: Mask
     letters: Mask
     mean: Levels
 
@@ -65,7 +69,8 @@ def _side(moments: Sequence[Moment]) -> _Side:
     chosen = [moments[index] for index in sorted({round(place) for place in np.linspace(0, len(moments) - 1, _MOST_PICTURES)})]
     levels = np.stack([moment.luma for moment in chosen]).astype(np.float32)
     shares = np.mean([strokes(moment.luma) for moment in chosen], axis=0)
-    return _Side((shares >= _STEADY_SHARE) & (levels.std(axis=0) < _STEADY_LEVELS), levels.mean(axis=0))
+    steady = levels.std(axis=0) < _STEADY_LEVELS
+    return _Side(steady, steady & (shares >= _STEADY_SHARE), levels.mean(axis=0))
 
 
 def _letters_stay(one: _Side, other: _Side) -> bool:
@@ -96,7 +101,8 @@ class _Box:
 
 def _box_moves_on(one: _Side, other: _Side) -> bool:
     """Whether a filled box moves to the next word, and the text keeps its place."""
-    rises, falls = (_filled(sign * (other.mean - one.mean) > _BOX_LEVELS) for sign in (1, -1))
+    steady = one.steady & other.steady
+    rises, falls = (_filled(steady & (sign * (other.mean - one.mean) > _BOX_LEVELS)) for sign in (1, -1))
     if rises is None or falls is None:
         return False
     slack = _SAME_ROWS * max(rises.height, falls.height)

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -88,11 +88,20 @@ def captions_of(track: Track) -> list[FoundCaption]:
 
 
 def are_convincing(captions: Sequence[FoundCaption]) -> bool:
-    """Whether a zone that was found, not given, holds captions: decided by the surer half of its captions."""
-    without_doubt = [caption for caption in captions if caption.doubt is None]
-    sure = sorted((caption.extent.confidence for caption in without_doubt), reverse=True)
-    least = _LEAST_MEAN_BETWEEN_CUTS if all(caption.between_cuts for caption in without_doubt) else _LEAST_MEAN_CONFIDENCE
-    return bool(sure) and math.fsum(sure[: (len(sure) + 1) // 2]) / ((len(sure) + 1) // 2) >= least
+    """Whether a zone that was found, not given, holds captions: decided by the surer half of its captions.
+
+    If they come and go only with cuts, all of them count, including doubtful ones.
+    """
+    sure = [caption for caption in captions if caption.doubt is None]
+    if all(caption.between_cuts for caption in sure):
+        return bool(sure) and _mean(caption.extent.confidence for caption in captions) >= _LEAST_MEAN_BETWEEN_CUTS
+    confidences = sorted((caption.extent.confidence for caption in sure), reverse=True)
+    return _mean(confidences[: (len(confidences) + 1) // 2]) >= _LEAST_MEAN_CONFIDENCE
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return math.fsum(known) / len(known)
 
 
 def _without_false_changes(track: Track) -> npt.NDArray[np.float32]:

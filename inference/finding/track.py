@@ -151,7 +151,7 @@ class _Follower:
         last = min(time + REACH_SECONDS, math.inf if later is None else later / FRAMES_PER_SECOND)
         before = [moment for moment in self._moments if first <= moment.start < time - _BLENDED_SECONDS]
         after = [moment for moment in self._moments if time + _BLENDED_SECONDS <= moment.start <= last]
-        return goes_on(before, after)
+        return goes_on(before, after, self._others[pair])
 
     def _give_stills(self, until: int | None) -> None:
         if self._stills is not None and self._on_still is not None:

@@ -229,3 +229,21 @@ def test_confidence_is_the_same_number_on_every_machine(scores, data):
     exact = sum((Fraction(float(value)) for value in mean[first:last, SAME]), Fraction(0))
     inside = float(exact) / (last - first) if last > first else 1.0
     assert extent_confidence(mean, first, last) == min(1.0, min(start, end) * inside * inside)
+
+
+def test_what_is_far_less_sure_than_usual_in_its_video_is_doubtful() -> None:
+    """A weak caption counts where captions are weak, and is doubtful beside clear ones."""
+    gap = [Label.EMPTY_EMPTY] * 4
+
+    def caption(p: float) -> np.ndarray:
+        clear = certain(*gap, Label.EMPTY_VALID, *[Label.SAME] * 8, Label.VALID_EMPTY, *gap, p=0.99)
+        weak = certain(Label.EMPTY_VALID, Label.VALID_EMPTY, p=p)
+        clear[4], clear[13] = weak
+        return clear
+
+    weak, clear = caption(0.3), caption(0.99)
+    assert len(find_captions(np.concatenate([weak, weak, weak])).captions) == 3
+    beside_clear_ones = find_captions(np.concatenate([clear, weak, clear]))
+    assert len(beside_clear_ones.captions) == 2
+    (doubt,) = beside_clear_ones.doubts
+    assert "usual in this video is 0.9" in doubt.reason

@@ -10,6 +10,7 @@ from inference.finding.boundaries import Moment
 from inference.finding.continuity import goes_on
 
 RATE = 25
+UNSURE, SURE = 0.8, 0.99  # the network, of a change of the text
 WORDS = ["Nobody", "has", "seen", "the", "river"]
 
 
@@ -46,8 +47,10 @@ def karaoke(words: Sequence[str], lit: int) -> list[Moment]:
 
 
 def test_what_moves_behind_small_letters_is_no_new_caption() -> None:
-    """The same words over two parts of a moving background are one caption."""
-    assert goes_on(over_moving_ground("We should have gone home", 0), over_moving_ground("We should have gone home", 7))
+    """The same words over two parts of a moving background are one caption, unless the network is sure of a change."""
+    before, after = over_moving_ground("We should have gone home", 0), over_moving_ground("We should have gone home", 7)
+    assert goes_on(before, after, UNSURE)
+    assert not goes_on(before, after, SURE)
 
 
 @pytest.mark.parametrize(
@@ -60,25 +63,25 @@ def test_what_moves_behind_small_letters_is_no_new_caption() -> None:
 )
 def test_another_text_is_a_new_caption(before: str, after: str) -> None:
     """Captions that differ as a whole, in a word or in a letter are told apart."""
-    assert not goes_on(over_moving_ground(before, 0), over_moving_ground(after, 7))
+    assert not goes_on(over_moving_ground(before, 0), over_moving_ground(after, 7), UNSURE)
 
 
 @pytest.mark.parametrize("lit", range(len(WORDS) - 1))
 def test_a_box_that_moves_to_the_next_word_belongs_to_one_caption(lit: int) -> None:
     """The lit word grows and shifts the others, and it is still the same caption."""
-    assert goes_on(karaoke(WORDS, lit), karaoke(WORDS, lit + 1))
+    assert goes_on(karaoke(WORDS, lit), karaoke(WORDS, lit + 1), SURE)
 
 
 def test_a_box_on_the_next_line_s_first_word_begins_a_new_caption() -> None:
     """From a line's last word the box moves to the first word of the next line, far away."""
-    assert not goes_on(karaoke(WORDS, len(WORDS) - 1), karaoke(["Nobody", "has", "seen", "the", "water"], 0))
+    assert not goes_on(karaoke(WORDS, len(WORDS) - 1), karaoke(["Nobody", "has", "seen", "the", "water"], 0), SURE)
 
 
 def test_a_box_on_a_line_of_another_length_belongs_to_another_caption() -> None:
     """A neighbouring box is not enough: the line has to keep its place."""
-    assert not goes_on(karaoke(WORDS, 1), karaoke(["Nobody", "has", "seen"], 2))
+    assert not goes_on(karaoke(WORDS, 1), karaoke(["Nobody", "has", "seen"], 2), SURE)
 
 
 def test_without_pictures_nothing_goes_on() -> None:
     """With pictures on one side only, the network's label stands."""
-    assert not goes_on(karaoke(WORDS, 1), [])
+    assert not goes_on(karaoke(WORDS, 1), [], SURE)
