@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,8 +26,8 @@ LEAST_CONFIDENCE: Final = 0.32
 """Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
 
 LEAST_OF_USUAL: Final = 0.5
-"""Candidates are doubtful, too, if their confidence is below this share of what is usual in the same video: lights or grass that are
-mostly told from letters beside clear captions."""
+"""Candidates that adjoin a surer caption are doubtful, too, below this share of the confidence that is usual in the same video: where
+the clear caption ends there is a change in any case, and lights or grass that stay look like another caption."""
 
 STANDING_SECONDS: Final = 20.0
 """In a longer video, something visible from the first frame to the last is not a caption but a logo or a border."""
@@ -104,7 +105,10 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
     labels = consistent_labels(mean)
     extents = _extents(mean, labels)
     usual = _usual_confidence(extents)
-    candidates = [(caption, _doubt(caption, len(mean) + 1, usual)) for caption in extents]
+    adjoining = _adjoining(extents)
+    candidates = [
+        (caption, _doubt(caption, len(mean) + 1, usual if beside else 0.0)) for caption, beside in zip(extents, adjoining, strict=True)
+    ]
     captions = tuple(caption for caption, reason in candidates if reason is None)
     doubts = tuple(Doubt(caption, reason) for caption, reason in candidates if reason is not None)
     return CaptionTrack(mean, labels, captions, doubts, _issues(probabilities, mean, labels, captions, doubts))
@@ -116,12 +120,25 @@ def _usual_confidence(extents: Sequence[CaptionExtent]) -> float:
     return reliable[(len(reliable) - 1) // 2] if reliable else 0.0
 
 
+def _adjoining(extents: Sequence[CaptionExtent]) -> list[bool]:
+    """Return for each candidate whether it begins where a surer one ends, or ends where one begins."""
+    found = [False] * len(extents)
+    for index, (one, other) in enumerate(pairwise(extents)):
+        if one.last_frame + 1 == other.first_frame and one.confidence != other.confidence:
+            found[index + (other.confidence < one.confidence)] = True
+    return found
+
+
 def _doubt(caption: CaptionExtent, frame_count: int, usual: float) -> str | None:
-    """Return why a candidate is not a reliable caption; None if it is."""
+    """Return why a candidate is not a reliable caption; None if it is.
+
+    Args:
+        usual: the confidence that is usual in the video; 0 if it does not matter.
+    """
     if caption.confidence < LEAST_CONFIDENCE:
         return f"confidence {caption.confidence:.3f}; a caption has at least {LEAST_CONFIDENCE}"
     if caption.confidence < LEAST_OF_USUAL * usual:
-        return f"confidence {caption.confidence:.3f}; usual in this video is {usual:.3f}, and a caption has at least half of it"
+        return f"confidence {caption.confidence:.3f} beside a surer caption; usual in this video is {usual:.3f}"
     whole = caption.first_frame == 0 and caption.last_frame == frame_count - 1
     if whole and frame_count / FRAMES_PER_SECOND > STANDING_SECONDS:
         return "it lasts from the first frame to the last, as logos do"

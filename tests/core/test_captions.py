@@ -231,19 +231,16 @@ def test_confidence_is_the_same_number_on_every_machine(scores, data):
     assert extent_confidence(mean, first, last) == min(1.0, min(start, end) * inside * inside)
 
 
-def test_what_is_far_less_sure_than_usual_in_its_video_is_doubtful() -> None:
-    """A weak caption counts where captions are weak, and is doubtful beside clear ones."""
-    gap = [Label.EMPTY_EMPTY] * 4
-
-    def caption(p: float) -> np.ndarray:
-        clear = certain(*gap, Label.EMPTY_VALID, *[Label.SAME] * 8, Label.VALID_EMPTY, *gap, p=0.99)
-        weak = certain(Label.EMPTY_VALID, Label.VALID_EMPTY, p=p)
-        clear[4], clear[13] = weak
-        return clear
-
-    weak, clear = caption(0.3), caption(0.99)
-    assert len(find_captions(np.concatenate([weak, weak, weak])).captions) == 3
-    beside_clear_ones = find_captions(np.concatenate([clear, weak, clear]))
-    assert len(beside_clear_ones.captions) == 2
+def test_what_is_far_less_sure_than_the_caption_beside_it_is_doubtful() -> None:
+    """Lights that stay where a clear caption ends are no caption. A weak caption that stands alone, or beside weak ones, counts."""
+    gap = certain(*[Label.EMPTY_EMPTY] * 4, p=0.99)
+    clear = certain(Label.EMPTY_VALID, *[Label.SAME] * 8, Label.VALID_EMPTY, p=0.99)
+    weak = clear.copy()
+    weak[[0, -1]] = certain(Label.EMPTY_VALID, Label.VALID_EMPTY, p=0.3)
+    joined = np.concatenate([clear[:-1], certain(Label.DIFFERENT, p=0.99), weak[1:]])
+    assert len(find_captions(np.concatenate([gap, clear, gap, weak, gap, clear, gap])).captions) == 3
+    beside_clear_ones = find_captions(np.concatenate([gap, clear, gap, joined, gap]))
+    assert [(caption.first_frame, caption.last_frame) for caption in beside_clear_ones.captions] == [(5, 13), (19, 27)]
     (doubt,) = beside_clear_ones.doubts
-    assert "usual in this video is 0.9" in doubt.reason
+    assert doubt.caption.first_frame == 28
+    assert "beside a surer caption; usual in this video is 0.9" in doubt.reason
