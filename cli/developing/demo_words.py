@@ -52,7 +52,7 @@ def read_words(sample: Sample, track: CaptionTrack) -> list[Words]:
 
 def print_words(words: Sequence[Words], findings: Sequence[Finding]) -> None:
     """Print the words with what is in the film where that differs, and how many captions were read without an error."""
-    truth = {finding.found: finding.text for finding in findings}
+    truth = {finding.detected: finding.text for finding in findings}
     rows, right = [], 0
     for caption in words:
         true = truth.get(caption.extent, "")
