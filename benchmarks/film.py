@@ -88,8 +88,8 @@ def measure_readers(seconds: int) -> Result:
     truth = [(caption.first_frame / 10, (caption.last_frame + 1) / 10) for caption in captions]
     words = [caption.text for caption in captions]
     finding = measure_process(_find_command(sample.path, "--text"))
-    found = [c for c in json.loads(finding.output)["captions"] if c["doubtful"] is None and c["start_seconds"] < seconds]
-    ours = [((c["start_seconds"], c["end_seconds"]), c["text"] or "") for c in found]
+    captions = [c for c in json.loads(finding.output)["captions"] if c["doubtful"] is None and c["start_seconds"] < seconds]
+    ours = [((c["start_seconds"], c["end_seconds"]), c["text"] or "") for c in captions]
     reader = open_reader()
     began = time.process_time()
     read = _read_every_sample(sample, reader, 10 * seconds)
@@ -115,8 +115,8 @@ def measure_clips(folder: Path) -> Result:
         row: list[Value] = [truth_file.parent.name, len(captions)]
         for way in _WAYS:
             crop = {"hand": ",".join(map(str, truth["crop"])), "none": None}.get(way, way)
-            found = _find(truth_file.parent / truth["file"], *(["--crop", crop] if crop else []))["captions"]
-            extents = [(c["start_seconds"], c["end_seconds"]) for c in found if c["doubtful"] is None]
+            captions = _find(truth_file.parent / truth["file"], *(["--crop", crop] if crop else []))["captions"]
+            extents = [(c["start_seconds"], c["end_seconds"]) for c in captions if c["doubtful"] is None]
             right, spurious = _right(extents, captions), _spurious(extents, captions)
             totals[way][0] += right
             totals[way][1] += spurious
@@ -143,8 +143,8 @@ def _find_command(film: Path, *options: str) -> list[str]:
 
 
 def _find(film: Path, *options: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(measure_process(_find_command(film, *options)).output)
-    return found
+    answer: dict[str, Any] = json.loads(measure_process(_find_command(film, *options)).output)
+    return answer
 
 
 def _sample() -> Sample:
@@ -207,38 +207,42 @@ def _read_every_sample(sample: Sample, reader: Reader, samples: int) -> list[tup
                 break
             strip = np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
             texts.append(_Sampled(number / 10, reader.read(strip).text))
-    found: list[tuple[Extent, str]] = []
+    captions: list[tuple[Extent, str]] = []
     for text, group in groupby(texts, key=lambda item: item.text):
         members = list(group)
         if text:
-            found.append(((members[0].seconds, members[-1].seconds + 0.1), text))
-    return found
+            captions.append(((members[0].seconds, members[-1].seconds + 0.1), text))
+    return captions
 
 
-def _reader_row(name: str, cost: float, found: Sequence[tuple[Extent, str]], truth: Sequence[Extent], words: Sequence[str]) -> list[Value]:
-    extents = [extent for extent, _ in found]
+def _reader_row(
+    name: str, cost: float, captions: Sequence[tuple[Extent, str]], truth: Sequence[Extent], words: Sequence[str]
+) -> list[Value]:
+    extents = [extent for extent, _ in captions]
     errors = total = 0
     for (start, end), true in zip(truth, words, strict=True):
-        overlapping = [(min(end, e) - max(start, s), text) for (s, e), text in found if min(end, e) > max(start, s)]
+        overlapping = [(min(end, e) - max(start, s), text) for (s, e), text in captions if min(end, e) > max(start, s)]
         read = max(overlapping)[1] if overlapping else ""
         errors += _distance("".join(true.split()), "".join(read.split()))
         total += len("".join(true.split()))
-    return [name, cost, len(found), _right(extents, truth), _spurious(extents, truth), 100 * errors / total]
+    return [name, cost, len(captions), _right(extents, truth), _spurious(extents, truth), 100 * errors / total]
 
 
-def _distance(one: str, other: str) -> int:
+def _distance(text: str, other: str) -> int:
     """Count the characters to replace, insert or delete, as difflib aligns them."""
-    blocks = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    blocks = SequenceMatcher(None, text, other, autojunk=False).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
 
 
-def _right(found: Sequence[Extent], truth: Sequence[Extent]) -> int:
-    return sum(any(all(abs(a - b) <= _TOLERANCE_SECONDS for a, b in zip(one, true, strict=True)) for one in found) for true in truth)
+def _right(extents: Sequence[Extent], truth: Sequence[Extent]) -> int:
+    return sum(
+        any(all(abs(a - b) <= _TOLERANCE_SECONDS for a, b in zip(extent, true, strict=True)) for extent in extents) for true in truth
+    )
 
 
-def _spurious(found: Sequence[Extent], truth: Sequence[Extent]) -> int:
+def _spurious(extents: Sequence[Extent], truth: Sequence[Extent]) -> int:
     """Count captions that true captions cover by less than half."""
-    return sum(sum(max(0.0, min(end, e) - max(start, s)) for s, e in truth) < (end - start) / 2 for start, end in found)
+    return sum(sum(max(0.0, min(end, e) - max(start, s)) for s, e in truth) < (end - start) / 2 for start, end in extents)
 
 
 if __name__ == "__main__":

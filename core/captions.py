@@ -122,11 +122,11 @@ def _usual_confidence(extents: Sequence[CaptionExtent]) -> float:
 
 def _adjoining(extents: Sequence[CaptionExtent]) -> list[bool]:
     """Return for each candidate whether it begins where a surer one ends, or ends where one begins."""
-    found = [False] * len(extents)
-    for index, (one, other) in enumerate(pairwise(extents)):
-        if one.last_frame + 1 == other.first_frame and one.confidence != other.confidence:
-            found[index + (other.confidence < one.confidence)] = True
-    return found
+    weaker = [False] * len(extents)
+    for index, (before, after) in enumerate(pairwise(extents)):
+        if before.last_frame + 1 == after.first_frame and before.confidence != after.confidence:
+            weaker[index + (after.confidence < before.confidence)] = True
+    return weaker
 
 
 def _doubt(caption: CaptionExtent, frame_count: int, usual: float) -> str | None:

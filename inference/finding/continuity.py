@@ -46,8 +46,8 @@ def goes_on(before: Sequence[Moment], after: Sequence[Moment], change: float) ->
     """
     if not before or not after:
         return False
-    one, other = _side(before), _side(after)
-    return (change < _SURE_CHANGE and _letters_stay(one, other)) or _box_moves_on(one, other)
+    earlier, later = _side(before), _side(after)
+    return (change < _SURE_CHANGE and _letters_stay(earlier, later)) or _box_moves_on(earlier, later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ def _side(moments: Sequence[Moment]) -> _Side:
     return _Side(steady, steady & (shares >= _STEADY_SHARE), levels.mean(axis=0))
 
 
-def _letters_stay(one: _Side, other: _Side) -> bool:
+def _letters_stay(earlier: _Side, later: _Side) -> bool:
     """Whether no letter of either side has changed: neither the text as a whole, nor all that stands in the width of one letter."""
-    if min(np.count_nonzero(one.letters), np.count_nonzero(other.letters)) < _LEAST_LETTERS:
+    if min(np.count_nonzero(earlier.letters), np.count_nonzero(later.letters)) < _LEAST_LETTERS:
         return False
-    letters = one.letters | other.letters
-    changed = letters & (np.abs(one.mean - other.mean) > _CHANGED_LEVELS)
+    letters = earlier.letters | later.letters
+    changed = letters & (np.abs(earlier.mean - later.mean) > _CHANGED_LEVELS)
     window = np.ones(_WINDOW)
     of_letters, of_changed = (np.convolve(mask.sum(axis=0), window, "valid") for mask in (letters, changed))
     counted = of_letters >= _WINDOW
@@ -99,19 +99,19 @@ class _Box:
         return self.bottom - self.top
 
 
-def _box_moves_on(one: _Side, other: _Side) -> bool:
+def _box_moves_on(earlier: _Side, later: _Side) -> bool:
     """Whether a filled box moves to the next word, and the text keeps its place."""
-    steady = one.steady & other.steady
-    rises, falls = (_filled(steady & (sign * (other.mean - one.mean) > _BOX_LEVELS)) for sign in (1, -1))
+    steady = earlier.steady & later.steady
+    rises, falls = (_filled(steady & (sign * (later.mean - earlier.mean) > _BOX_LEVELS)) for sign in (1, -1))
     if rises is None or falls is None:
         return False
     slack = _SAME_ROWS * max(rises.height, falls.height)
     if abs(rises.top - falls.top) > slack or abs(rises.bottom - falls.bottom) > slack:
         return False
-    columns = one.mean.shape[1]
+    columns = earlier.mean.shape[1]
     # Lines are read from left to right or from right to left: in both cases the box moves to a neighbouring word.
     left, right = sorted((rises, falls), key=lambda box: box.left)
-    return abs(right.left - left.right) <= _NEXT_WORD * columns and _extent_stays(one, other, left, right)
+    return abs(right.left - left.right) <= _NEXT_WORD * columns and _extent_stays(earlier, later, left, right)
 
 
 def _filled(mask: Mask) -> _Box | None:
@@ -132,10 +132,10 @@ def _filled(mask: Mask) -> _Box | None:
     return box if rows_of_runs[top:bottom, left:right].mean() >= _BOX_FILLED else None
 
 
-def _extent_stays(one: _Side, other: _Side, left: _Box, right: _Box) -> bool:
+def _extent_stays(earlier: _Side, later: _Side, left: _Box, right: _Box) -> bool:
     """Whether the line of the boxes begins and ends at about the same columns on both sides."""
     ends = []
-    for side in (one, other):
+    for side in (earlier, later):
         columns = np.flatnonzero(side.letters[left.top : left.bottom].any(axis=0))
         ends.append((min(left.left, *columns[:1].tolist()), max(right.right, *columns[-1:].tolist())))
-    return all(abs(a - b) <= _NEXT_WORD * one.mean.shape[1] for a, b in zip(*ends, strict=True))
+    return all(abs(a - b) <= _NEXT_WORD * earlier.mean.shape[1] for a, b in zip(*ends, strict=True))

@@ -81,8 +81,8 @@ def captions_of(track: Track) -> list[FoundCaption]:
     """Return the zone's captions, including doubtful ones, ascending."""
     if not len(track.probabilities):
         return []
-    found = find_captions(_without_false_changes(track))
-    every = [(caption, None) for caption in found.captions] + [(doubt.caption, doubt.reason) for doubt in found.doubts]
+    result = find_captions(_without_false_changes(track))
+    every = [(caption, None) for caption in result.captions] + [(doubt.caption, doubt.reason) for doubt in result.doubts]
     captions = [_timed(track, extent, reason) for extent, reason in sorted(every, key=lambda item: item[0].first_frame)]
     return [replace(caption, doubt=caption.doubt or _doubt(caption)) for caption in captions if caption.seconds > 0]
 

@@ -41,14 +41,14 @@ class Line:
 def strokes(luma: LumaMap) -> Mask:
     """Find pixels that are lighter, or darker, than those a few pixels to their left and those to their right."""
     levels = luma.astype(np.int16)
-    found = np.zeros(luma.shape, bool)
+    mask = np.zeros(luma.shape, bool)
     for reach in _REACHES:
         middle = levels[:, reach:-reach]
         left, right = middle - levels[:, : -2 * reach], middle - levels[:, 2 * reach :]
         light = np.minimum(left, right) >= _LEAST_LEVELS
         dark = np.maximum(left, right) <= -_LEAST_LEVELS
-        found[:, reach:-reach] |= light | dark
-    return found
+        mask[:, reach:-reach] |= light | dark
+    return mask
 
 
 def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
@@ -61,12 +61,12 @@ def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
     height, width = mask.shape
     rows = dense.sum(axis=1) >= _LEAST_COLUMNS * width
     most = _MOST_ROWS * (shorter_side or min(height, width))
-    found = []
+    lines = []
     for top, bottom in runs(rows):
         if _LEAST_ROWS <= bottom - top <= most:
             columns = np.flatnonzero(dense[top:bottom].any(axis=0))
-            found.append(Line(top, bottom, int(columns[0]), int(columns[-1]) + 1))
-    return found
+            lines.append(Line(top, bottom, int(columns[0]), int(columns[-1]) + 1))
+    return lines
 
 
 def _density(mask: Mask) -> npt.NDArray[np.floating]:

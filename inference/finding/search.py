@@ -90,7 +90,7 @@ def _candidates(number: int, picture: Frames, bound: CropBox) -> list[_Candidate
     step = max(1, round(max(picture.shape[:2]) / WORKING_SIDE))
     luma = _shrunk(picture[bound.top : bound.bottom, bound.left : bound.right], step)
     mask = strokes(luma)
-    found = []
+    candidates = []
     for line in lines(mask, min(picture.shape[:2]) // step):
         wide = _widened(line, luma.shape)
         box = CropBox(
@@ -100,8 +100,8 @@ def _candidates(number: int, picture: Frames, bound: CropBox) -> list[_Candidate
         tight = CropBox(
             *(bound.left + line.left * step, bound.top + line.top * step, bound.left + line.right * step, bound.top + line.bottom * step)
         )
-        found.append(_Candidate(number, tight, np.asarray(strip), mask[line.top : line.bottom, line.left : line.right]))
-    return found
+        candidates.append(_Candidate(number, tight, np.asarray(strip), mask[line.top : line.bottom, line.left : line.right]))
+    return candidates
 
 
 def _shrunk(picture: Frames, step: int) -> LumaMap:

@@ -43,43 +43,43 @@ def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tupl
     """Return the zones from top to bottom, and the boxes of writing that never changes where it stands."""
     standing, changing = _apart(seen, pictures)
     groups = [group for group in _groups(_recurring(changing), height) if _pictures(group) >= min(_LEAST_PICTURES, pictures)]
-    groups = [group for group in groups if np.mean([one.writing for one in group]) >= _LEAST_WRITING]
+    groups = [group for group in groups if np.mean([line.writing for line in group]) >= _LEAST_WRITING]
     most = max((_pictures(group) for group in groups), default=0)
     groups = [group for group in groups if _pictures(group) >= _LEAST_RIVAL * most]
     logos = _logos(groups, pictures)
     standing += [group[0].box for group in logos]
     groups = [group for group in groups if not any(group is logo for logo in logos)]
     boxes = [_bounds(group, width, height) for group in groups]
-    zones = name_zones(boxes, [_anchor([one.box for one in group], width) for group in groups], height)
+    zones = name_zones(boxes, [_anchor([line.box for line in group], width) for group in groups], height)
     return zones, standing
 
 
 def _pictures(group: Sequence[Seen]) -> int:
-    return len({one.picture for one in group})
+    return len({line.picture for line in group})
 
 
 def _recurring(seen: Sequence[Seen]) -> list[Seen]:
     """Return lines at whose rows other pictures have lines too: captions keep their place, but texture does not."""
-    recurrence = [len({other.picture for other in seen if _overlap(one.box, other.box) >= _LEAST_OVERLAP}) for one in seen]
+    recurrence = [len({other.picture for other in seen if _overlap(line.box, other.box) >= _LEAST_OVERLAP}) for line in seen]
     least = _LEAST_RECURRENCE * max(recurrence, default=0)
-    return [one for one, pictures in zip(seen, recurrence, strict=True) if pictures >= least]
+    return [line for line, pictures in zip(seen, recurrence, strict=True) if pictures >= least]
 
 
-def _overlap(one: CropBox, other: CropBox) -> float:
+def _overlap(box: CropBox, other: CropBox) -> float:
     """Return the share of the rows of either box that both cover."""
-    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
-    return max(0, shared) / (max(one.bottom, other.bottom) - min(one.top, other.top))
+    shared = min(box.bottom, other.bottom) - max(box.top, other.top)
+    return max(0, shared) / (max(box.bottom, other.bottom) - min(box.top, other.top))
 
 
 def _apart(seen: Sequence[Seen], pictures: int) -> tuple[list[CropBox], list[Seen]]:
     """Separate boxes that show the same strokes in at least half of the pictures from all other lines."""
     standing: list[CropBox] = []
     rest: list[Seen] = list(seen)
-    for one in seen:
-        if any(one is other for other in rest):
-            same = [other for other in rest if _same_writing(one, other)]
+    for line in seen:
+        if any(line is other for other in rest):
+            same = [other for other in rest if _same_writing(line, other)]
             if _pictures(same) >= max(_LEAST_STANDING, 0.5 * pictures):
-                standing.append(one.box)
+                standing.append(line.box)
                 rest = [other for other in rest if not any(other is twin for twin in same)]
     return standing, rest
 
@@ -92,28 +92,28 @@ def _logos(groups: Sequence[list[Seen]], pictures: int) -> list[list[Seen]]:
 
 def _is_constant(group: Sequence[Seen]) -> bool:
     """Whether a line is, on average, the same in nearly all of the group's pictures."""
-    shared = [_pictures([other for other in group if _same_writing(one, other)]) for one in group]
+    shared = [_pictures([other for other in group if _same_writing(line, other)]) for line in group]
     return float(np.mean(shared)) >= _CONSTANT * _pictures(group)
 
 
-def _same_writing(one: Seen, other: Seen) -> bool:
+def _same_writing(line: Seen, other: Seen) -> bool:
     """Whether the strokes of two lines are at the same pixels of the picture. Their boxes may differ slightly."""
-    step = max(1, round(one.box.height / len(one.strokes)))
-    down, across = round((other.box.top - one.box.top) / step), round((other.box.left - one.box.left) / step)
-    a, b = one.strokes[max(0, down) :, max(0, across) :], other.strokes[max(0, -down) :, max(0, -across) :]
+    step = max(1, round(line.box.height / len(line.strokes)))
+    down, across = round((other.box.top - line.box.top) / step), round((other.box.left - line.box.left) / step)
+    a, b = line.strokes[max(0, down) :, max(0, across) :], other.strokes[max(0, -down) :, max(0, -across) :]
     rows, columns = min(len(a), len(b)), min(a.shape[1], b.shape[1])
     shared = int((a[:rows, :columns] & b[:rows, :columns]).sum())
-    return shared >= _STANDING * max(1, int(one.strokes.sum()) + int(other.strokes.sum()) - shared)
+    return shared >= _STANDING * max(1, int(line.strokes.sum()) + int(other.strokes.sum()) - shared)
 
 
 def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:
     """Group lines whose rows touch, by the number of pictures with letters in each row. Rows of only a few pictures are a gap."""
     votes = np.zeros(height, int)
-    for number in {one.picture for one in seen}:
+    for number in {line.picture for line in seen}:
         rows = np.zeros(height, bool)
-        for one in seen:
-            if one.picture == number:
-                rows[one.box.top : one.box.bottom] = True
+        for line in seen:
+            if line.picture == number:
+                rows[line.box.top : line.box.bottom] = True
         votes += rows
     groups: list[list[Seen]] = []
     left = list(seen)
@@ -127,22 +127,22 @@ def _groups(seen: Sequence[Seen], height: int) -> list[list[Seen]]:
             top -= 1
         while bottom < height and votes[bottom] >= least:
             bottom += 1
-        group = [one for one in left if top <= (one.box.top + one.box.bottom) / 2 < bottom]
-        left = [one for one in left if not any(one is other for other in group)]
+        group = [line for line in left if top <= (line.box.top + line.box.bottom) / 2 < bottom]
+        left = [line for line in left if not any(line is other for other in group)]
         votes[top:bottom] = 0
         if group:
             groups.append(group)
-    return sorted(_joined(groups), key=lambda group: min(one.box.top for one in group))
+    return sorted(_joined(groups), key=lambda group: min(line.box.top for line in group))
 
 
 def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
     """Join groups that are closer to each other than the height of a line: they are lines of the same captions."""
-    ordered = sorted(groups, key=lambda group: float(np.median([one.box.top for one in group])))
+    ordered = sorted(groups, key=lambda group: float(np.median([line.box.top for line in group])))
     joined: list[list[Seen]] = ordered[:1]
     for above, below in pairwise(ordered):
-        line = float(np.median([one.box.height for one in (*above, *below)]))
-        gap = float(np.percentile([one.box.top for one in below], 25) - np.percentile([one.box.bottom for one in above], 75))
-        if gap < line:
+        usual_height = float(np.median([line.box.height for line in (*above, *below)]))
+        gap = float(np.percentile([line.box.top for line in below], 25) - np.percentile([line.box.bottom for line in above], 75))
+        if gap < usual_height:
             joined[-1] = joined[-1] + below
         else:
             joined.append(below)
@@ -151,16 +151,16 @@ def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
 
 def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
     """Return the box around nearly all of a group's lines, with a margin."""
-    usual = float(np.median([one.box.height for one in group]))
-    heights = [one.box.height / usual for one in group]
-    group = [one for one, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
-    line = float(np.median([one.box.height for one in group]))
-    top = np.percentile([one.box.top for one in group], 4) - _ROWS * line
-    bottom = np.percentile([one.box.bottom for one in group], 96) + _ROWS * line
-    left = min(one.box.left for one in group) - _COLUMNS * width
-    right = max(one.box.right for one in group) + _COLUMNS * width
-    if _anchor([one.box for one in group], width) is Anchor.CENTER:
-        middle = float(np.median([one.box.left + one.box.right for one in group])) / 2
+    usual = float(np.median([line.box.height for line in group]))
+    heights = [line.box.height / usual for line in group]
+    group = [line for line, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
+    line_height = float(np.median([line.box.height for line in group]))
+    top = np.percentile([line.box.top for line in group], 4) - _ROWS * line_height
+    bottom = np.percentile([line.box.bottom for line in group], 96) + _ROWS * line_height
+    left = min(line.box.left for line in group) - _COLUMNS * width
+    right = max(line.box.right for line in group) + _COLUMNS * width
+    if _anchor([line.box for line in group], width) is Anchor.CENTER:
+        middle = float(np.median([line.box.left + line.box.right for line in group])) / 2
         reach = max(middle - left, right - middle)
         left, right = middle - reach, middle + reach
     return CropBox(max(0, round(left)), max(0, round(top)), min(width, round(right)), min(height, round(bottom)))

@@ -64,8 +64,8 @@ def _with_words(caption: FoundCaption, readings: Sequence[tuple[Still, Reading]]
     return replace(caption, text=best[1].text, text_confidence=best[1].confidence)
 
 
-def _one_caption(one: FoundCaption, other: FoundCaption) -> bool:
-    if not one.text or not other.text or other.start_seconds - one.end_seconds > _LONGEST_GAP_SECONDS:
+def _one_caption(before: FoundCaption, after: FoundCaption) -> bool:
+    if not before.text or not after.text or after.start_seconds - before.end_seconds > _LONGEST_GAP_SECONDS:
         return False
-    a, b = ("".join(filter(str.isalnum, text)).casefold() for text in (one.text, other.text))
+    a, b = ("".join(filter(str.isalnum, text)).casefold() for text in (before.text, after.text))
     return a == b  # exactly equal, because consecutive captions often differ by only a letter or two

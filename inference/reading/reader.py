@@ -35,13 +35,13 @@ def open_reader(language: str | None = None, name: str = DEFAULT) -> Reader:
     Raises:
         ConfigurationError: no reader has this name, it cannot be loaded, or something that it needs is not installed.
     """
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        raise ConfigurationError(f"there is no reader {name!r}; installed are: {', '.join(sorted(found)) or 'none'}")
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise ConfigurationError(f"there is no reader {name!r}; installed are: {', '.join(sorted(points)) or 'none'}")
     try:
-        make: Callable[[str | None], Reader] = found[name].load()
+        make: Callable[[str | None], Reader] = points[name].load()
     except Exception as error:  # importing another distribution's module may raise anything
         raise ConfigurationError(
-            f"the reader {name!r} ({found[name].value}) cannot be loaded: {type(error).__name__}: {error}; repair or remove its package"
+            f"the reader {name!r} ({points[name].value}) cannot be loaded: {type(error).__name__}: {error}; repair or remove its package"
         ) from error
     return make(language)

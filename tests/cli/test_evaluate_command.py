@@ -41,12 +41,12 @@ def test_the_builtin_model_finds_every_caption_of_the_sample(extents, sample: Sa
     crop = ",".join(map(str, (sample.crop.left, sample.crop.top, sample.crop.right, sample.crop.bottom)))
     done = extents("evaluate", sample.path, "--crop", crop, "--truth", truth, "--json", *least)
     assert done.status == 0, done.err
-    found = json.loads(done.out)
-    (one,) = found["checkpoints"]
-    assert (found["frames"], found["tolerance_frames"]) == (sample.frame_count, 1)
-    assert (one["checkpoint"], one["model_version"]) == ("builtin", builtin_model_version())
-    assert one["captions_exact"] == one["captions_true"] == len(sample.captions)
-    assert (one["missed"], one["wrong"]) == ([], [])
+    answer = json.loads(done.out)
+    (checkpoint,) = answer["checkpoints"]
+    assert (answer["frames"], answer["tolerance_frames"]) == (sample.frame_count, 1)
+    assert (checkpoint["checkpoint"], checkpoint["model_version"]) == ("builtin", builtin_model_version())
+    assert checkpoint["captions_exact"] == checkpoint["captions_true"] == len(sample.captions)
+    assert (checkpoint["missed"], checkpoint["wrong"]) == ([], [])
 
 
 def test_checkpoints_are_shown_side_by_side(extents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +69,9 @@ def test_truth_that_is_wrong_lowers_the_figures(extents, tmp_path: Path) -> None
     true = captions_of(SPANS)
     moved = (true[1][0], true[1][1] - 4)
     truth = write_srt(tmp_path / "truth.srt", [moved, *true[2:]])
-    (one,) = json.loads(extents("evaluate", SPANS, "--truth", truth, "--json").out)["checkpoints"]
-    assert one["missed"] == [list(moved)]
-    assert one["wrong"] == [list(true[0]), list(true[1])]
+    (checkpoint,) = json.loads(extents("evaluate", SPANS, "--truth", truth, "--json").out)["checkpoints"]
+    assert checkpoint["missed"] == [list(moved)]
+    assert checkpoint["wrong"] == [list(true[0]), list(true[1])]
 
 
 def test_every_form_of_truth_is_read_alike(tmp_path: Path) -> None:
@@ -84,10 +84,13 @@ def test_every_form_of_truth_is_read_alike(tmp_path: Path) -> None:
     ]
     for name, text in {"a.srt": SRT, "a.vtt": vtt, "a.json": json.dumps({"captions": listed}), "b.json": json.dumps(listed)}.items():
         (tmp_path / name).write_text(text)
-        found = read_truth(tmp_path / name)
-        assert [(one.start_seconds, one.end_seconds, one.text) for one in found.captions] == [(1.0, 2.5, "One"), (2.5, 4.04, "Two\nlines")]
-        assert found.extents(100) == [(10, 24), (25, 40)]
-        assert found.extents(30) == [(10, 24), (25, 29)]
+        truth = read_truth(tmp_path / name)
+        assert [(caption.start_seconds, caption.end_seconds, caption.text) for caption in truth.captions] == [
+            (1.0, 2.5, "One"),
+            (2.5, 4.04, "Two\nlines"),
+        ]
+        assert truth.extents(100) == [(10, 24), (25, 40)]
+        assert truth.extents(30) == [(10, 24), (25, 29)]
 
 
 def test_captions_of_the_truth_that_overlap_are_set_apart(tmp_path: Path) -> None:
@@ -96,9 +99,9 @@ def test_captions_of_the_truth_that_overlap_are_set_apart(tmp_path: Path) -> Non
     (tmp_path / "truth.srt").write_text(
         cue.format(1, "01", "02") + cue.format(2, "01", "02") + cue.format(3, "03", "05") + cue.format(4, "04", "06")
     )
-    found = read_truth(tmp_path / "truth.srt")
-    assert [(one.start_seconds, one.end_seconds) for one in found.captions] == [(1, 2), (3, 4), (4, 6)]
-    assert len(found.remarks) == 2
+    truth = read_truth(tmp_path / "truth.srt")
+    assert [(caption.start_seconds, caption.end_seconds) for caption in truth.captions] == [(1, 2), (3, 4), (4, 6)]
+    assert len(truth.remarks) == 2
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     return make_sample(tmp_path_factory.mktemp("sample") / "sample.mp4")
 
 
-def frames(found: dict[str, Any]) -> list[tuple[int, int]]:
-    return [(c["first_frame"], c["last_frame"]) for c in found["captions"] if c["doubtful"] is None]
+def frames(answer: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(c["first_frame"], c["last_frame"]) for c in answer["captions"] if c["doubtful"] is None]
 
 
 def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,10 +36,10 @@ def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, t
     monkeypatch.chdir(tmp_path)
     done = extents("find", sample.path, "--json")
     assert done.status == 0
-    found = json.loads(done.out)
-    assert found["frames"] == sample.frame_count
-    assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
-    (zone,) = found["zones"]
+    answer = json.loads(done.out)
+    assert answer["frames"] == sample.frame_count
+    assert frames(answer) == [(c.first_frame, c.last_frame) for c in sample.captions]
+    (zone,) = answer["zones"]
     assert f"captions at the bottom, aligned center: --crop {','.join(map(str, zone['crop']))} of 640x360" in done.err
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
@@ -47,9 +47,9 @@ def test_every_caption_of_the_sample_is_found_exactly(extents, sample: Sample, t
 def test_times_are_those_of_the_films_own_pictures(extents, sample: Sample) -> None:
     """Times differ from the captions' own by at most one picture at 25 pictures a second, which is finer than a sample."""
     done = extents("find", sample.path, "--crop", str(sample.crop), "--json")
-    found = json.loads(done.out)
-    assert frames(found) == [(c.first_frame, c.last_frame) for c in sample.captions]
-    for caption, true in zip(found["captions"], sample.captions, strict=True):
+    answer = json.loads(done.out)
+    assert frames(answer) == [(c.first_frame, c.last_frame) for c in sample.captions]
+    for caption, true in zip(answer["captions"], sample.captions, strict=True):
         assert caption["start_seconds"] == pytest.approx(true.first_frame * 25 // 10 / 25, abs=0.041)
         assert caption["end_seconds"] == pytest.approx((true.last_frame + 1) * 25 // 10 / 25, abs=0.041)
 

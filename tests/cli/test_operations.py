@@ -217,7 +217,7 @@ def test_the_registry_is_rebuilt_from_the_store(extents, topics: Topics, tenant:
     after = json.loads(extents("runs", "list", "--tenant", tenant, "--json").out)
     kept = ("run_id", "wasabi_storage_key", "sha256", "total_pairs", "gpu_seconds", "precision", "completed_at", "superseded_by")
     assert [{name: row[name] for name in kept} for row in after] == [{name: row[name] for name in kept} for row in before]
-    assert extents("rebuild-registry", "--tenant", tenant, "--yes").err.startswith("0 runs are not in the registry")
+    assert extents("rebuild-registry", "--tenant", tenant, "--yes").err.startswith("0 runs are missing from the registry")
 
 
 def test_a_comparison_is_a_page_of_its_own(extents, tenant: UUID, tmp_path: Path) -> None:

@@ -10,18 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VAGUE = frozenset({"asked", "found", "one", "said", "told"})
 FOLDERS = sorted(path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 
-NOT_YET = (
-    "benchmarks/film.py",
-    "cli/film/",
-    "inference/finding/",
-    "inference/reading/",
-    "tests/cli/test_evaluate_command.py",
-    "tests/cli/test_find_command.py",
-    "tests/inference/test_synthetic.py",
-    "tests/inference/test_words.py",
-)
-"""Files and folders that still have such names."""
-
 
 def given_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield the line and the name of each variable, attribute, argument, function and class that the code introduces."""
@@ -43,12 +31,7 @@ def vague_names(source: str) -> list[tuple[int, str]]:
 def test_names_say_what_a_value_is(folder: Path):
     """Nothing is called found, told or the like."""
     files = {path: path.relative_to(ROOT).as_posix() for path in sorted(folder.rglob("*.py"))}
-    faults = [
-        f"{file}:{line}: {name}"
-        for path, file in files.items()
-        if not file.startswith(NOT_YET)
-        for line, name in vague_names(path.read_text())
-    ]
+    faults = [f"{file}:{line}: {name}" for path, file in files.items() for line, name in vague_names(path.read_text())]
     assert not faults, "name the value by what it is, as match, row or message:\n" + "\n".join(faults)
 
 

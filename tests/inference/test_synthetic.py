@@ -64,10 +64,10 @@ def test_lines_have_as_many_words_as_their_recipe_says(seed: int, script: Script
 
 
 @pytest.mark.parametrize(
-    ("ground", "levels", "said"),
+    ("ground", "levels", "expected"),
     [("calm", 60, True), ("calm", 30, False), ("slope", 60, True), ("faint noise", 60, True), ("strong noise", 60, False)],
 )
-def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, levels: float, said: bool) -> None:
+def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, levels: float, expected: bool) -> None:
     """Letters count as legible if they have enough contrast, and only detail as fine as theirs can hide them."""
     height, width = 40, 320
     pictures = {
@@ -80,7 +80,7 @@ def test_letters_are_read_where_the_ground_s_detail_is_weaker(ground: str, level
     fill = np.zeros((height, width), np.float32)
     fill[10:30, 40:280] = np.arange(240) % 8 < 4
     after = before + np.float32(levels) * fill[..., None]
-    assert legible(before, after, Lettering(fill, np.zeros_like(fill), 40, 280), least_contrast=42) is said
+    assert legible(before, after, Lettering(fill, np.zeros_like(fill), 40, 280), least_contrast=42) is expected
 
 
 @pytest.mark.parametrize("pixels", [0, 1])

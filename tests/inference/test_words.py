@@ -25,9 +25,9 @@ def reading(first: int, last: int, text: str) -> tuple[Still, Reading]:
 
 def test_each_caption_has_the_words_of_the_still_that_it_shares_most_with() -> None:
     """A caption takes the words of the still that overlaps it most, even if their frames differ."""
-    found = add_readings([caption(0, 9), caption(12, 30)], [reading(0, 10, "one"), reading(11, 29, "two"), reading(31, 40, "none")])
-    assert [c.text for c in found] == ["one", "two"]
-    assert found[0].text_confidence == 0.95
+    captions = add_readings([caption(0, 9), caption(12, 30)], [reading(0, 10, "one"), reading(11, 29, "two"), reading(31, 40, "none")])
+    assert [c.text for c in captions] == ["one", "two"]
+    assert captions[0].text_confidence == 0.95
 
 
 def test_a_caption_that_nothing_was_read_from_stays_without_words() -> None:
@@ -44,7 +44,7 @@ def test_neighbours_that_read_the_same_are_one_caption() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("before", "after"),
     [
         (caption(0, 9, "No."), caption(10, 19, "Now.")),
         (caption(0, 9, "The train leaves at seven in the morning."), caption(10, 19, "The train leaves at eleven in the morning.")),
@@ -52,16 +52,16 @@ def test_neighbours_that_read_the_same_are_one_caption() -> None:
         (caption(0, 9, None), caption(10, 19, None)),
     ],
 )
-def test_others_stay_apart(one: FoundCaption, other: FoundCaption) -> None:
+def test_others_stay_apart(before: FoundCaption, after: FoundCaption) -> None:
     """Captions are not merged if their words differ by a letter, if a gap separates them, or if nothing was read."""
-    assert len(merge_equal([one, other])) == 2
+    assert len(merge_equal([before, after])) == 2
 
 
 def test_a_transcript_is_a_line_a_caption() -> None:
     """Each line of a transcript is one caption's; empty lines and doubtful captions are skipped; a wrong number of lines is rejected."""
     lines = read_transcript("First\n\n Second\\nline \n")
     doubtful = replace(caption(5, 6), doubt="weak")
-    found = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)
-    assert [c.text for c in found] == ["First", None, "Second\nline"]
+    captions = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)
+    assert [c.text for c in captions] == ["First", None, "Second\nline"]
     with pytest.raises(PermanentError, match="the transcript has 1 lines, and 2 captions were found"):
         add_transcript([caption(0, 4), caption(7, 9)], ["First"])

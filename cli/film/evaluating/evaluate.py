@@ -41,8 +41,8 @@ class Evaluation:
     pairs_per_second: float
 
     def share(self, name: str) -> float:
-        found: float = getattr(self.accuracy, name)
-        return found
+        share: float = getattr(self.accuracy, name)
+        return share
 
 
 def _threshold_options(command: Command) -> Command:
@@ -121,12 +121,12 @@ def command(
     engine = Engine(settings.worker, settings.admission.precision)
     models = [(name, _model(settings, name)) for name in checkpoints or (BUILTIN,)]
     subject = open_video(video, crop, Anchor(anchor) if anchor else None, engine.load(choose_model(settings)))
-    found = [_evaluate(name, model, subject, known, engine, tolerance) for name, model in models]
+    evaluations = [_evaluate(name, model, subject, known, engine, tolerance) for name, model in models]
     if as_json:
-        print_json(_as_json(video, subject, tolerance, found))
+        print_json(_as_json(video, subject, tolerance, evaluations))
     else:
-        _print(found)
-    failures = [text for one in found for text in _below(one, thresholds)]
+        _print(evaluations)
+    failures = [text for evaluation in evaluations for text in _below(evaluation, thresholds)]
     for text in failures:
         remark(text)
     if failures:
@@ -160,33 +160,35 @@ def _evaluate(name: str, model: Model, video: LocalVideo, known: Truth, engine: 
     )
 
 
-def _below(found: Evaluation, thresholds: dict[str, float | None]) -> list[str]:
+def _below(evaluation: Evaluation, thresholds: dict[str, float | None]) -> list[str]:
     return [
-        f"{found.checkpoint}: {name.replace('_', ' ')} is {found.share(name):.4f}, below {least}"
+        f"{evaluation.checkpoint}: {name.replace('_', ' ')} is {evaluation.share(name):.4f}, below {least}"
         for name in SHARES
-        if (least := thresholds[f"min_{name}"]) is not None and found.share(name) < least
+        if (least := thresholds[f"min_{name}"]) is not None and evaluation.share(name) < least
     ]
 
 
-def _print(found: Sequence[Evaluation]) -> None:
+def _print(evaluations: Sequence[Evaluation]) -> None:
     """Print a column for each checkpoint."""
-    rows: list[tuple[str, ...]] = [(name.replace("_", " "), *(f"{one.share(name):.2%}" for one in found)) for name in SHARES]
-    counts = [one.accuracy for one in found]
+    rows: list[tuple[str, ...]] = [
+        (name.replace("_", " "), *(f"{evaluation.share(name):.2%}" for evaluation in evaluations)) for name in SHARES
+    ]
+    counts = [evaluation.accuracy for evaluation in evaluations]
     rows += [
         ("captions found", *(f"{count.captions_matched} of {count.captions_true}" for count in counts)),
         ("captions exact", *(str(count.captions_exact) for count in counts)),
-        ("captions wrong", *(str(len(one.wrong)) for one in found)),
+        ("captions wrong", *(str(len(evaluation.wrong)) for evaluation in evaluations)),
         ("boundaries found", *(f"{count.boundaries_matched} of {count.boundaries_true}" for count in counts)),
         ("boundaries wrong", *(str(count.boundaries_predicted - count.boundaries_matched) for count in counts)),
-        ("model", *(one.model.version for one in found)),
-        ("pairs a second", *(f"{one.pairs_per_second:.0f}" for one in found)),
+        ("model", *(evaluation.model.version for evaluation in evaluations)),
+        ("pairs a second", *(f"{evaluation.pairs_per_second:.0f}" for evaluation in evaluations)),
     ]
-    names = [one.checkpoint for one in found]
+    names = [evaluation.checkpoint for evaluation in evaluations]
     print_table(("", *names), rows, right=names)
-    for one in found:
-        places = sorted([(extent, "missed") for extent in one.missed] + [(extent, "wrong") for extent in one.wrong])
+    for evaluation in evaluations:
+        places = sorted([(extent, "missed") for extent in evaluation.missed] + [(extent, "wrong") for extent in evaluation.wrong])
         if places:
-            print_heading(f"{one.checkpoint}: captions that were missed, and wrong ones")
+            print_heading(f"{evaluation.checkpoint}: captions that were missed, and wrong ones")
             print_table(("", "start", "end"), [(what, *_times(extent)) for extent, what in places[:PLACES_SHOWN]])
             if len(places) > PLACES_SHOWN:
                 remark(f"and {len(places) - PLACES_SHOWN} more: --json has all")
@@ -196,22 +198,22 @@ def _times(extent: Extent) -> tuple[str, str]:
     return clock(extent[0] / FRAMES_PER_SECOND), clock((extent[1] + 1) / FRAMES_PER_SECOND)
 
 
-def _as_json(video: Path, subject: LocalVideo, tolerance: int, found: Sequence[Evaluation]) -> dict[str, Any]:
+def _as_json(video: Path, subject: LocalVideo, tolerance: int, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     return {
         "video": str(video),
         "frames": subject.frame_count,
         "tolerance_frames": tolerance,
         "checkpoints": [
             {
-                "checkpoint": one.checkpoint,
-                "model_version": one.model.version,
-                "checkpoint_sha256": one.model.sha256,
-                **{name: one.share(name) for name in SHARES},
-                **asdict(one.accuracy),
-                "missed": one.missed,
-                "wrong": one.wrong,
-                "pairs_per_second": round(one.pairs_per_second, 1),
+                "checkpoint": evaluation.checkpoint,
+                "model_version": evaluation.model.version,
+                "checkpoint_sha256": evaluation.model.sha256,
+                **{name: evaluation.share(name) for name in SHARES},
+                **asdict(evaluation.accuracy),
+                "missed": evaluation.missed,
+                "wrong": evaluation.wrong,
+                "pairs_per_second": round(evaluation.pairs_per_second, 1),
             }
-            for one in found
+            for evaluation in evaluations
         ],
     }

@@ -42,14 +42,14 @@ class Truth:
 
     def extents(self, frame_count: int) -> list[Extent]:
         """Return the first and last frame that show each caption. A caption between two frames shows in none, and is left out."""
-        found = [
+        extents = [
             (
                 max(0, math.ceil(caption.start_seconds * FRAMES_PER_SECOND - _ROUNDING)),
                 min(frame_count, math.ceil(caption.end_seconds * FRAMES_PER_SECOND - _ROUNDING)) - 1,
             )
             for caption in self.captions
         ]
-        return [(first, last) for first, last in found if first <= last]
+        return [(first, last) for first, last in extents if first <= last]
 
 
 def read_truth(path: Path) -> Truth:

@@ -98,12 +98,14 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
         raise CorruptInputError(f"{path}: {tracks[0].frame_count} sample at {FRAMES_PER_SECOND} Hz; comparing pictures takes at least 2")
     captions: list[FoundCaption] = []
     for track in tracks:
-        found = captions_of(track)
+        zone_captions = captions_of(track)
         if reader is not None:
-            found = add_readings(found, readings[track.zone.name])
-        if not wanted.crops and not are_convincing(found):
-            found = [replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in found]
-        captions += found
+            zone_captions = add_readings(zone_captions, readings[track.zone.name])
+        if not wanted.crops and not are_convincing(zone_captions):
+            zone_captions = [
+                replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in zone_captions
+            ]
+        captions += zone_captions
     captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
     return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions)
 
