@@ -88,8 +88,8 @@ def measure_readers(seconds: int) -> Result:
     truth = [(caption.first_frame / 10, (caption.last_frame + 1) / 10) for caption in captions]
     words = [caption.text for caption in captions]
     finding = measure_process(_find_command(sample.path, "--text"))
-    captions = [c for c in json.loads(finding.output)["captions"] if c["doubtful"] is None and c["start_seconds"] < seconds]
-    ours = [((c["start_seconds"], c["end_seconds"]), c["text"] or "") for c in captions]
+    shown = [c for c in json.loads(finding.output)["captions"] if c["doubtful"] is None and c["start_seconds"] < seconds]
+    ours = [((c["start_seconds"], c["end_seconds"]), c["text"] or "") for c in shown]
     reader = open_reader()
     began = time.process_time()
     read = _read_every_sample(sample, reader, 10 * seconds)
@@ -115,8 +115,8 @@ def measure_clips(folder: Path) -> Result:
         row: list[Value] = [truth_file.parent.name, len(captions)]
         for way in _WAYS:
             crop = {"hand": ",".join(map(str, truth["crop"])), "none": None}.get(way, way)
-            captions = _find(truth_file.parent / truth["file"], *(["--crop", crop] if crop else []))["captions"]
-            extents = [(c["start_seconds"], c["end_seconds"]) for c in captions if c["doubtful"] is None]
+            answer = _find(truth_file.parent / truth["file"], *(["--crop", crop] if crop else []))
+            extents = [(c["start_seconds"], c["end_seconds"]) for c in answer["captions"] if c["doubtful"] is None]
             right, spurious = _right(extents, captions), _spurious(extents, captions)
             totals[way][0] += right
             totals[way][1] += spurious
@@ -225,7 +225,7 @@ def _reader_row(
         read = max(overlapping)[1] if overlapping else ""
         errors += _distance("".join(true.split()), "".join(read.split()))
         total += len("".join(true.split()))
-    return [name, cost, len(captions), _right(extents, truth), _spurious(extents, truth), 100 * errors / total]
+    return [name, cost, len(captions), _right(extents, truth), _spurious(extents, truth), 100 * errors / max(1, total)]
 
 
 def _distance(text: str, other: str) -> int:

@@ -61,12 +61,12 @@ def lines(mask: Mask, shorter_side: int | None = None) -> list[Line]:
     height, width = mask.shape
     rows = dense.sum(axis=1) >= _LEAST_COLUMNS * width
     most = _MOST_ROWS * (shorter_side or min(height, width))
-    lines = []
+    result = []
     for top, bottom in runs(rows):
         if _LEAST_ROWS <= bottom - top <= most:
             columns = np.flatnonzero(dense[top:bottom].any(axis=0))
-            lines.append(Line(top, bottom, int(columns[0]), int(columns[-1]) + 1))
-    return lines
+            result.append(Line(top, bottom, int(columns[0]), int(columns[-1]) + 1))
+    return result
 
 
 def _density(mask: Mask) -> npt.NDArray[np.floating]:
