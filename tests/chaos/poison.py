@@ -52,7 +52,7 @@ class Publisher:
     Attributes:
         faults: of every GPU worker that is started.
         once: of those alone that are started first.
-        gone: keys of objects that go when all has been admitted, and what is then in their place.
+        removed: keys of objects that are removed after admission, and what replaces them.
         models: versions whose weights are among them.
         strays: how many records there are in topics of ours that none of us has written.
     """
@@ -87,7 +87,7 @@ class Publisher:
 
     async def chunk_that_goes(self) -> None:
         video_id = await self._submit("chunk: gone after admission", video(SMALL), FAILED, CHUNK, outcome_after_repair=REJECTED)
-        self.gone[self.service.keys.chunk(self.service.tenant_id, video_id, VERSION, CHUNK)] = None
+        self.removed[self.service.keys.chunk(self.service.tenant_id, video_id, VERSION, CHUNK)] = None
 
     async def span(self, how: Harm, message: str) -> None:
         """A span that does this to every worker that computes it."""
@@ -112,7 +112,7 @@ class Publisher:
 
     async def take_away(self) -> None:
         """Remove the weights that are to be gone."""
-        for key, data in self.gone.items():
+        for key, data in self.removed.items():
             await (self.service.store.delete(key) if data is None else self.service.store.put(key, data))
 
     async def repair(self) -> None:
@@ -122,7 +122,7 @@ class Publisher:
 
     async def _push(self, then: bytes | None) -> str:
         version = f"model-{uuid4().hex[:8]}"
-        self.gone[await push_model(self.service, version)] = then
+        self.removed[await push_model(self.service, version)] = then
         self.models.append(version)
         return version
 
