@@ -31,9 +31,9 @@ class Case:
     """A request and its expected outcome.
 
     Attributes:
-        says: a pattern found in the message of a rejection, or the reason of a failure.
-        mended: what must come of its dead letter when that is redriven, after all has been mended that can be.
-        video_id, frame_count: where there is such a video.
+        message: a pattern in the message of a rejection, or in the reason of a failure.
+        outcome_after_repair: what a redrive of its dead letter must end in, after everything repairable has been repaired.
+        video_id, frame_count: of its video, if there is one.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Publisher:
         once: of those alone that are started first.
         removed: keys of objects that are removed after admission, and what replaces them.
         models: versions whose weights are among them.
-        strays: how many records there are in topics of ours that none of us has written.
+        strays: how many records in the service's topics were not written by the service.
     """
 
     service: Installation

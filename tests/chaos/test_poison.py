@@ -164,7 +164,7 @@ async def _check_outcome(service: Installation, case: Case) -> None:
     outcome = await service.ledger.outcome(case.request)
     message = outcome.body.get("reason", outcome.body.get("message", ""))
     assert outcome.name == case.outcome, f"{case.name} has ended in {outcome}"
-    assert re.search(case.fetch, message), f"{case.name}: {message}"
+    assert re.search(case.message, message), f"{case.name}: {message}"
 
 
 def _takes(service: Installation) -> Counter[SpanName]:
@@ -197,7 +197,7 @@ def _check_bounds(
     ended, redelivered.
     """
     granted = MAX_SPAN_TAKES + 1
-    deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.fetch}
+    deadly = {str(case.video_id) for case in publisher.cases if TAKEN_TOO_OFTEN in case.message}
     ended = sum(orchestrator.ended.values())
     assert ended <= 2 * granted * len(deadly) + workers * len(publisher.once), f"workers have ended {orchestrator.ended}"
     assert set(orchestrator.ended) <= {-9, 1, 70}, f"workers have ended {orchestrator.ended}"
