@@ -44,7 +44,7 @@ def versions(extents: RunCommand) -> list[str]:
 
 
 def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stored model is fetched by its version, named in the run, and gives the same probabilities as the same built-in weights."""
+    """A stored model is fetched by its version, named in the run, and gives what the same weights give as the built-in model."""
     monkeypatch.setenv("EXTENTS_MODEL_CACHE", str(tmp_path / "models"))
     pushed = json.loads(extents("models", "push", weights, "--version", "v1", "--json").out)
     video = Path(__file__).parents[1] / "data" / "conformance" / "tile-right"
@@ -54,7 +54,7 @@ def test_a_stored_model_predicts_by_its_version(extents, weights: Path, tmp_path
     stored, builtin = (read_run_db((tmp_path / f"{name}.db").read_bytes(), name) for name in ("stored", "builtin"))
     assert stored.model_version == "v1"
     assert pushed["file"] in stored.model_checkpoint_path
-    assert np.array_equal(stored.probabilities, builtin.probabilities)
+    assert np.abs(stored.probabilities - builtin.probabilities).max() < 1e-5  # torch, and ONNX Runtime
 
 
 def test_a_model_goes_in_and_comes_out(extents, weights: Path, tmp_path: Path) -> None:
