@@ -23,7 +23,7 @@ COMPLETED, REJECTED, FAILED = "inference.completed", "inference.rejected", "infe
 _COMPUTING: Final = "streams.gpu_worker.predictor:_predict"
 STRAY: Final = b"stray"
 
-Harm = Literal["raise", "kill", "hang", "starve"]
+Harm = Literal["fail", "kill", "hang", "starve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class Publisher:
         video_id = await self._submit("chunk: gone after admission", video(SMALL), FAILED, CHUNK, outcome_after_repair=REJECTED)
         self.removed[self.service.keys.chunk(self.service.tenant_id, video_id, VERSION, CHUNK)] = None
 
-    async def span(self, how: Harm, message: str) -> None:
+    async def span(self, how: Harm, message: str, outcome_after_repair: str | None = COMPLETED) -> None:
         """A span that does this to every worker that computes it."""
-        video_id = await self._submit(f"span: {how}", video(SMALL), FAILED, message, outcome_after_repair=COMPLETED)
+        video_id = await self._submit(f"span: {how}", video(SMALL), FAILED, message, outcome_after_repair=outcome_after_repair)
         self.faults.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 
     async def span_once(self, how: Harm) -> None:

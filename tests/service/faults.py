@@ -34,7 +34,7 @@ class Fault:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
         when: before the call begins, or after it has returned.
         how: SIGKILL, SIGSTOP, an exception that nothing expects, a call that never returns, a coroutine that is not run;
-            or, at every such call from then on, a pause of seconds or no memory left.
+            or, at every such call from then on, the same exception (fail), a pause of seconds or no memory left.
         since: count calls only from the moment at which this fault would strike.
     """
 
@@ -42,7 +42,7 @@ class Fault:
     when: Literal["before", "after"]
     having: tuple[str, ...] = ()
     nth: int = 1
-    how: Literal["kill", "stop", "raise", "hang", "lose", "pause", "starve"] = "kill"
+    how: Literal["kill", "stop", "raise", "hang", "lose", "fail", "pause", "starve"] = "kill"
     since: "Fault | None" = None
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ def _wrapped(original: Callable[..., Any], fault: Fault, counting: Callable[[], 
         if not all(text in shown for text in fault.having):
             return False
         number = next(calls)
-        return number == fault.nth or (fault.how in ("pause", "starve") and number > fault.nth)
+        return number == fault.nth or (fault.how in ("fail", "pause", "starve") and number > fault.nth)
 
     async def called(*args: Any, **kwargs: Any) -> Any:
         reached = is_it((*args, kwargs))
@@ -134,7 +134,7 @@ def _set(counting: threading.Event) -> float:
 
 def _strike(fault: Fault) -> float:
     """Do what the fault says. Return the seconds to pause."""
-    if fault.how == "raise":
+    if fault.how in ("raise", "fail"):
         raise RuntimeError(f"made to fail {fault}")
     if fault.how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
