@@ -46,7 +46,12 @@ Settings: SUPABASE_*, WASABI_*; EXTENTS_DEVICE, EXTENTS_MODEL_CACHE and EXTENTS_
 )
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @filter_options("tenant_id", "video_id", "model_version", "since", "until")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Also predict N pairs of each run again (extra `inference`).")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also predict N pairs of each run again (extra `film`; `inference` for models other than the built-in one).",
+)
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed that chooses the pairs of --sample.")
 @json_option
 def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool, **options: Any) -> None:
