@@ -1,6 +1,7 @@
 """From probabilities of frame pairs to captions: where they begin and end, and which of them are doubtful."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -116,8 +117,8 @@ def find_captions(probabilities: npt.NDArray[np.float32]) -> CaptionTrack:
 
 def _usual_confidence(extents: Sequence[CaptionExtent]) -> float:
     """Return the (lower) median confidence of the candidates that are reliable by themselves; 0 if there are none."""
-    reliable = sorted(caption.confidence for caption in extents if caption.confidence >= LEAST_CONFIDENCE)
-    return reliable[(len(reliable) - 1) // 2] if reliable else 0.0
+    reliable = [caption.confidence for caption in extents if caption.confidence >= LEAST_CONFIDENCE]
+    return statistics.median_low(reliable) if reliable else 0.0
 
 
 def _adjoining(extents: Sequence[CaptionExtent]) -> list[bool]:

@@ -4,16 +4,14 @@ import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from core.settings import Settings, WorkerSettings
 from core.types import Precision
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.compile_cache import keep_compiled
 from inference.engine.predictor import Checkpoint, EngineOptions, Predictor
+from inference.engine.processor import NVIDIA_DRIVER
 from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint_sha256, builtin_model_version
-
-_NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class Engine:
 
     def _wants_gpu(self) -> bool:
         """Whether a GPU is to be used. Torch is asked only on a machine with NVIDIA's driver, because it takes seconds to load."""
-        if self.settings.device != "auto" or not _NVIDIA_DRIVER.exists():
+        if self.settings.device != "auto" or not NVIDIA_DRIVER.exists():
             return self.settings.device == "cuda"
         try:
             from inference.engine.device import pick_device

@@ -4,15 +4,12 @@ import functools
 import platform
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import torch
 
 from core.errors import ConfigurationError
-from inference.engine.processor import processor_model
-
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+from inference.engine.processor import NVIDIA_DRIVER, processor_model
 
 SMALLEST_DRIVERS: Final = {"12": "525.60.13", "13": "580.65.06"}
 """For Linux, by CUDA's major version: all its minor versions run on it (CUDA's release notes, "minor version compatibility")."""
@@ -90,5 +87,5 @@ def software_versions(device: str) -> dict[str, str]:
 
 def _driver_version() -> str:
     """Read the version from the kernel module, which needs no NVIDIA tool in the image."""
-    match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", _NVIDIA_DRIVER.read_text()) if _NVIDIA_DRIVER.exists() else None
+    match = re.search(r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s", NVIDIA_DRIVER.read_text()) if NVIDIA_DRIVER.exists() else None
     return match.group(1) if match else "unknown"

@@ -1,4 +1,4 @@
-"""The processor that networks run on if there is no GPU. Does not import torch."""
+"""The processor of this machine, and whether it has an NVIDIA GPU beside it. Does not import torch."""
 
 import functools
 import os
@@ -7,6 +7,9 @@ import re
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""Exists if NVIDIA's kernel module is loaded, and names its version."""
 
 
 def usable_cores() -> int:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from inference.finding.boundaries import Moment
 from inference.finding.letters import Mask, runs, strokes
+from inference.media.box import CropBox
 
 REACH_SECONDS: Final = 0.6
 """How far pictures on either side are looked at: long enough for the background to move, short enough to cost little."""
@@ -85,20 +86,6 @@ def _letters_stay(earlier: _Side, later: _Side) -> bool:
     return bool(counted.any()) and float((of_changed[counted] / of_letters[counted]).max()) < _MOST_CHANGED
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """First and last row and column + 1."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-
 def _box_moves_on(earlier: _Side, later: _Side) -> bool:
     """Whether a filled box moves to the next word, and the text keeps its place."""
     steady = earlier.steady & later.steady
@@ -114,7 +101,7 @@ def _box_moves_on(earlier: _Side, later: _Side) -> bool:
     return abs(right.left - left.right) <= _NEXT_WORD * columns and _extent_stays(earlier, later, left, right)
 
 
-def _filled(mask: Mask) -> _Box | None:
+def _filled(mask: Mask) -> CropBox | None:
     """Find a filled box, whose letters may leave holes."""
     rows_of_runs = np.zeros_like(mask)
     for row, flags in enumerate(mask):
@@ -128,11 +115,11 @@ def _filled(mask: Mask) -> _Box | None:
     if not columns or bottom - top < _BOX_HEIGHT * len(mask):
         return None
     left, right = max(columns, key=lambda run: run[1] - run[0])
-    box = _Box(top, bottom, left, right)
+    box = CropBox(left, top, right, bottom)
     return box if rows_of_runs[top:bottom, left:right].mean() >= _BOX_FILLED else None
 
 
-def _extent_stays(earlier: _Side, later: _Side, left: _Box, right: _Box) -> bool:
+def _extent_stays(earlier: _Side, later: _Side, left: CropBox, right: CropBox) -> bool:
     """Whether the line of the boxes begins and ends at about the same columns on both sides."""
     ends = []
     for side in (earlier, later):

@@ -1,5 +1,6 @@
 """Turns lines of letters found throughout a film into the zones of its captions, leaving out logos and texture."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -151,7 +152,7 @@ def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
 
 def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
     """Return the box around nearly all of a group's lines, with a margin."""
-    usual = float(np.median([line.box.height for line in group]))
+    usual = statistics.median_low(line.box.height for line in group)  # of one of the lines, which is kept therefore
     heights = [line.box.height / usual for line in group]
     group = [line for line, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
     line_height = float(np.median([line.box.height for line in group]))

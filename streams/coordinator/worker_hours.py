@@ -100,5 +100,5 @@ def worker_hours(beats: Iterable[ReceivedBeat]) -> list[dict[str, Any]]:
 
 
 def _text(text: str) -> str:
-    """Return a text that PostgreSQL accepts, cut to the length of a name."""
+    """Replace NUL, which PostgreSQL refuses, and cut the text to the length of a name."""
     return text.replace("\0", "\ufffd")[:TEXT_LENGTH]

@@ -69,7 +69,7 @@ async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequen
             places[partition] = max(begins[partition], 0 if place is None else place.offset)
         behind = {partition: ends[partition] - place for partition, place in places.items() if ends[partition] > place}
         short = {partition: places[partition] for partition, count in behind.items() if count <= MARKERS_AT_MOST}
-        for partition in await _only_markers(kafka, short) if short else ():
+        for partition in await _only_markers(kafka, short):
             del behind[partition]
         lag = {topic: sum(count for partition, count in behind.items() if partition.topic == topic) for topic in topics}
         states.append(GroupState(name, *described[name], lag))
@@ -99,6 +99,8 @@ async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dic
 
 async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int]) -> set[TopicPartition]:
     """Return the partitions that have no record from the given offset on, but only transaction markers, which consumers do not get."""
+    if not places:
+        return set()
     options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_partition_fetch_bytes": LOOK_BYTES}
     consumer = AIOKafkaConsumer(**client_options(kafka), **options)
     try:

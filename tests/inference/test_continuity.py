@@ -62,7 +62,7 @@ def test_what_moves_behind_small_letters_is_no_new_caption() -> None:
     ],
 )
 def test_another_text_is_a_new_caption(before: str, after: str) -> None:
-    """Captions that differ as a whole, in a word or in a letter are told apart."""
+    """A change of the whole text, of a word or of a letter is a change of the caption."""
     assert not goes_on(over_moving_ground(before, 0), over_moving_ground(after, 7), UNSURE)
 
 

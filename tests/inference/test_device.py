@@ -60,7 +60,7 @@ def test_the_driver_that_is_needed_is_named(monkeypatch: pytest.MonkeyPatch, tmp
     """The error gives the driver found and the one that torch needs; a CPU-only build gets the advice to install a CUDA build."""
     version = tmp_path / "version"
     version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n")
-    monkeypatch.setattr(device, "_NVIDIA_DRIVER", version)
+    monkeypatch.setattr(device, "NVIDIA_DRIVER", version)
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     monkeypatch.setattr(device, "pick_device", lambda: "cpu")
     with pytest.raises(ConfigurationError, match=r"CUDA 13\.2 needs an NVIDIA driver of at least 580\.65\.06; found: 535\.104\.05"):

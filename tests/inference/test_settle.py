@@ -46,3 +46,11 @@ def test_texture_below_the_captions_stays_outside_their_zone() -> None:
     two = [line(picture, (400, 584, 880, 650), 500 + picture) for picture in range(0, PICTURES, 3)]
     (zone,), _ = settle([*speech(), *two], PICTURES, WIDTH, HEIGHT)
     assert zone.box.top <= 584
+
+
+def test_as_many_lines_of_one_height_as_of_another() -> None:
+    """The usual height is that of one of the lines, so some lines always have it: a film of two pictures is enough."""
+    seen = [line(picture, box, picture) for picture, box in enumerate([(400, 620, 880, 650), (400, 600, 880, 700)] * 6)]
+    (zone,), _ = settle(seen, 12, WIDTH, HEIGHT)
+    assert zone.box.top <= 620
+    assert zone.box.bottom >= 650
