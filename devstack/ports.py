@@ -13,7 +13,10 @@ and its server's bind."""
 
 
 def choose_ports(names: list[str], preferred: Mapping[str, int]) -> dict[str, int]:
-    """Return a distinct port for every name: the preferred one if it is free, otherwise any free one."""
+    """Return a distinct port for every name: the preferred one if it is free, otherwise any free one.
+
+    For a minute, other calls do not choose the same free ports, in any process, whether a server has bound them by then or not.
+    """
     chosen: dict[str, int] = {}
     for name in names:
         port = preferred.get(name)
@@ -36,5 +39,23 @@ def is_free(port: int) -> bool:
 def _any_free(taken: set[int]) -> int:
     while True:
         port = random.choice(_FREE_RANGE)
-        if port not in taken and is_free(port):
+        if port not in taken and _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Leave a closed connection on a port, which Linux keeps for a minute in TIME_WAIT; False if the port is taken or reserved.
+
+    Servers can bind such a port, because they set SO_REUSEADDR before they bind; this function does not, so it cannot.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # inherited by the connection: servers may share its port
+        listener.listen(1)
+        with socket.create_connection((HOST, port)):
+            accepted, _ = listener.accept()
+            accepted.close()  # the side that closes first is the one that stays in TIME_WAIT
+        return True

@@ -27,3 +27,14 @@ def test_no_two_names_share_a_port(count):
     same = choose_ports(["x"], {})["x"]
     chosen = choose_ports(names, dict.fromkeys(names, same))
     assert len(set(chosen.values())) == count
+
+
+def test_a_chosen_port_is_not_chosen_again_before_its_server_starts(monkeypatch):
+    """Two stacks that start side by side get different ports, and their servers can bind them."""
+    (first,) = choose_ports(["kafka"], {}).values()
+    draws = iter([first, first, *range(first + 1, first + 100)])
+    monkeypatch.setattr("devstack.ports.random.choice", lambda _: next(draws))
+    (second,) = choose_ports(["kafka"], {}).values()
+    assert second != first
+    with socket.create_server((HOST, first)) as server:  # sets SO_REUSEADDR, as servers do
+        assert server.getsockname()[1] == first
