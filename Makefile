@@ -28,6 +28,8 @@ BIN := .venv/bin
 DIST := .stack/dist
 UV := $(BIN)/uv
 export UV_NO_PROGRESS ?= 1
+# Some machines set it. Without cached bytecode each of the many processes that start here would compile everything again, for two seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup setup-film demo demo-ui test test-slow test-fast chaos chaos-short soak check format train-builtin bench bench-film images screenshots dashboards lock clean clean-stacks clean-all
 

@@ -22,6 +22,7 @@ def _strict_uuid(value: Any) -> Any:
 
 
 Id = Annotated[UUID, BeforeValidator(_strict_uuid)]
+Integer = Annotated[int, Field(ge=-2_147_483_648, le=2_147_483_647)]
 Version = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 Attempt = Annotated[int, Field(ge=1, le=2_147_483_647)]
@@ -66,7 +67,7 @@ class VideoEncoded(Record):
     tenant_id: Id
     video_id: Id
     cropped_frames_version: Version
-    frame_count: Annotated[int, Field(ge=-2_147_483_648, le=2_147_483_647)]
+    frame_count: Integer
     model_version: ModelVersion | None = None
     priority: Priority = Priority.HIGH
     force: bool = False
@@ -273,8 +274,8 @@ class InferenceRejected(Record):
     received_key: str | None = None
     tenant_id: Id | None = None
     video_id: Id | None = None
-    cropped_frames_version: int | None = None
-    frame_count: int | None = None
+    cropped_frames_version: Integer | None = None
+    frame_count: Integer | None = None
     model_version: str | None = None
     priority: Priority | None = None
     rejection_type: RejectionType

