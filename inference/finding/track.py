@@ -26,6 +26,9 @@ _CHANGE: Final = 0.2  # the lowest probability of another text for which the pic
 _BLENDED_SECONDS: Final = 0.02  # on either side of a boundary, a picture may show both texts
 _SURE_BOUNDARY: Final = 0.5  # from which on another boundary's pictures do not reach across it
 
+_BOUNDARIES: Final = np.array([DIFFERENT, EMPTY_VALID, VALID_EMPTY])
+_ENDS: Final = {EMPTY_VALID, VALID_EMPTY}
+
 OnStill = Callable[[Zone, Still], None]
 
 
@@ -99,6 +102,7 @@ class _Follower:
         self._probabilities: list[npt.NDArray[np.float32]] = []
         self._changes: list[float] = []  # by pair, the probability that a caption begins or ends there
         self._others: list[float] = []  # by pair, the probability that another caption follows
+        self._labels: list[int] = []  # by pair, the likeliest kind of boundary
         self._moments: list[Moment] = []
         self._settled = 0  # pairs whose boundaries have been processed
         self._times: dict[int, float] = {}
@@ -119,8 +123,9 @@ class _Follower:
             return
         mean = mean_probabilities(probabilities)
         self._probabilities.append(probabilities)
-        self._changes += mean[:, [DIFFERENT, EMPTY_VALID, VALID_EMPTY]].sum(axis=1).tolist()
+        self._changes += mean[:, _BOUNDARIES].sum(axis=1).tolist()
         self._others += mean[:, DIFFERENT].tolist()
+        self._labels += _BOUNDARIES[mean[:, _BOUNDARIES].argmax(axis=1)].tolist()
         if self._stills is not None:
             self._stills.extend(mean)
 
@@ -129,7 +134,9 @@ class _Follower:
         for pair in range(self._settled, max(self._settled, until)):
             if self._changes[pair] >= _BOUNDARY:
                 earlier, later = self._neighbours(pair)
-                time = refine(self._moments, pair, earlier, later)
+                begin = None if earlier is None else self._times.get(earlier, (earlier + 1) / FRAMES_PER_SECOND)
+                end = None if later is None else later / FRAMES_PER_SECOND
+                time = refine(self._moments, pair, self._labels[pair], begin, end)
                 if time is not None:
                     self._times[pair] = time
                 if self._others[pair] >= _CHANGE and self._goes_on(pair, earlier, later):
@@ -141,9 +148,18 @@ class _Follower:
         self._give_stills(until)
 
     def _neighbours(self, pair: int) -> tuple[int | None, int | None]:
-        """Return the nearest sure boundaries on either side, within reach. An adjacent pair belongs to the same boundary."""
-        sure = [p for p in range(max(0, pair - REACH), min(len(self._changes), pair + REACH + 1)) if self._changes[p] >= _SURE_BOUNDARY]
-        return max((p for p in sure if p < pair - 1), default=None), min((p for p in sure if p > pair + 1), default=None)
+        """Return the nearest sure boundaries on either side, within reach, that do not belong to this one.
+
+        Pairs next to each other belong together, except the end of a caption and the start of the next one.
+        """
+        reach = range(max(0, pair - REACH), min(len(self._changes), pair + REACH + 1))
+        sure = [p for p in reach if self._changes[p] >= _SURE_BOUNDARY]
+        first = last = pair
+        while first - 1 in sure and {self._labels[first - 1], self._labels[first]} != _ENDS:
+            first -= 1
+        while last + 1 in sure and {self._labels[last + 1], self._labels[last]} != _ENDS:
+            last += 1
+        return max((p for p in sure if p < first), default=None), min((p for p in sure if p > last), default=None)
 
     def _goes_on(self, pair: int, earlier: int | None, later: int | None) -> bool:
         time = self._times.get(pair, (pair + 1) / FRAMES_PER_SECOND)
