@@ -13,7 +13,7 @@ from inference.telemetry import disable_onnxruntime_telemetry
 LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
 """All are of one network, which is in the wheel. Others would have to be downloaded, which is never done."""
 
-_LONGEST_SIDE: Final = 1280  # of a still in which lines are looked for
+_LONGEST_SIDE: Final = 960  # of a still in which lines are looked for; they are read at full size
 _LEAST_CONFIDENCE: Final = 0.6  # of a line; text below it belongs to the background
 _SAME_LINE: Final = 0.5  # of a box's height, by which the middles of boxes in one line may differ
 
