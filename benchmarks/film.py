@@ -6,6 +6,8 @@ a ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions``
 
 import argparse
 import json
+import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -40,13 +42,16 @@ def main() -> None:
     parser.add_argument("clips", nargs="?", type=Path, metavar="CLIPS")
     parser.add_argument("--minutes", type=int, default=_MINUTES, help="length of the film; default: %(default)s")
     parser.add_argument("--ocr-seconds", type=int, default=_OCR_SECONDS, help="how much of the demo's film OCR reads; default: %(default)s")
+    parser.add_argument(
+        "--extractor", metavar="COMMAND", help="also compare with another program: COMMAND FILM writes the demo's captions to stdout as SRT"
+    )
     parser.add_argument("--part", choices=("speed", "readers", "clips"), help="measure only this part")
     arguments = parser.parse_args()
     machine = describe_machine()
     if arguments.part in (None, "speed"):
         _show(measure_speed(arguments.minutes), machine)
     if arguments.part in (None, "readers"):
-        _show(measure_readers(arguments.ocr_seconds), machine)
+        _show(measure_readers(arguments.ocr_seconds, arguments.extractor), machine)
     if arguments.clips and arguments.part in (None, "clips"):
         print(measure_clips(arguments.clips).table(), flush=True)  # clips of one's own are one's own: nothing is written
 
@@ -81,8 +86,8 @@ def measure_speed(minutes: int) -> Result:
     )
 
 
-def measure_readers(seconds: int) -> Result:
-    """Count correct captions and characters in the demo's film: by find, and by OCR of every sample joined by equal text."""
+def measure_readers(seconds: int, extractor: str | None = None) -> Result:
+    """Count correct captions and characters in the demo's film: by find, by OCR of every sample, and by another program."""
     sample = _sample()
     captions = [caption for caption in sample.captions if (caption.last_frame + 1) / 10 <= seconds]
     truth = [(caption.first_frame / 10, (caption.last_frame + 1) / 10) for caption in captions]
@@ -99,6 +104,10 @@ def measure_readers(seconds: int) -> Result:
         _reader_row("extents find --text", finding.cpu_seconds / length, ours, truth, words),
         _reader_row("RapidOCR on every sample of the strip", ocr_cpu_seconds / min(seconds, length), read, truth, words),
     ]
+    if extractor:
+        other = measure_process([*shlex.split(extractor), str(sample.path)])
+        cues = [(extent, text) for extent, text in _read_srt(other.output.decode()) if extent[0] < seconds]
+        rows.append(_reader_row(extractor, other.cpu_seconds / length, cues, truth, words))
     columns = ["", "CPU seconds for a second of film", "captions", "right within a sample", "spurious", "character errors, %"]
     return Result("film-readers", f"The first {seconds} s of the demo's film, {len(truth)} captions that end by then", columns, rows)
 
@@ -213,6 +222,16 @@ def _read_every_sample(sample: Sample, reader: Reader, samples: int) -> list[tup
         if text:
             captions.append(((members[0].seconds, members[-1].seconds + 0.1), text))
     return captions
+
+
+def _read_srt(content: str) -> list[tuple[Extent, str]]:
+    """Read start, end and text of each cue."""
+    time_of_day = r"(\d+):(\d\d):(\d\d),(\d\d\d)"
+    cues = []
+    for *times, text in re.findall(rf"^{time_of_day} --> {time_of_day}\n(.*?)(?:\n\n|\Z)", content, re.MULTILINE | re.DOTALL):
+        start, end = (int(h) * 3600 + int(m) * 60 + int(s) + int(ms) / 1000 for h, m, s, ms in (times[:4], times[4:]))
+        cues.append(((start, end), text.strip()))
+    return cues
 
 
 def _reader_row(
