@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 import time
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -108,7 +109,14 @@ def measure_readers(seconds: int, extractor: str | None = None) -> Result:
         other = measure_process([*shlex.split(extractor), str(sample.path)])
         cues = [(extent, text) for extent, text in _read_srt(other.output.decode()) if extent[0] < seconds]
         rows.append(_reader_row(extractor, other.cpu_seconds / length, cues, truth, words))
-    columns = ["", "CPU seconds for a second of film", "captions", "right within a sample", "spurious", "character errors, %"]
+    columns = [
+        "",
+        "CPU seconds for a second of film",
+        "captions",
+        "right within a sample",
+        "spurious",
+        "character errors in Latin script, %",
+    ]
     return Result("film-readers", f"The first {seconds} s of the demo's film, {len(truth)} captions that end by then", columns, rows)
 
 
@@ -240,11 +248,17 @@ def _reader_row(
     extents = [extent for extent, _ in captions]
     errors = total = 0
     for (start, end), true in zip(truth, words, strict=True):
+        if not _is_latin(true):  # the installed networks read no other alphabet
+            continue
         overlapping = [(min(end, e) - max(start, s), text) for (s, e), text in captions if min(end, e) > max(start, s)]
         read = max(overlapping)[1] if overlapping else ""
         errors += _distance("".join(true.split()), "".join(read.split()))
         total += len("".join(true.split()))
     return [name, cost, len(captions), _right(extents, truth), _spurious(extents, truth), 100 * errors / max(1, total)]
+
+
+def _is_latin(text: str) -> bool:
+    return all(unicodedata.name(character).startswith("LATIN") for character in text if character.isalpha())
 
 
 def _distance(text: str, other: str) -> int:
