@@ -18,7 +18,7 @@ def _schema(context: click.Context, parameter: click.Parameter, value: str | Non
     if value is None:
         return read_section(SchemaSettings).schema_name
     if not is_schema_name(value):
-        raise click.BadParameter(f"{value!r} is not a valid name of a schema; expected a lower-case letter, then letters, digits and _")
+        raise click.BadParameter(f"{value!r} is not a valid schema name; expected a lower-case letter, then letters, digits and _")
     return value
 
 
@@ -90,5 +90,7 @@ def _write(file: Path, migration: Migration) -> bool:
         file.write_text(migration.sql)
         return True
     if file.read_text() != migration.sql:
-        raise ConfigurationError(f"{file} exists and differs from this version's; move it away, or name its --schema")
+        raise ConfigurationError(
+            f"{file} exists and differs from this version's; move it away, or give the --schema that it was written for"
+        )
     return False

@@ -150,7 +150,7 @@ Examples:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write.  [default: VERSION with the ending it was pushed with]",
+    help="The file to write.  [default: VERSION with the extension it was pushed with]",
 )
 def pull(version: str, output: Path | None) -> None:
     """Fetch a model's weights and check them against its manifest. Overwrites an existing file."""
@@ -213,7 +213,7 @@ Examples:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write.  [default: FILE with the ending .safetensors]",
+    help="The file to write.  [default: FILE with the extension .safetensors]",
 )
 @click.option("--trust", is_flag=True, help="Load FILE even if that runs code from it.")
 def convert(file: Path, output: Path | None, trust: bool) -> None:

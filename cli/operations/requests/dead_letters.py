@@ -134,7 +134,7 @@ def discard(note: str, yes: bool, **chosen: Any) -> None:
     letters = _read(Selection(**chosen))
     print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
     if letters and not yes:
-        click.confirm(f"discard {len(letters)}?", abort=True, err=True)
+        click.confirm(f"discard {len(letters)} dead letter{'s' if len(letters) != 1 else ''}?", abort=True, err=True)
     settings = Settings()
     asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, DISCARDED, note))
     remark(f"{len(letters)} discarded")
