@@ -11,7 +11,7 @@ ALERTS: Final = (
         'absent(extents_ready * on (instance) group_left() extents_build_info{role="coordinator"} == 1)',
         "5m",
         "No coordinator is ready.",
-        "No request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
+        "No coordinator is ready: no request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
         (
             "Read `/readyz` of each coordinator, whose body gives the reasons, or look at `kubectl get pods`.",
             "`extents doctor --role coordinator` in its image tries every dependency and says how to fix it.",
@@ -55,7 +55,7 @@ ALERTS: Final = (
         "page",
         'extents:gpu_backlog_seconds{priority="high"} > 900 and deriv(extents:gpu_backlog_seconds{priority="high"}[15m]) > 0',
         "10m",
-        "{{ $value | humanizeDuration }} of high-priority GPU work wait, and it grows.",
+        "{{ $value | humanizeDuration }} of high-priority GPU work is waiting, and the backlog grows.",
         "More work comes in than the GPU workers do: high-priority runs will miss their objective.",
         (
             "Start more GPU workers: as many as the backlog in seconds divided by the seconds that you have.",
@@ -89,7 +89,7 @@ ALERTS: Final = (
         "extents:runs_failed:ratio1h > 0.05 and on () sum(increase(extents_runs_total[1h])) >= 20",
         "10m",
         "{{ $value | humanizePercentage }} of the runs of the last hour failed.",
-        "Users get `inference.failed`. Single broken videos do this rarely; a model, a store or a release does it often.",
+        "Users get `inference.failed`. A broken video explains a single failure; many come from a model, the store or a release.",
         ("`extents dead-letters list` shows the errors of failed spans.", "If it began with a promotion or a release, roll that back."),
     ),
     Alert(
@@ -130,7 +130,7 @@ ALERTS: Final = (
         "ticket",
         "max(sum without (rejection_type) (extents_unacknowledged_rejections)) > 0",
         "1d",
-        "{{ $value }} rejections have not been acknowledged for a day.",
+        "{{ $value }} rejections are unacknowledged, and there have been some for a day.",
         "Somebody's video was refused, and nobody has looked.",
         ("Read them on the live page, and acknowledge those that are dealt with.",),
     ),
@@ -149,7 +149,8 @@ ALERTS: Final = (
         "max by (dependency) (extents_waiting) == 1",
         "5m",
         "{{ $labels.dependency }} has not answered for 5 minutes.",
-        "Work that needs it waits, and continues once it responds again. Outages of the object store count toward no deadline.",
+        "A dependency does not respond. Work that needs it waits, and continues once it responds again. Outages of the object store"
+        " count toward no deadline.",
         ("Check the dependency itself and the network to it.", "`extents doctor` shows how it responds."),
     ),
     Alert(
@@ -158,9 +159,9 @@ ALERTS: Final = (
         "max(extents_spend_today_usd) > 100",
         "0m",
         "{{ $value | humanize }} dollars of GPU time since midnight UTC.",
-        "More is spent than planned for a day. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
+        "The day's spending is above plan. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
         (
-            "The dashboard *Replays* shows whether a replay runs; pause it.",
+            "The dashboard *Replays* shows whether a replay is running; if so, pause it.",
             "`EXTENTS_DAILY_BUDGET_USD` limits the cost of a day, and `EXTENTS_MAX_HIGH_JOBS_PER_HOUR` the number of admitted jobs.",
         ),
     ),
