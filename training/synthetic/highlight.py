@@ -1,6 +1,6 @@
 """Words that are lit one after the other while their caption stays: the lit word changes its colour, and may grow and have a box.
 
-A grown word shifts the others of its line, as video editors and players of lyrics draw it.
+A grown word shifts the others of its line, as video editors and lyrics players draw it.
 """
 
 from dataclasses import dataclass
