@@ -123,7 +123,7 @@ def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
 @_name
 @_json
 def env(name: str, as_json: bool) -> None:
-    """Print the environment variables that point the service at the stack.
+    """Print the variables that point the service at the stack.
 
     \b
     eval "$(extents dev env)"

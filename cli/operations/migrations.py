@@ -51,7 +51,7 @@ Examples:
 @_schema_option
 @json_option
 def print_(schema: str, as_json: bool) -> None:
-    """Print all migrations in order, in one transaction: a running service sees either the old functions or the new ones."""
+    """Print all migrations, as one transaction. A running service sees either the old functions or the new ones."""
     migrations = read_migrations(schema)
     if as_json:
         print_json([{"file": migration.file, "sql": migration.sql} for migration in migrations])
@@ -70,9 +70,10 @@ Examples:
 @_schema_option
 @json_option
 def write(folder: Path, schema: str, as_json: bool) -> None:
-    """Write each migration to its own file in FOLDER, where the Supabase command line applies them.
+    """Write each migration to its own file in FOLDER.
 
-    Existing files are kept. An existing file with other content is an error, because it may have been applied.
+    The Supabase command line applies them from there. Existing files are kept. An existing file with other content is an
+    error, because it may have been applied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [migration.file for migration in read_migrations(schema) if _write(folder / migration.file, migration)]

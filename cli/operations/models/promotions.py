@@ -103,7 +103,7 @@ Settings: SUPABASE_*."""
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="Withdraw the newest promotion for this tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(tenant_id: UUID | None, yes: bool) -> None:
-    """Withdraw the newest promotion, so that the one before it applies again."""
+    """Withdraw the newest promotion. The one before it applies again."""
 
     async def newest(listings: Listings) -> Row | None:
         active = [promotion for promotion in await listings.promotions() if promotion.tenant_id == tenant_id]

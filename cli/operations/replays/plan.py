@@ -68,10 +68,11 @@ def plan(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Plan a replay, store the plan under a name, and send nothing.
+    """Plan a replay, and store the plan. Sends nothing.
 
     The requests come from video.encoded and video.encoded.low (the newest record of each video), or from the registry with
-    --lacking-model or --rejected. Videos that already have a run are left out, unless --force is given.
+    --lacking-model or --rejected. Videos that already have a run of the model are left out, unless --force is
+    given.
     """
     if options["lacking_model"] and (options["rejection_type"] or options["since"] or options["until"]):
         raise click.UsageError("--lacking-model looks at all videos, so it cannot be combined with --rejected, --from or --to")
