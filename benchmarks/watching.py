@@ -69,7 +69,7 @@ def measure_watching() -> Result:
     notes = [
         f"{RUNS:,} runs of the last hour, {RUNNING} of them running with progress every {PROGRESS_SECONDS:.0f} s and {RUNNING} queued;"
         " no work is done.",
-        "The times until a scrape is read contain what else the machine does; the processor time is the coordinator's own.",
+        "The times until a scrape is read include other work of the machine; the processor time is the coordinator's own.",
         f"Processor time of the coordinator's process over windows of {WINDOW_SECONDS:.0f} s, with viewers and without in turn;"
         f" medians of {ROUNDS} rounds.",
     ]

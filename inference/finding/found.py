@@ -33,7 +33,7 @@ class FoundCaption:
         doubt: why it may not be a caption; None if there is no doubt.
         text: its words, if it was read.
         text_confidence: the reader's confidence, 0..1.
-        between_cuts: it begins and ends only where nearly everything in the film changes; the film's own ends do not count.
+        between_cuts: it begins and ends only at cuts of the film; the film's own ends do not count.
     """
 
     zone: str

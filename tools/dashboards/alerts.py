@@ -47,7 +47,7 @@ ALERTS: Final = (
         'changes(process_start_time_seconds{job=~"coordinator|gpu-worker"}[30m]) > 3',
         "0m",
         "{{ $labels.job }} {{ $labels.instance }} restarted {{ $value }} times in 30 minutes.",
-        "A worker ends again and again. A record that ends its workers is quarantined after some tries, and its run fails after ten.",
+        "A worker ends again and again. A record that kills its workers is quarantined after some tries, and its run fails after ten.",
         ("Read the last lines of its log before each end.", "`extents dead-letters list` shows whether a span was given up."),
     ),
     Alert(
@@ -56,7 +56,7 @@ ALERTS: Final = (
         'extents:gpu_backlog_seconds{priority="high"} > 900 and deriv(extents:gpu_backlog_seconds{priority="high"}[15m]) > 0',
         "10m",
         "{{ $value | humanizeDuration }} of high-priority GPU work is waiting, and the backlog grows.",
-        "More work comes in than the GPU workers do: high-priority runs will miss their objective.",
+        "More work comes in than the GPU workers can do: high-priority runs will miss their objective.",
         (
             "Start more GPU workers: as many as the backlog in seconds divided by the seconds that you have.",
             "If the workers are not busy, see ExtentsGpuIdle.",
@@ -68,7 +68,7 @@ ALERTS: Final = (
         "sum(extents:gpu_backlog_spans) > 0 and on () (sum(increase(extents_spans_total[10m])) == 0 or absent(extents_spans_total))",
         "10m",
         "{{ $value }} spans wait, and none was done in 10 minutes.",
-        "GPU work waits and nothing happens: there is no GPU worker, or all of them wait.",
+        "GPU work waits and no span is processed: there is no GPU worker, or all of them wait.",
         ("Check `extents_gpu_workers` and `/readyz` of the GPU workers.", "If workers scale from zero, check the scaler."),
     ),
     Alert(
@@ -122,7 +122,7 @@ ALERTS: Final = (
         "sum by (rejection_type) (increase(extents_rejections_total[1h])) > 10",
         "0m",
         "{{ $value }} requests were rejected in an hour: {{ $labels.rejection_type }}.",
-        "A producer sends what cannot be admitted, or a limit is too low.",
+        "A producer sends requests that cannot be admitted, or a limit is too low.",
         ("The live page shows each message, which names the actual value, the limit and its setting.",),
     ),
     Alert(
@@ -131,7 +131,7 @@ ALERTS: Final = (
         "max(sum without (rejection_type) (extents_unacknowledged_rejections)) > 0",
         "1d",
         "{{ $value }} rejections are unacknowledged, and there have been some for a day.",
-        "Somebody's video was refused, and nobody has looked.",
+        "Requests were rejected, and nobody has looked at them.",
         ("Read them on the live page, and acknowledge those that are dealt with.",),
     ),
     Alert(

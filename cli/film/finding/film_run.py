@@ -24,7 +24,7 @@ from inference.media.box import CropBox
 from inference.media.film import open_film
 from inference.reading.reader import Reader, Reading
 
-_FAR_TOO_LARGE: Final = 1.3  # times as high as the rows in which letters were seen
+_FAR_TOO_LARGE: Final = 1.3  # times as tall as the rows in which letters were seen
 _NARROW: Final = 0.12  # of the picture's height: such a box holds at most two lines, so there is nothing to narrow
 PREVIEW_PICTURES: Final = 12
 
@@ -52,7 +52,7 @@ class FilmRun:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What works on one film at a time, and then on the next: the network, and a reader if captions are to be read."""
+    """What processes films one after the other: the network, and a reader if captions are to be read."""
 
     predictor: Predictor
     reader: Reader | None = None
@@ -112,7 +112,7 @@ _NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)
 
 
 def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], None] = remark) -> tuple[list[Zone], Sight | None]:
-    """The zones to follow: the given ones, narrowed to their letters if they are far too large, or else those that are found.
+    """Return the zones to follow: the given ones, narrowed to their letters if they are far too large, or those that are detected.
 
     Raises:
         CorruptInputError: the file cannot be read as a film.
