@@ -64,8 +64,8 @@ def _from_folder(opened: OpenedRun, folder: Path) -> FetchChunks:
     expected = opened.run.provenance.get("layout_sha256")
     if video.frame_count != opened.run.pairs + 1 or (expected is not None and video.layout_sha256 != expected):
         raise CorruptInputError(
-            f"{folder} does not hold the run's video: its frames ({video.frame_count}, the run has {opened.run.pairs + 1}) "
-            "or its layout.db differ"
+            f"{folder} holds another video: its frames ({video.frame_count}, the run has {opened.run.pairs + 1}) "
+            "or its layout.db differ from the run's"
         )
     return lambda chunks: {chunk.name: video.read_chunk(chunk.name) for chunk in chunks}
 
