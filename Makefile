@@ -9,7 +9,7 @@ SEED ?= 1
 MINUTES ?= 60
 # cpu installs torch without CUDA (0.2 GB instead of 4.5), from PyTorch's own index; empty goes back to CUDA. The last choice is kept.
 TORCH_BACKEND ?= $(shell cat $(DIST)/torch-backend 2>/dev/null)
-EXTRAS ?= # text: reads the captions' words, too
+EXTRAS ?= # text: also reads the captions' words
 JOBS ?= 3# test processes, for two cores, since tests often wait; each starts its own stack and takes up to 3 GB
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -143,7 +143,7 @@ endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# Nothing to do where setup has installed everything.
+# Does nothing if setup has installed everything already.
 $(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml
 	@[ -e .venv/python.stamp ] || { mkdir -p $(DIST) && echo "Python packages for films (0.3 GB)"; \
 	  $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/film.lock && \
@@ -179,7 +179,7 @@ $(DIST)/%.stamp: .venv/python.stamp requirements/%/package-lock.json
 	@cd $(DIST)/$* && "$(CURDIR)/$(BIN)/npm" ci $(NPM_OPTIONS)
 	@touch $@
 
-# Packages of Debian that tests need: a browser, and Prometheus with promtool. Their tests are skipped on a machine without apt-get, or without
+# Debian packages that tests need: a browser, and Prometheus with promtool. Their tests are skipped on a machine without apt-get, or without
 # root; elsewhere they fail when the package is missing. After a failed attempt the next `make test` tries again.
 
 $(DIST)/chromium.stamp: .venv/python.stamp

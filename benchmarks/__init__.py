@@ -1,1 +1,1 @@
-"""What the engine is measured with: ``python -m benchmarks``. The plain reference and the recipe for weights serve the tests as well."""
+"""The benchmarks: ``python -m benchmarks``. Tests also use the plain reference and the recipe for weights."""

@@ -40,10 +40,10 @@ def main() -> None:
     began, failed = time.monotonic(), list[str]()
     for number, name in enumerate(names, 1):
         print(f"{time.monotonic() - began:5.0f} s  {number} of {len(names)}: {name}", file=sys.stderr, flush=True)
-        machine = describe_machine()  # before it, so that the load is others'
+        machine = describe_machine()  # before the benchmark, so that the load is that of other processes
         try:
             result = BENCHMARKS[name]()
-        except Exception:  # the others are still worth their time
+        except Exception:  # the other benchmarks still run
             traceback.print_exc()
             failed.append(name)
             continue

@@ -40,7 +40,7 @@ Extent = tuple[float, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", nargs="?", type=Path, metavar="CLIPS")
+    parser.add_argument("clips", nargs="?", type=Path, metavar="CLIPS", help="folder of your own clips with known captions")
     parser.add_argument("--minutes", type=int, default=_MINUTES, help="length of the film; default: %(default)s")
     parser.add_argument("--ocr-seconds", type=int, default=_OCR_SECONDS, help="how much of the demo's film OCR reads; default: %(default)s")
     parser.add_argument(
@@ -54,7 +54,7 @@ def main() -> None:
     if arguments.part in (None, "readers"):
         _show(measure_readers(arguments.ocr_seconds, arguments.extractor), machine)
     if arguments.clips and arguments.part in (None, "clips"):
-        print(measure_clips(arguments.clips).table(), flush=True)  # clips of one's own are one's own: nothing is written
+        print(measure_clips(arguments.clips).table(), flush=True)  # nothing is written about a user's own clips
 
 
 def _show(result: Result, machine: dict[str, object]) -> None:

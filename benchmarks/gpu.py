@@ -36,7 +36,7 @@ from inference.architectures import find_architecture
 from inference.engine.device import pick_device
 from inference.engine.predictor import Checkpoint, EngineOptions, Frames, Predictor
 
-STRIP: Final = (100, 1440)  # larger than most, so that resizing is not flattered
+STRIP: Final = (100, 1440)  # larger than most, so that the cost of resizing is not understated
 PARITY_PAIRS: Final = 16
 
 A10_FLOPS: Final = {Precision.FLOAT32: 31.2e12, Precision.BFLOAT16: 125e12, Precision.FLOAT16: 125e12}
@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace) -> Result:
         f"Limit: a square matrix product's rate in the same precision and round, over {MACS_PER_PAIR / 1e9:.2f} GMAC a pair.",
         "A10G: not measured but estimated, as the same share of an A10's peak by NVIDIA's data sheet"
         f" ({A10_FLOPS[Precision.FLOAT32] / 1e12:g} TFLOP/s in float32, {A10_FLOPS[Precision.BFLOAT16] / 1e12:g} dense in half precision)."
-        " A product of matrices stays below such a peak, and an A10G below an A10 in half precision: at most so much.",
+        " A product of matrices stays below such a peak, and an A10G below an A10 in half precision: this is an upper bound.",
         f"Difference and equal labels: of {PARITY_PAIRS} pairs, against float32 on the CPU.",
     ]
     return Result("gpu", "The production network on this device", columns, rows, notes)
@@ -108,11 +108,11 @@ def _measure_one(
     share = median_ratio(rates["engine"], [rate / MACS_PER_PAIR for rate in rates["limit"]])
     return [
         str(options.precision),
-        "yes" if predictor.options.compile else "no",  # as it really ran, where there was no compiler, or memory was short
+        "yes" if predictor.options.compile else "no",  # as it really ran: without a compiler, or short of memory, it is not compiled
         predictor.options.batch_size,
         statistics.median(rates["engine"]),
         f"{share:.0%}",
-        estimate_on_a10(options.precision, share) if on_gpu else "",  # of a CPU's share nothing follows for a GPU
+        estimate_on_a10(options.precision, share) if on_gpu else "",  # a share reached on a CPU says nothing about a GPU
         round(torch.cuda.max_memory_allocated() / 2**20) if on_gpu else "",
         f"{np.abs(probabilities - exact).max():.1e}",
         f"{(probabilities.argmax(-1) == exact.argmax(-1)).mean():.1%}",

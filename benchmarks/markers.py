@@ -27,7 +27,7 @@ IN_FLIGHT = 500
 
 
 def polls(markers: int, topics: Topics) -> Iterator[list[ConsumerRecord]]:
-    """The changelog of so many finished runs, and some in flight, spread over the partitions."""
+    """Yield the changelog of this many finished runs and some in flight, spread over the partitions, poll by poll."""
     partitions = topics.settings.results_partitions
     for partition in range(partitions):
         numbers = range(partition, markers + IN_FLIGHT, partitions)
@@ -63,7 +63,7 @@ async def lose_half(runs: Runs, topics: Topics) -> list[float]:
     steps = []
     while not rebuilding.done():
         began = time.thread_time()
-        await asyncio.sleep(0)  # one turn of the loop, which is one step of it
+        await asyncio.sleep(0)  # one turn of the event loop runs one step of the rebuilding
         steps.append(time.thread_time() - began)
     rebuilding.result()
     return steps
@@ -78,7 +78,7 @@ def main(markers: int = MARKERS) -> None:
 
     first, runs = empty(), empty()
     recover(first, 0, topics)
-    asyncio.run(lose_half(first, topics))  # what a process does only once
+    asyncio.run(lose_half(first, topics))  # warms up what a process does only once
     print(f"{markers} markers, {IN_FLIGHT} runs in flight; seconds of the event loop:")
     for what, steps in (
         ("all partitions gained", recover(runs, markers, topics)),

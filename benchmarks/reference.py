@@ -34,7 +34,7 @@ def make_strip(image: Image.Image, anchor: Anchor) -> Image.Image:
     strip, mirrored = Image.new("RGB", _SIZE), ImageOps.mirror(image)
     strip.paste(image, (left, 0))
     for x in range(left + image.width, wide, image.width):
-        strip.paste(mirrored, (x, 0))  # what goes beyond the edge, Pillow cuts
+        strip.paste(mirrored, (x, 0))  # Pillow cuts off what goes beyond the edge
     for x in range(left - image.width, -image.width, -image.width):
         strip.paste(mirrored, (x, 0))
     return strip

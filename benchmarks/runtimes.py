@@ -30,10 +30,10 @@ _PRECISIONS: Final = (Precision.FLOAT32, Precision.BFLOAT16)
 
 
 def measure_runtimes() -> Result:
-    """Measure pairs per second of each, and the ratio of ours to each in the same precision."""
+    """Measure each runtime's pairs per second, and the ratio of ours to each in the same precision."""
     checkpoint = build_checkpoint()
     frames, layout = synthetic_strips(*STRIP, BATCH + 1), synthetic_layout(*STRIP)
-    plain = EngineOptions(batch_size=BATCH, channels_last=False)  # theirs choose their own layout
+    plain = EngineOptions(batch_size=BATCH, channels_last=False)  # the other runtimes choose their own memory layout
     exported = load_predictor(checkpoint, plain)
     if not isinstance(exported, ChannelFusionPredictor):
         raise TypeError(
@@ -112,7 +112,7 @@ def _openvino(model: bytes, precision: str) -> Run:
 
     core = openvino.Core()
     options = {
-        "INFERENCE_PRECISION_HINT": precision,  # by itself it takes bfloat16 where the processor has it
+        "INFERENCE_PRECISION_HINT": precision,  # by default it uses bfloat16 if the processor has it
         "PERFORMANCE_HINT": "LATENCY",  # all threads on one batch
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }

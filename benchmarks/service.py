@@ -28,7 +28,7 @@ from inference.models.builtin import builtin_checkpoint_path, builtin_model_vers
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
 
-STRIP: Final = (100, 1440)  # larger than most, so that fetching and decoding are not flattered
+STRIP: Final = (100, 1440)  # larger than most, so that the cost of fetching and decoding is not understated
 _STRIPS_APART: Final = 64  # strips before they repeat; drawing one takes longer than decoding it
 _BUILTIN_FRAMES: Final = 4 * 512 + 1  # four spans, so that the stages of three overlap
 _PRODUCTION_FRAMES: Final = 129  # as many pairs as a CPU computes in some ten seconds

@@ -29,7 +29,7 @@ VIEWERS: Final = 5
 ROUNDS: Final = 3
 WINDOW_SECONDS: Final = 40.0
 PROGRESS_SECONDS: Final = 5.0
-"""As the coordinator writes it."""
+"""The interval at which the coordinator writes progress."""
 
 SCRAPES: Final = 100
 
@@ -69,7 +69,7 @@ def measure_watching() -> Result:
     notes = [
         f"{RUNS:,} runs of the last hour, {RUNNING} of them running with progress every {PROGRESS_SECONDS:.0f} s and {RUNNING} queued;"
         " no work is done.",
-        "The times until a scrape is read contain what else the machine does; the processor time is the coordinator's own.",
+        "The times until a scrape is read include other work of the machine; the processor time is the coordinator's own.",
         f"Processor time of the coordinator's process over windows of {WINDOW_SECONDS:.0f} s, with viewers and without in turn;"
         f" medians of {ROUNDS} rounds.",
     ]
@@ -88,7 +88,7 @@ async def _measure(stack: OwnedStack) -> tuple[list[float], float, dict[str, lis
     progressing = asyncio.create_task(_progress(database, prefix))
     shares: dict[str, list[float]] = {"nobody": [], f"{VIEWERS} viewers": []}
     try:
-        await asyncio.sleep(WINDOW_SECONDS / 2)  # past what a start costs
+        await asyncio.sleep(WINDOW_SECONDS / 2)  # until the cost of the start is over
         before = _processor_seconds(pid)
         scrapes = await _scrape(address)
         scrape_cpu = 1000 * (_processor_seconds(pid) - before) / SCRAPES
@@ -130,7 +130,7 @@ async def _viewers(address: str, token: str) -> AsyncIterator[None]:
     """Viewers that follow the page's events."""
 
     async def follow() -> None:
-        jar = aiohttp.CookieJar(unsafe=True)  # the address is a number
+        jar = aiohttp.CookieJar(unsafe=True)  # the address is an IP address
         async with aiohttp.ClientSession(cookie_jar=jar, raise_for_status=True, timeout=aiohttp.ClientTimeout()) as http:
             async with http.post(f"{address}{ROOT}/login", data={"token": token}) as answer:
                 await answer.read()

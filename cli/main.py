@@ -38,8 +38,8 @@ GROUPS: Final = {
         "jobs": ("cli.operations.requests.jobs", "List, show and cancel jobs."),
         "runs": ("cli.operations.runs.runs", "List, fetch and delete finished runs."),
         "rejections": ("cli.operations.requests.rejections", "List, count and acknowledge rejected requests."),
-        "why": ("cli.operations.why", "Show everything known about a video, in the order of time."),
-        "replay": ("cli.operations.replays.replay", "Process videos again, in bulk and by plan."),
+        "why": ("cli.operations.why", "Show everything known about a video, in chronological order."),
+        "replay": ("cli.operations.replays.replay", "Process videos again, in bulk, by a plan."),
         "compare": ("cli.operations.comparing.compare", "Compare two runs, or two models' runs of many videos."),
         "quote": ("cli.operations.quote", "Estimate what a video will cost."),
         "usage": ("cli.operations.usage", "Show what was computed and what it cost."),
@@ -81,7 +81,7 @@ class _LazyGroup(CommandGroup):
 
 
 def _log_to_standard_error() -> None:
-    """Send only warnings, and to standard error: structlog's default is everything to standard output. Workers configure their own."""
+    """Log only warnings, to standard error; structlog's default is everything, to standard output. Workers configure their own logging."""
     import structlog  # slow, so it is not imported for the listing of the commands
 
     if not structlog.is_configured():

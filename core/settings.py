@@ -143,7 +143,7 @@ class AdmissionSettings(EnvironmentSettings):
     queue_limit_tenant: int = Field(25, ge=1, description="The same for one tenant.")
     low_jobs_limit: int = Field(200, ge=1, description="Low-priority requests are read only while fewer low-priority jobs are unfinished.")
     admit_concurrency: int = Field(32, ge=1, description="Requests that one coordinator admits concurrently.")
-    deadline_high_seconds: int = Field(3_600, ge=1, description="Time after its first span was taken at which a high-priority run fails.")
+    deadline_high_seconds: int = Field(3_600, ge=1, description="A high-priority run fails this long after its first span was taken.")
     deadline_low_seconds: int = Field(86_400, ge=1, description="The same for low priority.")
     untaken_seconds: int = Field(
         1_209_600, ge=1, le=2**31 - 1, description="A run fails this long after its start if none of its spans was ever taken."
@@ -206,7 +206,7 @@ class ProcessSettings(EnvironmentSettings):
         10.0, ge=0.1, le=600, description="Time between heartbeats to inference.workers; after three without one a worker counts as gone."
     )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz; the images set 0.0.0.0.")
-    http_port: int = Field(9464, ge=0, le=65_535, description="Port of these; 0 chooses a free port.")
+    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same server; 0 chooses a free port.")
 
 
 class PageSettings(EnvironmentSettings):

@@ -2,7 +2,8 @@
 
     python examples/update_videos.py localhost:9092 "postgresql://…" [schema] [topic prefix]
 
-Events may repeat with the same ``ce_id``. The update is idempotent, and offsets are committed after it, so nothing is lost or done twice.
+Events may repeat with the same ``ce_id``. Offsets are committed after the update, so nothing is lost, and a repeated
+update changes nothing.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from core.errors import ConfigurationError
 
 
 def installed_folder(package: str, distribution: str, extra: str = "extents[stack]") -> Path:
-    """The folder of a package, found without importing it.
+    """Return the folder of a package without importing it.
 
     Args:
         distribution: the name of its distribution.

@@ -32,8 +32,8 @@ _SECTIONS: Final = (
         "Whole installation",
         ("coordinator",),
         True,
-        "Only the coordinator that has the first partition of `inference.results` reports these metrics. A figure that is unknown "
-        "has no series. `max()` over instances bridges the moment in which the partition moves.",
+        "Only the coordinator that has the first partition of `inference.results` reports these metrics. An unknown figure has "
+        "no series. `max()` over instances bridges the moment in which the partition moves.",
     ),
     ("GPU worker", ("gpu-worker",), False, ""),
     ("Both", ("coordinator", "gpu-worker"), False, ""),

@@ -94,7 +94,7 @@ _SCRIPT: Final[tuple[tuple[int, int, str, _Style], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """A stretch of footage; ``first`` and ``step`` are in its pictures, and at its ends it turns back."""
+    """A stretch of footage; ``first`` and ``step`` count its pictures, and it plays backwards from either end."""
 
     clip: str
     first: int
@@ -118,7 +118,7 @@ _PAN_ROOM: Final = (64, 36)
 
 
 def make_sample(path: Path) -> Sample:
-    """Write the sample film (H.264) to ``path``, whose ending names the container; the same film every time.
+    """Write the sample film (H.264) to ``path``, whose extension chooses the container; the same film every time.
 
     Raises:
         ConfigurationError: its footage or fonts are not installed.
@@ -139,7 +139,7 @@ def make_sample(path: Path) -> Sample:
 
 
 def _footage() -> Iterator[Picture]:
-    """The film's pictures without captions, each the caller's to draw on."""
+    """Yield the film's pictures without captions. The caller may draw on each."""
     pictures_per_shot = _film_index(FRAME_COUNT) // len(_SHOTS)
     for shot in _SHOTS:
         clip = _decode_clip(shot.clip)
@@ -169,7 +169,7 @@ class _BurntCaption:
     """One caption as pixels, to be laid over the pictures of its time."""
 
     def __init__(self, first_frame: int, last_frame: int, text: str, style: _Style) -> None:
-        # A strip shows the picture that has last started: from this one on, and up to the one before that.
+        # A strip shows the last picture that has started by then: draw from the first of these up to, but not including, the second.
         self._start, self._stop = _film_index(first_frame), _film_index(last_frame + 1)
         self._fade_frames = style.fade_frames
         layer = _render(text, style)
@@ -188,10 +188,10 @@ class _BurntCaption:
         view[:] = np.rint(view * (1 - alpha) + self._rgb * alpha).astype(np.uint8)
 
     def _visibility(self, index: int) -> float:
-        """0..1. A caption that fades is there in the strips that show more than half of it.
+        """0..1. A fading caption counts as present in the strips that show more than half of it.
 
-        Strips are two or three of the film's pictures apart, so that the first shows four fifths and the one before the
-        first at most a fifth; the same at the end. So the truth is beyond doubt in every strip.
+        Strips are two or three of the film's pictures apart, so the first of these strips shows four fifths of the caption and
+        the strip before it at most a fifth; the end mirrors this. So the truth is beyond doubt in every strip.
         """
         if not self._fade_frames:
             return float(self._start <= index < self._stop)
@@ -223,5 +223,5 @@ def _font(style: _Style) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _film_index(strip: int) -> int:
-    """The film's picture on show at the time of a strip."""
+    """Return the index of the film's picture that is shown at the time of a strip."""
     return strip * _FILM_RATE // FRAMES_PER_SECOND

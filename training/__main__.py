@@ -65,8 +65,8 @@ def fonts_command(work: Path) -> None:
 @test_seed_option
 @click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each; 0.6 MB of disk per clip.")
 @click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
-@click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True)
-@click.option("--seed", default=1, show_default=True)
+@click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True, help="Highest learning rate of the schedule.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the clips and of the training.")
 @click.option(
     "--start-from", type=click.Path(path_type=Path, exists=True), help="Training state (state.pt) or weights (.safetensors) to start from."
 )
@@ -114,9 +114,12 @@ def train_command(
 @clips_per_kind_option
 @test_seed_option
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path, exists=True), default=builtin_checkpoint_path, help="The package's by default."
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True),
+    default=builtin_checkpoint_path,
+    help="Weights file; the package's by default.",
 )
-@click.option("--precision", type=click.Choice(Precision), default=Precision.FLOAT32, show_default=True)
+@click.option("--precision", type=click.Choice(Precision), default=Precision.FLOAT32, show_default=True, help="Arithmetic precision.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures here, as JSON.")
 def evaluate_command(
     work: Path,
@@ -133,7 +136,12 @@ def evaluate_command(
 
 
 @main.command("card")
-@click.option("--figures", type=click.Path(path_type=Path, exists=True), default=lambda: builtin_checkpoint_path().with_suffix(".json"))
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, exists=True),
+    default=lambda: builtin_checkpoint_path().with_suffix(".json"),
+    help="JSON of an evaluation; that of the package's weights by default.",
+)
 def card_command(figures: Path) -> None:
     """Write the evaluation's tables into docs/model-card.md."""
     write_model_card(_CARD, json.loads(figures.read_text()))
@@ -141,7 +149,10 @@ def card_command(figures: Path) -> None:
 
 @main.command("onnx")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path, exists=True), default=builtin_checkpoint_path, help="The package's by default."
+    "--checkpoint",
+    type=click.Path(path_type=Path, exists=True),
+    default=builtin_checkpoint_path,
+    help="Weights file; the package's by default.",
 )
 def onnx_command(checkpoint: Path) -> None:
     """Write a checkpoint's weights and network beside it as ONNX, which local commands run."""

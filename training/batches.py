@@ -13,14 +13,14 @@ from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
 from training.data import CLIP_FRAMES, TrainingSet
 
 RUN_FRAMES: Final = 5
-STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the ground has moved more
+STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the background has moved more
 _UNSURE: Final = (0.4, 0.6)  # visibility between which presence is a matter of definition
 _UNSURE_WEIGHT: Final = 0.5
-_BOUNDARY_WEIGHT: Final = 1.5  # boundaries are rarer than what lies between and matter more
-_BOUNDARY_SHARE: Final = 0.5  # of the runs are laid over a boundary, where the clip has one
-_HARD_SHARE: Final = 0.3  # of the clips are drawn by how wrong the network last was
-_WORST: Final = 2.0  # a loss beyond it, of a clip that is perhaps beyond reading, makes it no likelier
-_MIRRORED_SHARE: Final = 0.3  # of the runs: other grounds for little, and strokes are strokes either way round
+_BOUNDARY_WEIGHT: Final = 1.5  # boundaries are rarer than other pairs, and matter more
+_BOUNDARY_SHARE: Final = 0.5  # of the runs contain a boundary, if the clip has one
+_HARD_SHARE: Final = 0.3  # of the draws are weighted by the network's last loss
+_WORST: Final = 2.0  # a higher loss makes a clip no likelier: it may be illegible
+_MIRRORED_SHARE: Final = 0.3  # of the runs: cheap new backgrounds, and mirrored strokes are strokes too
 _AHEAD: Final = 3  # batches
 
 

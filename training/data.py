@@ -25,8 +25,8 @@ from training.synthetic.kinds import PLAIN, RECIPES, Kind
 
 CLIP_FRAMES: Final = 12
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
-FOOTAGE_SHARE: Final = 0.45  # of the grounds: little footage is at hand
-PHOTO_SHARE: Final = 0.25  # the rest are made textures
+FOOTAGE_SHARE: Final = 0.45  # of the backgrounds: little footage is available
+PHOTO_SHARE: Final = 0.25  # the rest are generated textures
 _HARD: Final = (
     Kind.BOXES,
     *2 * (Kind.FADES, Kind.ONE_WORD),
@@ -42,7 +42,7 @@ _BOARDS: Final = replace(PLAIN, words=(1, 3), own_box=0.4, captionless=0.4, sign
 _ENDINGS: Final = replace(  # the captions that are most like the one before
     RECIPES[Kind.ONE_WORD], ending=0.7, two_lines=0.75, height=(26, 80), aspect=(6.0, 14.0)
 )
-_BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the grounds that are most like captions
+_BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the backgrounds that are most like captions
 _LATER: Final = (Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES)  # what earlier runs have not seen
 _ROUND: Final = (  # recipes of consecutive clips
     *RECIPES.values(),

@@ -76,7 +76,7 @@ class Tally:
 
 
 def evaluate(predictor: Predictor, clips: Iterable[KnownClip]) -> dict[Kind, Tally]:
-    """Measure a predictor on each kind that the clips are of."""
+    """Measure a predictor on the clips, kind by kind."""
     tallies: dict[Kind, Tally] = {}
     for clip in clips:
         tallies[clip.kind] = tallies.get(clip.kind, Tally()) + judge(clip, predictor.predict(None, clip.strips))

@@ -75,7 +75,7 @@ def write_model_card(card: Path, figures: Mapping[str, Any]) -> None:
     """
     text = card.read_text()
     if _BEGIN not in text or _END not in text:
-        raise ValueError(f"{card}: needs the marks {_BEGIN} and {_END}, between which the figures go")
+        raise ValueError(f"{card}: needs the marks {_BEGIN} and {_END} around the figures")
     before, rest = text.split(_BEGIN, 1)
     card.write_text(before + _BEGIN + "\n" + _figures(figures) + "\n" + _END + rest.split(_END, 1)[1])
 

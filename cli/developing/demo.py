@@ -93,7 +93,7 @@ def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None
 
 
 def _judge(sample: Sample, run: DemoRun) -> tuple[list[Finding], bool]:
-    """Compare the captions with the truth. Return the findings, and whether these and all rows are right."""
+    """Compare the captions with the truth. Return the findings, and whether all captions and rows are right."""
     findings = compare(sample, run.database.track.captions) if run.database else []
     return findings, bool(findings) and all(finding.exact for finding in findings) and all(row.good for row in run.rows)
 
@@ -117,7 +117,7 @@ def _still(began: float, what: str) -> Iterator[None]:
 
 
 def _kept_folder() -> Path:
-    """Return the folder of a stack that is kept. An existing stack must be deleted by its owner first."""
+    """Return the folder for a stack that outlives the demo. The user must delete an earlier one first."""
     folder = stack_folder("demo")
     if folder.exists():
         raise StackError(f"{folder} holds the stack of an earlier demo; delete it first: extents dev down --name demo --purge")
@@ -152,7 +152,7 @@ def _print(run: DemoRun, findings: list[Finding], words: list[Words], film: Path
         [
             ("film", str(film)),
             ("run database", str(run_db)),
-            ("look into it", f"{extents} show {run_db}"),
+            ("inspect it", f"{extents} show {run_db}"),
             ("your own film", f"{extents} find FILM {'--text' if words else '--srt'}"),
             ("the service", f"{extents} dev up && . {os.path.relpath(stack_folder('dev') / ENV_FILE)}"),
             ("", f"{extents} worker coordinator &"),

@@ -92,7 +92,7 @@ def _extent(extent: tuple[int, int] | None) -> str:
 
 def _verdict(finding: Finding) -> str:
     if finding.truth is None:
-        return "not there"
+        return "spurious"
     if finding.detected is None:
         return "missed"
     off = max(abs(a - b) for a, b in zip(finding.truth, finding.detected, strict=True))

@@ -136,13 +136,13 @@ async def _start(workers: Iterable[Part], say: Say) -> None:
 
 
 async def _while_alive(workers: Sequence[Part], awaitable: Awaitable[T], say: Say) -> T:
-    """Wait for a result of the workers while all of them live, and report regularly that it is still awaited."""
+    """Wait for a result of the workers, report regularly that the wait goes on, and fail as soon as a worker ends."""
     began = time.monotonic()
     task = asyncio.ensure_future(awaitable)
     ends = [asyncio.ensure_future(part.process.wait()) for part in workers if part.process is not None]
     try:
         while not (await asyncio.wait({task, *ends}, timeout=REPORT_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
-            say(f"waiting for the run's outcome, {time.monotonic() - began:.0f} s so far; both workers are running")
+            say(f"waiting for an outcome, {time.monotonic() - began:.0f} s so far; both workers are running")
         if task.done():
             return task.result()
         gone = [part for part in workers if not part.running]
@@ -159,7 +159,7 @@ async def _fetch(settings: Settings, outcome: ReceivedOutcome, run_db: Path) -> 
         data = await store.get(key, MAX_RUN_DB_BYTES)
     actual = hashlib.sha256(data).hexdigest()
     if actual != expected:
-        raise PermanentError(f"{key} has SHA-256 {actual}, inference.completed says {expected}")
+        raise PermanentError(f"{key} has SHA-256 {actual}, but inference.completed says {expected}")
     write_whole(run_db, data)
     return read_run_db(data, key)
 

@@ -75,7 +75,7 @@ async def _plan_replay(settings: Settings, source: ReplaySource, model: str) -> 
 
 
 async def until_interrupted(while_alive: Callable[[Awaitable[object]], Awaitable[object]]) -> None:
-    """Wait for Ctrl-C, or for SIGTERM.
+    """Wait for Ctrl-C or SIGTERM.
 
     Args:
         while_alive: awaits something while the workers are alive.
@@ -91,7 +91,7 @@ async def until_interrupted(while_alive: Callable[[Awaitable[object]], Awaitable
 
 
 async def _copy(store: ObjectStore, source: str, target: str, broken: str | None) -> None:
-    """Copy a video's objects, and replace one chunk by bytes that are not a film if ``broken`` names it."""
+    """Copy a video's objects. Replace the chunk that ``broken`` names, if any, with bytes that are not a film."""
     async for key in store.list_keys(source):
         if "/cropped_frames_" in key or key.endswith(("layout.db", "layout.db.gz")):
             data = b"this is no film" if broken is not None and key.endswith(broken) else await store.get(key, MAX_OBJECT_BYTES)

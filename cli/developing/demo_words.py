@@ -20,12 +20,12 @@ from inference.media.film import open_film
 from inference.reading.reader import open_reader
 from tools.sample_film import Sample
 
-_EVERY: Final = 2  # samples of which strips are kept
+_EVERY: Final = 2  # keep the strip of every second sample
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words read of one caption, and when it is in the film, as first and last frame."""
+    """The words read from one caption, and the first and last frame that show it."""
 
     extent: tuple[int, int]
     text: str
@@ -51,7 +51,7 @@ def read_words(sample: Sample, track: CaptionTrack) -> list[Words]:
 
 
 def print_words(words: Sequence[Words], findings: Sequence[Finding]) -> None:
-    """Print the words with what is in the film where that differs, and how many captions were read without an error."""
+    """Print the words as read, the true ones where they differ, and how many captions were read without an error."""
     truth = {finding.detected: finding.text for finding in findings}
     rows, right = [], 0
     for caption in words:

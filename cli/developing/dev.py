@@ -123,7 +123,7 @@ def logs(part: str | None, name: str, lines: int, follow: bool) -> None:
 @_name
 @_json
 def env(name: str, as_json: bool) -> None:
-    """Print the environment variables that point the service at the stack.
+    """Print the variables that point the service at the stack.
 
     \b
     eval "$(extents dev env)"
@@ -165,7 +165,7 @@ def _print(shown: Stack, as_json: bool) -> None:
         ("part", "process", "address"),
         *((part.name, str(part.pid) if part.pid else "not running", part.address) for part in shown.status()),
     ]
-    for name, process, address in rows:  # the address comes last and whole, however narrow the terminal: it is there to be copied
+    for name, process, address in rows:  # the address comes last and is never cut, so that it can be copied
         click.echo(f"{name:<10} {process:<11} {address}")
     click.echo(f"data and logs: {_short(shown.folder)}")
     click.echo(f"environment:   . {shlex.quote(_short(shown.folder / ENV_FILE))}")

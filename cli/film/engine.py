@@ -29,7 +29,7 @@ class Model:
 
 
 def choose_model(settings: Settings, checkpoint: Path | None = None, model_version: str | None = None) -> Model:
-    """Choose the model of a file, else that of a version, else the built-in one.
+    """Choose the model of a weights file; without one, the model of a version; without either, the built-in model.
 
     Args:
         checkpoint: a weights file; its version is ``model_version``, or by default one that contains its hash.
@@ -68,7 +68,7 @@ async def _stored_weights(settings: Settings, version: str) -> tuple[Path, str]:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How local commands run networks: by the settings of a GPU worker, which apply here too, with the command line's options on top.
+    """How local commands run networks: with the settings of a GPU worker, except where a command's options override them.
 
     The built-in model runs on ONNX Runtime unless a GPU or another precision is wanted; everything else runs on torch.
     """
@@ -78,7 +78,7 @@ class Engine:
     batch_size: int | None = None
 
     def load(self, model: Model) -> Predictor:
-        """Load a model. Takes a moment; with torch, seconds.
+        """Load a model. Takes seconds with torch, and a moment without.
 
         Raises:
             CheckpointError: the checkpoint does not fit its architecture.
@@ -102,7 +102,7 @@ class Engine:
         return load_predictor(model.checkpoint or builtin_checkpoint_path(), options)
 
     def _wants_gpu(self) -> bool:
-        """Whether a GPU is to be used. Torch is asked only on a machine with NVIDIA's driver, because it takes seconds to load."""
+        """Whether to use a GPU. Torch takes seconds to load, so it is asked only on a machine with NVIDIA's driver."""
         if self.settings.device != "auto" or not NVIDIA_DRIVER.exists():
             return self.settings.device == "cuda"
         try:

@@ -18,7 +18,7 @@ def _schema(context: click.Context, parameter: click.Parameter, value: str | Non
     if value is None:
         return read_section(SchemaSettings).schema_name
     if not is_schema_name(value):
-        raise click.BadParameter(f"{value!r} is not a valid name of a schema; expected a lower-case letter, then letters, digits and _")
+        raise click.BadParameter(f"{value!r} is not a valid schema name; expected a lower-case letter, then letters, digits and _")
     return value
 
 
@@ -51,7 +51,7 @@ Examples:
 @_schema_option
 @json_option
 def print_(schema: str, as_json: bool) -> None:
-    """Print all migrations in order, in one transaction: a running service sees either the old functions or the new ones."""
+    """Print all migrations, as one transaction. A running service sees either the old functions or the new ones."""
     migrations = read_migrations(schema)
     if as_json:
         print_json([{"file": migration.file, "sql": migration.sql} for migration in migrations])
@@ -70,9 +70,10 @@ Examples:
 @_schema_option
 @json_option
 def write(folder: Path, schema: str, as_json: bool) -> None:
-    """Write each migration to its own file in FOLDER, where the Supabase command line applies them.
+    """Write each migration to its own file in FOLDER.
 
-    Existing files are kept. An existing file with other content is an error, because it may have been applied.
+    The Supabase command line applies them from there. Existing files are kept. An existing file with other content is an
+    error, because it may have been applied.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [migration.file for migration in read_migrations(schema) if _write(folder / migration.file, migration)]
@@ -90,5 +91,7 @@ def _write(file: Path, migration: Migration) -> bool:
         file.write_text(migration.sql)
         return True
     if file.read_text() != migration.sql:
-        raise ConfigurationError(f"{file} exists and differs from this version's; move it away, or name its --schema")
+        raise ConfigurationError(
+            f"{file} exists and differs from this version's; move it away, or give the --schema that it was written for"
+        )
     return False

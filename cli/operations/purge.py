@@ -36,7 +36,7 @@ Examples:
 \b
 Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 )
-@click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Whose data.")
+@click.option("--tenant", "tenant_id", type=UuidParameter(), required=True, help="Tenant whose data to purge.")
 @click.option("--video", "video_id", type=UuidParameter(), help="Purge only this video.  [default: everything of the tenant]")
 @click.option("--reason", metavar="TEXT", help="The reason, which rejections of further requests quote.")
 @click.option("--undo", is_flag=True, help="Accept requests again. Deleted data is not restored.")
@@ -45,7 +45,7 @@ Settings: SUPABASE_*, WASABI_*, KAFKA_*, EXTENTS_TOPIC_PREFIX, EXTENTS_KEY_*."""
 def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bool, yes: bool, as_json: bool) -> None:
     """Delete frames, run databases and rows of a video or a whole tenant, and refuse its requests from then on.
 
-    First a mark makes admission refuse requests, so that no replay brings anything back. Then unfinished jobs are
+    First, admission is made to refuse requests, so that no replay brings anything back. Then unfinished jobs are
     cancelled, objects and rows are deleted, and dead letters are marked, so that nobody redrives them. Kafka cannot
     delete a single record: a letter is deleted at once only if all letters before it were purged as well. Other records
     hold ids and probabilities but no pictures, and expire with their topics' retention. If the command is interrupted, run
@@ -105,7 +105,7 @@ def _about_letters(left: PurgedLetters) -> list[str]:
     if not left.kept:
         return []
     until = f"until {left.kept_until:%Y-%m-%d} at the latest" if left.kept_until else "forever, because the topic has no retention limit"
-    why = f"Kafka refused to delete any ({left.refused})" if left.refused else "letters that are still needed lie before them"
+    why = f"Kafka refused to delete any ({left.refused})" if left.refused else "they come after letters that are still needed"
     return [f"{left.kept} of {left.marked} dead letters stay in their topic {until}: {why}. No command redrives them"]
 
 
@@ -191,8 +191,8 @@ async def _cancel(settings: Settings, listings: Listings, chosen: Filter) -> Non
             return
         await asyncio.sleep(1)
     raise click.ClickException(
-        f"{len(await unfinished())} jobs have not ended within {WAIT_SECONDS} s, so nothing was deleted; check that a coordinator runs, "
-        "and purge again. New requests are already refused"
+        f"{len(await unfinished())} jobs have not ended within {WAIT_SECONDS} s, so nothing was deleted; check that a coordinator is "
+        "running, and purge again. New requests are already refused"
     )
 
 

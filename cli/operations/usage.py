@@ -54,13 +54,13 @@ Examples:
 Settings: SUPABASE_*, EXTENTS_GPU_USD_PER_HOUR."""
 )
 @click.option("--month", type=MonthParameter(), metavar="YYYY-MM", help="The month, in UTC.  [default: this month]")
-@click.option("--by", type=click.Choice(["day", "model", "tenant"]), default="day", show_default=True, help="What each line stands for.")
+@click.option("--by", type=click.Choice(["day", "model", "tenant"]), default="day", show_default=True, help="Print one line for each.")
 @json_option
 def command(month: datetime | None, by: str, as_json: bool) -> None:
     """Show how much GPU time a month's runs took, and how long GPU workers were up.
 
-    Busy hours count the time in which devices computed spans of runs that have ended, from the records of the jobs. Up hours
-    count the time in which GPU workers ran, from their heartbeats; the rest of them was idle. Both are priced at
+    Busy hours are the time in which devices computed spans of runs that have ended, by the jobs' records. Up hours are the
+    time in which GPU workers ran, by their heartbeats; the difference is idle time. Both are priced at
     EXTENTS_GPU_USD_PER_HOUR. The time in which a machine ran without a worker is not known here.
     """
     first = month or datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

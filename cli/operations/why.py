@@ -1,4 +1,4 @@
-"""``extents why``: everything known about a video, in the order of time."""
+"""``extents why``: everything known about a video, in chronological order."""
 
 import asyncio
 from uuid import UUID

@@ -80,8 +80,8 @@ async def run_check(check: Check, settings: Settings) -> CheckResult:
     except SettingsError as error:
         if check.name == SETTINGS:
             return CheckResult(check.name, State.FAULT, "; ".join(error.faults), check.advice)
-        return CheckResult(check.name, State.SKIPPED, "not checked: its settings are not complete")
-    except TimeoutError:  # an OSError too, so before those
+        return CheckResult(check.name, State.SKIPPED, "not checked: its settings are incomplete")
+    except TimeoutError:  # also an OSError, so it comes first
         return CheckResult(check.name, State.FAULT, f"no answer within {LIMIT_SECONDS:.0f} s", check.advice)
     except ModuleNotFoundError as error:
         return CheckResult(check.name, State.FAULT, missing_part(error) or str(error), check.advice)
@@ -102,11 +102,11 @@ async def _brokers(settings: Settings) -> str:
         count = len((await admin.describe_cluster())["brokers"])
     if count < settings.kafka.replication_factor:
         raise ConfigurationError(
-            f"{count} of them, KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}: topics cannot be created"
+            f"{count} running, but KAFKA_REPLICATION_FACTOR is {settings.kafka.replication_factor}: topics cannot be created"
         )
     missing = [name for name, is_there in CODECS.items() if not is_there()]
     if missing:
-        raise Warned(f"no library for records compressed with {', '.join(missing)}: such a record ends a worker; install cramjam")
+        raise Warned(f"no library for records compressed with {', '.join(missing)}: such a record would end a worker; install cramjam")
     return f"{count} at {settings.kafka.bootstrap_servers}, {settings.kafka.security_protocol}; reads {', '.join(CODECS)}"
 
 
@@ -120,11 +120,11 @@ async def _topics(settings: Settings) -> str:
     wrong = [f"{state.spec.name} {fault}" for state in states for fault in state.faults]
     harmful = [state for state in states if state.faults and state.spec.needed]
     if len(wrong) == len(specs) and all(state.partitions is None for state in states):
-        raise ConfigurationError(f"none of the {len(specs)} is there; the first is {specs[0].name}")
+        raise ConfigurationError(f"none of the {len(specs)} exists; the first is {specs[0].name}")
     if harmful:
         raise ConfigurationError("; ".join(wrong))
     if wrong:
-        raise Warned(f"workers do their work, but: {'; '.join(wrong)}")
+        raise Warned(f"workers can work, but: {'; '.join(wrong)}")
     return f"{len(specs)}, {sum(spec.partitions for spec in specs)} partitions"
 
 
@@ -145,14 +145,14 @@ async def _writable_store(settings: Settings) -> str:
         await store.put(key, data)
         try:
             if await store.get(key, len(data)) != data:
-                raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")
+                raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as different bytes from those written")
             if [listed async for listed in store.list_keys(key)] != [key]:
                 raise ConfigurationError(f"s3://{store.bucket}/{key} was written and is not listed")
         finally:
             refused = await _delete(store, key)
         where = f"s3://{store.bucket} at {settings.wasabi.endpoint_url}"
         if refused is not None:  # the service itself never deletes, and needs no right to
-            raise Warned(f"{where}: written, read and listed; the object of this check stays: {refused}")
+            raise Warned(f"{where}: written, read and listed; this check's object could not be deleted: {refused}")
         try:
             await store.head(key)
         except MissingObjectError:
@@ -172,7 +172,7 @@ async def _delete(store: ObjectStore, key: str) -> str | None:
 async def _database(settings: Settings) -> str:
     async with open_rows(settings.supabase) as rows:
         await rows.try_everything()
-    return f"schema {settings.supabase.schema_name} at {settings.supabase.url}: all that the service does was tried and rolled back"
+    return f"schema {settings.supabase.schema_name} at {settings.supabase.url}: everything that the service does was tried and rolled back"
 
 
 async def _model(settings: Settings) -> str:
@@ -182,7 +182,7 @@ async def _model(settings: Settings) -> str:
         catalog = ModelCatalog(stored)
         model = await catalog.resolve(settings.admission.model_version or catalog.default_version)
         if not _has_torch():
-            return f"{model.version}: is there"
+            return f"{model.version}: found; not loaded, because torch is not installed"
         path = await ModelCache(stored, settings.worker.model_cache).weights(model.version, model.checkpoint_sha256)
 
     def predict() -> None:

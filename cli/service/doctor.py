@@ -31,7 +31,8 @@ def command(role: str | None, as_json: bool) -> None:
     """Check settings, brokers, topics, object store, database, model and device; say what is wrong and how to fix it.
 
     Each check uses the real dependency: it logs in, writes an object and deletes it, calls the database functions that only
-    the service may call, loads the model and predicts with it. Nothing is left behind.
+    the service may call, loads the model and predicts with it. It leaves nothing behind, unless the store refuses the
+    deletion.
     """
     results = asyncio.run(_run(Settings(), role))
     if as_json:

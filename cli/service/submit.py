@@ -38,7 +38,7 @@ Exit status with --watch: 0 completed, 3 rejected, 4 failed.
 Settings: KAFKA_*, EXTENTS_TOPIC_PREFIX; WASABI_* unless --frame-count is given; SUPABASE_* with --watch."""
 )
 @click.option("--tenant-id", type=UuidParameter(), required=True, help="Tenant of the video.")
-@click.option("--video-id", type=UuidParameter(), required=True, help="Which video.")
+@click.option("--video-id", type=UuidParameter(), required=True, help="Id of the video.")
 @click.option(
     "--version", type=click.IntRange(1, 2**31 - 1), metavar="N", default=1, show_default=True, help="Version of its cropped frames."
 )

@@ -73,7 +73,10 @@ Exit status 1 if a topic is missing or differs.
 )
 @json_option
 def check(as_json: bool) -> None:
-    """Compare partitions, retention and replication of each topic with the expected values. Changes nothing."""
+    """Compare existing topics with the expected ones.
+
+    Looks at partitions, retention and replication, and changes nothing.
+    """
     from streams.kafka.brokers import brokers  # loads Faust
     from streams.kafka.topic_state import read_topic_states
     from streams.topics import Topics

@@ -24,7 +24,7 @@ Examples:
 Settings: KAFKA_*, WASABI_*, SUPABASE_*, EXTENTS_TOPIC_PREFIX, EXTENTS_PAGE_VIEWER_TOKEN, EXTENTS_PAGE_OPERATOR_TOKEN."""
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="Port; 0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="Port; 0 chooses a free one.")
 def command(host: str, port: int) -> None:
     """Serve the live page until Ctrl-C: work in progress, tasks for operators, and each run's captions.
 

@@ -1,4 +1,4 @@
-"""The default model of most runs."""
+"""The model that most runs get by default."""
 
 from uuid import UUID
 

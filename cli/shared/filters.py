@@ -17,14 +17,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 T = TypeVar("T")
 
 _OPTIONS = {
-    "tenant_id": click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only this tenant's."),
-    "video_id": click.option("--video", "video_id", type=UuidParameter(), help="Only this video's."),
-    "model_version": click.option("--model", "model_version", type=ModelVersionParameter(), metavar="V", help="Only with this model."),
-    "status": click.option("--status", type=click.Choice(["queued", "running", "completed", "failed"]), help="Only with this status."),
-    "priority": click.option("--priority", type=click.Choice(["high", "low"]), help="Only with this priority."),
-    "replay_id": click.option("--replay", "replay_id", metavar="ID", help="Only what this replay sent."),
-    "since": click.option("--since", type=MomentParameter(), help="Only since this time or age: 2026-05-01T12:00, 12h."),
-    "until": click.option("--until", type=MomentParameter(), help="Only before this time or age."),
+    "tenant_id": click.option("--tenant", "tenant_id", type=UuidParameter(), help="Only those of this tenant."),
+    "video_id": click.option("--video", "video_id", type=UuidParameter(), help="Only those of this video."),
+    "model_version": click.option("--model", "model_version", type=ModelVersionParameter(), metavar="V", help="Only those of this model."),
+    "status": click.option(
+        "--status", type=click.Choice(["queued", "running", "completed", "failed"]), help="Only those with this status."
+    ),
+    "priority": click.option("--priority", type=click.Choice(["high", "low"]), help="Only those with this priority."),
+    "replay_id": click.option("--replay", "replay_id", metavar="ID", help="Only those that this replay sent."),
+    "since": click.option("--since", type=MomentParameter(), help="Only those since this time or age: 2026-05-01T12:00, 12h."),
+    "until": click.option("--until", type=MomentParameter(), help="Only those before this time or age."),
 }
 
 

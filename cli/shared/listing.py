@@ -1,4 +1,4 @@
-"""How a list of rows is printed: a table of the newest, all of them as JSON, or one row a line while they are read."""
+"""Prints a list of rows: as a table, as JSON, or as one JSON object a line while the rows are read."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +138,7 @@ def age_text(value: str | datetime | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``12s``, ``5m``, ``3h``, ``4d``: to its greatest unit."""
+    """``12s``, ``5m``, ``3h``, ``4d``: in the largest unit that fits."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"

@@ -26,7 +26,7 @@ class CropParameter(click.ParamType):
 
 
 class UuidParameter(click.ParamType):
-    """A UUID in the service's spelling."""
+    """A UUID, written with hyphens."""
 
     name = "UUID"
 
@@ -51,7 +51,7 @@ class MomentParameter(click.ParamType):
                 return datetime.now(UTC) - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
             moment = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text!r} is neither a moment, as 2026-05-01T12:00, nor an age, as 90m, 12h or 7d", param, ctx)
+            self.fail(f"{text!r} is neither a moment, such as 2026-05-01T12:00, nor an age, such as 90m, 12h or 7d", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -63,7 +63,9 @@ class ModelVersionParameter(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if MODEL_VERSION.fullmatch(str(value)) is None:
             self.fail(
-                f"{value!r} is not a model version: up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit", param, ctx
+                f"{value!r} is not a model version; expected up to 64 letters, digits, '.', '_' and '-', starting with a letter or digit",
+                param,
+                ctx,
             )
         return str(value)
 

@@ -62,7 +62,7 @@ def print_workers(workers: Sequence[Worker]) -> None:
         click.echo()
         print_rows(columns, mine[:WORKERS_SHOWN])
         if len(mine) > WORKERS_SHOWN:
-            click.echo(f"and {len(mine) - WORKERS_SHOWN} more, which --json has")
+            click.echo(f"and {len(mine) - WORKERS_SHOWN} more: --json has all")
         for worker in mine[:WORKERS_SHOWN]:
             _print_reasons(worker)
 

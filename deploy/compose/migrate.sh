@@ -1,6 +1,6 @@
 #!/bin/sh
 # Applies every migration, written for SUPABASE_SCHEMA, in the order of its name and in one transaction, so that a running service
-# never meets the functions of an earlier one; each may be applied again. PG* says where the database is.
+# never sees old and new functions together; each may be applied again. PG* says where the database is.
 set -eu
 for file in "$1"/*.sql; do
   echo "applying ${file##*/}"

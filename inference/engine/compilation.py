@@ -19,7 +19,7 @@ def compiled(network: Network, device: torch.device, run: Callable[[Network], ob
     This is set by a config patch, not by ``torch.compile``'s options: the tracer ignores those options, would treat the
     weights as inputs, and nothing would be frozen.
     """
-    from torch._inductor import config  # imported here because it takes seconds, which a worker that does not compile saves
+    from torch._inductor import config  # imported here, because it takes seconds that a worker without compilation need not spend
 
     result = cast(Network, torch.compile(_with_own_code(network), dynamic=False, fullgraph=True))
     try:

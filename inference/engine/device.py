@@ -39,7 +39,7 @@ def driver_advice() -> str:
     """Say which NVIDIA driver this PyTorch needs, and which one runs here."""
     needed = SMALLEST_DRIVERS.get((torch.version.cuda or "").partition(".")[0])
     if needed is None:
-        return "This build of torch is for the CPU alone: install a CUDA build."
+        return "This build of torch is for CPUs only: install a CUDA build."
     return f"Its CUDA {torch.version.cuda} needs an NVIDIA driver of at least {needed}; found: {_driver_version()}."
 
 
@@ -54,7 +54,7 @@ def compute_reproducibly(device: torch.device) -> None:
 
 
 def memory_gauges(device: str) -> dict[str, Callable[[], float]]:
-    """Return gauges of the device's memory in bytes: ``used`` and ``peak`` by this process, ``total``. All 0 for a processor."""
+    """Return gauges of the device's memory in bytes: ``used`` and ``peak`` by this process, ``total``. All are 0 for a CPU."""
     if torch.device(device).type != "cuda":
         return {kind: lambda: 0.0 for kind in ("used", "peak", "total")}
     total = float(torch.cuda.get_device_properties(device).total_memory)

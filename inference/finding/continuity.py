@@ -1,6 +1,6 @@
-"""Tells whether a caption goes on across two samples that the network takes for a change, from the film's own pictures.
+"""Decides from the film's own pictures whether a caption goes on where the network sees a change between two samples.
 
-Two things look like a change of the caption and are none: something that moves behind small letters, and a box that moves from word
+Two things look like a change of the caption but are not: something that moves behind small letters, and a box that moves from word
 to word of a caption that stays (karaoke). In the first case the letters' own pixels stay as they are. In the second a filled
 box disappears beside the place where another one appears.
 """
@@ -75,7 +75,7 @@ def _side(moments: Sequence[Moment]) -> _Side:
 
 
 def _letters_stay(earlier: _Side, later: _Side) -> bool:
-    """Whether no letter of either side has changed: neither the text as a whole, nor all that stands in the width of one letter."""
+    """Whether no letter of either side has changed: neither the text as a whole, nor everything within the width of one letter."""
     if min(np.count_nonzero(earlier.letters), np.count_nonzero(later.letters)) < _LEAST_LETTERS:
         return False
     letters = earlier.letters | later.letters

@@ -1,4 +1,5 @@
-"""Finds the pictures of a film at which nearly everything changes: there, a change of a caption's strip says little by itself."""
+"""Finds the cuts of a film: pictures that differ from the one before in much more than a caption. A change of a caption's strip at a
+cut says little by itself."""
 
 from typing import Final
 
@@ -10,8 +11,8 @@ from inference.media.box import CropBox
 from inference.media.film import Film
 from inference.media.strips import Cutter
 
-_ROWS, _COLUMNS = 54, 96  # evenly spaced pixels that are looked at
-_CELL: Final = 2  # rows and columns of these whose mean is compared, so that noise does not count
+_ROWS, _COLUMNS = 54, 96  # evenly spaced pixels that are compared
+_CELL: Final = 2  # rows and columns of these pixels that are averaged, so that noise does not count
 _LEVELS: Final = 12.0  # by which a cell changes
 _LEAST_SHARE: Final = 0.25  # of the cells: a caption that appears changes a twentieth
 
@@ -24,7 +25,7 @@ class Cuts:
         self._last: npt.NDArray[np.float64] | None = None
 
     def is_cut(self, frame: VideoFrame) -> bool:
-        """Whether most of the picture differs from the picture of the call before. The first one is no cut."""
+        """Whether at least a quarter of the picture differs from that of the previous call. The first picture is not a cut."""
         luma = self._cutter.luma(frame, _ROWS, _COLUMNS)  # uncut: the box is the whole picture
         height, width = (side // _CELL for side in luma.shape)
         cells = luma[: height * _CELL, : width * _CELL].reshape(height, _CELL, width, _CELL).mean(axis=(1, 3))

@@ -19,7 +19,7 @@ _LEAST_CONFIDENCE_BETWEEN_CUTS: Final = 0.6
 _LEAST_MEAN_CONFIDENCE: Final = 0.6  # of the captions of a zone that was found, not given
 _LEAST_MEAN_BETWEEN_CUTS: Final = 0.9  # the same, if none of them begins or ends while the picture goes on
 _LEAST_SECONDS: Final = 0.15  # nobody can read a caption of one sample
-_NEAR: Final = 0.06  # seconds between a boundary and a cut of the picture at which both happen
+_NEAR: Final = 0.06  # seconds between a boundary and a cut of the picture that count as the same moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class FoundCaption:
         doubt: why it may not be a caption; None if there is no doubt.
         text: its words, if it was read.
         text_confidence: the reader's confidence, 0..1.
-        between_cuts: it begins and ends only where nearly everything in the film changes; the film's own ends do not count.
+        between_cuts: it begins and ends only at cuts of the film; the film's own ends do not count.
     """
 
     zone: str
@@ -131,7 +131,7 @@ def _doubt(caption: FoundCaption) -> str | None:
     """Return why the film's pictures make a caption doubtful; None if they do not."""
     confidence = caption.extent.confidence
     if caption.between_cuts and confidence < _LEAST_CONFIDENCE_BETWEEN_CUTS:
-        return f"it begins and ends with the whole picture, and has confidence {confidence:.3f}, not {_LEAST_CONFIDENCE_BETWEEN_CUTS}"
+        return f"it begins and ends only at cuts, and its confidence of {confidence:.3f} is below {_LEAST_CONFIDENCE_BETWEEN_CUTS}"
     if caption.seconds < _LEAST_SECONDS:
         return f"{caption.seconds:.2f} s is too short to read"
     return None

@@ -1,6 +1,6 @@
 """Finds where in a picture there may be letters: many thin strokes close together, in a row.
 
-This only says where to look. The network decides whether it is writing, and changes over the film decide whether it is a caption.
+This only says where to look. The network decides whether that is writing, and changes over the film decide whether it is a caption.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Predicts the pairs of a zone's samples, running the network only where it may find a change.
 
-First it compares samples ``STRIDE`` apart, as it was trained to. Where they surely show the same caption, or surely none, so do those
-between them, and the pairs between get the probabilities of the two. Where that is not sure, the middle one is compared with both, and so
-on down to neighbours: near every boundary, and wherever the network hesitates, each pair is predicted as if all were.
+First it compares samples ``STRIDE`` apart. If the network is sure that both show the same caption, or that both show none, the samples
+between count as showing the same, and the pairs between get the probabilities of the two. If it is not sure, the middle sample is compared
+with both, and so on down to neighbours. So near every boundary, and wherever the network hesitates, each pair is predicted by itself.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from inference.arrays import Features, Frames, Indices, Probabilities
 from inference.engine.predictor import PairPredictor, Predictor
 
 STRIDE: Final = 4
-"""Samples. What is shown for less time between two samples with one caption, or with none, is not seen."""
+"""In samples. Whatever is shown only between two samples that show the same caption, or none, is not seen."""
 
-_SURE: Final = 0.9  # probability of one caption, or of none, from which nothing between is looked at
+_SURE: Final = 0.9  # probability of the same caption, or of none, from which the samples between are skipped
 
 
 class Pairs:

@@ -21,10 +21,10 @@ _LEAST_OVERLAP: Final = 0.6  # of the rows of two lines at the same place
 _LEAST_RECURRENCE: Final = 0.2  # of the pictures with the most frequent place
 _STANDING: Final = 0.75  # mean overlap of the strokes of two pictures, from which on they show the same writing
 _LEAST_STANDING: Final = 3  # pictures
-_LOGO: Final = 0.3  # of the pictures, in which a zone shows one text, and nothing else in all others
+_LOGO: Final = 0.3  # share of the pictures in which a logo's zone shows its one text; it never shows another
 _CONSTANT: Final = 0.75  # of a group's pictures, in which a logo looks the same over a moving background
 _ONE_LINE: Final = (0.6, 1.4)  # of the usual height of a group's lines
-_TWO_LINES: Final = 1.9  # of it, from which on two lines touch; heights in between are letters that run into texture
+_TWO_LINES: Final = 1.9  # of that height, from which on it is two lines that touch; heights in between are letters that run into texture
 _ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
 _COLUMNS: Final = 0.02  # of the picture's width, left and right of them
 _ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of lines may vary
@@ -41,7 +41,7 @@ class Seen:
 
 
 def settle(seen: Sequence[Seen], pictures: int, width: int, height: int) -> tuple[list[Zone], list[CropBox]]:
-    """Return the zones from top to bottom, and the boxes of writing that never changes where it stands."""
+    """Return the zones from top to bottom, and the boxes of writing that never changes."""
     standing, changing = _apart(seen, pictures)
     groups = [group for group in _groups(_recurring(changing), height) if _pictures(group) >= min(_LEAST_PICTURES, pictures)]
     groups = [group for group in groups if np.mean([line.writing for line in group]) >= _LEAST_WRITING]
@@ -152,7 +152,7 @@ def _joined(groups: list[list[Seen]]) -> list[list[Seen]]:
 
 def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
     """Return the box around nearly all of a group's lines, with a margin."""
-    usual = statistics.median_low(line.box.height for line in group)  # of one of the lines, which is kept therefore
+    usual = statistics.median_low(line.box.height for line in group)  # the height of one of the lines, so that at least this line is kept
     heights = [line.box.height / usual for line in group]
     group = [line for line, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
     line_height = float(np.median([line.box.height for line in group]))

@@ -19,7 +19,7 @@ from inference.media.strips import Cutter
 SAMPLES: Final = 64
 """Samples per batch: enough for the network to be fast, and a few seconds of film to keep in memory."""
 
-_LUMA_ROWS, _LUMA_COLUMNS = 48, 480  # maximum size of the pictures in which boundaries are looked for
+_LUMA_ROWS, _LUMA_COLUMNS = 48, 480  # maximum size of the pictures in which boundaries are located
 _STILL_EVERY: Final = 2  # samples: every second sample of a stretch is kept at full size for reading
 _AHEAD: Final = 2  # batches decoded in advance
 
@@ -45,7 +45,7 @@ class Batch:
 
     Attributes:
         end: when the last picture's time is over, in seconds.
-        cuts: when pictures begin at which nearly everything changes, in seconds.
+        cuts: when the first picture after each cut begins, in seconds.
     """
 
     first_sample: int

@@ -13,7 +13,7 @@ _LONGEST_GAP_SECONDS: Final = 0.15  # between two parts of one caption
 
 
 def add_readings(captions: Sequence[FoundCaption], readings: Sequence[tuple[Still, Reading]]) -> list[FoundCaption]:
-    """Give each caption of a zone the words of the still that shares most frames with it, and merge neighbours with the same words."""
+    """Give each caption of a zone the words of the still that shares the most frames with it, and merge neighbours with the same words."""
     return merge_equal([_with_words(caption, readings) for caption in captions])
 
 
@@ -45,8 +45,8 @@ def add_transcript(captions: Sequence[FoundCaption], lines: Sequence[str]) -> li
     sure = [caption for caption in captions if caption.doubt is None]
     if len(sure) != len(lines):
         raise PermanentError(
-            f"the transcript has {len(lines)} lines, and {len(sure)} captions were found: it takes a line a caption; "
-            "look at the table (extents find without --transcript) for where they part"
+            f"the transcript has {len(lines)} lines, but {len(sure)} captions were found; expected one line per caption: "
+            "compare it with the table that extents find prints without --transcript"
         )
     words = iter(lines)
     return [caption if caption.doubt is not None else replace(caption, text=next(words), text_confidence=None) for caption in captions]

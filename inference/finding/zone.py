@@ -57,7 +57,7 @@ def parse_crop(text: str) -> Crop:
     parts = [re.fullmatch(r"\s*(\d+(?:\.\d+)?)(%?)\s*", part) for part in text.split(",")]
     matches = [match for match in parts if match is not None]
     if len(parts) != 4 or len(matches) != 4 or any("." in match[1] and not match[2] for match in matches):
-        raise PermanentError(f"{text!r} is no crop: expected {CROP_FORMS}")
+        raise PermanentError(f"{text!r} is not a crop box; expected {CROP_FORMS}")
     sides = tuple(float(match[1]) / (100 if match[2] else 1) for match in matches)
     return Crop(
         (sides[0], sides[1], sides[2], sides[3]), (bool(matches[0][2]), bool(matches[1][2]), bool(matches[2][2]), bool(matches[3][2]))

@@ -32,8 +32,10 @@ class CropBox:
             PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
         """
         if self.left >= self.right or self.top >= self.bottom:
-            raise PermanentError(f"crop {self} holds no pixel: it is left,top,right,bottom, with left < right and top < bottom")
+            raise PermanentError(f"crop {self} contains no pixels; expected left,top,right,bottom with left < right and top < bottom")
         if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
             raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
         if self.width > MAX_WIDTH or self.height > MAX_HEIGHT:
-            raise PermanentError(f"crop {self} is larger than a strip may be, {MAX_WIDTH}x{MAX_HEIGHT} pixels: cut closer to the captions")
+            raise PermanentError(
+                f"crop {self} is larger than the largest strip, {MAX_WIDTH}x{MAX_HEIGHT} pixels: crop closer to the captions"
+            )

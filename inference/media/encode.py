@@ -154,7 +154,7 @@ class _ChunkEncoder:
 
 
 class _EdgeMap:
-    """Stands in for the OCR visualisation: shows where in the strip edges recur, bright as letters are there.
+    """Stands in for the OCR visualisation: shows where in the strip edges recur, brightest where letters are.
 
     In production that image is drawn from the boxes that an OCR engine found. There is none here, so this draws what the
     boxes would surround. The built-in model does not use it.

@@ -78,7 +78,7 @@ class Film:
     def pictures(self) -> Iterator[Picture]:
         """Yield the picture shown at each tenth of a second, from 0 to the end of the last picture's time.
 
-        A film that shows something only later begins with its first picture. The same array is repeated while a
+        A film whose first picture comes later begins with that picture. The same array is repeated while a
         picture lasts; do not write to it.
 
         Raises:
@@ -122,7 +122,7 @@ class Film:
         if start - previous > _LONGEST_HOLD or previous - start > _LARGEST_STEP_BACK:
             raise CorruptInputError(
                 f"{self._path}: its clock jumps from {float(previous):.1f} s to {float(start):.1f} s; "
-                "the file is damaged or was joined from several: remux it so that time runs on"
+                "the file is damaged or was joined from several: remux it with continuous timestamps"
             )
 
     def _check_size(self, previous: VideoFrame, frame: VideoFrame) -> None:
@@ -173,13 +173,11 @@ class Film:
         if damage.is_most:
             raise CorruptInputError(f"{self._path}: cannot be decoded after {float(self._position):.1f} s: {damage.why}")
         if damage.failed:
-            self._warn(f"{self._path}: {damage.skipped()} ({damage.why}); the picture before stands in for it")
+            self._warn(f"{self._path}: {damage.skipped()} ({damage.why}); the previous picture lasts longer instead")
         end = float(last.end) if last else 0.0
         stated = self._stated_end()
         if stated is not None and end < stated - LEAST_MISSING_SECONDS:
-            self._warn(
-                f"{self._path}: its pictures end at {clock(end)}, but it states that they last until {clock(stated)}: it is cut short"
-            )
+            self._warn(f"{self._path}: its pictures end at {clock(end)}, but its header says {clock(stated)}: it was cut short")
         elif damage.broke_off:
             self._warn(f"{self._path}: cannot be read after {clock(end)}: {damage.broke_off}")
 

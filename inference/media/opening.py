@@ -75,7 +75,7 @@ def _why_unreadable(path: Path, error: Exception, *, is_pipe: bool) -> str:
     if head[4:8] in _MP4_MARKS and not _has_atom(path, b"moov", size_bytes):
         return (
             "an MP4 without its index (moov), which is written last: the recording or the copy was cut short; "
-            "a repair tool can rebuild the index with the help of a whole film of the same camera"
+            "a repair tool can rebuild the index with the help of an intact film from the same camera"
         )
     if _is_text(head):
         return "this is text, not a video"

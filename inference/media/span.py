@@ -42,7 +42,7 @@ class SpanAssembly:
         return len(self._wanted) * frame.nbytes
 
     def decode(self, chunk: Chunk, data: bytes) -> None:
-        """Decode one of ``chunks`` into its places. Of the chunk that only provides the shared last frame, the rest is skipped.
+        """Decode one of ``chunks`` into its places. A chunk that only provides the shared last frame is decoded no further.
 
         Raises:
             CorruptInputError: the chunk cannot be decoded, or its frame size differs from the span's.

@@ -52,7 +52,7 @@ class Cutter:
     def scaled(self, cut: VideoFrame, height: int, width: int) -> Frames:
         """Return the box as RGB of another size, (height, width, 3) uint8, converted and resized in one step.
 
-        The filter is a triangle of the width of torch's antialiased bilinear resize, and differs from that by one level on average.
+        The filter is a triangle as wide as that of torch's antialiased bilinear resize; the results differ by one level on average.
         """
         across, down = (height, width) if self._turns % 2 else (width, height)
         small = self._reformatter.reformat(self._trim(cut), across, down, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)

@@ -1,4 +1,4 @@
-"""The built-in model on ONNX Runtime: on a processor about twice as fast as torch, and started in a tenth of the time."""
+"""The built-in model on ONNX Runtime: on a CPU about twice as fast as torch, and started in a tenth of the time."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ CHECKPOINT_SHA256: Final = "checkpoint_sha256"
 
 
 class BuiltinSession:
-    """A predictor over an ONNX session, in float32 on the processor. The file describes its inputs in ``training.onnx_file``."""
+    """A predictor over an ONNX session, in float32 on the CPU. ``training.onnx_file`` describes the file's inputs."""
 
     def __init__(self, batch_size: int) -> None:
         disable_onnxruntime_telemetry()

@@ -11,7 +11,7 @@ from inference.reading.reader import Reading
 from inference.telemetry import disable_onnxruntime_telemetry
 
 LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
-"""All are of one network, which is in the wheel. Others would have to be downloaded, which is never done."""
+"""One network, which is in the wheel, reads all of these. Networks for other languages would have to be downloaded, which is never done."""
 
 _LONGEST_SIDE: Final = 960  # of a still in which lines are looked for; they are read at full size
 _LEAST_CONFIDENCE: Final = 0.6  # of a line; text below it belongs to the background
@@ -61,7 +61,7 @@ class RapidReader:
 
 
 def _is_read(text: str) -> bool:
-    """Whether the text has letters: a script that the networks do not know gives spaces and points."""
+    """Whether the text is mostly letters and digits: a script that the networks do not know gives spaces and dots."""
     written = "".join(text.split())
     return sum(character.isalnum() for character in written) * 2 >= len(written) > 0
 

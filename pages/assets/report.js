@@ -24,7 +24,7 @@ function showPair(data, pair) {
   const words = element("div", {},
     element("h2", {}, `${data.clock(pair + 1)}, frames ${pair} and ${pair + 1}`),
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
-    element("p", { class: "quiet" }, "✓ marks the label that is used. Backward is read forward here.", issues.length ? ` Issues: ${issues.join(", ")}.` : ""));
+    element("p", { class: "quiet" }, "✓ marks the label that is used. Backward labels are reversed, so both columns read forward.", issues.length ? ` Issues: ${issues.join(", ")}.` : ""));
   choice.replaceChildren(words, filmstrip(data, pair));
   for (const row of document.querySelectorAll("#looks tbody tr")) row.setAttribute("aria-current", String(Number(row.dataset.pair) === pair));
 }
@@ -33,7 +33,7 @@ function filmstrip(data, pair) {
   const strip = data.filmstrips[pair];
   if (!strip) {
     const some = Object.keys(data.filmstrips).length;
-    return element("p", { class: "quiet" }, some ? `Strips are embedded for the ${some} least certain boundaries; this is none of them.` : data.no_strips);
+    return element("p", { class: "quiet" }, some ? `Strips are embedded for the ${some} least certain boundaries; this is not one of them.` : data.no_strips);
   }
   const shown = element("div", { class: "filmstrip" });
   strip.images.forEach((image, index) => {

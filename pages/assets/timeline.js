@@ -151,7 +151,7 @@ class Timeline {
     for (const [name, key] of Object.entries(buttons)) this.root.querySelector(`[data-action="${name}"]`)?.addEventListener("click", actions[key]);
   }
 
-  /** The boundary within eight pixels, else the pair itself. */
+  /** The nearest boundary within eight pixels, otherwise the pair itself. */
   nearest(frame) {
     const reach = (8 / this.lanes.clientWidth) * this.length;
     let best = null;
@@ -221,7 +221,7 @@ class Timeline {
     }
   }
 
-  /** Every pair as a thin area, and each boundary as a column whose colour shows its confidence; of many in a pixel, the lowest. */
+  /** Every pair as a thin area, and each boundary as a column coloured by its confidence. A pixel shows the lowest of its pairs. */
   drawConfidence(c, direction, base, tall, first, last, x, scale, colour) {
     const { data } = this, values = data.confidence[direction];
     const colours = { sure: colour("sure"), doubtful: colour("doubtful"), unsure: colour("unsure") };
@@ -233,7 +233,7 @@ class Timeline {
       c.rect(x(pair), base, Math.max(1, step * scale), tall * lowest);
     }
     c.fill(); c.globalAlpha = 1;
-    const columns = new Map();  // pixel -> least sure confidence
+    const columns = new Map();  // pixel -> lowest confidence
     for (const pair of data.boundaries) {
       if (pair < first || pair > last) continue;
       const pixel = Math.round(x(pair + 1));

@@ -33,7 +33,7 @@ LOG_MARGIN: Final = timedelta(minutes=5)
 """The margin before a job was created and after it ended: clocks differ, and run_finished follows the row."""
 
 LOG_SECONDS: Final = 20.0
-"""How long a page waits for the brokers, because logs of a busy installation can be long."""
+"""The longest time that a page waits for the brokers: the logs of a busy installation can be long."""
 
 TROUBLES_SHOWN: Final = 20
 

@@ -57,4 +57,4 @@ def uuid_of(request: web.Request, name: str) -> UUID:
     try:
         return parse_uuid(text)
     except ValueError as error:
-        raise MissingObjectError(f"{text} is not an id.") from error
+        raise MissingObjectError(f"{text} is not a UUID.") from error

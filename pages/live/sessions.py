@@ -53,7 +53,7 @@ class Sessions:
         self._key = hashlib.sha256(b"extents-page\0" + material.encode()).digest()
 
     def log_in(self, token: str, name: str) -> Session | None:
-        """Return a session for a token; None for a wrong one. Takes the same time for both."""
+        """Return a session for a token, or None for a wrong one. Both take the same time."""
         given = hashlib.sha256(token.encode()).digest()
         role = None
         for candidate, expected in self._tokens.items():

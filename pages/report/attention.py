@@ -14,7 +14,7 @@ DOUBTFUL: Final = 0.9
 """A boundary is worth a look if either direction has a lower confidence than this."""
 
 MAX_ITEMS: Final = 200
-"""More than anybody checks at a time. The timeline marks all of them."""
+"""More than anybody checks in one go. The timeline marks all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pages.report.payload import payload
 from storage.run_db_reader import RunDatabase
 
 PLACES: Final = 60
-"""More than a reader looks through; with strips of this many places the file has a few MB."""
+"""More than a reader looks through; with the strips of this many places the file takes a few MB."""
 
 Place = Mapping[str, Any]
 """A caption that changed: ``change`` (lost, added or moved), ``before`` and ``after``, ``start_shift`` and ``end_shift``."""

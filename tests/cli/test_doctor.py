@@ -93,7 +93,7 @@ def test_missing_topics_are_named_with_the_command_that_creates_them(extents) ->
     """Missing topics give a fault with the command that creates them, while the brokers are fine."""
     checks = checks_by_name(extents, 1)
     assert faults(checks) == ["topics"]
-    assert checks["topics"]["found"].startswith("none of the 12 is there; the first is test-")
+    assert checks["topics"]["found"].startswith("none of the 12 exists; the first is test-")
     assert "extents topics create" in checks["topics"]["advice"]
 
 
@@ -130,7 +130,7 @@ def test_a_topic_without_which_workers_work_is_a_warning(extents, namespace) -> 
         ("SUPABASE_SCHEMA", "no_such_schema", "database", "check SUPABASE_SCHEMA"),
         ("SUPABASE_URL", "http://127.0.0.1:1", "database", "ConnectError"),
         ("EXTENTS_MODEL_VERSION", "mrn0fkfd", "model", f"there are: none, and the built-in {builtin_model_version()}"),
-        ("KAFKA_REPLICATION_FACTOR", "3", "brokers", "1 of them, KAFKA_REPLICATION_FACTOR is 3"),
+        ("KAFKA_REPLICATION_FACTOR", "3", "brokers", "1 running, but KAFKA_REPLICATION_FACTOR is 3"),
     ],
 )
 def test_a_wrong_setting_is_found_where_it_does_harm(
@@ -164,7 +164,7 @@ def test_missing_settings_are_named_once(extents, monkeypatch: pytest.MonkeyPatc
     assert faults(checks) == ["settings"]
     assert checks["settings"]["found"] == "KAFKA_BOOTSTRAP_SERVERS is not set; SUPABASE_URL is not set"
     assert [name for name, result in checks.items() if result["state"] == "skipped"] == ["brokers", "topics", "database"]
-    assert checks["brokers"]["found"] == "not checked: its settings are not complete"
+    assert checks["brokers"]["found"] == "not checked: its settings are incomplete"
     assert checks["object store"]["state"] == "ok"
 
 
@@ -247,5 +247,5 @@ def test_a_key_that_may_not_delete_is_a_warning(extents, monkeypatch: pytest.Mon
     monkeypatch.setattr(ObjectStore, "delete", refuse)
     check = checks_by_name(extents, 0)["object store"]
     assert check["state"] == "warning"
-    assert "the object of this check stays" in check["found"]
+    assert "this check's object could not be deleted" in check["found"]
     assert "/videos/extents-check/" in check["found"]

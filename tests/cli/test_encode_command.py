@@ -63,7 +63,7 @@ def test_another_crop_of_the_same_video_is_refused(extents, film: Path, tmp_path
     ("crop", "status", "says"),
     [
         ("0,0,321,40", 1, "error: crop 0,0,321,40 reaches outside the film, which is 320x240 pixels\n"),
-        ("40,0,40,40", 1, "holds no pixel"),
+        ("40,0,40,40", 1, "contains no pixels"),
         ("0,0,40", 2, "not four whole numbers"),
         ("0,0,40,4x", 2, "not four whole numbers"),
     ],

@@ -61,7 +61,7 @@ def test_checkpoints_are_shown_side_by_side(extents, tmp_path: Path, monkeypatch
     assert lines[0].split() == ["builtin", str(tmp_path / "other.pt")]
     assert next(line.split() for line in lines if line.startswith("caption recall"))[2] == "100.00%"
     assert f"{tmp_path / 'other.pt'}: caption recall is 0.0000, below 0.9" in done.err
-    assert f"{tmp_path / 'other.pt'}: captions that were missed, and wrong ones" in lines
+    assert f"{tmp_path / 'other.pt'}: missed and wrong captions" in lines
 
 
 def test_truth_that_is_wrong_lowers_the_figures(extents, tmp_path: Path) -> None:

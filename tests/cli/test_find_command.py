@@ -58,7 +58,7 @@ def test_a_box_that_is_far_too_large_is_narrowed(extents, sample: Sample) -> Non
     """The lowest third of the picture gives the same captions as their exact strip, and the message says where it looked."""
     done = extents("find", sample.path, "--crop", "bottom-third", "--json")
     assert frames(json.loads(done.out)) == [(c.first_frame, c.last_frame) for c in sample.captions]
-    assert "is far higher than its letters; looking at" in done.err
+    assert "is far taller than its letters; looking at" in done.err
 
 
 def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_
     (tmp_path / "words.txt").write_text("only one line\n")
     short = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
     assert (short.status, short.out) == (1, "")
-    assert "the transcript has 1 lines, and 16 captions were found" in short.err
+    assert "the transcript has 1 lines, but 16 captions were found" in short.err
 
 
 def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_transcript_that_is_no_text_is_refused_before_the_work(extents, film: 
     (tmp_path / "words.txt").write_bytes(b"caf\xe9\n")
     done = extents("find", film, "--crop", CROP, "--transcript", tmp_path / "words.txt")
     assert (done.status, done.out) == (1, "")
-    assert "words.txt: not a text in UTF-8 (invalid continuation byte at byte 3)" in done.err
+    assert "words.txt: not UTF-8 text (invalid continuation byte at byte 3)" in done.err
 
 
 def test_warnings_never_reach_the_results(extents, tmp_path: Path) -> None:

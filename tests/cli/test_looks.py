@@ -44,7 +44,7 @@ def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.Capt
     assert "60 ready, 1 waiting; 4 in the group; 6000 pairs/s, 89% busy, 180 spans in hand" in shown
     table = shown.partition("GPU worker ")[2].splitlines()[1:]
     assert table[0].split()[:2] == ["gpu-60:1", "waiting"]
-    assert table[20:] == ["and 41 more, which --json has", "gpu-60:1 waits for group: a rebalance is under way"]
+    assert table[20:] == ["and 41 more: --json has all", "gpu-60:1 waits for group: a rebalance is under way"]
 
 
 def test_heartbeats_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,7 @@ def test_a_report_without_frames_says_why_there_are_no_strips(extents, run_db, t
         monkeypatch.delenv(name, raising=False)
     done = extents("report", run_db)
     assert done.status == 0
-    assert "no folder of cropped frames is named by --frames" in done.out
+    assert "--frames names no folder of cropped frames" in done.out
     assert "Without strips: the settings of the store are not set" in (tmp_path / "report.html").read_text()
 
 

@@ -89,6 +89,6 @@ def test_pairs_are_predicted_again(extents, predicted: FinishedRun) -> None:
     faults = {row["run_id"]: row["fault"] for row in report["faults"]}
     assert set(faults) == {str(wrong.run_id), str(other.run_id)}
     assert faults[str(wrong.run_id)].startswith(f"1 of {FRAMES - 1} pairs differ when predicted again: 7 by 0.")
-    assert "it ran abababababab" in faults[str(other.run_id)]
+    assert "the run used abababababab" in faults[str(other.run_id)]
     assert [row["run_id"] for row in report["skipped"]] == [str(gone.run_id)]
     assert report["sampled_pairs"] == 2 * (FRAMES - 1)

@@ -79,7 +79,7 @@ def test_a_film_that_is_cut_short_is_warned_of_with_both_times(tmp_path: Path, e
     assert 15 <= samples <= 30
     assert len(warnings) == 1
     assert f"its pictures end at 0:00:0{samples // 10}." in warnings[0]
-    assert "it states that they last until 0:00:04.0: it is cut short" in warnings[0]
+    assert "its header says 0:00:04.0: it was cut short" in warnings[0]
 
 
 def test_sound_that_outlasts_the_picture_is_no_damage(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def rendered(snapshot: Snapshot, role: Role = Role.OPERATOR) -> str:
 def test_an_empty_installation_says_what_will_be_there():
     """Each empty part says that it is empty, and what will appear there."""
     text = rendered(Snapshot(overview={**OVERVIEW, "jobs": []}))
-    for sentence in ("Nothing is in progress", "extents submit", "None wait", "No run has ended", "No worker has joined"):
+    for sentence in ("Nothing is in progress", "extents submit", "None is waiting", "No run has ended", "No worker has joined"):
         assert sentence in text
 
 
@@ -37,11 +37,11 @@ def test_what_cannot_be_read_does_not_hide_the_rest():
     assert "The brokers cannot be read: no route to host" in text
     assert "<dt>queued</dt><dd>3</dd>" in text
     assert "<dt>dead letters</dt><dd>unknown</dd>" in text
-    for claim in ("No worker has joined", "None wait"):
+    for claim in ("No worker has joined", "None is waiting"):
         assert claim not in text
     text = rendered(Snapshot(letter_count=0, errors={"database": "timed out"}))
-    assert "None wait" in text
-    for claim in ("Nothing is in progress", "Refused requests appear here", "No run has ended"):
+    assert "None is waiting" in text
+    for claim in ("Nothing is in progress", "Rejected requests appear here", "No run has ended"):
         assert claim not in text
 
 

@@ -1,6 +1,6 @@
 """The contract as documents, made from the types: JSON Schema of every record, AsyncAPI 3 of the topics, and a page to read.
 
-``python -m tools.contracts`` writes them to ``docs/contracts``; a test fails when they are not what the types say.
+``python -m tools.contracts`` writes them to ``docs/contracts``; a test fails when they differ from the types.
 """
 
 from pathlib import Path

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from core.metrics import REASON
 from streams.records import Record
 from streams.topics import TopicSpec
 from tools.contracts.channels import CHANNELS, Channel, default_specs
@@ -36,7 +37,7 @@ _TRIES: Final = {
 }
 _DEAD: Final = {
     "origin": {"type": "string", "description": "topic/partition/offset at which it was first read."},
-    "reason": {"type": "string", "description": "One of: poison, span_failed, undecodable, refused, unexpected."},
+    "reason": {"type": "string", "description": f"One of: {', '.join(REASON.values)}."},
     "error": {"type": "string", "description": "What happened, at most 1 KB."},
     "tries": {"type": "string", "pattern": "^[0-9]+$"},
     "traceback": {"type": "string", "description": "Where an unexpected error was raised: the last 8 KB."},

@@ -131,7 +131,7 @@ _RECORDS: Final = (
         work_value=_WORK.to_bytes().decode(),
     ),
     DeadlinePassed(run_id=_RUN, attempt=1, passed_at=_MOMENT),
-    RunCancelled(run_id=_RUN, attempt=1, reason="asked for by an operator", cancelled_at=_MOMENT),
+    RunCancelled(run_id=_RUN, attempt=1, reason="requested by an operator", cancelled_at=_MOMENT),
     RunFinished(run_id=_RUN, attempt=1, outcome=Outcome.COMPLETED, answered=[_REQUEST.request_id]),
     Cancelled(run_id=_RUN, attempt=1, reason=_REASON),
     Heartbeat(
@@ -217,5 +217,5 @@ def event_headers(kind: type[Record]) -> Mapping[str, str]:
         case InferenceCompleted():
             event = outcomes.deduplicated(example, _REQUEST, _MOMENT_MS)
         case _:
-            raise ValueError(f"{kind.__name__} is no outcome")
+            raise ValueError(f"{kind.__name__} is not an outcome")
     return {name: value.decode() for name, value in event.headers.items()}

@@ -1,4 +1,4 @@
-"""The page to read: topics, rules, how to ask for a run."""
+"""The page for readers: topics, rules, how to request a run."""
 
 from typing import Final
 

@@ -58,14 +58,14 @@ def schema(name: str) -> dict[str, Any]:
         title, description = _UNIONS[name]
         body |= {"title": title, "description": description}
         for definition in body["$defs"].values():
-            if "kind" in definition.get("properties", {}):  # it has a default in the type, but a reader finds the type by it
+            if "kind" in definition.get("properties", {}):  # it has a default in the type, but readers need it to tell the types apart
                 definition["required"] = sorted([*definition["required"], "kind"])
     examples = [orjson.loads(EXAMPLES[kind].to_bytes()) for kind in kinds]
     return {"$schema": _DIALECT, "$id": f"urn:extents:{name}:1", **body, "examples": examples}
 
 
 def _tidied(node: Any) -> Any:
-    """pydantic's schema with Markdown for reStructuredText, and UUIDs held to the one spelling that the service takes."""
+    """pydantic's schema with Markdown for reStructuredText, and UUIDs restricted to the one spelling that the service accepts."""
     if isinstance(node, list):
         return [_tidied(item) for item in node]
     if not isinstance(node, dict):

@@ -11,7 +11,7 @@ ALERTS: Final = (
         'absent(extents_ready * on (instance) group_left() extents_build_info{role="coordinator"} == 1)',
         "5m",
         "No coordinator is ready.",
-        "No request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
+        "No coordinator is ready: no request is admitted and no run is finished. Nothing is lost: events and results wait in their topics.",
         (
             "Read `/readyz` of each coordinator, whose body gives the reasons, or look at `kubectl get pods`.",
             "`extents doctor --role coordinator` in its image tries every dependency and says how to fix it.",
@@ -47,7 +47,7 @@ ALERTS: Final = (
         'changes(process_start_time_seconds{job=~"coordinator|gpu-worker"}[30m]) > 3',
         "0m",
         "{{ $labels.job }} {{ $labels.instance }} restarted {{ $value }} times in 30 minutes.",
-        "A worker ends again and again. A record that ends its workers is quarantined after some tries, and its run fails after ten.",
+        "A worker ends again and again. A record that kills its workers is quarantined after some tries, and its run fails after ten.",
         ("Read the last lines of its log before each end.", "`extents dead-letters list` shows whether a span was given up."),
     ),
     Alert(
@@ -55,8 +55,8 @@ ALERTS: Final = (
         "page",
         'extents:gpu_backlog_seconds{priority="high"} > 900 and deriv(extents:gpu_backlog_seconds{priority="high"}[15m]) > 0',
         "10m",
-        "{{ $value | humanizeDuration }} of high-priority GPU work wait, and it grows.",
-        "More work comes in than the GPU workers do: high-priority runs will miss their objective.",
+        "{{ $value | humanizeDuration }} of high-priority GPU work is waiting, and the backlog grows.",
+        "More work comes in than the GPU workers can do: high-priority runs will miss their objective.",
         (
             "Start more GPU workers: as many as the backlog in seconds divided by the seconds that you have.",
             "If the workers are not busy, see ExtentsGpuIdle.",
@@ -68,7 +68,7 @@ ALERTS: Final = (
         "sum(extents:gpu_backlog_spans) > 0 and on () (sum(increase(extents_spans_total[10m])) == 0 or absent(extents_spans_total))",
         "10m",
         "{{ $value }} spans wait, and none was done in 10 minutes.",
-        "GPU work waits and nothing happens: there is no GPU worker, or all of them wait.",
+        "GPU work waits and no span is processed: there is no GPU worker, or all of them wait.",
         ("Check `extents_gpu_workers` and `/readyz` of the GPU workers.", "If workers scale from zero, check the scaler."),
     ),
     Alert(
@@ -89,7 +89,7 @@ ALERTS: Final = (
         "extents:runs_failed:ratio1h > 0.05 and on () sum(increase(extents_runs_total[1h])) >= 20",
         "10m",
         "{{ $value | humanizePercentage }} of the runs of the last hour failed.",
-        "Users get `inference.failed`. Single broken videos do this rarely; a model, a store or a release does it often.",
+        "Users get `inference.failed`. A broken video explains a single failure; many come from a model, the store or a release.",
         ("`extents dead-letters list` shows the errors of failed spans.", "If it began with a promotion or a release, roll that back."),
     ),
     Alert(
@@ -122,7 +122,7 @@ ALERTS: Final = (
         "sum by (rejection_type) (increase(extents_rejections_total[1h])) > 10",
         "0m",
         "{{ $value }} requests were rejected in an hour: {{ $labels.rejection_type }}.",
-        "A producer sends what cannot be admitted, or a limit is too low.",
+        "A producer sends requests that cannot be admitted, or a limit is too low.",
         ("The live page shows each message, which names the actual value, the limit and its setting.",),
     ),
     Alert(
@@ -130,8 +130,8 @@ ALERTS: Final = (
         "ticket",
         "max(sum without (rejection_type) (extents_unacknowledged_rejections)) > 0",
         "1d",
-        "{{ $value }} rejections have not been acknowledged for a day.",
-        "Somebody's video was refused, and nobody has looked.",
+        "{{ $value }} rejections are unacknowledged, and there have been some for a day.",
+        "Requests were rejected, and nobody has looked at them.",
         ("Read them on the live page, and acknowledge those that are dealt with.",),
     ),
     Alert(
@@ -149,7 +149,8 @@ ALERTS: Final = (
         "max by (dependency) (extents_waiting) == 1",
         "5m",
         "{{ $labels.dependency }} has not answered for 5 minutes.",
-        "Work that needs it waits, and continues once it responds again. Outages of the object store count toward no deadline.",
+        "A dependency does not respond. Work that needs it waits, and continues once it responds again. Outages of the object store"
+        " count toward no deadline.",
         ("Check the dependency itself and the network to it.", "`extents doctor` shows how it responds."),
     ),
     Alert(
@@ -158,9 +159,9 @@ ALERTS: Final = (
         "max(extents_spend_today_usd) > 100",
         "0m",
         "{{ $value | humanize }} dollars of GPU time since midnight UTC.",
-        "More is spent than planned for a day. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
+        "The day's spending is above plan. Set the threshold in `tools/dashboards/alerts.py` to your own plan.",
         (
-            "The dashboard *Replays* shows whether a replay runs; pause it.",
+            "The dashboard *Replays* shows whether a replay is running; if so, pause it.",
             "`EXTENTS_DAILY_BUDGET_USD` limits the cost of a day, and `EXTENTS_MAX_HIGH_JOBS_PER_HOUR` the number of admitted jobs.",
         ),
     ),

@@ -41,7 +41,7 @@ _VARIABLES: Final = {
     "model": ("Model", "extents_label_pairs_total"),
     "worker": ("GPU worker", "extents_batch_size"),
 }
-"""By the name of the variable: its label, and a metric that has the label."""
+"""By the name of the variable: its title, and a metric whose label gives its values."""
 
 _LABEL_OF: Final = {"priority": "priority", "model": "model_version", "worker": "instance"}
 

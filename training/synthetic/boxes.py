@@ -52,7 +52,7 @@ class Boxes:
 
 
 def draw_boxes(rng: np.random.Generator, recipe: Recipe, width: int, height: int, n: int, line_height: float) -> Boxes:
-    """Pick boxes at random. In a strip far higher than ``line_height`` a caption's own box never has the strip's height."""
+    """Pick boxes at random. In a strip far taller than ``line_height`` a caption's own box never has the strip's height."""
     grey = float(rng.uniform(*_GREYS[int(rng.choice(len(_GREYS), p=_GREY_SHARES))]))
     colour: Colour = (grey, grey, min(255.0, grey + rng.uniform(0, 30)))
     if rng.random() < _COLOURED_SHARE:

@@ -26,8 +26,8 @@ from training.synthetic.words import Script
 VISIBLE: Final = 0.5
 _LEAST_CONTRAST: Final = 42.0  # levels of luma, of 255: what can be read at a glance
 _LEAST_CONTRAST_IF_FAINT: Final = 22.0
-_LEAST_OVER_DETAIL: Final = 2.0  # times as strong as the ground's own detail, without which letters drown in it
-_ATTEMPTS: Final = 6  # at a style that can be read; the last is white with a black outline
+_LEAST_OVER_DETAIL: Final = 2.0  # times as strong as the background's own detail, in which weaker letters drown
+_ATTEMPTS: Final = 6  # to find a legible style; the last one is white with a black outline
 _MEASURE_EVERY: Final = 4  # frames
 _PARTS: Final = 4
 _LEAST_HEIGHT_OF_TWO_ROWS: Final = 32

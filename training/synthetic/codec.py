@@ -14,10 +14,10 @@ from core.frames import FRAMES_PER_CHUNK, LEVELS, level_frames
 from training.synthetic.clip import LUMA, Clip
 from training.synthetic.ground import Strips
 
-_LEAST_KEPT: Final = 0.5  # of the contrast of each part of a caption, in every frame: less, and it is no longer read
+_LEAST_KEPT: Final = 0.5  # of the contrast of each part of a caption, in every frame; with less it cannot be read
 _PARTS: Final = 6  # of a caption's width, about a word each
 _STEP: Final = 4
-_BEST: Final = 24  # factor at which nothing is wiped out
+_BEST: Final = 24  # rate factor at which no letter is lost
 
 
 def store(clip: Clip, first_frame: int) -> Strips:

@@ -18,7 +18,7 @@ Canvas = npt.NDArray[np.float32]  # (rows, columns, 3), 0..255 and somewhat beyo
 Track = npt.NDArray[np.float64]  # (n, 2) offsets of the camera
 Shot = npt.NDArray[np.uint8]  # (frames, height, width, 3), at the film's own rate
 
-FOOTAGE_FRAMES_PER_SECOND: Final = 25  # of the clips; carphone's 30 is near enough for what moves behind a caption
+FOOTAGE_FRAMES_PER_SECOND: Final = 25  # of the clips; carphone's 30 is close enough for what moves behind a caption
 SAMPLED_FRAMES_PER_SECOND: Final = 10
 
 
@@ -111,7 +111,7 @@ def load_photo(name: str) -> Shot:
 
 
 def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[Shot, float]:
-    """Pick a shot, perhaps mirrored or reversed, and how many of its frames lie between two of ours."""
+    """Pick a shot, perhaps mirrored or reversed, and how many of its frames pass from one strip to the next."""
     shot = load_shot(sources[int(rng.integers(len(sources)))])
     if rng.random() < 0.5:
         shot = shot[:, :, ::-1]

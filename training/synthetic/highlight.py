@@ -1,6 +1,6 @@
 """Words that are lit one after the other while their caption stays: the lit word changes its colour, and may grow and have a box.
 
-A grown word shifts the others of its line, as video editors and players of lyrics draw it.
+A grown word shifts the others of its line, as video editors and lyrics players draw it.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ class LitWords:
 
 
 def pick_light(rng: np.random.Generator, fill: Colour) -> Light:
-    """Pick a light that keeps a word readable: as bright or dark as the other words without a box, and the opposite of its box with one."""
+    """Pick a light that keeps a word readable: with a box the opposite of its box, otherwise as bright or dark as the other words."""
     growth = 1.0 if rng.random() < _SAME_SIZE_SHARE else float(rng.uniform(*_GROWTH))
     if rng.random() >= _BOX_SHARE:
         return Light(growth, _tint(rng, bright=sum(fill) > 300), None)

@@ -1,7 +1,7 @@
 """Kinds of material in films: how likely each trait is in a clip of each kind.
 
-Training and testing use the same recipes with different fonts and footage. Training draws hard ones more often, and has two kinds
-of its own.
+Training and testing use the same recipes with different fonts and footage. Training draws hard ones more often, and has some
+recipes of its own.
 """
 
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 class Recipe:
     """Chances (0..1) of the traits of one clip, and ranges of its measures.
 
-    A trait whose chance is 0 draws no random number from ``lit_words`` on, so that clips of the other kinds stay as they were.
+    The chances from ``lit_words`` on draw no random number while they are 0, so that clips of older kinds stay as they were.
 
     Attributes:
         words: fewest and most words of a line.
@@ -48,7 +48,7 @@ class Recipe:
         one_word, one_line: if a caption follows another, how the text changes; otherwise all of it is new.
         ending: if one word changes, only its ending does.
         extend: if a caption follows another, words are added to the visible ones; also if one line would change and there is only one.
-        busy: the background is footage in motion or a rough texture, never flat.
+        busy: a generated background is a rough texture, never flat.
         standing_bar: a box stays while captions come and go.
         quality: libvpx's constant rate factor.
         aspect: width over height.

@@ -9,7 +9,7 @@ from training.synthetic.fonts import FontShelf, load_font, vocabulary_of
 from training.synthetic.ground import Strips, Take
 from training.synthetic.words import Script
 
-_DRIVEN_SHARE: Final = 0.4  # of the signs: on cars, or the film's own camera moves; the others stay where the scene is
+_DRIVEN_SHARE: Final = 0.4  # of the signs move by themselves, as on a car; the others move with the scene
 
 
 def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:

@@ -65,7 +65,7 @@ def _any(rng: np.random.Generator, common: tuple[tuple[int, int, int], ...]) -> 
 
 
 def shrink(style: Style, rows: int) -> Style:
-    """Return the style for a strip with room for more ``rows``: letters, their outline and their margins get smaller alike."""
+    """Return the style for a strip with room for ``rows`` lines: letters, outlines and margins shrink in proportion."""
     share = style.rows / rows
     return replace(
         style,

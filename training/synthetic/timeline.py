@@ -57,7 +57,9 @@ def _next_lines(rng: np.random.Generator, recipe: Recipe, words: Vocabulary, row
     lines = list(previous.lines)
     place = int(rng.integers(len(lines)))
     if choice < recipe.one_word:
-        ending_only = recipe.ending > 0 and rng.random() < recipe.ending  # measured clips, which have none, draw nothing for it
+        ending_only = (
+            recipe.ending > 0 and rng.random() < recipe.ending
+        )  # test clips never change only the ending, and draw no number for it
         lines[place] = words.with_one_word_changed(rng, lines[place], ending_only=ending_only)
     elif choice < recipe.one_word + recipe.one_line and len(lines) > 1:
         lines[place] = words.line(rng, recipe.words)

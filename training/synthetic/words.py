@@ -99,7 +99,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Words and punctuation of captions: those of a script for which a typeface has all characters."""
+    """The words and punctuation of a script for which a typeface has all characters."""
 
     script: Script
     words: tuple[str, ...]

@@ -29,8 +29,8 @@ Settings, for the object store: WASABI_*, EXTENTS_KEY_CHUNK, EXTENTS_KEY_LAYOUT.
 @crop_option
 @anchor_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Write into this folder.")
-@click.option("--tenant-id", type=UuidParameter(), help="Write into the object store, as a video of this tenant, …")
-@click.option("--video-id", type=UuidParameter(), help="… under this id.")
+@click.option("--tenant-id", type=UuidParameter(), help="Write into the object store, as a video of this tenant; needs --video-id.")
+@click.option("--video-id", type=UuidParameter(), help="Id of the video in the object store; needs --tenant-id.")
 @click.option(
     "--version", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="Version of the cropped frames to write."
 )
@@ -45,7 +45,7 @@ def command(
     version: int,
     as_json: bool,
 ) -> None:
-    """Cut the strip inside --crop out of VIDEO, ten times a second, into WebM chunks, and write layout.db beside them.
+    """Cut the strip inside --crop out of VIDEO ten times a second, and write WebM chunks with a layout.db beside them.
 
     Accepts any film that FFmpeg reads. Never overwrites anything: a version of the frames is written completely or not
     at all.

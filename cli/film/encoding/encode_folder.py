@@ -67,7 +67,7 @@ class FolderSink:
 
 
 def check_same_crop(layout: Layout, crop: CropBox, anchor: Anchor, where: str) -> None:
-    """All versions of a video share one layout, which runs of older versions still read."""
+    """Check that the crop is the layout's: all versions of a video share one layout, which runs of older versions still read."""
     stored_crop = CropBox(layout.crop_left, layout.crop_top, layout.crop_right, layout.crop_bottom)
     if (stored_crop, layout.anchor) != (crop, anchor):
         raise PermanentError(

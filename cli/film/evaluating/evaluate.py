@@ -52,7 +52,7 @@ def _threshold_options(command: Command) -> Command:
             f"--min-{share.replace('_', '-')}",
             type=click.FloatRange(0, 1),
             metavar="SHARE",
-            help=f"Exit status 1 if a checkpoint's {what} is less.",
+            help=f"Exit status 1 if a checkpoint's {what} is lower.",
         )(command)
     return command
 
@@ -84,8 +84,10 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
     metavar="FILE|V",
     help=f"Weights file, {BUILTIN}, or the version of a model in the store. May be repeated.  [default: {BUILTIN}]",
 )
-@click.option("--crop", type=CropFormsParameter(), metavar="BOX", help=f"Where a film's captions are: {CROP_FORMS}.  [default: found]")
-@click.option("--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="Of a film's captions.  [default: found]")
+@click.option("--crop", type=CropFormsParameter(), metavar="BOX", help=f"Where a film's captions are: {CROP_FORMS}.  [default: detected]")
+@click.option(
+    "--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="How a film's captions are aligned.  [default: detected]"
+)
 @click.option(
     "--tolerance",
     type=click.IntRange(min=0),
@@ -108,7 +110,7 @@ def command(
 ) -> None:
     """Measure checkpoints on a video whose captions are known: precision and recall of captions and of their boundaries.
 
-    A FOLDER has chunks, as "extents encode --out" writes them. A FILM is encoded in memory first, so that its strips are
+    A FOLDER holds chunks as "extents encode --out" writes them. A FILM is encoded in memory first, so that its strips are
     what the service would see. A caption counts as found when both its ends are within the tolerance; two captions that
     touch share one boundary. The built-in model's own evaluation counts in the same way.
     """
@@ -188,7 +190,7 @@ def _print(evaluations: Sequence[Evaluation]) -> None:
     for evaluation in evaluations:
         places = sorted([(extent, "missed") for extent in evaluation.missed] + [(extent, "wrong") for extent in evaluation.wrong])
         if places:
-            print_heading(f"{evaluation.checkpoint}: captions that were missed, and wrong ones")
+            print_heading(f"{evaluation.checkpoint}: missed and wrong captions")
             print_table(("", "start", "end"), [(what, *_times(extent)) for extent, what in places[:PLACES_SHOWN]])
             if len(places) > PLACES_SHOWN:
                 remark(f"and {len(places) - PLACES_SHOWN} more: --json has all")

@@ -35,11 +35,13 @@ def open_video(path: Path, crop: Crop | None, anchor: Anchor | None, predictor: 
 def _zone(path: Path, crop: Crop | None, anchor: Anchor | None, predictor: Predictor) -> Zone:
     """Choose the strip to cut out, in the same way as ``extents find`` does."""
     if path.is_fifo():
-        raise CorruptInputError(f"{path}: a pipe can be read only once, and a film is looked at before it is encoded: write it to a file")
+        raise CorruptInputError(
+            f"{path}: a pipe can be read only once, but the film is searched before it is encoded: write it to a file first"
+        )
     zones, _ = look(path, Wanted((crop,) if crop else (), anchor), predictor)
     if len(zones) != 1:
         listed = "".join(f"; --crop {zone.box} is the {zone.name}" for zone in zones)
-        raise PermanentError(f"{path}: {len(zones)} zones hold captions; expected one: say which by --crop{listed}")
+        raise PermanentError(f"{path}: {len(zones)} zones hold captions, expected one: choose it with --crop{listed}")
     return zones[0]
 
 

@@ -17,7 +17,7 @@ from core.types import FRAMES_PER_SECOND
 
 _TIME: Final = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})[,.](\d{1,3})"
 _TIMES: Final = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
-_ROUNDING: Final = 1e-6  # of times in floating point, in frames
+_ROUNDING: Final = 1e-6  # frames: the rounding of times in floating point
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Truth:
     remarks: tuple[str, ...] = ()
 
     def extents(self, frame_count: int) -> list[Extent]:
-        """Return the first and last frame that show each caption. A caption between two frames shows in none, and is left out."""
+        """Return the first and last frame that show each caption. A caption that falls between two frames is left out."""
         extents = [
             (
                 max(0, math.ceil(caption.start_seconds * FRAMES_PER_SECOND - _ROUNDING)),
@@ -53,7 +53,7 @@ class Truth:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read a file, whose content says which of the forms it has.
+    """Read a file. Its format is recognised by its content.
 
     Raises:
         CorruptInputError: it has no captions that can be read; the message names the line or the place.
@@ -61,7 +61,7 @@ def read_truth(path: Path) -> Truth:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorruptInputError(f"{path}: not a text in UTF-8 ({error.reason} at byte {error.start})") from None
+        raise CorruptInputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     captions = list(_from_json(path, text) if text.lstrip()[:1] in ("{", "[") else _from_subtitles(path, text))
     if not captions:
         raise CorruptInputError(f"{path}: no captions; expected SubRip (.srt), WebVTT (.vtt), or what extents find --json prints")
@@ -106,7 +106,7 @@ def _from_json(path: Path, text: str) -> Iterator[KnownCaption]:
             start, end = float(entry["start_seconds"]), float(entry["end_seconds"])
         except (TypeError, KeyError, ValueError):
             raise CorruptInputError(f"{path}: caption {number} has no numbers start_seconds and end_seconds") from None
-        if entry.get("doubtful") is None:  # as extents find marks what may be none
+        if entry.get("doubtful") is None:  # extents find marks what may not be a caption in this way
             yield KnownCaption(start, end, str(entry.get("text") or ""))
 
 
@@ -115,11 +115,11 @@ def _apart(captions: list[KnownCaption]) -> Truth:
     remarks = []
     lines = [caption for caption, after in pairwise(captions) if _same_time(caption, after)]
     if lines:
-        remarks.append(f"{len(lines)} captions have the times of the one after them, and count as lines of it")
+        remarks.append(f"{len(lines)} captions have the same times as the next one, and count as lines of it")
         captions = [caption for caption in captions if not any(caption is other for other in lines)]
     overlaps = sum(caption.end_seconds > after.start_seconds for caption, after in pairwise(captions))
     if overlaps:
-        remarks.append(f"{overlaps} captions overlap the one after them, and count until that starts")
+        remarks.append(f"{overlaps} captions overlap the next one, and count as ending where it starts")
     cut = [replace(caption, end_seconds=min(caption.end_seconds, after.start_seconds)) for caption, after in pairwise(captions)]
     return Truth((*cut, *captions[-1:]), tuple(remarks))
 

@@ -23,12 +23,17 @@ Examples:
   extents find film.mp4 --crop $(extents crop film.mp4 --json | jq -r '.zones[0].crop | join(",")')"""
 )
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw them on pictures of the film.")
+@click.option(
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Also draw the zones on pictures of the film, in this file.",
+)
 @json_option
 def command(video: Path, preview: Path | None, as_json: bool) -> None:
     """Print where captions are in VIDEO: the zones that ``extents find`` uses without --crop.
 
-    Looks at some hundred pictures spread over the film.
+    Searches about a hundred pictures spread over the film.
     """
     if video.is_fifo():
         raise CorruptInputError(f"{video}: a pipe can be read only once, from its beginning: write it to a file first")

@@ -1,4 +1,4 @@
-"""The parameter that says where in a film to look."""
+"""The command-line parameter that says where in a film to look."""
 
 import click
 

@@ -24,8 +24,8 @@ from inference.media.box import CropBox
 from inference.media.film import open_film
 from inference.reading.reader import Reader, Reading
 
-_FAR_TOO_LARGE: Final = 1.3  # times as high as the rows in which letters were seen
-_NARROW: Final = 0.12  # of the picture's height: such a box holds two lines and no more, so there is nothing to narrow
+_FAR_TOO_LARGE: Final = 1.3  # times as tall as the rows in which letters were seen
+_NARROW: Final = 0.12  # of the picture's height: such a box holds at most two lines, so there is nothing to narrow
 PREVIEW_PICTURES: Final = 12
 
 
@@ -52,7 +52,7 @@ class FilmRun:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What works on one film at a time, and then on the next: the network, and a reader if captions are to be read."""
+    """What processes films one after the other: the network, and a reader if captions are to be read."""
 
     predictor: Predictor
     reader: Reader | None = None
@@ -72,7 +72,7 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
     if path.is_fifo():  # it can be read only once
         if not wanted.crops:
             raise CorruptInputError(
-                f"{path}: a pipe can be read only once, and finding where captions are takes a look before: give --crop"
+                f"{path}: a pipe can be read only once, but finding where the captions are takes a pass of its own: give --crop"
             )
         zones: list[Zone] = []
         sight: Sight | None = None
@@ -102,9 +102,7 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
         if reader is not None:
             zone_captions = add_readings(zone_captions, readings[track.zone.name])
         if not wanted.crops and not are_convincing(zone_captions):
-            zone_captions = [
-                replace(caption, doubt=caption.doubt or "nothing in this zone is surely a caption") for caption in zone_captions
-            ]
+            zone_captions = [replace(caption, doubt=caption.doubt or "no caption of this zone is certain") for caption in zone_captions]
         captions += zone_captions
     captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
     return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions)
@@ -114,7 +112,7 @@ _NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)
 
 
 def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], None] = remark) -> tuple[list[Zone], Sight | None]:
-    """The zones to follow: the given ones, narrowed to their letters if they are far too large, or else those that are found.
+    """Return the zones to follow: the given ones, narrowed to their letters if they are far too large, or those that are detected.
 
     Raises:
         CorruptInputError: the file cannot be read as a film.
@@ -156,7 +154,7 @@ def _narrowed(
                 )
                 name = zone.name if len(inside) == 1 else f"{zone.name} {number + 1}"
                 narrowed.append(Zone(name, box, wanted.anchor or other.anchor))
-                say(f"{path}: crop {zone.box} is far higher than its letters; looking at {box} in it")
+                say(f"{path}: crop {zone.box} is far taller than its letters; looking at {box} in it")
         else:
             narrowed.append(zone)
     return narrowed, sight
@@ -166,6 +164,6 @@ def _say_found(path: Path, zones: Sequence[Zone], sight: Sight, say: Callable[[s
     for zone in zones:
         say(f"{path}: captions at the {zone.name}, aligned {zone.anchor.value}: --crop {zone.box} of {sight.width}x{sight.height}")
     for box in sight.standing:
-        say(f"{path}: the writing at {box} never changes; taken for a logo, not for captions")
+        say(f"{path}: the writing at {box} never changes; it counts as a logo, not as captions")
     if not zones:
-        say(f"{path}: no captions seen in {sight.pictures} pictures; if there are some, say where by --crop")
+        say(f"{path}: no captions seen in {sight.pictures} pictures; if there are some, say where with --crop")

@@ -40,11 +40,9 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 )
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--crop", "crops", multiple=True, type=CropFormsParameter(), metavar="BOX", help=f"Look here only: {CROP_FORMS}. May be repeated."
+    "--crop", "crops", multiple=True, type=CropFormsParameter(), metavar="BOX", help=f"Look only here: {CROP_FORMS}. May be repeated."
 )
-@click.option(
-    "--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="The side at which captions are aligned.  [default: found]"
-)
+@click.option("--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="How captions are aligned.  [default: detected]")
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
@@ -53,25 +51,36 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE|DIR",
-    help="Write to this file, whose ending chooses the form, or folder.",
+    help="Write to this file, whose extension chooses the format, or into this folder.",
 )
 @click.option(
     "--doubtful",
     type=click.Choice([choice.value for choice in Doubtful]),
     default=Doubtful.OMIT.value,
     show_default=True,
-    help="What subtitles do with doubtful captions.",
+    help="Leave doubtful captions out of subtitles, mark them, or keep them unmarked.",
 )
-@click.option("--text", is_flag=False, flag_value="", metavar="[LANG]", help="Read the captions, too (extra `text`).")
-@click.option("--reader", default=DEFAULT, show_default=True, metavar="NAME", help="What reads them: an entry point of extents.readers.")
 @click.option(
-    "--transcript", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take the words from this file, a line a caption."
+    "--text", is_flag=False, flag_value="", metavar="[LANG]", help="Also read the words; LANG, such as en, is optional (extra `text`)."
+)
+@click.option(
+    "--reader", default=DEFAULT, show_default=True, metavar="NAME", help="Reader of --text: an entry point of the group extents.readers."
+)
+@click.option(
+    "--transcript",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the words from this file, one line per caption.",
 )
 @click.option(
     "--stills", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write a PNG of each caption into this folder."
 )
-@click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw where captions are looked for.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Films at a time.")
+@click.option(
+    "--preview",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PNG",
+    help="Also draw the zones on pictures of the film, in this file.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Films to process at a time.")
 def command(
     videos: tuple[Path, ...],
     crops: tuple[Crop, ...],
@@ -90,15 +99,15 @@ def command(
 ) -> None:
     """Print when each burnt-in caption of VIDEO begins and ends.
 
-    Finds by itself where captions are, unless --crop says so, and compares the strip there ten times a second; the times
-    are those of the film's own pictures. Without --text or --transcript, subtitles carry "Caption 1", "Caption 2", … for
-    their words. Leaves no files behind but those that were asked for.
+    Finds where captions are, unless --crop says where, and compares that strip ten times a second; the times are those of
+    the film's own pictures. Without --text or --transcript, subtitles say "Caption 1", "Caption 2", … instead of words.
+    Writes no files except those that you ask for.
     """
     form = _form(srt=srt, vtt=vtt, as_json=as_json, output=output, several=len(videos) > 1)
     if len(videos) > 1 and (transcript or preview):
-        raise click.UsageError("--transcript and --preview go with one film")
+        raise click.UsageError("--transcript and --preview work with a single film only")
     if text is not None and transcript is not None:
-        raise click.UsageError("--text reads the words and --transcript brings them: give one of them")
+        raise click.UsageError("--text and --transcript both provide the words: give only one of them")
     outputs = _outputs(videos, output, form, stills)
     for path in (*outputs.values(), *([stills / "any"] if stills else []), *([preview] if preview else [])):
         make_parent(path)
@@ -142,7 +151,7 @@ def command(
 def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: bool) -> str | None:
     chosen = [name for name, flag in (("srt", srt), ("vtt", vtt), ("json", as_json)) if flag]
     if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other: one form a call")
+        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other: choose one format")
     if chosen:
         return chosen[0]
     if output is None:
@@ -152,19 +161,19 @@ def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: 
         return form
     if several or output.is_dir():
         return "srt"
-    raise click.UsageError(f"the ending of {output} does not say in which form to write it: add --srt, --vtt or --json")
+    raise click.UsageError(f"the extension of {output} names no known format: add --srt, --vtt or --json")
 
 
 def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stills: Path | None) -> dict[Path, Path]:
     """The file to write for each film. Neither a film nor another film's output is overwritten."""
     is_folder = output is not None and (len(videos) > 1 or output.is_dir())
     if output is None and form in SUBTITLES and len(videos) > 1:
-        raise click.UsageError("subtitles of several films are several files: add -o DIR")
+        raise click.UsageError("subtitles of several films need a folder: add -o DIR")
     outputs = {} if output is None else {video: output_path(output, video, form or "", is_folder=is_folder) for video in videos}
     names = {video: path.resolve() for video, path in outputs.items()} or ({video: Path(video.stem) for video in videos} if stills else {})
     for (video, path), (other, other_path) in combinations(names.items(), 2):
         if path == other_path:
-            raise click.UsageError(f"{video} and {other} have the same name, so one would be written over the other: rename one of them")
+            raise click.UsageError(f"{video} and {other} have the same name, so one result would overwrite the other: rename one of them")
     for path in outputs.values():
         if any(path.exists() and path.samefile(video) for video in videos):
             raise click.UsageError(f"-o {path} would be written over the film")
@@ -175,7 +184,7 @@ def _read_lines(transcript: Path) -> list[str]:
     try:
         return read_transcript(transcript.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise PermanentError(f"{transcript}: not a text in UTF-8 ({error.reason} at byte {error.start})") from error
+        raise PermanentError(f"{transcript}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def _run(video: Path, wanted: Wanted, tools: Tools, check: Check, stills: Path | None, *, plain_progress: bool) -> FilmRun:

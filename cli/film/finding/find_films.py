@@ -16,10 +16,11 @@ Check = Callable[[], None]
 def run_films(
     videos: Sequence[Path], work: Callable[[Path, Check], FilmRun], jobs: int
 ) -> Generator[tuple[Path, FilmRun | ExtentsError], None, None]:
-    """The films with their results, or the errors that say why there is none, in the order given.
+    """Yield each film with its result, or with the error that prevented one, in the order given.
 
-    With one job, a film is begun when the result before it has been taken, in this thread, where Ctrl-C interrupts even the wait
-    for a pipe. When the iterator is closed, films in other threads end at their next batch, and no other one is begun.
+    With one job, films run in this thread, where Ctrl-C interrupts even the wait for a pipe, and a film starts only when the
+    previous result has been taken. When the iterator is closed, films in other threads stop at their next batch, and no
+    further film starts.
     """
     if jobs == 1:
         for video in videos:

@@ -1,4 +1,4 @@
-"""The forms in which ``find`` writes a film's captions, with or without the doubtful ones."""
+"""The formats in which ``find`` writes a film's captions, with or without the doubtful ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What ``find`` found, as a table and as JSON. Apart from ``caption_table``, so that ``show`` loads no network."""
+"""The captions that ``find`` detected, as a table and as JSON. Separate from ``caption_table``, so that ``show`` loads no network."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -22,7 +22,7 @@ _COLOURS: Final = ((255, 70, 70), (80, 200, 255), (255, 210, 60), (120, 255, 120
 
 
 def write_sheet(path: Path, sight: Sight | None, zones: Sequence[Zone]) -> None:
-    """Write the sheet of a film, and say so; or say why there is none.
+    """Write the contact sheet of a film and report it, or report why there is none.
 
     Raises:
         PermanentError: the file cannot be written.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What a subtitle file says of one caption. ``note`` is for people, not for the screen."""
+    """One caption of a subtitle file. ``note`` is for people who edit the file, not for the screen."""
 
     start_seconds: float
     end_seconds: float
@@ -31,7 +31,7 @@ def to_vtt(cues: Sequence[Cue]) -> str:
 
 
 def _text(cue: Cue, number: int) -> str:
-    """Without empty lines, which would end the cue."""
+    """Return the caption's text without empty lines, which would end the cue."""
     lines = [line for line in (cue.text or "").splitlines() if line.strip()]
     return "\n".join(lines) or f"Caption {number}"
 

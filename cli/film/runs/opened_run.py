@@ -21,9 +21,9 @@ def open_run(name: str) -> OpenedRun:
     """Read a run database by its path or by its run's id.
 
     Raises:
-        MissingObjectError: there is no such file, and no row of such a run or no object of it.
-        CorruptInputError: it is no run database.
-        ConfigurationError: it is no file, and the settings of store or database are missing.
+        MissingObjectError: there is no such file, and no finished run with this id, or its object is gone.
+        CorruptInputError: the file or object is not a run database.
+        ConfigurationError: there is no such file, and settings of the store or the database are missing.
     """
     path = Path(name)
     if path.is_file():

@@ -36,7 +36,7 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
     "--frames",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the video's cropped frames are.  [default: the folder the run database lies in, or the store]",
+    help="Where the video's cropped frames are.  [default: the run database's folder, or the store]",
 )
 @click.option(
     "--strips",
@@ -82,7 +82,7 @@ def _filmstrips(opened: OpenedRun, frames: Path | None, count: int) -> tuple[Seq
         with progress("reading", "boundaries") as report:
             return read_filmstrips(opened, frames, pairs, report), None
     except ConfigurationError:
-        return (), "the settings of the store are not set, and no folder of cropped frames is named by --frames"
+        return (), "the settings of the store are not set, and --frames names no folder of cropped frames"
     except ExtentsError as error:
         if frames is not None:
             raise

@@ -13,7 +13,7 @@ from storage.run_db_reader import RunDatabase
 
 WIDTH: Final = 1600
 ROW_SECONDS: Final = 120.0
-"""Of film in a row: captions of a second are 13 pixels wide."""
+"""Seconds of film in a row: a caption of one second is 13 pixels wide."""
 
 MAX_ROWS: Final = 30
 """An hour; in a longer film a row shows more."""

@@ -26,15 +26,15 @@ FetchChunks = Callable[[Sequence[Chunk]], dict[str, bytes]]
 def read_frames(
     opened: OpenedRun, folder: Path | None, wanted: Collection[int], keep: Callable[[Frames], T], report: Report
 ) -> dict[int, T]:
-    """What ``keep`` makes of each of these frames, by the frame's index.
+    """Apply ``keep`` to each of these frames, and return the results by frame index.
 
     Args:
-        folder: of the video; None takes the folder that the run database lies in, where it has frames, or else the store.
+        folder: of the video; None for the run database's own folder if it holds frames, otherwise the store.
         keep: called with RGB (height, width, 3) that is only valid until it returns.
 
     Raises:
-        MissingObjectError: the frames are not there, or the run does not say whose they are.
-        CorruptInputError: a chunk cannot be decoded, or the frames are another video's.
+        MissingObjectError: the frames do not exist, or the run does not name its video.
+        CorruptInputError: a chunk cannot be decoded, or the frames belong to another video.
     """
     folder = folder or _beside(opened.path)
     fetch = _from_folder(opened, folder) if folder else _from_store(opened)
@@ -64,7 +64,8 @@ def _from_folder(opened: OpenedRun, folder: Path) -> FetchChunks:
     expected = opened.run.provenance.get("layout_sha256")
     if video.frame_count != opened.run.pairs + 1 or (expected is not None and video.layout_sha256 != expected):
         raise CorruptInputError(
-            f"{folder} holds another video than the run is of: {video.frame_count} frames, the run has {opened.run.pairs + 1}"
+            f"{folder} holds another video: its frames ({video.frame_count}, the run has {opened.run.pairs + 1}) "
+            "or its layout.db differ from the run's"
         )
     return lambda chunks: {chunk.name: video.read_chunk(chunk.name) for chunk in chunks}
 
@@ -73,10 +74,10 @@ def _from_store(opened: OpenedRun) -> FetchChunks:
     ids = [opened.run.provenance.get(name) for name in ("tenant_id", "video_id")]
     version = opened.run.cropped_frames_version
     if None in ids or version is None:
-        raise MissingObjectError("the run database does not say whose video it is of")
+        raise MissingObjectError("the run database does not name its tenant, video and version of the frames")
     tenant_id, video_id = (UUID(text) for text in ids)
     if tenant_id == LOCAL_TENANT:
-        raise MissingObjectError("the run is of a local folder that is not beside its database any more")
+        raise MissingObjectError("the run's frames were in a local folder, which is no longer beside its database")
     # Imported here, so that a folder does not need the store's client.
     from storage.connect import object_keys, open_store
 

@@ -28,7 +28,7 @@ Examples:
 def command(run_db: Path, as_json: bool) -> None:
     """Print the contents of RUN_DB: the run, its labels, its captions and its quality issues.
 
-    Also reads databases of the old service; their captions are computed from their predictions.
+    Also reads databases of the former service; their captions are computed from their predictions.
     """
     database = read_run_file(run_db)
     if as_json:

@@ -29,13 +29,13 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
     "--caption", "number", type=click.IntRange(min=1), required=True, metavar="N", help="The caption, by its number in extents show."
 )
 @click.option(
-    "--around", type=click.IntRange(1, 50), default=3, show_default=True, metavar="N", help="Frames to show either side of both ends."
+    "--around", type=click.IntRange(1, 50), default=3, show_default=True, metavar="N", help="Frames to show on each side of both ends."
 )
 @click.option(
     "--frames",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the video's cropped frames are.  [default: the folder the run database lies in, or the store]",
+    help="Where the video's cropped frames are.  [default: the run database's folder, or the store]",
 )
 @click.option(
     "-o",
@@ -48,7 +48,7 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
 )
 @json_option
 def command(run: str, number: int, around: int, frames: Path | None, output: Path, as_json: bool) -> None:
-    """Draw the frames around the start and the end of a caption of RUN, those that show it with a green bar.
+    """Draw the frames around the start and the end of a caption of RUN. A green bar marks those that show it.
 
     RUN is a run database, or the id of a run in the store.
     """

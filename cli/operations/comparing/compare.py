@@ -55,7 +55,9 @@ Settings: SUPABASE_* and WASABI_*, unless both runs are files."""
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="With --model: only this tenant's videos.")
 @click.option("--video", "videos", type=UuidParameter(), multiple=True, help="With --model: only this video.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="With --model: at most N videos.")
-@click.option("--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Share of captions that may change, such as 0.02.")
+@click.option(
+    "--max-change", type=click.FloatRange(0, 1), metavar="SHARE", help="Exit status 1 if a larger share of captions changed, such as 0.02."
+)
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -76,14 +78,14 @@ def command(
     """Compare two runs of a video, or two models' runs of many.
 
     A and B are files, run ids (or their first 8 characters), or keys of the store. Captions are matched by the frames that
-    they share. A caption has changed if it begins or ends at another frame, is new, or is gone.
+    they share. A caption has changed if it begins or ends at a different frame, is new, or is gone.
     """
     if models and (runs or len(models) != 2):
         raise click.UsageError("give --model twice and no runs, or two runs")
     if not models and len(runs) != 2:
         raise click.UsageError(f"{len(runs)} runs; expected two, or --model twice")
     if models and html is not None:
-        raise click.UsageError("--html shows two runs of one video; name them")
+        raise click.UsageError("--html compares two runs of one video: name two runs instead of --model")
     if html is not None:
         make_parent(html)
     if models:

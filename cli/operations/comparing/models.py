@@ -1,4 +1,4 @@
-"""Compares two models on the videos of which both have a run."""
+"""Compares two models on the videos for which both have a run."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -67,10 +67,10 @@ Examples:
 @click.option("--version", type=ModelVersionParameter(), required=True, metavar="V", help="Version of the model.")
 @json_option
 def push(file: Path, version: str, as_json: bool) -> None:
-    """Store FILE (.pt or .safetensors) as a model, after loading it and testing that it predicts.
+    """Store FILE (.pt or .safetensors) as a model.
 
-    The weights of a version never change: another file with the same version is refused. Pushing the same file again
-    changes nothing, or repairs weights that are damaged in the store.
+    It is loaded first, and must predict. The weights of a version never change: another file with the same version is
+    refused. Pushing the same file again changes nothing, or repairs weights that are damaged in the store.
     """
     from inference.engine.predictor import EngineOptions
     from inference.models.checkpoint import read_checkpoint
@@ -150,7 +150,7 @@ Examples:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write.  [default: VERSION with the ending it was pushed with]",
+    help="The file to write.  [default: VERSION with the extension it was pushed with]",
 )
 def pull(version: str, output: Path | None) -> None:
     """Fetch a model's weights and check them against its manifest. Overwrites an existing file."""
@@ -178,7 +178,7 @@ Exit status 1 if a model does not match its manifest.
 @click.argument("versions", type=ModelVersionParameter(), nargs=-1)
 @json_option
 def verify(versions: tuple[str, ...], as_json: bool) -> None:
-    """Fetch all models, or those named, and check their weights against the manifests."""
+    """Check stored weights against their manifests. Fetches all models, or those named."""
 
     async def run(models: ModelStore) -> list[tuple[str, str | None]]:
         return [(version, await _fault(models, version)) for version in versions or await models.versions()]
@@ -213,14 +213,14 @@ Examples:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write.  [default: FILE with the ending .safetensors]",
+    help="The file to write.  [default: FILE with the extension .safetensors]",
 )
 @click.option("--trust", is_flag=True, help="Load FILE even if that runs code from it.")
 def convert(file: Path, output: Path | None, trust: bool) -> None:
-    """Write FILE's weights and config as safetensors, which hold no code.
+    """Write FILE's weights and config as safetensors.
 
-    A checkpoint that only loads by running code from it requires --trust: use that only if you trust its source as you
-    would trust a program. Overwrites an existing file.
+    Safetensors hold no code. A checkpoint that only loads by running code from it requires --trust: use that only if you
+    trust its source as you would trust a program. Overwrites an existing file.
     """
     from inference.models.convert import convert_checkpoint
 

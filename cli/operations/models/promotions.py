@@ -48,7 +48,7 @@ Settings: SUPABASE_*, WASABI_*."""
 def promote(version: str, percent: int, tenant_id: UUID | None, note: str | None, yes: bool) -> None:
     """Make a model the default, for all videos or a share of them.
 
-    A video's id decides whether it belongs to a share, so a video always gets the same model, and a greater share includes
+    A video's id decides whether it belongs to a share, so a video always gets the same model, and a larger share includes
     a smaller one. All other videos get the model that was promoted before. A promotion takes effect within 5 seconds, for
     runs that are admitted from then on.
     """
@@ -63,7 +63,7 @@ def promote(version: str, percent: int, tenant_id: UUID | None, note: str | None
     before = with_listings(lambda listings: usual_model(listings, settings.admission))
     whom = "every tenant" if tenant_id is None else f"tenant {tenant_id}"
     if not yes:
-        click.confirm(f"run {version} for {percent}% of the videos of {whom}? Now most get {before.version}.", abort=True, err=True)
+        click.confirm(f"run {version} for {percent}% of the videos of {whom}? Most get {before.version} now.", abort=True, err=True)
     row = {"model_version": version, "percent": percent, "tenant_id": tenant_id and str(tenant_id), "promoted_by": who(), "note": note}
     (stored,) = with_listings(lambda listings: listings.insert("model_promotions", [row]))
     remark(f"promotion {stored['id']}: {version} for {percent}% of the videos of {whom}")
@@ -103,7 +103,7 @@ Settings: SUPABASE_*."""
 @click.option("--tenant", "tenant_id", type=UuidParameter(), help="Withdraw the newest promotion for this tenant.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(tenant_id: UUID | None, yes: bool) -> None:
-    """Withdraw the newest promotion, so that the one before it applies again."""
+    """Withdraw the newest promotion. The one before it applies again."""
 
     async def newest(listings: Listings) -> Row | None:
         active = [promotion for promotion in await listings.promotions() if promotion.tenant_id == tenant_id]

@@ -48,7 +48,7 @@ class UntilParameter(click.ParamType):
 _until = click.option("--until", type=UntilParameter(), help="Pause at this time: 06:00 (UTC), or 2026-12-01T06:00.")
 _rate = click.option("--rate", type=click.IntRange(min=1), metavar="N", help="Send at most N requests a minute.")
 _max_cost = click.option(
-    "--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before the replay costs more."
+    "--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Pause before the replay costs more than this."
 )
 
 
@@ -65,7 +65,7 @@ Settings: SUPABASE_*."""
 @_max_cost
 @_until
 @click.option(
-    "--in-flight", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Have at most N runs in progress."
+    "--in-flight", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Keep at most N runs in progress."
 )
 @click.option(
     "--shadow",
@@ -75,7 +75,12 @@ Settings: SUPABASE_*."""
     help="Run N videos first, compare them, and continue only if little changed.",
 )
 @click.option(
-    "--max-change", type=click.FloatRange(0, 1), metavar="SHARE", default=0.02, show_default=True, help="Share of captions that may change."
+    "--max-change",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    default=0.02,
+    show_default=True,
+    help="With --shadow: share of captions that may change.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def start(

@@ -38,7 +38,7 @@ Examples:
 {SETTINGS}"""
 )
 @click.option("--from", "since", type=MomentParameter(), help="Only records since this time or age: 2026-11-01, 7d.")
-@click.option("--to", "until", type=MomentParameter(), help="Records before it.")
+@click.option("--to", "until", type=MomentParameter(), help="Only records before this time or age.")
 @click.option("--partition", "partitions", type=click.IntRange(min=0), multiple=True, metavar="N", help="Only records of this partition.")
 @click.option("--offsets", multiple=True, metavar="P:FIRST-LAST", help="Only these offsets of video.encoded, such as 0:100-250.")
 @click.option("--lacking-model", metavar="V", type=ModelVersionParameter(), help="Videos whose newest frames have no run of this model.")
@@ -51,7 +51,7 @@ Examples:
 @click.option("--tenant", "tenants", type=UuidParameter(), multiple=True, help="Only this tenant's videos.")
 @click.option("--video", "videos", type=UuidParameter(), multiple=True, help="Only this video.")
 @click.option("--ids", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE", help="Only the videos named in FILE.")
-@click.option("--all", "every_record", is_flag=True, help="Every record, not only the newest of each video.")
+@click.option("--all", "every_record", is_flag=True, help="Send every record, not only the newest of each video.")
 @click.option("--model", metavar="V", type=ModelVersionParameter(), help="Model to use.  [default: the model that new runs get]")
 @click.option("--force", is_flag=True, help="Run again even if a run of this model exists.")
 @click.option("--priority", type=click.Choice(["low", "high"]), default="low", show_default=True, help="Low priority waits for high.")
@@ -68,10 +68,11 @@ def plan(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Plan a replay, store the plan under a name, and send nothing.
+    """Plan a replay, and store the plan. Sends nothing.
 
     The requests come from video.encoded and video.encoded.low (the newest record of each video), or from the registry with
-    --lacking-model or --rejected. Videos that already have a run are left out, unless --force is given.
+    --lacking-model or --rejected. Videos that already have a run of the model are left out, unless --force is
+    given.
     """
     if options["lacking_model"] and (options["rejection_type"] or options["since"] or options["until"]):
         raise click.UsageError("--lacking-model looks at all videos, so it cannot be combined with --rejected, --from or --to")
@@ -157,7 +158,7 @@ async def _store(replays: Replays, settings: Settings, name: str, model: str, so
             "created_by": who(),
         }
         if not await replays.create(row, [_row(item, by_frames) for item in items]):
-            raise click.ClickException(f"there is a replay {name} already: choose another --name, or see extents replay status {name}")
+            raise click.ClickException(f"a replay {name} exists already: choose another --name, or see extents replay status {name}")
     return summary
 
 

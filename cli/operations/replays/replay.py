@@ -1,4 +1,4 @@
-"""``extents replay``: process videos again, in bulk and by plan."""
+"""``extents replay``: process videos again, in bulk, by a plan."""
 
 import click
 

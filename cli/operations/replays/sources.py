@@ -1,4 +1,4 @@
-"""Where the requests of a replay come from: records of the request topics, or the registry."""
+"""Collects the requests of a replay: from the request topics, or from the registry."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which videos; an empty set stands for all."""
+    """Which videos to send; an empty set means all."""
 
     tenants: frozenset[UUID]
     videos: frozenset[UUID]

@@ -20,6 +20,8 @@ from streams.policy.redrive import plan
 from streams.policy.stored_letters import Selection, StoredLetter
 from streams.topics import Topics
 
+_SETTINGS: Final = "\n\b\nSettings: KAFKA_*, EXTENTS_TOPIC_PREFIX."
+
 _COLUMNS: Final = (
     cell("place"),
     moment("set_aside_at", "set aside (UTC)"),
@@ -64,7 +66,14 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command(
+    "list",
+    epilog=f"""\b
+Examples:
+  extents dead-letters list --since 12h
+  extents dead-letters list --reason span_failed --json-lines | jq -r .run_id
+{_SETTINGS}""",
+)
 @_selecting
 @click.option("--json-lines", "as_lines", is_flag=True, help="Print one JSON object a line.")
 @json_option
@@ -83,11 +92,19 @@ def list_letters(as_json: bool, as_lines: bool, **chosen: Any) -> None:
     remark(f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
 
 
-@command.command()
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents dead-letters show 0/17
+  extents dead-letters show --topic inference.work.high --since 12h --json
+\b
+Exit status 1 if there is no such letter.
+{_SETTINGS}"""
+)
 @_selecting
 @json_option
 def show(as_json: bool, **chosen: Any) -> None:
-    """Show dead letters in full: headers, error and the original bytes. Exit status 1 if there is none."""
+    """Show dead letters in full: headers, error, original bytes."""
     letters = _read(Selection(**chosen))
     if as_json:
         print_json([{**_as_json(letter), "value": letter.value.decode(errors="replace")} for letter in letters])
@@ -102,15 +119,22 @@ def show(as_json: bool, **chosen: Any) -> None:
         sys.exit(1)
 
 
-@command.command()
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents dead-letters redrive 0/17
+  extents dead-letters redrive --topic inference.work.high --since 12h --yes
+{_SETTINGS}"""
+)
 @_selecting
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
-    """Have dead letters processed again: shows what will be sent, asks, sends it, and records that beside the letters.
+    """Have dead letters processed again.
 
-    A failed run gets one request, which becomes its next attempt, however many of its work records are chosen. Other
-    records are sent to their topic again unchanged.
+    Shows what will be sent, asks, sends it, and records that beside the letters. A failed run gets one request, which
+    becomes its next attempt, however many of its work records are chosen. Other records are sent to their topic again
+    unchanged.
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
@@ -125,16 +149,22 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
         remark(f"{len(steps)} sent")
 
 
-@command.command()
+@command.command(
+    epilog=f"""\b
+Examples:
+  extents dead-letters discard 0/17 --note "test data"
+  extents dead-letters discard --reason undecodable --since 1d --yes
+{_SETTINGS}"""
+)
 @_selecting
 @click.option("--note", default="", help="The reason, recorded beside the letters.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def discard(note: str, yes: bool, **chosen: Any) -> None:
-    """Mark dead letters as needing nothing more; "list" leaves them out from then on."""
+    """Mark dead letters as needing nothing more. "list" leaves them out from then on."""
     letters = _read(Selection(**chosen))
     print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
     if letters and not yes:
-        click.confirm(f"discard {len(letters)}?", abort=True, err=True)
+        click.confirm(f"discard {len(letters)} dead letter{'s' if len(letters) != 1 else ''}?", abort=True, err=True)
     settings = Settings()
     asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, DISCARDED, note))
     remark(f"{len(letters)} discarded")

@@ -58,7 +58,7 @@ Examples:
 @filter_options("tenant_id", "video_id", "model_version", "status", "priority", "replay_id", "since", "until")
 @listing_options
 def list_jobs(**options: Any) -> None:
-    """List jobs, newest first. Times are ages; --json has every column."""
+    """List jobs, newest first. The table shows ages; --json has every column and the times."""
     list_rows(Listings.jobs, _COLUMNS, "job", options)
 
 
@@ -111,7 +111,9 @@ Exit status 1 if a job was not cancelled in time.
 @click.option("--replay", "replay_id", metavar="ID", help="Every unfinished job that this replay sent.")
 @click.option("--reason", default="", metavar="TEXT", help="The reason, which the outcome quotes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", "wait_seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS", help="How long.")
+@click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS", help="Time to wait."
+)
 @json_option
 def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool, wait_seconds: float, as_json: bool) -> None:
     """Cancel jobs, and wait until they have ended. Spans that have not started are not computed.
@@ -126,7 +128,7 @@ def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool,
     rows = with_listings(lambda listings: _chosen(listings, jobs, replay_id))
     for row in rows:
         if row["run_id"] is None:
-            raise click.ClickException(f"job {row['id']} was queued by the former service; it has no log in which it could be cancelled")
+            raise click.ClickException(f"job {row['id']} was queued by the former service, so it cannot be cancelled here")
     unfinished = [row for row in rows if row["status"] in UNFINISHED]
     for row in rows:
         if row["status"] not in UNFINISHED:

@@ -146,7 +146,7 @@ Examples:
 @click.option("--days", type=click.IntRange(1, 3650), default=7, show_default=True, metavar="N", help="How many days, including today.")
 @json_option
 def summary(days: int, as_json: bool) -> None:
-    """Count rejections by day (UTC) and type, with the setting that would change them."""
+    """Count rejections by day (UTC) and type. Each type names the setting that would change them."""
     rows = with_listings(lambda listings: listings.rejection_summary(days))
     if as_json:
         print_json(rows)

@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Delete finished runs: rows first, then their databases, so that the web application never points at one that is gone.
 
-    It shows what would be deleted, and asks first. The only run of a video is kept unless --only is given. If the command is
-    interrupted, run it again.
+    Deletes the runs that meet all of the given conditions. Shows them and asks first. The only run of a video is kept
+    unless --only is given. If the command is interrupted, run it again.
     """
     if not (superseded or keep_latest or older_than):
         raise click.UsageError("select runs with --superseded, --keep-latest N or --older-than DAYS")

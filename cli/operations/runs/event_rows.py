@@ -1,4 +1,4 @@
-"""Turns outcome events into the rows that the store cannot give back: requests, failed jobs and rejections. Pure."""
+"""Turns outcome events into the rows that cannot be restored from the store: requests, failed jobs and rejections. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

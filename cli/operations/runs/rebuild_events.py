@@ -50,7 +50,7 @@ class Missing:
 
 
 def no_events(settings: Settings, tenant_id: UUID | None) -> EventRows:
-    """Return the value for no events."""
+    """Return an ``EventRows`` without events, with prices from the settings."""
     admission = settings.admission
     return EventRows(admission.gpu_usd_per_hour / 3600 / admission.expected_pairs_per_second, tenant_id)
 

@@ -64,7 +64,7 @@ def command(tenant_id: UUID | None, store_only: bool, dry_run: bool, yes: bool, 
             click.confirm(f"write {len(differing)} runs and {missing.count} other rows?", abort=True, err=True)
         refused = asyncio.run(_write([(run, stored) for _, run, stored in differing]))
         remark(f"{len(differing) - len(refused)} runs written")
-        missing = asyncio.run(compare(events))  # the runs' rows have brought jobs back
+        missing = asyncio.run(compare(events))  # writing the runs has restored some of the jobs
         with progress("writing", "rows") as report:
             written = asyncio.run(write_missing(missing, report))
         remark(f"{written.rows} other rows written")

@@ -76,7 +76,7 @@ class Recomputer:
         try:
             stored = await fetch_layout(self.store, object_keys(self.settings.keys), tenant_id, video_id)
             if stored.sha256 != run.provenance.get("layout_sha256", stored.sha256):
-                return Recomputed(skipped="the video's layout has changed since")
+                return Recomputed(skipped="the video's layout has changed since the run")
             return await asyncio.to_thread(self._check, named, stored.layout)
         except CorruptInputError as error:
             return Recomputed(fault=f"its frames cannot be read: {error}")
@@ -90,7 +90,7 @@ class Recomputer:
         model, predictor = self._load(run.model_version, precision)
         expected = run.provenance.get("checkpoint_sha256", model.sha256)
         if model.sha256 != expected:
-            return Recomputed(fault=f"model {run.model_version} has SHA-256 {model.sha256[:12]}..., it ran {expected[:12]}...")
+            return Recomputed(fault=f"model {run.model_version} has SHA-256 {model.sha256[:12]}..., but the run used {expected[:12]}...")
         pairs = self._draw(run)
         frames = _read(run, pairs)
         opened = predictor.open_video(layout)

@@ -60,7 +60,7 @@ Examples:
 @click.option("--latest", is_flag=True, help="Only the latest run of each video, version and model.")
 @listing_options
 def list_runs(superseded: bool | None, latest: bool, **options: Any) -> None:
-    """List finished runs, newest first: the latest of each video, and superseded ones."""
+    """List finished runs, newest first. These are the latest of each video, version and model, and superseded ones."""
     list_rows(Listings.run_history, _COLUMNS, "run", options, superseded=False if latest else superseded)
 
 
@@ -141,7 +141,7 @@ Examples:
 @click.option("--only", is_flag=True, help="Delete it even if the video has no other run of its version.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(run: str, only: bool, yes: bool) -> None:
-    """Delete a run's row, then its database, so that the web application never points at a missing database."""
+    """Delete a run. Its row goes first, so that the web application never points at a missing database."""
 
     async def look(listings: Listings) -> tuple[Row, int]:
         row = await find_run(listings, run)

@@ -59,7 +59,7 @@ def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool,
 
     Each object must exist with the size and the SHA-256 of its row, be undamaged, and hold the run, the model, the frames
     and the pairs that the row names. With --sample, some pairs of each run are predicted again with the run's model and the
-    frames in the store; a difference of more than rounding is a fault. A run whose frames or model are gone is skipped.
+    frames in the store; a difference beyond rounding is a fault. A run whose frames or model are gone is skipped.
     """
     chosen, _ = split_filter(options)
     if not runs and chosen == Filter():

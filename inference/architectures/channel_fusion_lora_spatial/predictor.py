@@ -83,7 +83,7 @@ class ChannelFusionPredictor:
         """Decode the OCR visualisation, resize it like a frame, and compute its part of the stem.
 
         Raises:
-            CorruptInputError: it is not an image, or has more than ``MAX_OCR_PIXELS``.
+            CorruptInputError: it is not an image, or larger than ``MAX_OCR_PIXELS`` or ``MAX_OCR_SIDE``.
             TransientError: not enough device memory for it.
         """
         image = _decode_image(layout.ocr_image)
@@ -164,7 +164,7 @@ def _decode_image(data: bytes) -> Frames:
             if image.width * image.height > MAX_OCR_PIXELS or max(image.size) > MAX_OCR_SIDE:
                 raise CorruptInputError(
                     f"layout: the OCR visualisation has {image.width}×{image.height} pixels;"
-                    f" {MAX_OCR_PIXELS:,} are the most, and {MAX_OCR_SIDE:,} a side"
+                    f" the limits are {MAX_OCR_PIXELS:,} in all and {MAX_OCR_SIDE:,} per side"
                 )
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # the errors that Pillow's readers raise

@@ -1,4 +1,4 @@
-"""The five dashboards, one a file. Every expression is asked of a real Prometheus over real workers in the tests."""
+"""The five dashboards, one a file. The tests run every expression in a real Prometheus over real workers."""
 
 from typing import Final
 

@@ -32,7 +32,7 @@ DELIVERY: Final = Board(
                 ),
                 Panel(
                     "Records of the run log",
-                    "By what became of them; repeats and late ones are harmless.",
+                    "By how they were handled; repeated and late ones are harmless.",
                     "ops",
                     [Query("sum by (disposition) (rate(extents_result_records_total[$__rate_interval]))", "{{disposition}}")],
                     stacked=True,
@@ -71,7 +71,7 @@ DELIVERY: Final = Board(
                 ),
                 Panel(
                     "Restarts",
-                    "Of a process in 30 minutes.",
+                    "Restarts of each process in 30 minutes.",
                     "none",
                     [Query('changes(process_start_time_seconds{job=~"coordinator|gpu-worker"}[30m])', "{{job}} {{instance}}")],
                     runbook="ExtentsRestarts",

@@ -15,7 +15,7 @@ GPU_WORKERS: Final = Board(
             (
                 Panel(
                     "GPU backlog",
-                    "Time that one GPU would need for the work that waits. Scale on this.",
+                    "Time that one GPU would need for the waiting work. Scale on this.",
                     "s",
                     [Query(f"extents:gpu_backlog_seconds{{{PRIORITY}}}", "{{priority}}")],
                     runbook="ExtentsGpuBacklogGrowing",
@@ -29,7 +29,7 @@ GPU_WORKERS: Final = Board(
                 ),
                 Panel(
                     "Spans",
-                    "Work records by what became of them.",
+                    "Work records by how they were handled.",
                     "ops",
                     [Query(f"sum by (disposition) (rate(extents_spans_total{{{WORKER}}}[$__rate_interval]))", "{{disposition}}")],
                     stacked=True,
@@ -54,13 +54,13 @@ GPU_WORKERS: Final = Board(
                 ),
                 Panel(
                     "Pairs a GPU computes in a second",
-                    "As the last spans measured it; backlogs are reckoned by it.",
+                    "Measured over the last spans. Backlogs in seconds are computed from it.",
                     "ops",
                     [Query("max(extents_gpu_pairs_per_second)", "measured")],
                 ),
                 Panel(
                     "Memory",
-                    "The device's memory: in use, at its peak, in all. 0 on a processor.",
+                    "The device's memory: in use, at its peak, in total. 0 on a CPU.",
                     "bytes",
                     [Query(f"max by (kind) (extents_gpu_memory_bytes{{{WORKER}}})", "{{kind}}")],
                 ),
@@ -127,14 +127,14 @@ GPU_WORKERS: Final = Board(
                     ],
                 ),
                 Panel(
-                    "Weights asked of the disk",
-                    "A miss is fetched from the store.",
+                    "Requests for weights",
+                    "Hits come from the worker's disk; misses are fetched from the store.",
                     "ops",
                     [Query(f"sum by (result) (rate(extents_model_cache_requests_total{{{WORKER}}}[$__rate_interval]))", "{{result}}")],
                 ),
                 Panel(
                     "Suspended models",
-                    "Models that did not load and are not tried again yet.",
+                    "Models that did not load and are not retried yet.",
                     "none",
                     [Query(f"sum by (instance) (extents_models_suspended{{{WORKER}}})", "{{instance}}")],
                 ),

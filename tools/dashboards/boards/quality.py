@@ -25,7 +25,7 @@ QUALITY: Final = Board(
                 ),
                 Panel(
                     "Difference from the last seven days",
-                    "Of each label's share.",
+                    "Difference of each label's share.",
                     "percentunit",
                     [
                         Query(

@@ -21,7 +21,7 @@ REPLAYS: Final = Board(
                 ),
                 Panel(
                     "Videos",
-                    "Of these replays, by what has become of them.",
+                    "Videos of these replays, by state.",
                     "none",
                     [Query("max by (state) (extents_replay_items)", "{{state}}")],
                     stacked=True,
@@ -43,11 +43,11 @@ REPLAYS: Final = Board(
             ),
         ),
         Row(
-            "What users wait meanwhile",
+            "What users wait for meanwhile",
             (
                 Panel(
                     "High-priority runs in time",
-                    "Of the last hour, replays not counted.",
+                    "Runs of the last hour, replays not counted.",
                     "percentunit",
                     [Query("extents:high_runs_in_time:ratio1h", "within ten minutes")],
                     runbook="ExtentsLate",

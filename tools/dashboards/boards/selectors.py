@@ -1,4 +1,4 @@
-"""The variables of the dashboards as selectors, and queries that several of them ask."""
+"""The variables of the dashboards as selectors, and queries that several of them share."""
 
 from typing import Final
 
