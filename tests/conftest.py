@@ -156,11 +156,6 @@ def pytest_report_header() -> list[str]:
     return ["kafka " + KAFKA[2] + ", " + ", ".join(f"{name} {version(name)}" for name in _VERSIONS)]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if missing := [name for name in _SLOW_MODULES if not (Path(__file__).parent / name).exists()]:
-        raise pytest.UsageError(f"tests/conftest.py names slow modules that do not exist: {missing}")
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even import the slow modules, which takes seconds, too."""
     if config.getoption("--fast") and collection_path in _SLOW_PATHS:
@@ -170,6 +165,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
+        if missing := [path for path in _SLOW_PATHS if not path.exists()]:
+            raise pytest.UsageError(f"tests/conftest.py names slow modules that do not exist: {missing}")
         slow = [item for item in items if _SERVERS & set(getattr(item, "fixturenames", ()))]
         items[:] = [item for item in items if not _SERVERS & set(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=slow)
