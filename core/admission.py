@@ -1,4 +1,4 @@
-"""The admission request to the database, its limits, and the answer, as plain values."""
+"""Plain values for admission: the request to the database, its limits, and the answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class AdmissionRequest:
         rejection: the result of the caller's own checks; stored as given.
         found_run: a finished run whose object the caller has verified. Must contain ``run_id``; everything else (key, hash,
             counts) is stored and returned with the answer, so that a repeat does not need the object.
-        gone_run_id: a run whose row has no object any more, so that the row does not count.
+        gone_run_id: a run whose object no longer exists, so its row does not count.
     """
 
     request_id: UUID

@@ -1,4 +1,4 @@
-"""From probabilities of frame pairs to captions: where they begin and end, and which of them are doubtful."""
+"""Turns the probabilities of frame pairs into captions: where they begin and end, and which of them are doubtful."""
 
 import math
 import statistics
@@ -27,8 +27,8 @@ LEAST_CONFIDENCE: Final = 0.32
 """Candidates below this confidence are doubtful. It was chosen on ten real clips and on synthetic ones; decision 0024 has the figures."""
 
 LEAST_OF_USUAL: Final = 0.5
-"""Candidates that adjoin a surer caption are doubtful, too, below this share of the confidence that is usual in the same video: where
-the clear caption ends there is a change in any case, and lights or grass that stay look like another caption."""
+"""A candidate that adjoins a surer caption is also doubtful if its confidence is below this share of the video's usual confidence.
+The surer caption's end is a change in any case, so lights or grass that remain visible look like another caption."""
 
 STANDING_SECONDS: Final = 20.0
 """In a longer video, something visible from the first frame to the last is not a caption but a logo or a border."""
@@ -39,9 +39,9 @@ class CaptionExtent:
     """One caption, from ``first_frame`` to ``last_frame``, both inclusive.
 
     Attributes:
-        start_confidence, end_confidence: the mean probability of the label at that boundary; None if the video itself
+        start_confidence, end_confidence: the mean probability of the label at that boundary; None where the video itself
             begins or ends.
-        confidence: 0..1, how reliable the caption is, by its boundaries and by the pairs between them.
+        confidence: 0..1, how reliable the caption is, judged by its boundaries and the pairs between them.
     """
 
     first_frame: int
@@ -70,7 +70,7 @@ class QualityIssue:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A range that is a caption by its labels, and why it is left out of the captions."""
+    """A range whose labels make it a caption, and the reason why it is left out of the captions."""
 
     caption: CaptionExtent
     reason: str
@@ -84,7 +84,7 @@ class CaptionTrack:
         probabilities: (pairs, 5) float64, the mean of both directions.
         labels: (pairs,) indices into ``core.types.LABELS``, the likeliest consistent sequence; includes doubtful captions.
         captions: ascending, without overlap.
-        doubts: the doubtful captions, likewise, which are not in ``captions``.
+        doubts: the doubtful captions, which are not in ``captions``; also ascending, without overlap.
         issues: ascending by frame.
     """
 
@@ -134,7 +134,7 @@ def _doubt(caption: CaptionExtent, frame_count: int, usual: float) -> str | None
     """Return why a candidate is not a reliable caption; None if it is.
 
     Args:
-        usual: the confidence that is usual in the video; 0 if it does not matter.
+        usual: the usual confidence in the video; 0 if the candidate need not be compared with it.
     """
     if caption.confidence < LEAST_CONFIDENCE:
         return f"confidence {caption.confidence:.3f}; a caption has at least {LEAST_CONFIDENCE}"
@@ -147,14 +147,14 @@ def _doubt(caption: CaptionExtent, frame_count: int, usual: float) -> str | None
 
 
 def extent_confidence(mean: FloatArray, first: int, last: int) -> float:
-    """The probability that a caption begins and ends there, by the weaker boundary, times how surely its pairs show one text.
+    """Return a caption's confidence: the probability of its weaker boundary, times the square of the mean ``same`` within it.
 
-    Whether another caption follows does not matter here: at the end, ``different`` and ``valid_empty`` count
-    the same. A film's own beginning and end are certain. Pairs inside that may also be empty count doubly (squared),
-    because grass mistaken for letters shows there first.
+    It does not matter whether another caption adjoins: at the end, for example, ``different`` and ``valid_empty`` count the
+    same. The film's own beginning and end are certain. The mean is squared because it drops first when grass is mistaken
+    for letters.
 
-    It uses correctly rounded sums and plain products, which give the same bits with every NumPy and C library: run databases
-    depend on that.
+    Correctly rounded sums and plain products give the same bits with every NumPy and C library, and run databases depend
+    on that.
     """
     start = float(mean[first - 1, DIFFERENT] + mean[first - 1, EMPTY_VALID]) if first > 0 else 1.0
     end = float(mean[last, DIFFERENT] + mean[last, VALID_EMPTY]) if last < len(mean) else 1.0

@@ -37,6 +37,6 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         raise PermanentError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:  # also if Ctrl-C comes while it is written
+    finally:  # also after Ctrl-C during the write
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

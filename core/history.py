@@ -21,8 +21,8 @@ class SpanHistory:
     Attributes:
         tries: how often a worker took it.
         workers: the workers that took it, each once, in order.
-        seconds: from the worker that finished it: fetching, decoding and computing.
-        error: of the last try that failed.
+        seconds: time for fetching, decoding and computing, as reported by the worker that finished it.
+        error: the error of the last failed try.
     """
 
     span: int

@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 NAMESPACE: Final = UUID("6f0c7f5e-3b1d-5c8a-9a44-0e7d52b6c1f3")
-"""Root of all our UUIDv5. Never changes, since existing run ids are derived from it."""
+"""The namespace of all our UUIDv5s. It must never change, because existing run ids are derived from it."""
 
 LOCAL_TENANT: Final = uuid5(NAMESPACE, "local")
 """The tenant of videos in local folders. No tenant of the service has this id."""

@@ -1,4 +1,4 @@
-"""From probabilities of frame pairs to one label per pair: the likeliest sequence in which each follows from the one before."""
+"""Turns the probabilities of frame pairs into one label per pair: the likeliest sequence in which each label can follow the last."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ PROBABILITY_FLOOR: Final = 1e-12
 """Replaces smaller probabilities, whose logarithm would exclude a sequence; far below any probability that matters."""
 
 RUN_EVIDENCE: Final = 0.5
-"""How much a run of pairs with the same likeliest label counts as evidence for staying, in pairs.
+"""The weight, in pairs, of a run of pairs with the same likeliest label as evidence for staying in a state.
 
 Neighbouring pairs show nearly the same picture, so a network that mistakes grass for letters does so ten times in a row:
 ten pairs are no more evidence than one. With half a pair per run, a boundary needs its own evidence.
@@ -27,17 +27,18 @@ LabelArray = npt.NDArray[np.int64]
 
 
 def mean_probabilities(probabilities: npt.NDArray[np.float32]) -> FloatArray:
-    """The mean of forward and backward, the latter read forward: (pairs, 2, 5) to (pairs, 5)."""
+    """The mean of forward and backward, after reversing the backward labels: (pairs, 2, 5) to (pairs, 5)."""
     exact = probabilities.astype(np.float64)
     return np.asarray((exact[:, 0] + exact[:, 1, REVERSED]) / 2)
 
 
 def consistent_labels(mean: FloatArray) -> LabelArray:
-    """Find the likeliest sequence of labels among those that follow from one another.
+    """Find the likeliest sequence of labels in which each label can follow the one before.
 
     Viterbi over the frames' two states: ``same`` and ``different`` lead from valid to valid, ``empty_empty`` from empty to
-    empty, the other two as named. Logarithms of ``same`` and ``empty_empty`` count by ``staying_weights``, the others in
-    full. Of equal sequences, ``same`` is preferred to ``different``, and coming from empty to coming from valid.
+    empty, and the other two as their names say. The logarithms of ``same`` and ``empty_empty`` are weighted by
+    ``staying_weights``; the others count in full. A tie is resolved in favour of ``same`` over ``different``, and of coming
+    from empty over coming from valid.
 
     Args:
         mean: (pairs, 5).
@@ -70,9 +71,9 @@ def consistent_labels(mean: FloatArray) -> LabelArray:
 
 
 def staying_weights(mean: FloatArray) -> FloatArray:
-    """How much each pair counts as evidence for staying in a state, 0..1: ``RUN_EVIDENCE`` shared by the pairs of its run.
+    """Each pair's weight as evidence for staying in a state, 0..1: ``RUN_EVIDENCE`` divided among the pairs of its run.
 
-    A run is consecutive pairs of the same likeliest label.
+    A run is a sequence of consecutive pairs with the same likeliest label.
     """
     likeliest = mean.argmax(axis=1)
     starts = np.flatnonzero(np.diff(likeliest, prepend=-1))

@@ -1,4 +1,4 @@
-"""Keeps a log readable while something fails continuously: a kind of message is written once, and then counted each minute."""
+"""Keeps a log readable while something fails continuously: the first messages of a kind are written, the rest counted each minute."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ OWN_BURST: Final = 20
 """Warnings of one kind that our modules may write in a window: each is about a record or a run, and a few are worth reading."""
 
 LIBRARY_BURST: Final = 1
-"""The same for a library, which repeats a message for each connection and try."""
+"""The same for a library, which repeats a message for each connection and attempt."""
 
 MAX_KINDS: Final = 1000
-"""Kinds that are counted separately. All kinds beyond count as one."""
+"""Kinds that are counted separately. All further kinds count as one."""
 
 COUNT_EVENT: Final = "log.repeated"
 
@@ -32,10 +32,10 @@ class _Seen:
 
 
 class RepeatLimit(logging.Filter):
-    """A handler's filter. Safe to call from any thread. One timer, which runs while anything is counted, writes the counts.
+    """A handler's filter. Thread-safe. A timer, which runs only while something is counted, writes the counts.
 
-    Our events below a warning, which report completed work, always pass, and so do critical ones. A line below a
-    warning that a framework writes in our modules' names is about its own start and end, and passes only at DEBUG.
+    Our events below WARNING, which report completed work, always pass, and so does everything CRITICAL. INFO lines that a
+    framework logs under our modules' names concern its own start and stop; they pass only if the log's level is DEBUG.
     """
 
     def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:

@@ -26,7 +26,7 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label. ``values`` are all that it can have. If they are known only at run time, ``bound`` says what bounds them."""
+    """A label. ``values`` lists every value it can have. If they are known only at run time, ``bound`` says what limits them."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -34,12 +34,12 @@ class Label:
 
     def __post_init__(self) -> None:
         if not self.values and not self.bound:
-            raise ValueError(f"label {self.name}: neither its values nor what bounds them")
+            raise ValueError(f"label {self.name} has neither values nor a bound; give one of the two")
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The description of a metric, for its page and for tests."""
+    """The description of a metric, for ``docs/metrics.md`` and for tests."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -104,7 +104,7 @@ class OwnedGauge(Collector):
 
 
 class BoundedValues:
-    """Passes up to a limit of different values for a label; all later ones become ``other``."""
+    """Keeps a label's values up to a number of different ones; any further value becomes ``other``."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._known = limit, set[str]()

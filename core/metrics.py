@@ -24,10 +24,10 @@ STAGE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 RUN_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
 
 CONFIDENCE_BANDS: Final = ("0-0.5", "0.5-0.6", "0.6-0.7", "0.7-0.8", "0.8-0.9", "0.9-0.95", "0.95-0.99", "0.99-0.999", "0.999-1")
-"""Finer where a trained model's confidences are."""
+"""Narrower where most of a trained model's confidences lie."""
 
 model_label = BoundedValues(20)
-"""A model version as a label: the first 20 versions that a process uses have their names, and all others are ``other``."""
+"""A model version as a label: the first 20 versions that a process uses keep their names, and all others become ``other``."""
 
 PRIORITY = Label("priority", tuple(PriorityOfRuns))
 REPLAY = Label("replay", ("no", "yes"))
@@ -120,9 +120,9 @@ LAST_PROMOTION = owned_gauge(
 SPEND_TODAY = owned_gauge("extents_spend_today_usd", "Dollars for the GPU seconds of runs completed since midnight UTC.")
 BACKLOG_SPANS = owned_gauge("extents_gpu_backlog_spans", "Spans in the work topics that no GPU worker has acknowledged.", PRIORITY)
 BACKLOG_SECONDS = owned_gauge(
-    "extents_gpu_backlog_seconds", "Time that one GPU would need for those spans, at the measured speed. Scale on this.", PRIORITY
+    "extents_gpu_backlog_seconds", "Time that one GPU would need for the backlog, at the measured speed. Scale on this.", PRIORITY
 )
-GPU_SPEED = owned_gauge("extents_gpu_pairs_per_second", "Pairs a GPU computes in a second, measured over the last spans.")
+GPU_SPEED = owned_gauge("extents_gpu_pairs_per_second", "Pairs that one GPU computes per second, measured over the latest spans.")
 GPU_WORKERS = owned_gauge("extents_gpu_workers", "GPU workers in their consumer group.")
 
 # The GPU workers.
@@ -130,14 +130,14 @@ SPANS = counter(
     "extents_spans_total", "Work records by how they were handled.", GPU_WORKER, DISPOSITION, Label("priority", ("high", "low", "unknown"))
 )
 SPAN_WAIT = histogram(
-    "extents_span_wait_seconds", "From a span's record to its first reading by a worker.", GPU_WORKER, PRIORITY, buckets=RUN_SECONDS
+    "extents_span_wait_seconds", "From a span's record to the first time a worker reads it.", GPU_WORKER, PRIORITY, buckets=RUN_SECONDS
 )
 PAIRS = counter("extents_pairs_total", "Frame pairs predicted.", GPU_WORKER, Label("precision", tuple(Precision)))
 STAGE_DURATION = histogram(
     "extents_stage_duration_seconds", "A span's time in each stage of the GPU worker.", GPU_WORKER, STAGE, buckets=STAGE_SECONDS
 )
 GPU_SECONDS = counter("extents_gpu_seconds_total", "Seconds in which the device computed; the rate is the busy share.", GPU_WORKER)
-GPU_COST = counter("extents_gpu_cost_usd_total", "Dollars for those seconds, at the price set for a GPU hour.", GPU_WORKER)
+GPU_COST = counter("extents_gpu_cost_usd_total", "Cost of those seconds in dollars, at EXTENTS_GPU_USD_PER_HOUR.", GPU_WORKER)
 GPU_MEMORY = gauge("extents_gpu_memory_bytes", "The device's memory; 0 on a CPU.", GPU_WORKER, Label("kind", ("used", "peak", "total")))
 FETCHED_BYTES = counter("extents_fetched_bytes_total", "Bytes of chunks fetched from the store.", GPU_WORKER)
 DECODED_BYTES = counter("extents_decoded_bytes_total", "Bytes of frames decoded.", GPU_WORKER)
@@ -160,7 +160,7 @@ MODEL_INFO = gauge(
     Label("compiled", ("true", "false")),
 )
 BATCH_SIZE = gauge("extents_batch_size", "Pairs in one forward pass, as set.", GPU_WORKER)
-DEVICE_INFO = gauge("extents_device_info", "The device this worker computes on.", GPU_WORKER, Label("device", bound="one a process"))
+DEVICE_INFO = gauge("extents_device_info", "The device this worker computes on.", GPU_WORKER, Label("device", bound="one per process"))
 
 # The models' predictions, to notice drift.
 LABEL_PAIRS = counter("extents_label_pairs_total", "Pairs of finished runs by label.", COORDINATOR, MODEL, Label("label", tuple(LABELS)))
@@ -187,7 +187,7 @@ IN_FLIGHT = gauge("extents_records_in_flight", "Records read and not yet acknowl
 OLDEST_RECORD = gauge("extents_oldest_record_seconds", "Age of the oldest record read and not yet acknowledged.", EVERY_ROLE, TOPIC)
 CONSUMER_LAG = gauge("extents_consumer_lag_records", "Records behind the end of the topic, as the broker reports.", EVERY_ROLE, TOPIC)
 REBALANCES = counter("extents_rebalances_total", "Rebalances of the consumer group that this worker took part in.", EVERY_ROLE)
-DEAD_LETTERS = counter("extents_dead_letters_total", "Records set aside for good.", EVERY_ROLE, TOPIC, REASON)
+DEAD_LETTERS = counter("extents_dead_letters_total", "Records sent to the dead-letter topic.", EVERY_ROLE, TOPIC, REASON)
 RECORD_FAILURES = counter("extents_record_failures_total", "Attempts at a record that failed unexpectedly.", EVERY_ROLE, TOPIC)
 RETRIES = counter("extents_retries_total", "Steps retried because of an error that may pass.", EVERY_ROLE, DEPENDENCY)
 WAITING = gauge("extents_waiting", "1 while this process waits for a dependency: its circuit breaker is open.", EVERY_ROLE, DEPENDENCY)
@@ -197,6 +197,6 @@ BUILD = gauge(
     "extents_build_info",
     "Version of this process.",
     EVERY_ROLE,
-    Label("version", bound="one a process"),
+    Label("version", bound="one per process"),
     Label("role", ("coordinator", "gpu-worker")),
 )

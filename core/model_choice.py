@@ -8,10 +8,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """An operator's decision that a version runs by default.
+    """An operator's decision to run a version by default.
 
     Attributes:
-        percent: share of the videos, chosen by their ids so that a greater share includes those of a smaller one.
+        percent: share of the videos. They are chosen by id, so a larger share includes every video of a smaller one.
         tenant_id: None for every tenant.
     """
 

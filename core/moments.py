@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime
 
 EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
 LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
-"""A day that Python and PostgreSQL can hold in every time zone."""
+"""The first and last days that Python and PostgreSQL can represent in every time zone."""
 
 _BEFORE_ALL: Final = re.compile(r"-infinity|.* BC")
 _AFTER_ALL: Final = re.compile(r"infinity|[0-9]{5,}-.*")

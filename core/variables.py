@@ -1,4 +1,6 @@
-"""Reads settings from environment variables: trimmed, empty as unset, secrets also from files; and the types that check them.
+"""Reads settings from environment variables, and defines the types that check them.
+
+Values are trimmed, an empty variable counts as unset, and a secret may also be in a file.
 
 Errors name a variable and never repeat its value, which may be a secret in the wrong place.
 """
@@ -64,7 +66,7 @@ def _server_url(value: str) -> str:
     if parts.scheme not in ("http", "https") or not host:
         raise _fault("is not a URL with a scheme; expected http(s)://host[:port]")
     if parts.username is not None or parts.password is not None:
-        raise _fault("holds a user name or password; expected http(s)://host[:port], credentials have settings of their own")
+        raise _fault("contains a user name or password; expected http(s)://host[:port]; credentials have settings of their own")
     if parts.query or parts.fragment:
         raise _fault("has a query or fragment; expected http(s)://host[:port]")
     return _printable(value).rstrip("/")
@@ -73,7 +75,7 @@ def _server_url(value: str) -> str:
 def _project_url(value: str) -> str:
     url = _server_url(value)
     if "/rest/v1" in url:
-        raise _fault("ends in /rest/v1; expected the project's base URL, to which that is added")
+        raise _fault("contains /rest/v1; expected the project's base URL, to which this path is added")
     return url
 
 
@@ -86,7 +88,7 @@ def _broker_list(value: str) -> str:
         raise _fault("names no broker; expected host:port, comma-separated")
     for place, server in enumerate(servers, 1):
         if "://" in server:
-            raise _fault(f"entry {place} has a scheme; expected host:port alone, KAFKA_SECURITY_PROTOCOL says how connections are secured")
+            raise _fault(f"entry {place} has a scheme; expected only host:port; KAFKA_SECURITY_PROTOCOL sets how connections are secured")
         match = _BROKER.fullmatch(server)
         if match is None or not 0 < int(match["port"] or 9092) < 65_536:
             raise _fault(f"entry {place} is not host:port")
@@ -166,7 +168,7 @@ class _Variables(PydanticBaseSettingsSource):
         value: Any = self._given.get(name.lower())
         if is_secret(field) and (path := self._given.get(f"{name}{FILE_SUFFIX}".lower())) is not None:
             if value is not None:
-                value = _UnreadableSecret(f"is set, and so is {name}{FILE_SUFFIX}; set one of the two")
+                value = _UnreadableSecret(f"is set, and so is {name}{FILE_SUFFIX}; set only one of the two")
             else:
                 value = _read_secret(path, f"{name}{FILE_SUFFIX}")
         return value, key, False
@@ -213,4 +215,4 @@ def unknown_variables(sections: "tuple[type[EnvironmentSettings], ...]", environ
 
 def _unknown(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    return f"{name} is no setting of Extents and is ignored" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{name} is not a setting of Extents and is ignored" + (f"; did you mean {near[0]}?" if near else "")

@@ -22,7 +22,7 @@ class SeenWorker:
     """One worker process.
 
     Attributes:
-        instance: a UUID of this process; ``worker``, its host and process number, may name several, one after the other.
+        instance: a UUID of this process. ``worker``, its host and process id, is not unique: a later process may have the same.
         role: ``coordinator`` or ``gpu-worker``.
         last_beat_at: by the brokers' clock.
         beat_seconds: how often it sends a heartbeat.

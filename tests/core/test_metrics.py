@@ -32,7 +32,7 @@ def test_labels_are_bounded():
         for label in spec.labels:
             assert label.name not in UNBOUNDED, spec.name
             assert label.values or label.bound
-    with pytest.raises(ValueError, match="neither its values"):
+    with pytest.raises(ValueError, match="neither values nor a bound"):
         Label("anything")
 
 

@@ -71,7 +71,7 @@ def test_a_file_that_gives_no_secret_is_refused(request, tmp_path, content, says
 def test_a_secret_given_twice_is_refused(request, tmp_path):
     """A secret that is set both directly and by a file is rejected."""
     request.getfixturevalue("environment")(**COMPLETE, WASABI_SECRET_KEY_FILE=str(tmp_path / "mounted"))
-    assert "set one of the two" in faults(WasabiSettings)
+    assert "set only one of the two" in faults(WasabiSettings)
 
 
 @pytest.mark.parametrize("empty", ["", "   "])
@@ -91,7 +91,7 @@ def test_an_empty_variable_is_not_set(request, empty):
     [
         (WasabiSettings, "WASABI_ENDPOINT", "s3.example.com", "with a scheme; expected http"),
         (WasabiSettings, "WASABI_ENDPOINT", "ftp://s3.example.com", "with a scheme"),
-        (WasabiSettings, "WASABI_ENDPOINT", "http://me:hidden@s3", "holds a user name or password"),
+        (WasabiSettings, "WASABI_ENDPOINT", "http://me:hidden@s3", "contains a user name or password"),
         (WasabiSettings, "WASABI_ENDPOINT", "http://s3:port", "is not a URL"),
         (WasabiSettings, "WASABI_ACCESS_KEY", "“access”", "not ASCII at position 1"),
         (WasabiSettings, "WASABI_BUCKET", "s3://bucket", "WASABI_BUCKET: "),
@@ -137,9 +137,9 @@ def test_a_variable_that_nobody_reads_is_warned_of_with_the_nearest_name(request
     )
     (tmp_path / ".env").write_text("wasabi_bukket=b\n")
     assert Settings().unknown() == [
-        "EXTENTS_HTTP_PROT is no setting of Extents and is ignored; did you mean EXTENTS_HTTP_PORT?",
-        "SUPABASE_ANON_KEY is no setting of Extents and is ignored",
-        "WASABI_BUKKET is no setting of Extents and is ignored; did you mean WASABI_BUCKET?",
+        "EXTENTS_HTTP_PROT is not a setting of Extents and is ignored; did you mean EXTENTS_HTTP_PORT?",
+        "SUPABASE_ANON_KEY is not a setting of Extents and is ignored",
+        "WASABI_BUKKET is not a setting of Extents and is ignored; did you mean WASABI_BUCKET?",
     ]
 
 
