@@ -24,7 +24,7 @@ def broker_part(config: StackConfig, folder: Path, node: int) -> Part:
     name = f"kafka-{node}"
 
     async def check() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{config.ports[name]}", request_timeout_ms=60_000)  # the part limits a check
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{config.ports[name]}", request_timeout_ms=60_000)  # Part limits a check
         await admin.start()
         try:
             cluster = await admin.describe_cluster()

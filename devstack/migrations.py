@@ -27,8 +27,8 @@ async def apply_migrations(dsn: str, schema: str) -> list[str]:
             if migration.version in known:
                 if known[migration.version] != migration.sql:
                     raise ConfigurationError(
-                        f"{migration.file} was applied in another form than it has now; "
-                        "put changes in a new file, or throw the stack's data away: extents dev down --name NAME --purge"
+                        f"{migration.file} has changed since it was applied; "
+                        "put changes in a new file, or delete the stack's data: extents dev down --name NAME --purge"
                     )
                 continue
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 STALLED_SECONDS: Final = 120.0
-"""A part that starts has no time limit, because that would only measure how busy the machine is. A part that has neither used the
+"""Starting a part has no time limit, because that would only measure how busy the machine is. A part that has neither used the
 processor nor written to its log for this long is stuck."""
 
 REPORT_SECONDS: Final = 10.0
@@ -64,12 +64,12 @@ class Part:
         return self.process is not None and self.process.returncode is None
 
     async def start(self, progress: Progress | None = None) -> float:
-        """Start the process and wait until its check passes. Returns the seconds that took.
+        """Start the process and wait until its check passes. Returns how many seconds that took.
 
         The wait lasts as long as the process lives and makes progress.
 
         Args:
-            progress: called every ``REPORT_SECONDS`` with what is awaited.
+            progress: called every ``REPORT_SECONDS`` with the reason for waiting.
 
         Raises:
             PartFailedError: the process ended, or is stuck.

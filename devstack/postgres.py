@@ -39,7 +39,7 @@ def postgres_part(config: StackConfig, folder: Path) -> Part:
         "port": config.ports[NAME],
         "unix_socket_directories": "",
         "max_connections": 60,
-        # Without these only a crash of the machine loses data, not a killed server: not worth the waiting here.
+        # Without these, a machine crash loses data, but a killed server does not. Waiting for the disk is not worth that here.
         "fsync": "off",
         "full_page_writes": "off",
     }
@@ -68,7 +68,7 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
     except PartFailedError as error:
         if not _is_root():
             raise
-        reach = "PostgreSQL cannot run as root. It runs as nobody, whom this machine does not let into folders that are closed to others"
+        reach = "PostgreSQL cannot run as root. It runs as nobody, which cannot enter folders that are closed to others on this machine"
         raise PartFailedError(f"{error}\n{reach}: use another user, or a clone in a folder that everybody may enter.") from error
     finally:
         password.unlink()
@@ -77,7 +77,7 @@ async def prepare_postgres(config: StackConfig, folder: Path) -> None:
 async def _release_lock(lock: Path) -> None:
     """Remove the lock of a killed server that has not been reaped yet: PostgreSQL mistakes a zombie for a running server.
 
-    The wait before that is longer than the killed server's own processes need to notice and end.
+    It waits first, for longer than the killed server's child processes need to notice and exit.
     """
     deadline = time.monotonic() + _REAPED_SECONDS
     while lock.exists() and _is_zombie(int(lock.read_text().split()[0])):
@@ -116,9 +116,9 @@ def _is_root() -> bool:
 def _as_unprivileged(command: list[str]) -> list[str]:
     """Wrap a command for root: PostgreSQL refuses to run as root, so it runs as ``nobody``.
 
-    It keeps the one right that it needs below root's closed home: to reach its own files. ``access``, with which initdb looks
-    for its programs, ignores that right after a change of user unless ``no_setuid_fixup`` is set. setpriv also repeats the
-    request to die with the parent, which the kernel forgets when the user changes.
+    It keeps the one capability that it needs to reach its own files inside root's closed home: ``dac_override``. ``access``,
+    with which initdb looks for its programs, ignores that capability after a change of user unless ``no_setuid_fixup`` is
+    set. setpriv also repeats the request to die with the parent, which the kernel forgets when the user changes.
     """
     if not _is_root():
         return command

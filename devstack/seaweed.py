@@ -65,7 +65,7 @@ def _client(config: StackConfig, access_key: str, secret_key: str) -> AbstractAs
         region_name=config.region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=AioConfig(connect_timeout=60, read_timeout=60, retries={"max_attempts": 1}),  # the part limits a check
+        config=AioConfig(connect_timeout=60, read_timeout=60, retries={"max_attempts": 1}),  # Part limits a check
     )
     return client
 

@@ -165,7 +165,7 @@ def up(folder: Path, *, brokers: int | None = None, progress: Progress | None = 
         if brokers not in (None, stack.config.brokers):
             raise ConfigurationError(
                 f"the stack in {folder} is running with {stack.config.brokers} broker(s); "
-                f"end it first: extents dev down --name {folder.name}"
+                f"stop it first: extents dev down --name {folder.name}"
             )
         return stack
     supervisor = _launch(folder, ["--usual-ports", *([f"--brokers={brokers}"] if brokers else [])], progress)

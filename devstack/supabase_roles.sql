@@ -1,4 +1,4 @@
--- What Supabase gives a project's database and a plain PostgreSQL lacks: its roles, and the helpers that read a token's claims.
+-- What Supabase adds to a plain PostgreSQL database: its roles, and the helpers that read a token's claims.
 -- Run once as the superuser, when the data folder is new; passwords are set afterwards. The embedded stack and docker-compose.yml both run it.
 
 create role postgres login createdb createrole replication bypassrls;
