@@ -35,10 +35,10 @@ class RowsConfig:
 
 
 class Database:
-    """An async context manager that belongs to one event loop; its calls may overlap. Nothing is retried here.
+    """An async context manager that belongs to one event loop; its calls may overlap. It never retries.
 
-    Every method raises TransientError for temporary errors (5xx, timeouts, connections), ConfigurationError for what a
-    setting or a migration must fix, and PermanentError for any other refusal by the database.
+    Every method raises TransientError for temporary errors (5xx, timeouts, connections), ConfigurationError if a setting is
+    wrong or a migration missing, and PermanentError for any other refusal by the database.
     """
 
     def __init__(self, config: RowsConfig) -> None:
@@ -72,8 +72,8 @@ class Database:
         """Read the rows that ``narrow`` selects, page by page.
 
         Args:
-            order: columns, each descending, nulls last. The last one is unique: rows that moved to a later page, because others
-                were inserted before them, are recognised by it.
+            order: columns, each descending, nulls last. The last one must be unique: it identifies rows that are read again
+                because rows inserted before them have moved them to a later page.
             limit: the maximum number of rows.
         """
         seen: set[Any] = set()
@@ -102,7 +102,7 @@ class Database:
             return (await narrow(query).execute()).count or 0
 
     async def update(self, table: str, values: Mapping[str, Any], equal: Mapping[str, Any], **among: list[Any]) -> list[dict[str, Any]]:
-        """Change the rows in which each column of ``equal`` has its value, and each of ``among`` one of its values. Returns them."""
+        """Change and return the rows in which each column of ``equal`` has its value, and each of ``among`` has one of its values."""
         with mapped(f"{self._schema}.{TABLE_PREFIX}{table}"):
             query = self._client.table(f"{TABLE_PREFIX}{table}").update(dict(values))
             for column, value in equal.items():

@@ -26,7 +26,7 @@ _DECISIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StoredHistory:
-    """A video's history, without what only the brokers have: the logs of its runs, and its dead letters.
+    """A video's history, without the parts that only the brokers have: the logs of its runs, and its dead letters.
 
     Attributes:
         runs: ids of the runs whose logs have the details.
@@ -88,7 +88,7 @@ def _requested(row: Row) -> HistoryEntry:
 
 
 def _rejected(row: Row, admission: AdmissionSettings, requested_at: Mapping[str, datetime]) -> HistoryEntry:
-    """Return the entries of rejections. A rejection's row is written just before its request's, but its entry comes after it."""
+    """Return a rejection's entry, never earlier than its request's: the rejection's row is written just before the request's."""
     setting = setting_of(row["rejection_type"], row["rejection_message"], admission)
     detail = f"{row['rejection_type']}: {row['rejection_message']}" + (f" [{setting}]" if setting else "")
     at = parse_moment(row["created_at"])

@@ -9,9 +9,9 @@ from storage.objects import ObjectStore
 
 
 async def delete_run(database: Database, store: ObjectStore, run: Mapping[str, Any]) -> None:
-    """Delete a run of the history: its row if it has one, and its object. The history then says that the run is deleted.
+    """Delete a run of the history: its row if it has one, and its object. The history then marks the run as deleted.
 
-    Each step may be repeated: if the process is killed in between, the next call does the rest.
+    Each step may be repeated: if the process is killed between them, the next call does the rest.
     """
     await database.delete("runs", {"run_id": run["run_id"]})
     await store.delete(run["wasabi_storage_key"])

@@ -47,7 +47,7 @@ class Keys:
 
     @property
     def trial_folder(self) -> str:
-        """The prefix of trial objects, written to check the rights. docs/deployment.md lists the rights to it."""
+        """The prefix of trial objects, which are written to check permissions. docs/deployment.md lists those that it needs."""
         return f"{self.videos_prefix}extents-check/"
 
     def chunk(self, tenant_id: UUID, video_id: UUID, version: int, name: str) -> str:
@@ -90,7 +90,7 @@ def _check_template(kind: str, template: str, fields: frozenset[str]) -> None:
     except ValueError as error:
         raise ConfigurationError(f"{setting} is {template!r}: {error}; expected a key with {expected}") from error
     if any(field is not None and (form or conversion) for _, field, form, conversion in parts):
-        raise ConfigurationError(f"{setting} is {template!r}; its fields take no format or conversion, only {expected}")
+        raise ConfigurationError(f"{setting} is {template!r}; expected the fields {expected} without a format or conversion")
     field_names = [_SHORT.get(field, field) if field not in fields else field for _, field, _, _ in parts if field is not None]
     if sorted(field_names) != sorted(fields):
         raise ConfigurationError(f"{setting} is {template!r}; expected each of {expected} once and no other field")

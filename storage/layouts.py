@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # a local layout is read without the store's client
     from storage.objects import ObjectStore
 
 MAX_LAYOUT_BYTES: Final = 256 * 1024 * 1024
-"""Limit for the fetched and for the expanded file. A row and an image need far less, but the file may contain other data of its
-writer; this is what a process can spare for it."""
+"""Limit for the fetched and for the expanded file. A row and an image need far less, but whoever writes the file may keep other
+data in it. A process can spare this much memory for it."""
 
 MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
 """More than an 8K picture takes as PNG."""
@@ -48,7 +48,7 @@ class StoredLayout:
 
 
 async def fetch_layout(store: "ObjectStore", keys: Keys, tenant_id: UUID, video_id: UUID) -> StoredLayout:
-    """Read a video's layout from ``layout.db``, or from ``layout.db.gz`` if that is missing.
+    """Read a video's layout from ``layout.db``, or from ``layout.db.gz`` if ``layout.db`` is missing.
 
     Raises:
         MissingObjectError: neither exists.
@@ -87,7 +87,7 @@ def expand(packed: bytes, name: str, max_bytes: int = MAX_LAYOUT_BYTES) -> bytes
     except zlib.error as error:
         raise CorruptInputError(f"{name} is not gzip: {error}") from error
     if len(data) > max_bytes:
-        raise CorruptInputError(f"{name} expands to more than {max_bytes} bytes; expected a layout within that")
+        raise CorruptInputError(f"{name} expands to more than {max_bytes} bytes; expected a layout of at most that size")
     if not machine.eof:
         raise CorruptInputError(f"{name} is truncated: its gzip stream does not end")
     return data

@@ -17,17 +17,17 @@ Row = dict[str, Any]
 """A row in the form that the database's API returns: column names, with ids and times as text."""
 
 SHORTEST_NAME: Final = 8
-"""The fewest characters of a run id that may name a run; they must be unique."""
+"""The fewest leading characters of a run id that may identify a run; they must be unique."""
 
 PROMOTIONS_READ: Final = 20
-"""The newest: what is withdrawn is among them."""
+"""How many of the newest promotions are read: enough to include the one that was withdrawn last."""
 
 NEWEST_FIRST: Final = ("created_at", "id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Selects rows; a field that is None selects all. ``since`` and ``until`` compare the time at which a row was created."""
+    """Selects rows; a field that is None does not restrict them. ``since`` and ``until`` apply to the time a row was created."""
 
     tenant_id: UUID | None = None
     video_id: UUID | None = None
@@ -80,7 +80,7 @@ class Listings(Database):
         return self.pages("rejections", chosen.narrow, NEWEST_FIRST, limit)
 
     def requests(self, chosen: Filter, limit: int | None = None) -> AsyncIterator[Row]:
-        """List the records of video.encoded, each with the decision about it."""
+        """List the requests (records of ``video.encoded``), each with its decision."""
         return self.pages("requests", chosen.narrow, ("created_at", "request_id"), limit)
 
     def replays(self, limit: int | None = None) -> AsyncIterator[Row]:
@@ -127,7 +127,7 @@ class Listings(Database):
         return rows
 
     async def activity(self, first: datetime, last: datetime, steps: int) -> list[Row]:
-        """In equal steps: at, pairs_per_second, and what waits by priority: high_pairs, low_pairs, high_runs, low_runs."""
+        """Return the throughput and the backlog in equal steps: at, pairs_per_second, high_pairs, low_pairs, high_runs, low_runs."""
         rows: list[Row] = await self.call("activity_between", {"first": first.isoformat(), "last": last.isoformat(), "steps": steps})
         return rows
 
@@ -169,7 +169,7 @@ class Listings(Database):
         return at, next((row["model_version"] for row in rows if not row["withdrawn_at"]), None)
 
     async def purge_of(self, tenant_id: UUID, video_id: UUID) -> Row | None:
-        """Return the mark that a video, or its whole tenant, was purged."""
+        """Return the record of the purge of this video or of its whole tenant; None if neither was purged."""
 
         def narrow(query: AsyncSelectRequestBuilder) -> AsyncSelectRequestBuilder:
             return query.eq("tenant_id", str(tenant_id)).or_(f"video_id.is.null,video_id.eq.{video_id}")
@@ -203,7 +203,7 @@ def run_state(row: Mapping[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Remove the characters that have a meaning in a LIKE pattern."""
+    """Remove characters that have a special meaning in a LIKE pattern."""
     return "".join(character for character in name if character.isalnum() or character == "-")
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class MemoryBudget:
-    """Bytes that may be held at a time, first come, first served. A task that needs more than the total holds all of it alone.
+    """Bytes that tasks may hold at a time, first come, first served. A task that needs more than the total waits for all of it.
 
     Belongs to one event loop.
     """

@@ -45,7 +45,7 @@ def read_migrations(schema: str) -> list[Migration]:
         ConfigurationError: the name is not a valid schema name, or the files are not installed.
     """
     if not is_schema_name(schema):
-        raise ConfigurationError(f"{schema!r} is no name of a schema (SUPABASE_SCHEMA); expected {_SCHEMA_NAME.pattern}")
+        raise ConfigurationError(f"{schema!r} is not a valid schema name (SUPABASE_SCHEMA); expected {_SCHEMA_NAME.pattern}")
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     if folder is None:
         raise ConfigurationError(
@@ -58,8 +58,8 @@ def read_migrations(schema: str) -> list[Migration]:
 def as_script(migrations: Iterable[Migration]) -> str:
     """Join all migrations in one transaction.
 
-    Later files replace functions and policies of earlier ones. A running service and its users must never meet the earlier ones
-    again, because they would make runs fail on the web application's tables.
+    Later files replace functions and policies of earlier ones. The transaction keeps a running service and its users from
+    seeing the earlier ones again, which would make runs fail on the web application's tables.
     """
     files = "\n".join(f"-- {migration.file}\n{migration.sql}" for migration in migrations)
     return f"begin;\n{files}\ncommit;\n"

@@ -1,4 +1,4 @@
-"""Models in the object store: a weights file, and a manifest that is written after it. Without a manifest there is no model."""
+"""Models in the object store: a weights file, and a manifest that is written after it. A model without a manifest does not exist."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ class ModelManifest:
 
     Attributes:
         file: name of the weights file beside the manifest.
-        sha256: of the weights file, in lower case; names it in the workers' caches.
+        sha256: hash of the weights file, in lower case; it also names the file in the workers' caches.
     """
 
     model_version: str
@@ -41,7 +41,7 @@ _MANIFEST: Final = TypeAdapter(ModelManifest)
 
 
 class ModelStore:
-    """The models in one bucket. Nothing is retried here; errors are those of ``ObjectStore``."""
+    """The models in one bucket. It never retries; errors are those of ``ObjectStore``."""
 
     def __init__(self, store: ObjectStore, keys: Keys) -> None:
         self._store, self._keys = store, keys
@@ -52,7 +52,7 @@ class ModelStore:
         Missing or damaged weights are replaced, since their version still refers to them.
 
         Raises:
-            PermanentError: another model has this version. Runs refer to versions, so a version never changes its weights.
+            PermanentError: another model has this version. Runs refer to versions, so a version's weights never change.
         """
         present = await self._find(manifest.model_version)
         if present is not None:
@@ -116,7 +116,7 @@ class ModelStore:
         return data
 
     async def remove(self, model_version: str) -> ModelManifest | None:
-        """Delete a model, its manifest first, so that an interrupted deletion leaves no model.
+        """Delete a model, its manifest first, so that an interrupted deletion leaves no model without weights.
 
         Returns:
             The manifest; None if it could not be read. Then only the manifest is deleted, which frees the version.

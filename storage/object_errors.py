@@ -72,7 +72,7 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
             boto.UnknownSignatureVersionError,
         ),
     ),
-    # A call that botocore rejects: a programming error, the same at every try.
+    # A call that botocore rejects: a programming error, so retrying would not help.
     (
         PermanentError,
         (
@@ -161,9 +161,9 @@ def _error_of_response(subject: str, error: boto.ClientError) -> ExtentsError:
     if status >= 500 or status in TRANSIENT_STATUSES or code in TRANSIENT_CODES or isinstance(error, boto.EventStreamError):
         return TransientError(text)
     if code in MISSING_CODES:
-        return MissingObjectError(f"{subject} is not there")
+        return MissingObjectError(f"{subject} does not exist")
     if code == "PreconditionFailed":
-        return ExistingObjectError(f"{subject} is there already")
+        return ExistingObjectError(f"{subject} already exists")
     if code in _SETTINGS:
         return ConfigurationError(f"{text}; check {_SETTINGS[code]}")
     return PermanentError(text)

@@ -18,18 +18,18 @@ from storage.memory_budget import MemoryBudget
 from storage.object_errors import mapped
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND: Final = 100_000
-"""The slowest upload that is allowed; it extends the timeout of a put by its size."""
+"""The slowest upload that is allowed. The timeout of a put is extended by its size divided by this rate."""
 
 MAX_HELD_BYTES: Final = 768 * 1024 * 1024
-"""Limit for the layouts and run databases that are read at a time, including the values made from them: three layouts' maximum."""
+"""Limit for the layouts and run databases held at a time, including the values read from them: three times the largest layout."""
 
 _PIECE_BYTES: Final = 1024 * 1024
 
 _ABSENT: Final = "extents-check/absent"
-"""Below the probe's prefix, where nobody puts an object."""
+"""A key below the probe's prefix at which no object is ever put."""
 
 _NO_AWS_FILES: Final = {"profile": (None,) * 4, **{f"{kind}_file": (None, None, "/dev/null", None) for kind in ("config", "credentials")}}
-"""Only the settings count: neither the machine's AWS profiles nor a variable that names one."""
+"""Makes only our settings count: the machine's AWS profiles, and variables that name one, are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ObjectStoreConfig:
         endpoint_url: address of an S3 server, used with path-style requests; None means Amazon S3.
         pool_size: maximum number of open connections; should cover the concurrent fetches, which otherwise queue.
         timeout_seconds: limit for connecting, and for each wait while reading.
-        probe_prefix: prefix of the keys that probes list and read, so that no right to the rest of the bucket is needed.
+        probe_prefix: prefix of the keys that probes list and read, so that they need no permissions on the rest of the bucket.
     """
 
     bucket: str
@@ -65,7 +65,7 @@ class ObjectStoreConfig:
 class ObjectStore:
     """One bucket. An async context manager that belongs to one event loop; calls may overlap.
 
-    Nothing is retried here: the caller counts the tries, because it knows how long it may wait. Every method raises TransientError
+    It never retries: the caller does, because it knows how long it may wait. Every method raises TransientError
     for temporary errors (5xx, SlowDown, timeouts, connection errors, a truncated body), ConfigurationError for a wrong setting,
     and PermanentError for any other refusal by the server.
     """
@@ -116,9 +116,9 @@ class ObjectStore:
 
     @asynccontextmanager
     async def hold(self, key: str, max_bytes: int, copies: int, *, most: int | None = None) -> AsyncIterator[bytes]:
-        """Read a whole object that others have written, once there is room in memory for it and for what is made from it.
+        """Read a whole object that others have written, once there is enough memory for it and for the values made from it.
 
-        ``MAX_HELD_BYTES`` limits all memory that is held this way. The block frees its share when it ends.
+        ``MAX_HELD_BYTES`` limits all memory that is held this way. The share is released when the block ends.
 
         Args:
             copies: the memory that reading the object takes, in multiples of its size.
@@ -157,7 +157,7 @@ class ObjectStore:
             pieces.append(piece)
             length += len(piece)
             if length > max_bytes:
-                raise CorruptInputError(f"{self._name(key)} has more than {max_bytes} bytes; expected at most so many")
+                raise CorruptInputError(f"{self._name(key)} has more than the {max_bytes} bytes that are allowed")
         return b"".join(pieces)
 
     async def head(self, key: str) -> ObjectInfo:
@@ -169,7 +169,7 @@ class ObjectStore:
         async with self._single_object(key):
             response = await self._client.head_object(Bucket=self.bucket, Key=key)
         if response.get("ContentLength") is None:
-            raise TransientError(f"{self._name(key)}: the store did not say its size")
+            raise TransientError(f"{self._name(key)}: the store did not return its size")
         return ObjectInfo(key, int(response["ContentLength"]), dict(response.get("Metadata", {})))
 
     async def put(
@@ -186,7 +186,7 @@ class ObjectStore:
         S3 guarantees that. SeaweedFS 4.48 stores an aborted upload as an empty object unless it can check the bytes against an MD5.
 
         Args:
-            replace: replace an existing object. If false, an existing object is kept, provided the store supports ``If-None-Match``.
+            replace: whether to replace an existing object. If not, it is kept, provided that the store supports ``If-None-Match``.
 
         Raises:
             ExistingObjectError: the object exists and must not be replaced.
@@ -207,7 +207,7 @@ class ObjectStore:
                 )
 
     async def list_keys(self, prefix: str) -> AsyncIterator[str]:
-        """Every key that begins with ``prefix``, ascending, a page (1,000 keys) at a time.
+        """List every key that begins with ``prefix``, ascending. Requests one page (1,000 keys) at a time.
 
         Raises:
             TransientError: the store says that there are more keys, but not where they begin.
@@ -248,8 +248,8 @@ class ObjectStore:
     async def probe(self) -> None:
         """Read one byte of the first of our objects, which shows whether the store serves objects now.
 
-        If that object is refused, an object that does not exist is read: the store reports it as missing only to keys that may
-        read below our prefix.
+        If access to that object is denied, an object that does not exist is read: the store reports it as missing only if our
+        credentials may read below our prefix.
         """
         with mapped(f"bucket {self.bucket}"):
             key = await self._first_key()

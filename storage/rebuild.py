@@ -1,4 +1,4 @@
-"""Reads the values of a run's rows back from its object, to restore a lost registry."""
+"""Reads the values of a run's rows back from its object, to restore lost rows."""
 
 import hashlib
 import re
@@ -19,10 +19,10 @@ _FIELDS = {
 }
 
 _IDS = ("tenant_id", "video_id")
-"""Ids in a run database's provenance for which a row has columns of their own."""
+"""Ids in a run database's provenance for which a row has columns."""
 
 NO_REQUEST = UUID(int=0)
-"""Stands for the request of a run of the former service, which stored none. Such a run counts as the earliest."""
+"""The request id of runs of the former service, which stored none. Such a run counts as the earliest."""
 
 
 class RunKeys:

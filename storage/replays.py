@@ -16,7 +16,7 @@ class Replays(Listings):
     """A state changes only from states that may precede it, so that concurrent changes do not undo each other."""
 
     async def create(self, replay: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> bool:
-        """Store a plan; False if a replay of this name exists. After an interruption the plan has fewer items than it says."""
+        """Store a plan; False if a replay of this name exists. A plan whose storing was interrupted has fewer items than it states."""
         if not await self.insert("replays", [dict(replay)], ignore_conflicts_on="replay_id"):
             return False
         rows = [{**item, "replay_id": replay["replay_id"], "number": number} for number, item in enumerate(items)]

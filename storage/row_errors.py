@@ -19,7 +19,7 @@ TABLE: Final[tuple[tuple[type[ExtentsError], tuple[type[Exception], ...]], ...]]
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429})
 TRANSIENT_CODES: Final = frozenset({"25006"})
-"""Transient PostgreSQL codes that PostgREST returns with a 4xx: read-only while a standby takes over or the disk is full."""
+"""Transient PostgreSQL errors that PostgREST returns as 4xx: the database is read-only while a standby takes over or a disk is full."""
 
 _SETTINGS: Final = {
     "42501": "SUPABASE_SERVICE_ROLE_KEY: it must be the service role's, and the migrations grant it its rights",

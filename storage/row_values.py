@@ -57,7 +57,7 @@ class RejectionRow:
 
 
 def admission_values(request: AdmissionRequest) -> dict[str, Any]:
-    """Numbers beyond a column's range become null: only a rejected record can have one, and it must not fail its own rejection."""
+    """Convert a request. A number beyond its column's range becomes null: only a rejected record has one, and rejecting it must succeed."""
     return {
         "request_id": str(request.request_id),
         "run_id": _text(request.run_id),

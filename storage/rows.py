@@ -51,7 +51,7 @@ class Rows(Database):
     """
 
     async def admit(self, request: AdmissionRequest, limits: AdmissionLimits) -> AdmissionAnswer:
-        """Decide about a request, once: a repeated call returns the stored decision, whatever it passes."""
+        """Decide about a request once: a repeated call returns the stored decision, whatever its arguments."""
         answer = await self.call("admit_request", {"request": admission_values(request), "limits": limit_values(limits)})
         return admission_answer(answer)
 
@@ -88,7 +88,7 @@ class Rows(Database):
         )
 
     async def record_worker_hours(self, hours: Sequence[Mapping[str, Any]]) -> None:
-        """Note how long GPU workers were up: instance, day, worker, device and up_seconds. The greatest number of a day stays."""
+        """Record how long GPU workers were up: instance, day, worker, device, up_seconds. The greatest value of a day is kept."""
         await self.call("record_worker_hours", {"hours": list(hours)})
 
     async def find_run(self, tenant_id: UUID, video_id: UUID, version: int, model_version: str) -> RunRow | None:
@@ -132,17 +132,17 @@ class Rows(Database):
         """Call a function that the migrations define and that only the service role may call.
 
         Raises:
-            ConfigurationError: the key, schema or URL is wrong, or the migrations are missing or of another version.
+            ConfigurationError: the key, schema or URL is wrong, or migrations are missing.
         """
         version = await self.call("schema_version", {})
         if version < SCHEMA_VERSION:
             raise ConfigurationError(
-                f"schema {self._schema} has version {version}, this service needs {SCHEMA_VERSION}; "
+                f"schema {self._schema} has version {version}, but this service needs at least {SCHEMA_VERSION}; "
                 "apply the migrations: extents migrations print"
             )
 
     async def try_everything(self) -> None:
-        """Run in the database everything that the service will need, and roll it back. For checking a new installation.
+        """Try everything that the service will do in the database, and roll it back. For checking a new installation.
 
         Raises:
             ConfigurationError: names everything that does not work.

@@ -18,7 +18,7 @@ _WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
 def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
     """Build the bytes of the run's database. Takes about a second for 36,000 pairs, so call it in a thread.
 
-    The ids and the attempt, which ``run_metadata`` does not have, are added to the provenance.
+    The provenance also receives the ids and the attempt, for which ``run_metadata`` has no columns.
 
     Args:
         track: the result of ``find_captions`` for the run's probabilities, if the caller has it already.

@@ -63,7 +63,7 @@ class RunDatabase:
         attempt: 1 in a database of the former service.
         gpu_seconds: None in a database of the former service.
         provenance: empty in a database of the former service.
-        probabilities: (pairs, 2, 5) float32, as written; all equal if a pair is missing.
+        probabilities: (pairs, 2, 5) float32, as written; a missing pair has five equal ones.
         pair_milliseconds: (pairs,) float64; NaN if unknown.
         missing_pairs: first frames of the pairs that the former service could not predict and left out, ascending.
         track: captions and issues as stored; derived from ``probabilities`` for a database of the former service.
@@ -159,10 +159,10 @@ def _read(connection: sqlite3.Connection, name: str) -> RunDatabase:
 
 
 def _check_types(connection: sqlite3.Connection, table: str, columns: Mapping[str, str], name: str) -> None:
-    """Check the types of a table in SQL, before any value is fetched.
+    """Check the types of a table's values in SQL, before any value is fetched.
 
     Raises:
-        CorruptInputError: names the first column that holds something else, or a text that is too long.
+        CorruptInputError: names the first column with values of another type, or the table with a text that is too long.
     """
     tests = [f"sum(typeof({column}) NOT IN ({', '.join(repr(kind) for kind in kinds.split('|'))}))" for column, kinds in columns.items()]
     tests += [f"max(length({column}))" for column, kinds in columns.items() if "text" in kinds]
@@ -170,7 +170,7 @@ def _check_types(connection: sqlite3.Connection, table: str, columns: Mapping[st
     for column, wrong in zip(columns, measured, strict=False):
         if wrong:
             expected = columns[column].replace("|", " or ")
-            raise CorruptInputError(f"{name}: {table}.{column} is of another type in {wrong} rows; expected {expected}")
+            raise CorruptInputError(f"{name}: {table}.{column} has the wrong type in {wrong} rows; expected {expected}")
     longest = max((length or 0 for length in measured[len(columns) :]), default=0)
     if longest > _MAX_TEXT:
         raise CorruptInputError(f"{name}: {table} holds a text of {longest} characters; expected at most {_MAX_TEXT}")
@@ -196,7 +196,7 @@ def _read_pairs(
     first = rows[:, 0].astype(np.int64)
     ascending = count == 1 or bool((np.diff(first) > 0).all())
     if not (ascending and first[0] >= 0 and first[-1] < pairs and np.array_equal(rows[:, 1], rows[:, 0] + 1)):
-        raise CorruptInputError(f"{name}: pair_results does not hold pairs of a frame and the next, each once, from 0 to {pairs - 1}")
+        raise CorruptInputError(f"{name}: pair_results is invalid; expected each pair of a frame and the next once, from 0 to {pairs - 1}")
     scores = rows[:, 3:].reshape(-1, len(DIRECTIONS), len(LABELS))
     if not bool(((scores >= 0) & (scores <= 1)).all()):  # also false for NaN
         raise CorruptInputError(f"{name}: a probability in pair_results is not within 0..1")
@@ -224,7 +224,7 @@ def _stored_track(connection: sqlite3.Connection, derived: CaptionTrack) -> Capt
     return replace(
         derived,
         captions=tuple(_stored_caption(derived, *row) for row in captions),
-        doubts=derived.doubts if any(issue.kind == "doubtful" for issue in issues) else (),  # earlier runs left none out
+        doubts=derived.doubts if any(issue.kind == "doubtful" for issue in issues) else (),  # earlier versions left none out
         issues=issues,
     )
 
@@ -246,5 +246,5 @@ def _seconds(value: Any) -> float | None:
     if value is None:
         return None
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{value} is no number of seconds")
+        raise ValueError(f"{value} is not a number of seconds")
     return float(value)

@@ -1,4 +1,4 @@
-"""The tables of a run database. Readers of the old service read the first two unchanged."""
+"""The tables of a run database. The first two are the former service's, so its readers can still read them."""
 
 from typing import Final
 

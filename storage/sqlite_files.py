@@ -14,7 +14,7 @@ from core.errors import CorruptInputError
 
 _STEPS_BETWEEN_LOOKS: Final = 100_000
 _STEPS_PER_BYTE: Final = 20
-"""Limit for the steps of SQLite's machine while a file is open. Checking and reading a run database takes 2 per byte."""
+"""Limit for the steps of SQLite's virtual machine while a file is open. Checking and reading a run database takes 2 per byte."""
 
 _STEPS_AT_LEAST: Final = 5_000_000
 

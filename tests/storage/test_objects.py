@@ -69,7 +69,7 @@ async def test_an_object_that_is_not_there_is_named(store):
     await store.delete("a")
     await store.delete("a")
     for call in (store.get("a", 1), store.head("a")):
-        with pytest.raises(MissingObjectError, match=f"s3://{store.bucket}/a is not there"):
+        with pytest.raises(MissingObjectError, match=f"s3://{store.bucket}/a does not exist"):
             await call
 
 

@@ -325,7 +325,7 @@ async def test_a_refusal_during_an_outage_is_asked_again():
 
 async def test_an_error_that_says_what_it_is_about_needs_no_probe():
     """A missing object is a matter of the record."""
-    flaky = Flaky(0, answer=MissingObjectError("s3://b/k is not there"))
+    flaky = Flaky(0, answer=MissingObjectError("s3://b/k does not exist"))
     with pytest.raises(MissingObjectError):
         await CircuitBreaker("object_store", flaky.probe).call(Assignment(1), flaky.call)
     assert flaky.probes == []
