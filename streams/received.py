@@ -14,7 +14,7 @@ class ReceivedRecord:
     Attributes:
         timestamp_ms: the record's Kafka timestamp, in milliseconds since the epoch.
         headers: by name; the last value counts if a name is repeated.
-        continued: the trace as this process continues it, if it records traces.
+        continued: the trace context of this process's own step, if it records traces.
     """
 
     topic: str

@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 Attempt = Annotated[int, Field(ge=1, le=2_147_483_647)]
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Finite = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-"""Seconds, or dollars: JSON knows no NaN and no infinity, which would be written as null and never read again."""
+"""Seconds, or dollars. JSON has neither NaN nor infinity: they would be written as null, which could not be read back."""
 
 
 class Record(BaseModel):
@@ -119,12 +119,12 @@ class RunStarted(Pins):
     requested_at: Moment
     deadline_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)]
     untaken_seconds: Annotated[int, Field(ge=1, le=2_147_483_647)] | None = None
-    """The run fails this many seconds after this record if no span was taken by then; 14 days if an older record lacks it."""
+    """The run fails this many seconds after this record if no span was taken by then. Older records lack it; then it is 14 days."""
     estimated_cost_usd: Finite
     gpu_usd_per_hour: Finite
     model_checkpoint_path: str
     model_chosen: str | None = None
-    """Why the run got its model: the request named it, a promotion, a setting, or nothing else did."""
+    """Why the run got its model: named by the request, by a promotion, by a setting, or built in."""
 
     @property
     def replay(self) -> bool:
@@ -158,7 +158,7 @@ class ReadWork(RunKey):
 
 
 class SpanTaken(ReadWork):
-    """A worker is about to process a span. Confirmed before the span reaches the decoder or the GPU, or has its network loaded.
+    """A worker is about to process a span. Confirmed before its network is loaded, and before it reaches the decoder or the GPU.
 
     Kafka does not count deliveries, so this record reveals a span that kills its workers.
     """
@@ -170,7 +170,7 @@ class SpanTaken(ReadWork):
 
 
 class SpanDone(Pins):
-    """A span's probabilities: base64 of little-endian float32 (pairs, 2, 5)."""
+    """A worker has computed a span. ``probabilities`` is base64 of little-endian float32 (pairs, 2, 5)."""
 
     kind: Literal["span_done"] = "span_done"
     span: Count
@@ -186,7 +186,7 @@ class SpanDone(Pins):
 
 
 class SpanFailed(ReadWork):
-    """A span released (``final`` is false: one take no longer counts) or failed permanently, which fails the run."""
+    """A worker has released a span (``final`` is false: one take no longer counts), or it failed for good, which fails the run."""
 
     kind: Literal["span_failed"] = "span_failed"
     span: Count
@@ -225,7 +225,7 @@ LOG_RECORD: TypeAdapter[LogRecord] = TypeAdapter(LogRecord)
 
 
 class InferenceCompleted(Record):
-    """``inference.completed``: a run has a result, and where it is stored."""
+    """``inference.completed``: a run has a result, which is stored at ``storage_key``."""
 
     run_id: str
     """A UUID, except for a run of the old service."""
@@ -250,7 +250,7 @@ class InferenceCompleted(Record):
 
 
 class InferenceFailed(RunKey):
-    """``inference.failed``: a run ended without a result, and why."""
+    """``inference.failed``: a run ended without a result; ``reason`` says why."""
 
     tenant_id: Id
     video_id: Id
@@ -319,7 +319,11 @@ def decode_log(value: bytes | None) -> LogRecord:
 
 
 def _present(value: bytes | None) -> bytes:
-    """Raises: PoisonError: there is none."""
+    """Return the value.
+
+    Raises:
+        PoisonError: there is none.
+    """
     if value is None:
         raise PoisonError("the record has no value (null, as a tombstone has); expected a JSON object")
     if not value:

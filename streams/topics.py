@@ -14,7 +14,7 @@ MAX_RECORD_BYTES = 4_194_304
 """Above Kafka's default of 1,048,588, so that the largest record of any other topic fits into a dead letter with extra headers."""
 
 HEARTBEATS_KEPT: Final = timedelta(days=1)
-"""Records live as long as their topic keeps them."""
+"""Retention of the heartbeats topic."""
 
 COORDINATOR: Final = "coordinator"
 GPU_WORKER: Final = "gpu-worker"
@@ -26,7 +26,7 @@ class TopicSpec:
     """The expected properties of a topic.
 
     Attributes:
-        needed: workers wait until it exists. They do all of their work without the other topics.
+        needed: whether workers wait until it exists. They can do all of their work without the others.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Topics:
         return self.name(f"extents-{role}")
 
     def results_partition(self, run_id: str) -> int:
-        """The partition of a run's log. Kafka's default partitioner, computed here because the table needs the number as well."""
+        """The partition of a run's log, by Kafka's default partitioner. Computed here because the table needs the number as well."""
         return int(murmur2(run_id.encode()) & 0x7FFFFFFF) % self.settings.results_partitions
 
     def specs(self) -> list[TopicSpec]:
@@ -117,7 +117,7 @@ class Topics:
             TopicSpec(self.rejected, requests, _deleted_after(30)),
             TopicSpec(self.failed, requests, _deleted_after(30)),
             TopicSpec(self.dead_letter, 1, {**_deleted_after(30), "max.message.bytes": str(MAX_RECORD_BYTES)}),
-            # The last heartbeat of each worker, stamped by the brokers, whose clock is one for all workers.
+            # The last heartbeat of each worker. The brokers set the timestamps, so that one clock serves all workers.
             TopicSpec(
                 self.workers,
                 1,

@@ -45,5 +45,5 @@ class Candidate:
     model_chosen: str | None = None
 
     def rejected(self, rejection: Rejection) -> "Candidate":
-        """The candidate with this rejection, for the database to store. One that was decided earlier keeps its decision."""
+        """The candidate with this rejection, for the database to store. A request that was decided earlier keeps its decision."""
         return replace(self, request=replace(self.request, rejection=rejection), pinned=None)

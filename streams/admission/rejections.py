@@ -17,7 +17,7 @@ from streams.runtime.assignment import Assignment
 log = get_logger(__name__)
 
 MAX_QUOTED_KEY_BYTES = 200
-"""Of a received key in an event: enough to recognise the record by."""
+"""Bytes of a received key that an event quotes: enough to recognise the record."""
 
 
 @dataclass(frozen=True, slots=True)

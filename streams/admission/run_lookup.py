@@ -109,5 +109,5 @@ def _missing_error(missing: MissingChunks, video: VideoEncoded) -> MissingObject
         return MissingObjectError(
             f"video {video.video_id} has no cropped frames of version {version}; encode it, or name a version that exists"
         )
-    present = f"{missing.expected - missing.count} of the {missing.expected} chunks of {video.frame_count} frames are there"
+    present = f"{missing.expected - missing.count} of the {missing.expected} chunks of {video.frame_count} frames are in the store"
     return MissingObjectError(f"{missing.first} is missing: {present}; upload the rest")

@@ -52,7 +52,7 @@ class RunStarter:
         try:
             pinned = candidate.pinned or await self._pin_again(candidate)
         except INVALIDATES as error:
-            if running:  # the log has begun: its spans or its deadline decide the outcome
+            if running:  # the run's log has begun, so its spans or its deadline decide the outcome
                 video_id = str(candidate.request.video_id)
                 log.warning("request.repeated_without_data", run_id=str(run_id), video_id=video_id, attempt=attempt, error=str(error))
             else:

@@ -17,12 +17,12 @@ from streams.runtime.assignment import Assignment
 from streams.runtime.circuit_breaker import CircuitBreaker
 
 KEPT_SECONDS: Final = 5.0
-"""How old a promotion or the day's cost may be when a request is decided by it."""
+"""How long the promotions and the day's cost are used before they are read again."""
 
 
 @dataclass(slots=True)
 class StandingOrders:
-    """Reads them from the database, and keeps them for some seconds. Belongs to one event loop."""
+    """Reads these decisions from the database and caches them for a few seconds. Belongs to one event loop."""
 
     settings: AdmissionSettings
     listings: Listings
@@ -65,7 +65,7 @@ class StandingOrders:
         return candidate if rejection is None else candidate.rejected(rejection)
 
     async def over_budget(self, assignment: Assignment) -> Rejection | None:
-        """Why nothing more is computed today; None unless a budget is set and used up. Days are in UTC."""
+        """Return why no more runs may start today; None unless a budget is set and used up. Days are in UTC."""
         budget = self.settings.daily_budget_usd
         if budget is None:
             return None

@@ -1,1 +1,1 @@
-"""One Faust agent a file: admit, infer, aggregate."""
+"""One Faust agent per file: admit, infer, aggregate."""

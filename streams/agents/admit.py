@@ -34,10 +34,13 @@ from streams.runtime.turns import Turns
 log = get_logger(__name__)
 
 MARKER_CERTAIN = timedelta(days=13)
-"""For this long the log certainly knows how a run ended and which requests it answered: a day less than it keeps a marker."""
+"""For this long after a run's end, its log is certain to have the marker that says how it ended and which requests it answered.
+
+A marker is kept for a day longer.
+"""
 
 LOW_PAUSE_SECONDS = 5.0
-"""Pause between two looks at what a low-priority request waits for."""
+"""Pause between two checks of the limits that a low-priority request waits for."""
 
 
 @dataclass(slots=True)
@@ -109,7 +112,7 @@ class Admission:
                 await self._answer_failed(record, assignment, message, low=low)
             except (AssignmentRevoked, ConfigurationError):
                 raise
-            except Exception as also:  # most likely the same error: then the event has no ids, but the key as received
+            except Exception as also:  # most likely the same error again: the event then has the received key instead of ids
                 log.warning("request.not_answered_by_its_ids", **record.log_fields, error=repr(also))
                 await self.rejections.reject_unidentified(record, assignment, message)
             await self.publisher.dead_letter(assignment, unexpected_letter(record, error, tries))
@@ -131,9 +134,9 @@ class Admission:
             await self._act(decided)
 
     async def _wait_for_low(self, candidate: Candidate) -> None:
-        """Wait until there are fewer unfinished low-priority jobs than their limit, and something is left of the day's budget.
+        """Wait until there are fewer unfinished low-priority jobs than their limit, and part of the day's budget is left.
 
-        A request that was decided earlier does not wait: its own job may be one of those, and may have used up the budget.
+        A request that was decided earlier does not wait: its own job may be among the unfinished ones and may have used up the budget.
         """
         call, request_id = self.database_breaker.call, candidate.request.request_id
         while not await self._has_room_for_low(candidate.assignment):
@@ -192,7 +195,7 @@ class Admission:
         await self.publisher.append_to_run_log(candidate.assignment, str(answer.run_id), joined.to_bytes())
 
     async def _answer_from_job(self, candidate: Candidate, run_id: UUID) -> bool:
-        """Answer a repeated join whose run the log may have forgotten; in the log it would wait for a start forever."""
+        """Answer a repeated join from the job if the log may have forgotten the run: appended to the log, it would wait forever."""
         job = await self.database_breaker.call(candidate.assignment, lambda: self.rows.find_job(run_id))
         if job is None or job.completed_at is None or job.status not in ("completed", "failed"):
             return False

@@ -73,7 +73,7 @@ class Aggregation:
         return assignment.until_revoked(self.runs.confirmed()) if notice is None else self._quarantine(folded.state, notice, assignment)
 
     async def _store_result(self, received: ReceivedRecord, record: SpanDone, assignment: Assignment) -> None:
-        """Wait until a result, which is in the table already, is stored. This is the step of its trace, since folding takes no time."""
+        """Wait until a result, which is in the table already, is stored. Only this wait is a step of its trace: folding takes no time."""
         with begin(record_step("aggregate", received)) as aggregating:
             aggregating.note(run_id=str(record.run_id), attempt=record.attempt, span=record.span)
             await assignment.until_revoked(self.runs.confirmed())
@@ -87,7 +87,7 @@ class Aggregation:
         run_id = str(record.run_id)
         expected = self.publisher.topics.results_partition(run_id)
         if received.partition != expected:
-            raise PoisonError(f"run {run_id} belongs to partition {expected}, found in {received.partition}")
+            raise PoisonError(f"a record of run {run_id} is in partition {received.partition}; expected partition {expected}")
         folded = fold(before, record, received.offset, received.timestamp_ms)
         if isinstance(record, SpanDone) and folded.state is not None and self._lacks(folded.state, folded.disposition, record):
             self.runs.put_span(run_id, record.attempt, record.span, pack_span(record))
@@ -106,16 +106,16 @@ class Aggregation:
     def _lacks(self, state: RunState, disposition: Disposition, record: SpanDone) -> bool:
         """Whether a result is counted but its probabilities are missing.
 
-        A result makes two changes. The brokers lost the first and stored the second before a kill or a rebalance.
+        A result makes two changes. That happens if the brokers stored only the second before a kill or a rebalance.
         """
         if disposition is not Disposition.REPEATED or state.started is None or record.span not in state.done:
             return False
         return record.pins() == state.started.pins() and not self.runs.has_span(state.run_id, record.attempt, record.span)
 
     def _sweep(self, partition: int, timestamp_ms: int) -> None:
-        """Remove expired markers, a few with each record, the oldest first, until some are met of which none has expired.
+        """Remove expired markers, oldest first, a few with each record. A sweep ends when a few are checked and none has expired.
 
-        Uses the records' timestamps, so that a replayed log removes the same ones.
+        Uses the records' timestamps, so that a replayed log removes the same markers.
         """
         if timestamp_ms - self._swept_ms.setdefault(partition, timestamp_ms) >= SWEEP_EVERY_MS:
             self._swept_ms[partition] = timestamp_ms
@@ -137,13 +137,13 @@ class Aggregation:
         return finished_at_ms is not None and now_ms - finished_at_ms > MARKER_KEPT_MS
 
     async def give_up(self, received: ReceivedRecord, assignment: Assignment, error: Exception, tries: int) -> None:
-        """Set aside a record that could not be folded, and end its run, because its log has a gap that nothing else would close."""
+        """Dead-letter a record that could not be folded and end its run, because nothing else would close the gap in the log."""
         await self.publisher.dead_letter(assignment, unexpected_letter(received, error, tries))
         try:
             record = decode_log(received.value)
         except PoisonError:
             return
-        if isinstance(record, RunCancelled | RunFinished):  # the end itself; another one would fail like it
+        if isinstance(record, RunCancelled | RunFinished):  # this record was to end the run; another one would fail in the same way
             return
         ends: list[RunJoined | RunCancelled] = []
         if isinstance(record, RunStarted | RunJoined):

@@ -39,7 +39,7 @@ log = get_logger(__name__)
 MAX_PAUSE_SECONDS = 30.0
 
 MAX_WORK_BYTES = 64 * 1024
-"""Our records have about one kilobyte; a run that was redriven many times carries its history in a header."""
+"""Our records have about one kilobyte, and more if a run that was redriven many times carries its history in a header."""
 
 
 def check_size(record: ReceivedRecord) -> None:
@@ -149,10 +149,10 @@ class Inference:
         return "done"
 
     async def _until_loaded(self, span: SpanLog) -> None:
-        """Load the span's network before the span gets a slot. While it does not load here, a low-priority span waits, uncounted.
+        """Load the span's network before the span gets a slot. A low-priority span waits, without a limit, until the network loads.
 
         Raises:
-            ModelLoadError: it does not load here, and a high-priority span does not wait.
+            ModelLoadError: the network does not load here, and the span has high priority, so it does not wait.
         """
         while not self.cancellations.covers(span.work):
             try:
@@ -231,7 +231,7 @@ class Inference:
         )
 
     def _other_partition(self, work: Work, avoid: frozenset[int]) -> int | None:
-        """A partition that is not to be avoided; None if there is none."""
+        """Return a partition outside of ``avoid``; None if there is none."""
         partitions = sorted(set(range(self.publisher.topics.settings.work_partitions)) - avoid)
         return partitions[work.span % len(partitions)] if partitions else None
 

@@ -88,7 +88,7 @@ def create_coordinator(settings: Settings) -> ExtentsApp:
         await assignment.until_revoked(high.wait_drained())
         await admission.handle(record, assignment, low=True)
 
-    # One at a time: the limit on low-priority jobs is overrun by one for each further coordinator at most.
+    # One at a time, so that each further coordinator can exceed the limit on low-priority jobs by at most one.
     low = OrderedProcessor(app, topics.encoded_low, admit_low, 1, FailedRecords(app, policy, partial(admission.give_up, low=True)))
     deadlines = Deadlines(app, runs, publisher, results.handled_to, store_breaker)
 

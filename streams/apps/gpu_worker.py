@@ -35,7 +35,7 @@ from streams.topics import GPU_WORKER, Topics
 log = get_logger(__name__)
 
 READ_AHEAD = 64
-"""Records in flight for each topic: enough that delayed spans do not block others, and few to redeliver after a kill."""
+"""Records in flight for each topic: enough that delayed spans do not block others, but few enough to redeliver after a kill."""
 
 
 def create_gpu_worker(settings: Settings) -> ExtentsApp:

@@ -19,15 +19,15 @@ REASON_LENGTH: Final = 500
 
 
 def worker_name() -> str:
-    """Host and process number of this process."""
+    """Host name and process id of this process."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def send_heartbeats(app: ExtentsApp, settings: Settings, role: str, health: Health, figures: Callable[[], Mapping[str, Any]]) -> None:
-    """Have the app send heartbeats, from before its prerequisites are met.
+    """Have the app send heartbeats. They begin before its prerequisites are met.
 
     Args:
-        figures: the fields that the role adds, now.
+        figures: returns the current values of the fields that the role adds.
     """
     topics, every_seconds = Topics(settings.topics), settings.process.heartbeat_seconds
     instance, started = uuid4(), time.monotonic()

@@ -1,4 +1,4 @@
-"""The live page over this installation's database, store and brokers; the coordinator mounts it, ``extents ui`` serves it alone."""
+"""The live page of this installation's database, store and brokers. The coordinator mounts it; ``extents ui`` serves only it."""
 
 from collections.abc import Collection, Iterator
 from contextlib import AsyncExitStack, contextmanager

@@ -88,7 +88,7 @@ async def _handled_to(app: ExtentsApp, tp: TP, committed: int | None, begin: int
     """The offset up to which a partition is handled. Offsets without a record, such as transaction markers, are skipped."""
     handled = committed or begin
     read: int | None = app.consumer._read_offset[tp]  # type: ignore[attr-defined]  # Faust has no accessor for it either
-    if read is None or read + 1 <= handled:  # all that was delivered is handled
+    if read is None or read + 1 <= handled:  # every delivered record has been handled
         return max(handled, await app.consumer.position(tp) or 0)
     return handled
 

@@ -1,6 +1,6 @@
-"""What a worker needs before it takes work: brokers, topics, store, database and model, each checked until it has worked once.
+"""What a worker needs before it takes work: brokers, topics, store, database and model. Each is checked until it has worked once.
 
-A worker that cannot do its work must not look ready, or a rollout would replace those that can; nor may it join its group.
+Until then the worker must not report itself ready, or a rollout would replace workers that can work; nor may it join its group.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ MAX_PAUSE_SECONDS: Final = 10.0
 
 
 class Prerequisites:
-    """Entering it waits, without a limit, until each prerequisite has worked once. A stop of the process cancels the wait."""
+    """Entering it waits, without a limit, until each prerequisite has worked once. Stopping the process cancels the wait."""
 
     def __init__(self, needed: Mapping[str, Prerequisite]) -> None:
         self._missing: dict[str, tuple[Prerequisite, str]] = {name: (check, "not tried yet") for name, check in needed.items()}
@@ -73,7 +73,7 @@ class Prerequisites:
 
 
 def topics_prerequisite(kafka: KafkaSettings, topics: Topics) -> Prerequisite:
-    """The brokers answer, and every topic that workers need exists with the number of partitions in the settings."""
+    """Check that the brokers answer, and that every topic that workers need exists with the number of partitions in the settings."""
 
     async def check() -> None:
         expected = {spec.name: spec.partitions for spec in topics.specs() if spec.needed}
@@ -88,14 +88,14 @@ def topics_prerequisite(kafka: KafkaSettings, topics: Topics) -> Prerequisite:
         actual = {topic["topic"]: len(topic["partitions"]) for topic in described}
         wrong = [f"{name} has {actual[name]} partitions, expected {count}" for name, count in expected.items() if actual[name] != count]
         if wrong:
-            advice = "set the EXTENTS_*_PARTITIONS that they were made with, or choose another EXTENTS_TOPIC_PREFIX"
+            advice = "set EXTENTS_*_PARTITIONS to the values with which they were created, or choose another EXTENTS_TOPIC_PREFIX"
             raise ConfigurationError(f"{'; '.join(wrong)}; {advice}")
 
     return check
 
 
 def readable_store_prerequisite(store: ObjectStore) -> Prerequisite:
-    """Objects can be listed and read."""
+    """Check that objects can be listed and read."""
 
     async def check() -> None:
         await store.check()
@@ -105,7 +105,7 @@ def readable_store_prerequisite(store: ObjectStore) -> Prerequisite:
 
 
 def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite:
-    """Objects can be listed, read and written in the folder of the videos."""
+    """Check that objects can be listed, and written and read in ``folder``."""
 
     async def check() -> None:
         await store.check()
@@ -115,13 +115,13 @@ def writable_store_prerequisite(store: ObjectStore, folder: str) -> Prerequisite
         with suppress(PermanentError):  # the service itself never deletes, so it does not need the right to
             await store.delete(key)
         if read != data:
-            raise ConfigurationError(f"s3://{store.bucket}/{key} reads back as other bytes than were written")
+            raise ConfigurationError(f"s3://{store.bucket}/{key} reads back differently from what was written")
 
     return check
 
 
 def model_prerequisite(catalog: ModelCatalog, admission: AdmissionSettings) -> Prerequisite:
-    """The default model of runs exists."""
+    """Check that the default model of runs exists."""
 
     async def check() -> None:
         try:

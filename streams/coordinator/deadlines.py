@@ -28,7 +28,7 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class Deadlines:
-    """A run fails only after its log has been read up to the end it had when the deadline passed: its last span may be there.
+    """Fails a run only after its log has been folded up to the end that it had when the deadline passed: its last span may be there.
 
     ``handled_to`` returns the offset up to which the records of a partition have been folded.
     """
@@ -84,5 +84,5 @@ def _end(state: RunState, now: datetime) -> DeadlinePassed | RunCancelled:
     """The record that ends the run. A run that was joined and never started has no deadline in its log."""
     if state.started is not None:
         return DeadlinePassed(run_id=UUID(state.run_id), attempt=state.attempt, passed_at=now)
-    reason = f"its start did not come within {untaken_seconds(state)} s"
+    reason = f"its run_started record did not arrive within {untaken_seconds(state)} s"
     return RunCancelled(run_id=UUID(state.run_id), attempt=state.attempt, reason=reason, cancelled_at=now)

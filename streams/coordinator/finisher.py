@@ -44,11 +44,11 @@ from streams.runtime.tracing import begin, current_trace, step
 log = get_logger(__name__)
 
 FINISH_TRIES = 3
-"""Tries to finish a run that fails unexpectedly, and then to announce it as failed. After those, it is left to the next recovery."""
+"""Tries to finish a run if that fails unexpectedly, and then as many to announce it as failed. Then the next recovery tries again."""
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 30.0
-"""The pauses between these tries; each is twice as long as the one before."""
+"""The longest pause between these tries. The pauses double, beginning with ``FIRST_PAUSE_SECONDS``."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Finisher:
     database_breaker: CircuitBreaker
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _answered: dict[str, tuple[int, set[UUID]]] = field(default_factory=dict)
-    """For each run, the attempt whose end was sent last and the requests it answers. Removed when folding it leaves a marker."""
+    """For each run, the attempt whose ``run_finished`` was sent last and the requests it answers. Removed once a marker is stored."""
     _failures: dict[str, tuple[int, Exception]] = field(default_factory=dict)
     """For each run, how often finishing it failed unexpectedly, and the last error."""
     _slots: asyncio.Semaphore = field(init=False)
@@ -157,7 +157,7 @@ class Finisher:
                 await self._failed_to_finish(state, assignment, error)
 
     async def _failed_to_finish(self, state: RunState, assignment: Assignment, error: Exception) -> None:
-        """Count the failure and pause. A run that cannot be finished must not end the process, now and after every start."""
+        """Count the failure and pause. A run that cannot be finished must not end the process, neither now nor after each restart."""
         tries, _ = self._failures.get(state.run_id, (0, error))
         self._failures[state.run_id] = (tries + 1, error)
         log.error("finisher.failed", **state.log_fields, tries=tries + 1, limit=2 * FINISH_TRIES, error=repr(error), exc_info=error)

@@ -4,11 +4,11 @@ from core.frames import FRAMES_PER_SPAN, plan_span
 from streams.records import SpanDone
 
 WEIGHT = 0.05
-"""Of a new span in the mean: the last 20 or so decide, so that one slow span does not double a backlog."""
+"""Weight of a new span in the mean: about the last 20 spans count, so that one slow span does not double the backlog."""
 
 
 class GpuSpeed:
-    """A moving mean of pairs a second and pairs a span. Until the first result it is what the settings expect."""
+    """Moving means of the pairs and the GPU seconds of a span. Until the first result, they come from the settings."""
 
     def __init__(self, expected_pairs_per_second: float) -> None:
         self._pairs, self._seconds = float(FRAMES_PER_SPAN), FRAMES_PER_SPAN / expected_pairs_per_second
@@ -26,5 +26,5 @@ class GpuSpeed:
         return self._pairs / self._seconds
 
     def seconds_for(self, spans: int) -> float:
-        """Time that one GPU needs for so many spans like the last ones."""
+        """Time that one GPU needs for this many spans, at the mean of the latest ones."""
         return spans * self._seconds

@@ -33,7 +33,7 @@ class LostRows:
         """End a job whose run has already ended. A job that has ended is left alone.
 
         Returns:
-            Why the job has failed; None if it was left alone, or its result was restored.
+            Why the job was failed; None if it was left alone or its result was restored.
         """
         if job.status not in ("queued", "running") or job.attempt > state.attempt:
             return None

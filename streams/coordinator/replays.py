@@ -1,7 +1,7 @@
-"""Carries replays out: sends their items while they may be sent, and looks at what a sample changed.
+"""Carries out replays: sends their items within the limits, and compares a sample's results with the earlier ones.
 
-A lease in the database says which coordinator carries out a replay, and its items say what was sent. If a coordinator is killed,
-another one continues when the lease expires; a request that both send is the same request.
+A lease in the database says which coordinator carries out a replay, and the items say what was sent. If a coordinator is killed,
+another one continues when the lease expires. If both send an item, it counts as one request.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ _EDGES = (0.0, *(float(band.partition("-")[2]) for band in CONFIDENCE_BANDS[:-1]
 
 
 def count_record(before: RunState | None, record: LogRecord, after: RunState, timestamp_ms: int) -> None:
-    """Count one record of the log. After a kill some are folded again, and counted again."""
+    """Count one record of the log. After a kill, some records are folded again and therefore counted again."""
     if after.started is None:
         return
     labels = _labels(after)
@@ -42,7 +42,7 @@ def count_record(before: RunState | None, record: LogRecord, after: RunState, ti
 
 
 def count_outcome(state: RunState, outcome: Outcome) -> None:
-    """A run whose outcome has been announced."""
+    """Count a run whose outcome has been announced."""
     labels = (outcome, *_labels(state))
     RUNS.labels(*labels).inc()
     if state.outcome_at_ms is None or state.started is None or state.started_at_ms is None:

@@ -52,7 +52,7 @@ class Runs:
             return None
         try:
             return RunState.model_validate_json(stored)
-        except ValidationError as error:  # of a marker; what is in flight was read when its partition came
+        except ValidationError as error:  # only a marker's: runs in flight were read when their partition was assigned
             log.error("run.marker_unreadable", run_id=run_id, error=describe(error))
             return None
 
@@ -81,7 +81,7 @@ class Runs:
         self._table.pop(_span_key(run_id, attempt, span), None)
 
     def markers(self, partition: int) -> list[bytes]:
-        """Keys of the finished runs of a partition that are still remembered, those that finished first in front."""
+        """Keys of the markers of a partition, in the order in which their runs finished."""
         return self._table.held.keys_of(MARKER, partition)
 
     def oldest_seconds(self) -> float:
@@ -130,7 +130,7 @@ class Runs:
 
 
 def kind_of(key: bytes, value: bytes) -> str:
-    """Whether a key of the table is a span's result, a run in flight, or the marker of a finished run, of which there may be a million."""
+    """Return whether an entry is a span's result, a run in flight, or the marker of a finished run. There may be a million markers."""
     if b"/" in key:
         return SPAN
     return MARKER if RunState.is_marker_text(value) else IN_FLIGHT

@@ -5,7 +5,7 @@ from streams.runtime.tracing import NewStep, Value, prefixed
 
 
 def finishing_step(state: RunState) -> NewStep:
-    """The step that announces an outcome, with the same id in every coordinator. Requests that join later are answered by further steps."""
+    """The step that announces an outcome, with the same id in every coordinator. Each later answer to a request gets its own step."""
     others = {trace for request in state.requests if (trace := request.trace) is not None and trace != state.trace}
     started = state.started
     attributes: dict[str, Value] = {"run_id": state.run_id, "attempt": state.attempt, "requests": len(state.requests)}

@@ -20,7 +20,7 @@ from streams.records import Work
 log = get_logger(__name__)
 
 KEPT_SECONDS = 7 * 86_400.0
-"""As long as the topic keeps its records."""
+"""The retention of the topic."""
 
 
 class Cancellations:
@@ -30,7 +30,7 @@ class Cancellations:
         self._kafka, self._topic = kafka, topic
         self._attempts: OrderedDict[UUID, tuple[int, float]] = OrderedDict()
         self._quarantined: OrderedDict[tuple[UUID, int, int], float] = OrderedDict()
-        """Both with the time of their last notice, the oldest first; they are forgotten as the topic forgets them."""
+        """Both hold the time of the last notice, oldest first. Entries are dropped when the topic no longer keeps their records."""
         self._following: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
 

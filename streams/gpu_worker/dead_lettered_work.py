@@ -20,7 +20,7 @@ POISON = "poison"
 
 
 class _Names(BaseModel):
-    """What a work record is about, whatever else is wrong with it."""
+    """The fields that identify a work record's span, whatever is wrong with the others."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 

@@ -22,7 +22,7 @@ MODELS_KEPT: Final = 4
 """Weights files kept in the cache; the least recently used are removed first."""
 
 ABANDONED_SECONDS: Final = 3600.0
-"""A partial file of this age was left by a killed process; writing one takes seconds."""
+"""A partial file older than this was left by a killed process; writing one takes seconds."""
 
 _CACHE_FILE: Final = re.compile(rf"[0-9a-f]{{64}}|(?P<partial>\.[0-9a-f]{{64}}\..*{re.escape(PARTIAL)})")
 
@@ -53,7 +53,7 @@ class ModelCache:
         MODEL_CACHE.labels("miss").inc()
         manifest = await self._stored.manifest(version)
         if manifest.sha256 != sha256:
-            raise CheckpointError(f"model {version} has SHA-256 {manifest.sha256} in the store, the run was admitted with {sha256}")
+            raise CheckpointError(f"model {version} has SHA-256 {manifest.sha256} in the store, but the run was admitted with {sha256}")
         data = await self._stored.fetch(manifest)
         await asyncio.to_thread(self._keep, path, data)
         log.info("model.fetched", model_version=version, size_bytes=len(data))
@@ -63,7 +63,7 @@ class ModelCache:
         try:
             write_whole(path, data)
         except PermanentError as error:
-            raise ConfigurationError(f"{error}; EXTENTS_MODEL_CACHE must name a folder that this process may write") from error
+            raise ConfigurationError(f"{error}; EXTENTS_MODEL_CACHE must name a folder to which this process may write") from error
         kept: list[tuple[float, Path]] = []
         for file in self._folder.iterdir():
             match = _CACHE_FILE.fullmatch(file.name)  # the folder may contain other files

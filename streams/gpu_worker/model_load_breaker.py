@@ -71,7 +71,7 @@ class ModelLoadBreaker:
             log.info("model.recovered", model_version=suspension.model_version)
 
     def wait_reason(self) -> str | None:
-        """The reason to report in readiness. A model whose pause is over no longer counts, since no span may need it any more."""
+        """The reason to report in readiness. A model whose pause is over does not count, because perhaps no span needs it any more."""
         return (
             "; ".join(f"{suspension.to_error()}; retried in {suspension.retry_seconds:.0f} s" for suspension in self._suspended()) or None
         )

@@ -161,7 +161,7 @@ class SpanPredictor:
             MODEL_INFO.labels(model_label(self._versions[checkpoint_sha256, precision]), precision, compiled).set(1)
 
     async def predict(self, model: "LoadedModel", work: Work, layout: Layout, frames: Frames) -> Prediction:
-        """The probabilities of a span's pairs, (pairs, 2, 5), and the seconds that the device took.
+        """Predict the probabilities of a span's pairs, (pairs, 2, 5), and measure the seconds that the device took.
 
         Raises:
             TransientError: there is not enough memory.
@@ -195,7 +195,7 @@ class SpanPredictor:
         with memory_for(f"model {version}"):
             checkpoint = read_checkpoint(path)
             if checkpoint.sha256 != checkpoint_sha256:
-                raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, the run was admitted with {checkpoint_sha256}")
+                raise CheckpointError(f"model {version} has SHA-256 {checkpoint.sha256}, but its run needs {checkpoint_sha256}")
             loaded = LoadedModel(load_predictor(checkpoint, options))
         seconds = round(time.monotonic() - started, 2)
         log.info("model.loaded", model_version=version, device=self.description, precision=precision, seconds=seconds)

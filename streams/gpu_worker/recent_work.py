@@ -39,7 +39,7 @@ class RecentWork:
                 self._done.popleft()
 
     def figures(self) -> tuple[float, float]:
-        """Return pairs a second, and the share of time in which the device computed. Of an earlier computation only a part counts."""
+        """Return pairs per second, and the share of time in which the device computed. Only the part within the window counts."""
         now = self.clock()
         since = max(self._began, now - WINDOW_SECONDS)
         busy = pairs = 0.0

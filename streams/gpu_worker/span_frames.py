@@ -58,7 +58,7 @@ class SpanFrames:
             stored = await self._fetch(assignment, "layout", lambda: fetch_layout(self._store, self._keys, work.tenant_id, work.video_id))
             if stored.sha256 != work.layout_sha256:
                 raise CorruptInputError(
-                    f"{stored.key} has SHA-256 {stored.sha256}, the run was admitted with {work.layout_sha256}; submit the video again"
+                    f"{stored.key} has SHA-256 {stored.sha256}, but the run was admitted with {work.layout_sha256}; submit the video again"
                 )
             self._layouts[name] = stored.layout
             while len(self._layouts) > LAYOUTS_KEPT or sum(len(layout.ocr_image) for layout in self._layouts.values()) > LAYOUT_BYTES_KEPT:

@@ -26,7 +26,7 @@ def dead_letter_of(record: ReceivedRecord, reason: str, error: str) -> DeadLette
 
 
 def unexpected_letter(record: ReceivedRecord, error: Exception, tries: int) -> DeadLetter:
-    """The dead letter of a record whose handling failed by a fault of ours, with the end of its traceback."""
+    """The dead letter of a record whose handling failed because of a fault in the service, with the end of the traceback."""
     headers = {**record.headers, TRACEBACK_HEADER: redact_bytes(traceback_of(error))}
     return dead_letter(record.key, record.value, headers, record.origin, UNEXPECTED, describe_failure(error, tries), tries)
 
@@ -41,12 +41,12 @@ def dead_letter(
     tries: int,
     run_id: str | None = None,
 ) -> DeadLetter:
-    """Build the dead letter of a record that is given up permanently.
+    """Build the dead letter of a record that will not be tried again.
 
     Args:
         headers: the record's own headers, kept unchanged.
         origin: where the record was first read, before any resend.
-        reason: one of a few words, for metrics and for selection (``undecodable``, ``span_failed``, ...).
+        reason: one of a few words by which metrics and commands group letters (``undecodable``, ``span_failed``, ...).
         error: what happened, for people; truncated to 1 KB, secrets masked. The record's own bytes stay unchanged.
         tries: how often the record was resent.
     """

@@ -14,7 +14,7 @@ SHOWN_FOR: Final = timedelta(hours=1)
 """How long a worker that disappeared is shown after its last heartbeat."""
 
 DAYS_BACK: Final = 31
-"""Maximum number of days for which hours of a worker are written."""
+"""The maximum number of past days for which a worker's hours are written."""
 
 
 class Heartbeat(Record):
@@ -22,7 +22,7 @@ class Heartbeat(Record):
 
     instance: Id
     worker: str
-    """Host and process number, as in ``span_taken``."""
+    """Host name and process id, as in ``span_taken``."""
     role: Literal["coordinator", "gpu-worker"]
     host: str
     version: str
@@ -42,7 +42,7 @@ class Heartbeat(Record):
     busy_share: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the last minute in which the device computed."""
     in_hand: Count = 0
-    """Spans that a GPU worker holds; unfinished runs of a coordinator's partitions."""
+    """Spans that a GPU worker holds, or unfinished runs of a coordinator's partitions."""
 
 
 @dataclass(frozen=True, slots=True)

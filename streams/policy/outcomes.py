@@ -16,7 +16,7 @@ from streams.records import InferenceCompleted, InferenceFailed, InferenceReject
 SOURCE: Final = "/extents/coordinator"
 
 MAX_KEY_BYTES: Final = 1024
-"""A key may be as large as a record, and an event that carried such a key could not be sent."""
+"""A received key may be as large as a record, and an event with such a key could not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def completed(
     """The result of a run, addressed to all waiting requests.
 
     Args:
-        trace: what those who receive the event continue; by default the trace of the run.
+        trace: the trace that consumers of the event continue; by default the run's.
     """
     started = _started(state)
     body = InferenceCompleted(
@@ -121,7 +121,7 @@ def failed(run: RunIdentity, state: RunState, reason: str, trace: TraceContext |
         ValueError: the outcome was announced before; requests that joined since then are answered by ``failed_late``.
     """
     if state.finished_at_ms is not None:
-        raise ValueError(f"the end of run {state.run_id} has been announced")
+        raise ValueError(f"the outcome of run {state.run_id} has already been announced")
     event_id = outcome_event_id(run.run_id, state.attempt, Outcome.FAILED)
     return _failed(run, state, reason, state.requests, state.outcome_at_ms, event_id, trace or state.trace)
 

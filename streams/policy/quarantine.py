@@ -12,7 +12,7 @@ QUARANTINE_TAKES: Final = MAX_SPAN_TAKES // 2
 
 
 class QuarantineNotice(RunKey):
-    """Also in ``inference.cancelled``: a span was taken several times without a result, so workers must process it alone."""
+    """``inference.cancelled`` also carries this: a span was taken several times without a result, so workers must process it alone."""
 
     kind: Literal["span_suspected"]
     span: Count

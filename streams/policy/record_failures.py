@@ -15,10 +15,10 @@ UNEXPECTED: Final = "unexpected"
 """The reason of a dead letter whose record failed unexpectedly, by a fault of the service."""
 
 MAX_NOTED: Final = 100
-"""Failing records that a partition's note names. Brokers take notes of 4 KB (``offset.metadata.max.bytes``)."""
+"""How many failing records a partition's note names. Brokers accept notes of up to 4 KB (``offset.metadata.max.bytes``)."""
 
 WINDOW: Final = 1000
-"""Records of which a share may fail."""
+"""The number of latest records of which a share may fail."""
 
 _MACHINE_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -67,7 +67,7 @@ class PartitionFailures:
 
     @classmethod
     def from_note(cls, note: str) -> "PartitionFailures":
-        """The inverse of ``note``. Any other text means no failures, because other tools may commit offsets with texts of their own."""
+        """The inverse of ``note``. Any other text means no failures, because other tools may attach their own text to an offset."""
         try:
             read = orjson.loads(note)
             return cls({int(offset): int(tries) for offset, tries in read["tries"]}, int(read["in_a_row"]))

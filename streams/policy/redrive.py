@@ -13,7 +13,7 @@ from streams.records import VideoEncoded, Work, decode
 from streams.topics import Topics
 
 HISTORY_HEADER: Final = "redriven_from"
-"""Ids of the dead letters that a record was made from, oldest first, separated by spaces. Passed on with a run's work."""
+"""Header with the ids of the dead letters that a record replaces, oldest first, separated by spaces. A run's work passes it on."""
 
 MAX_HISTORY_LETTERS: Final = 500
 MAX_HISTORY_BYTES: Final = 16 * 1024

@@ -103,7 +103,7 @@ async def test_poison_becomes_dead_letters_and_its_neighbours_are_handled(aggreg
         assert headers["reason"] == b"poison"
         assert headers["origin"].startswith(topics.results.encode() + b"/")
     errors = b" ".join(dict(letter.headers)["error"] for letter in letters).decode()
-    for part in ("Invalid JSON", "bytes of probabilities", f"belongs to partition {1 - wrong}, found in {wrong}"):
+    for part in ("Invalid JSON", "bytes of probabilities", f"is in partition {wrong}; expected partition {1 - wrong}"):
         assert part in errors
 
 

@@ -104,7 +104,7 @@ async def test_a_run_that_was_joined_and_never_started_is_cancelled(folding, put
     await put(joined(1))
     await until(lambda: "run_cancelled" in folding.kinds)
     state = folding.runs.get(str(RUN))
-    assert (state.outcome, state.reason) == (Outcome.CANCELLED, "its start did not come within 1 s")
+    assert (state.outcome, state.reason) == (Outcome.CANCELLED, "its run_started record did not arrive within 1 s")
     assert [request.request_id.int for request in state.requests] == [1001]
 
 

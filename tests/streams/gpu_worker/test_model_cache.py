@@ -117,7 +117,7 @@ async def test_a_version_with_other_weights_is_refused(stored, tmp_path: Path) -
     """A run computes with the weights of its admission or not at all; the error names both hashes."""
     manifest = await push(stored, "v1", b"new weights")
     admitted = sha256_of(b"old weights")
-    with pytest.raises(CheckpointError, match=f"model v1 has SHA-256 {manifest} in the store, the run was admitted with {admitted}"):
+    with pytest.raises(CheckpointError, match=f"model v1 has SHA-256 {manifest} in the store, but the run was admitted with {admitted}"):
         await ModelCache(stored, tmp_path).weights("v1", admitted)
 
 

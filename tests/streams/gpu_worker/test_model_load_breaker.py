@@ -87,7 +87,7 @@ def test_the_pause_doubles_to_a_minute() -> None:
 
 async def test_weights_other_than_admitted_suspend_the_model(predictor: SpanPredictor) -> None:
     """A file with another hash than the run's counts as one that does not load."""
-    with pytest.raises(ModelLoadError, match="the run was admitted with abab"):
+    with pytest.raises(ModelLoadError, match="its run needs abab"):
         await load(predictor, Weights(builtin_checkpoint_path()))
 
 

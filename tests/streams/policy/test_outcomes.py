@@ -179,5 +179,5 @@ def test_a_run_is_in_the_trace_of_the_request_that_started_it():
 def test_an_announced_end_is_not_announced_again():
     """After run_finished only the marker is left, which cannot be announced again by mistake."""
     state = folded(started(), failed(0, final=True), finished(Outcome.FAILED, [101]))
-    with pytest.raises(ValueError, match="has been announced"):
+    with pytest.raises(ValueError, match="has already been announced"):
         outcomes.failed(RUN_IDENTITY, state, "x")
