@@ -157,7 +157,7 @@ class ObjectStore:
             pieces.append(piece)
             length += len(piece)
             if length > max_bytes:
-                raise CorruptInputError(f"{self._name(key)} has more than the {max_bytes} bytes that are allowed")
+                raise CorruptInputError(f"{self._name(key)} has more than {max_bytes} bytes; expected at most {max_bytes}")
         return b"".join(pieces)
 
     async def head(self, key: str) -> ObjectInfo:
