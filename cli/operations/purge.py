@@ -54,6 +54,8 @@ def command(tenant_id: UUID, video_id: UUID | None, reason: str | None, undo: bo
     what = f"video {video_id} of tenant {tenant_id}" if video_id else f"everything of tenant {tenant_id}"
     if undo:
         removed = asyncio.run(_undo(tenant_id, video_id))
+        if as_json:
+            print_json({"tenant_id": tenant_id, "video_id": video_id, "undone": removed})
         remark(f"{what} is allowed again" if removed else f"{what} was not purged")
         return
     rows, objects, letters = asyncio.run(_plan(tenant_id, video_id))

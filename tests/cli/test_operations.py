@@ -173,7 +173,8 @@ def test_what_is_purged_is_gone_and_refused(extents, topics: Topics, tenant: UUI
 
     purged, none = asyncio.run(mark())  # type: ignore[misc]
     assert (purged["reason"], none) == ("asked for", None)
-    assert extents("purge", "--tenant", tenant, "--video", gone.video_id, "--undo").status == 0
+    undone = extents("purge", "--tenant", tenant, "--video", gone.video_id, "--undo", "--json")
+    assert json.loads(undone.out) == {"tenant_id": str(tenant), "video_id": str(gone.video_id), "undone": True}
     assert asyncio.run(mark()) == (None, None)
 
 
