@@ -2,6 +2,10 @@
 
 import os
 import time
+from typing import Final
+
+HANGS_AFTER: Final = 900.0
+"""Seconds after which a program that a test runs has certainly hung, however busy the machine is."""
 
 
 class Deadline:

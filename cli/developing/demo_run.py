@@ -32,6 +32,10 @@ from streams.topics import Topics
 from tools.sample_film import Sample
 
 _KEPT: Final = (WorkerSettings, ProcessSettings)
+_PATIENT: Final = dict.fromkeys(
+    (variable(WorkerSettings, f"{step}_limit_seconds") for step in ("fetch", "decode", "predict", "model_load")), "3600"
+)
+"""On a busy machine a step of the GPU worker may take minutes: it is slow, not hung."""
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -86,7 +90,10 @@ async def _run(stack: OwnedStack, sample: Sample, run_db: Path, say: Say, viewin
     topics = Topics(settings.topics)
     await asyncio.to_thread(create_topics, stack)
     own = {"coordinator": viewing.page.environment if viewing else {}, "gpu": {}}
-    workers = [worker(role, f"worker-{role}", stack.folder, {"EXTENTS_LOG_FORMAT": "text", **own[role]}) for role in ("coordinator", "gpu")]
+    workers = [
+        worker(role, f"worker-{role}", stack.folder, {"EXTENTS_LOG_FORMAT": "text", **_PATIENT, **own[role]})
+        for role in ("coordinator", "gpu")
+    ]
     tenant, video = uuid.uuid4(), uuid.uuid4()
     try:
         say("encoding the film into the store; starting a coordinator and a GPU worker")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.demo_processes import MARK, left_over, stack_folders, wait_until_gone
 from tests.cli.processes import clean_environment, command
+from tests.patience import HANGS_AFTER
 from tests.signals import heed_signals
 
 
@@ -34,7 +35,7 @@ def test_nothing_outlives_the_demo(tmp_path: Path, number: signal.Signals, momen
         assert moment in lines[-1], "".join(lines)
         assert len(left_over(mark)) > 5
         os.kill(demo.pid, number)
-        demo.communicate(timeout=600)
+        demo.communicate(timeout=HANGS_AFTER)
     assert demo.returncode == (128 + number if number is signal.SIGINT else -number)
     wait_until_gone(mark)
     assert stack_folders() <= before

@@ -11,7 +11,7 @@ import httpx
 
 from tests.cli.demo_processes import MARK, left_over, stack_folders, wait_until_gone
 from tests.cli.processes import clean_environment, command
-from tests.patience import Deadline
+from tests.patience import HANGS_AFTER, Deadline
 from tests.signals import heed_signals
 
 WAIT_SECONDS = 120
@@ -52,7 +52,7 @@ def test_the_page_stays_open_until_ctrl_c(tmp_path: Path) -> None:
                 time.sleep(0.5)
                 replay = page.get("/replays/once-more").text
         os.kill(demo.pid, signal.SIGINT)
-        output, _ = demo.communicate(timeout=600)
+        output, _ = demo.communicate(timeout=HANGS_AFTER)
     assert demo.returncode == 0
     assert "16 of 16 exact" in output
     wait_until_gone(mark)

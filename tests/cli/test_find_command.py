@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.cli.processes import clean_environment, command
 from tests.inference.test_broken_films import spoil, write_film
+from tests.patience import HANGS_AFTER
 from tests.signals import heed_signals
 from tools.sample_film import Sample, make_sample
 
@@ -215,7 +216,7 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(tmp_path: Path) -> None:
     try:
         assert "waiting for a program that writes a film to it" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=HANGS_AFTER)
     finally:
         process.kill()
         process.wait()

@@ -19,6 +19,7 @@ from devstack.ports import HOST, choose_ports
 from devstack.postgres import postgres_part, prepare_postgres
 from storage.connect import open_rows
 from streams.runtime.health import Health, HealthServer
+from tests.patience import HANGS_AFTER
 
 PORTS = ("postgrest", "gateway", "healthz")
 
@@ -31,7 +32,7 @@ def ports() -> dict[str, int]:
 async def run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     path = f"{postgres_programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     whole = {**os.environ, **environment, "PATH": path}
-    return await asyncio.to_thread(subprocess.run, command, env=whole, capture_output=True, text=True, check=False, timeout=60)
+    return await asyncio.to_thread(subprocess.run, command, env=whole, capture_output=True, text=True, check=False, timeout=HANGS_AFTER)
 
 
 def health_command(service: dict[str, Any], old: str, new: str) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 from packaging.specifiers import SpecifierSet
 
 from inference.engine.device import SMALLEST_DRIVERS
+from tests.patience import HANGS_AFTER
 
 DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
 
@@ -161,7 +162,12 @@ def test_coordinator_runs_without_torch():
         "devstack.gateway",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", ONLY_BASE_PACKAGES, *modules], capture_output=True, text=True, check=False, timeout=120, env={**os.environ}
+        [sys.executable, "-c", ONLY_BASE_PACKAGES, *modules],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=HANGS_AFTER,
+        env={**os.environ},
     )
     assert done.returncode == 0, done.stderr
 
@@ -176,7 +182,7 @@ def test_wheel_is_built_from_what_is_copied(dockerfile, root, tmp_path):
         else:
             shutil.copy(root / source, place)
     build = "import hatchling.build; print(hatchling.build.build_wheel('.'))"
-    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=HANGS_AFTER)
     assert done.returncode == 0, done.stderr
     names = set(zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist())
     packages = ("core", "inference", "storage", "pages", "streams", "cli", "devstack")

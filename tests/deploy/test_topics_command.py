@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from core.settings import TopicSettings
 from streams.topics import Topics
+from tests.patience import HANGS_AFTER
 
 
 @pytest.fixture
@@ -21,7 +22,12 @@ def topics(namespace, monkeypatch):
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "cli", "topics", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, "-m", "cli", "topics", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HANGS_AFTER,
         )
 
     return run
@@ -84,7 +90,7 @@ def test_a_missing_setting_is_named(tmp_path):
     """Without a broker's address the command fails with the variable's name, not with a traceback."""
     command = [sys.executable, "-m", "cli", "topics", "check"]
     environment = {"PATH": os.environ["PATH"]}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=HANGS_AFTER, cwd=tmp_path)
     assert done.returncode == 1
     assert "KAFKA_BOOTSTRAP_SERVERS is not set" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import ConfigurationError
 from devstack.paths import CHECKOUT, make_folder, postgres_programs
+from tests.patience import HANGS_AFTER
 
 _PACKAGES = ("core", "inference", "storage", "streams", "pages", "cli", "devstack", "tools", "deploy")
 _NOT_NEEDED = ("torch", "nvidia*", "triton*", "sympy*", "skvideo*", "skimage*", "scipy*", "mypy*", "ruff*", "__pycache__")
@@ -60,7 +61,7 @@ def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path, othe
 
     def extents(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [clone / ".venv" / "bin" / "python", "-P", "-m", "cli", *arguments]
-        return subprocess.run(command, cwd=other, env=env, umask=0o077, capture_output=True, text=True, check=False, timeout=240)
+        return subprocess.run(command, cwd=other, env=env, umask=0o077, capture_output=True, text=True, check=False, timeout=HANGS_AFTER)
 
     try:
         started = extents("dev", "up")
@@ -68,7 +69,7 @@ def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path, othe
         assert str(clone / ".stack" / "dev") in started.stdout.replace("\n", "")
         url = next(word for word in started.stdout.split() if word.startswith("postgresql://"))
         psql = [postgres_programs() / "psql", "--no-psqlrc", "--tuples-only", "--no-align", url, "--command", "select current_user"]
-        answer = subprocess.run(psql, capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
+        answer = subprocess.run(psql, capture_output=True, text=True, check=False, timeout=HANGS_AFTER, stdin=subprocess.DEVNULL)
         assert (answer.returncode, answer.stdout.strip()) == (0, "postgres"), answer.stderr
         assert extents("dev", "status").returncode == 0
         again = extents("dev", "down")

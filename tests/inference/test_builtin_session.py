@@ -18,6 +18,7 @@ from inference.models.builtin import builtin_checkpoint_path, builtin_checkpoint
 from inference.models.loading import load_predictor
 from inference.models.session import BuiltinSession
 from tests.inference.conformance import load_case
+from tests.patience import HANGS_AFTER
 from training.onnx_file import write_onnx
 
 
@@ -76,7 +77,7 @@ def test_nothing_is_reported_or_left_behind(tmp_path: Path) -> None:
     program = "from inference.models.session import BuiltinSession; BuiltinSession(1)"
     places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(tmp_path))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1", **places}
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=HANGS_AFTER)
     assert list(tmp_path.rglob("*")) == []
 
 

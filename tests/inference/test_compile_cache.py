@@ -9,6 +9,7 @@ import pytest
 
 from inference.engine.compile_cache import keep_compiled
 from tests.inference.compiler import needs_compiler
+from tests.patience import HANGS_AFTER
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -37,7 +38,7 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
 
     def kernels() -> dict[Path, int]:
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=200, env=environment)
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=HANGS_AFTER, env=environment)
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")}
 
     first = kernels()

@@ -12,6 +12,7 @@ from inference.engine.predictor import Frames
 from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
 from tests.inference.conformance import DATA, chunk_bytes
 from tests.inference.webm import claim_size, decode_chunk, encode, encoded_packets, mux, random_frames
+from tests.patience import HANGS_AFTER
 
 NAME = "modulo_16/chunk_0000000000.webm"
 
@@ -138,7 +139,7 @@ def test_memory_is_bounded_whatever_a_frame_claims(side: int) -> None:
         "except CorruptInputError as error:\n"
         "    print(peak() - before, error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], input=mux([huge], 64, 64), capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], input=mux([huge], 64, 64), capture_output=True, check=True, timeout=HANGS_AFTER)
     grown_kib, message = done.stdout.decode().split(" ", 1)
     assert message.startswith("huge: ")
     assert int(grown_kib) < 64 * 1024  # the frame would take 280 MiB, or six GiB

@@ -9,6 +9,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.patience import HANGS_AFTER
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 NEEDED = ("torch", "numpy", "pillow")
 OURS = "extents"
@@ -40,7 +42,7 @@ def test_it_runs_with_pytorch_numpy_and_pillow_alone(tmp_path: Path) -> None:
         f"sys.argv = {['gpu.py', *arguments, str(tmp_path)]!r}\n"
         f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", program], check=True, timeout=120, cwd=tmp_path)
+    subprocess.run([sys.executable, "-I", "-c", program], check=True, timeout=HANGS_AFTER, cwd=tmp_path)
     result = json.loads((tmp_path / "gpu.json").read_text())
     row = dict(zip(result["columns"], result["rows"][0], strict=True))
     assert row["precision"] == "float32"

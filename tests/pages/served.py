@@ -30,6 +30,7 @@ from streams.policy.dead_letters import dead_letter_of
 from streams.received import ReceivedRecord
 from streams.topics import Topics
 from tests.pages.runs import run_bytes
+from tests.patience import HANGS_AFTER
 from tests.storage.admission_requests import WIDE, request
 from tests.storage.finished_runs import finished_run
 from tests.streams.run_logs import done, started, taken
@@ -170,7 +171,7 @@ async def values_of(served: Served, topic: str) -> list[bytes]:
 def extents(served: Served, *arguments: str) -> str:
     """The output of a command."""
     command = [sys.executable, "-m", "cli", *arguments]
-    return subprocess.run(command, env={**os.environ, **served.env}, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, env={**os.environ, **served.env}, check=True, capture_output=True, text=True, timeout=HANGS_AFTER).stdout
 
 
 def log_in(page: Page, served: Served, token: str, name: str = "") -> Page:

@@ -31,6 +31,9 @@ SETTINGS = {
     "EXTENTS_RESULTS_PARTITIONS": "4",
     "EXTENTS_MAX_HIGH_JOBS_PER_HOUR": "100000",
     "EXTENTS_QUEUE_LIMIT": "100000",
+    # On a busy machine a span may take minutes: it is slow, not hung.
+    "EXTENTS_DECODE_LIMIT_SECONDS": "900",
+    "EXTENTS_PREDICT_LIMIT_SECONDS": "900",
     # A killed worker's partitions are given to others after this time.
     "KAFKA_SESSION_TIMEOUT_SECONDS": "2.5",
     "KAFKA_HEARTBEAT_INTERVAL_SECONDS": "0.5",

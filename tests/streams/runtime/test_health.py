@@ -17,6 +17,7 @@ from core.errors import ConfigurationError
 from core.metrics import SPANS
 from streams.runtime import health as health_module
 from streams.runtime.health import EXIT_HUNG, Health, HealthServer
+from tests.patience import HANGS_AFTER
 
 
 def free_port() -> int:
@@ -183,7 +184,9 @@ asyncio.run(main())
 @pytest.mark.parametrize("hang", ["time.sleep(60)", "await asyncio.sleep(60)"])
 def test_a_hung_call_ends_the_process_with_status_70(hang):
     """A fatal step over its limit ends the process, even while it blocks the event loop."""
-    ended = subprocess.run([sys.executable, "-c", HANGS.format(hang=hang)], capture_output=True, text=True, timeout=50, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS.format(hang=hang)], capture_output=True, text=True, timeout=HANGS_AFTER, check=False
+    )
     assert ended.returncode == EXIT_HUNG == 70
     assert "process.hung" in ended.stdout + ended.stderr
 
