@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Final
 
 from core.types import Layout
+from storage.sqlite_files import to_bytes
 
 _TABLE: Final = """
 CREATE TABLE video_layout_config (
@@ -19,9 +20,6 @@ CREATE TABLE video_layout_config (
     ocr_visualization_image BLOB NOT NULL
 )
 """
-
-_WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
-"""Written at byte 96, where SQLite stores its own version, so that the bytes do not depend on the machine. It has no effect."""
 
 
 def pack_layout(layout: Layout) -> bytes:
@@ -43,5 +41,4 @@ def pack_layout(layout: Layout) -> bytes:
             ),
         )
         connection.commit()
-        data = connection.serialize()
-    return data[:96] + _WRITER_VERSION + data[100:]
+        return to_bytes(connection)

@@ -4,15 +4,13 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from core.captions import CaptionTrack, find_captions
 from core.runs import FinishedRun
 from core.types import LABELS
 from storage.run_db_schema import DIRECTIONS, INDEX, TABLES
-
-_WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
-"""Written at byte 96, where SQLite stores its own version, so that the bytes do not depend on the machine. It has no effect."""
+from storage.sqlite_files import to_bytes
 
 
 def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
@@ -59,8 +57,7 @@ def build_run_db(run: FinishedRun, track: CaptionTrack | None = None) -> bytes:
         _insert(connection, "quality_issues", ((number, i.kind, i.frame_index, i.detail) for number, i in enumerate(track.issues, start=1)))
         connection.execute(INDEX)
         connection.execute("COMMIT")
-        data = connection.serialize()
-    return data[:96] + _WRITER_VERSION + data[100:]
+        return to_bytes(connection)
 
 
 def provenance(run: FinishedRun) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Opens SQLite files from bytes, in memory. Nothing is written to disk, and the file's contents are not trusted.
+"""SQLite files in memory: bytes to a connection and back. Nothing is written to disk, and an opened file's contents are not trusted.
 
 SQLite answers any query about any file, and a crafted file can make the answer arbitrarily large: a view of
 ``zeroblob(999000000)`` takes four kilobytes. So values have a maximum length, only plain tables are read, and a column's content
@@ -29,6 +29,9 @@ _LIMITS: Final = {
 }
 """Far above what our statements and tables need."""
 
+_WRITER_VERSION: Final = (3_040_000).to_bytes(4, "big")
+"""Written at byte 96, where SQLite stores its own version, so that the bytes do not depend on the machine. It has no effect."""
+
 
 @contextmanager
 def open_database(data: bytes, name: str, max_value_bytes: int) -> Iterator[sqlite3.Connection]:
@@ -55,6 +58,12 @@ def open_database(data: bytes, name: str, max_value_bytes: int) -> Iterator[sqli
             yield connection
         except (sqlite3.Error, OverflowError, ValueError, TypeError, MemoryError) as error:
             raise CorruptInputError(f"{name} is not a usable SQLite database: {type(error).__name__}: {error}") from error
+
+
+def to_bytes(connection: sqlite3.Connection) -> bytes:
+    """Return the bytes of a new database. The same statements give the same bytes on every machine."""
+    data = connection.serialize()
+    return data[:96] + _WRITER_VERSION + data[100:]
 
 
 def require_table(connection: sqlite3.Connection, table: str, columns: Sequence[str], name: str) -> None:
