@@ -1,11 +1,13 @@
 """``python -m benchmarks.film [CLIPS] [--minutes N]``: compares ``extents find`` with decoding the film once, and with OCR of every sample.
 
 The film is the demo's, enlarged to 1080p and repeated. CLIPS is a folder with one folder per clip of your own, each with
-a ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions`` as [start, end] in seconds.
+a ``truth.json``: ``file``, ``crop`` (left, top, right, bottom) and ``captions`` as [start, end] in seconds. A caption is right if the
+first and the last of the samples at 10 Hz that show it are those of the truth, give or take one: truths are read off samples.
 """
 
 import argparse
 import json
+import math
 import re
 import shlex
 import sys
@@ -24,6 +26,7 @@ import numpy as np
 from benchmarks.machine import describe_machine
 from benchmarks.processes import Measured, measure_process
 from benchmarks.results import Result, Value
+from core.types import FRAMES_PER_SECOND
 from inference.media.film import open_film
 from inference.reading.reader import Reader, open_reader
 from tools.sample_film import Sample, make_sample
@@ -32,7 +35,7 @@ _FOLDER: Final = Path(".stack/bench-film")
 _MINUTES: Final = 10
 _SIZE: Final = (1920, 1080)
 _OCR_SECONDS: Final = 64  # of film: each sample takes a second or two
-_TOLERANCE_SECONDS: Final = 0.101
+_TOLERANCE_SAMPLES: Final = 1
 _WAYS: Final = ("hand", "bottom-fifth", "bottom-third", "none")
 
 Extent = tuple[float, float]
@@ -44,7 +47,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=_MINUTES, help="length of the film; default: %(default)s")
     parser.add_argument("--ocr-seconds", type=int, default=_OCR_SECONDS, help="how much of the demo's film OCR reads; default: %(default)s")
     parser.add_argument(
-        "--extractor", metavar="COMMAND", help="also compare with another program: COMMAND FILM writes the demo's captions to stdout as SRT"
+        "--extractor",
+        metavar="NAME=COMMAND",
+        help="also compare with another program: COMMAND FILM writes the demo's captions to stdout as SRT",
     )
     parser.add_argument("--part", choices=("speed", "readers", "clips"), help="measure only this part")
     arguments = parser.parse_args()
@@ -106,9 +111,10 @@ def measure_readers(seconds: int, extractor: str | None = None) -> Result:
         _reader_row("RapidOCR on every sample of the strip", ocr_cpu_seconds / min(seconds, length), read, truth, words),
     ]
     if extractor:
-        other = measure_process([*shlex.split(extractor), str(sample.path)])
+        name, _, command = extractor.partition("=")
+        other = measure_process([*shlex.split(command), str(sample.path)])
         cues = [(extent, text) for extent, text in _read_srt(other.output.decode()) if extent[0] < seconds]
-        rows.append(_reader_row(extractor, other.cpu_seconds / length, cues, truth, words))
+        rows.append(_reader_row(name, other.cpu_seconds / length, cues, truth, words))
     columns = [
         "",
         "CPU seconds for a second of film",
@@ -268,9 +274,16 @@ def _distance(text: str, other: str) -> int:
 
 
 def _right(extents: Sequence[Extent], truth: Sequence[Extent]) -> int:
+    sampled = [_samples(extent) for extent in extents]
     return sum(
-        any(all(abs(a - b) <= _TOLERANCE_SECONDS for a, b in zip(extent, true, strict=True)) for extent in extents) for true in truth
+        any(all(abs(a - b) <= _TOLERANCE_SAMPLES for a, b in zip(ours, _samples(true), strict=True)) for ours in sampled) for true in truth
     )
+
+
+def _samples(extent: Extent) -> tuple[int, int]:
+    """Return the first sample at 10 Hz that shows a caption, and the first one after it that does not."""
+    first, end = (math.ceil(FRAMES_PER_SECOND * seconds - 0.01) for seconds in extent)
+    return first, end
 
 
 def _spurious(extents: Sequence[Extent], truth: Sequence[Extent]) -> int:
