@@ -1,4 +1,4 @@
-"""Runs steps of the same name one after the other, in the order of their turns. Steps of different names run concurrently."""
+"""Runs steps of the same name one after the other, in the order in which they took turns. Steps of different names run concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
