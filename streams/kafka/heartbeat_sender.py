@@ -75,7 +75,7 @@ class HeartbeatSender:
         while True:
             try:
                 beat = self._beat()
-                async with asyncio.timeout(SEND_SECONDS + 1.0):  # the producer's own error is more precise
+                async with asyncio.timeout(SEND_SECONDS + 1.0):  # later than the producer's own timeout, whose error is more precise
                     await self._send(beat)
                 if self._fault is not None:
                     log.info("heartbeat.recovered")

@@ -23,7 +23,7 @@ MAX_POLL_RECORDS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class LoggedOutcome:
-    """An outcome event, and when the outcome was decided."""
+    """An outcome event and its time: its ``ce_time``, or the record's timestamp if it has none."""
 
     at: datetime
     event: OutcomeRecord

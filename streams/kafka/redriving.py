@@ -12,7 +12,7 @@ from streams.policy.redrive import Step
 from streams.topics import Topics
 
 MAX_REQUEST_BYTES: Final = 4_194_304
-"""The limit of the workers' own producers, since a letter may be that large."""
+"""The same limit as that of the workers' producers, since a letter may be that large."""
 
 
 async def carry_out(kafka: KafkaSettings, topics: Topics, steps: Sequence[Step]) -> None:

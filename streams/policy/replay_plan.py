@@ -1,4 +1,4 @@
-"""What a replay consists of, and what it may send next. Pure: the database's figures go in, a step comes out."""
+"""Plans the requests of a replay, and decides from the database's counts what it may send next. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence

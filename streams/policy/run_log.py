@@ -1,8 +1,8 @@
-"""Folds the records of ``inference.results`` into the state of each run: a pure function of the order in one partition.
+"""Folds the records of ``inference.results`` into the state of each run: a pure function of one partition's records in their order.
 
 The outcome is whichever comes first: the last missing span is done, a span fails permanently, the deadline passes, or the run
 is cancelled. Nothing here reads a clock; times come from the records. Kafka delivers at least once, but folding a record again
-changes nothing, because the state holds the offset up to which it is folded.
+changes nothing, because the state contains the offset of the last record that was folded.
 """
 
 from dataclasses import dataclass
@@ -181,8 +181,10 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
         update |= {"first_taken_ms": timestamp_ms, "started_working_at": record.taken_at.isoformat()}
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
-        takes_text = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result"
-        reason = f"{takes_text}, so it probably kills its workers; {record.worker} took it last"
+        reason = (
+            f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result, so it probably kills its workers; "
+            f"{record.worker} took it last"
+        )
         state = _with_outcome(
             state.model_copy(update={"failure": _failure_after_takes(record, reason)}), Outcome.FAILED, reason, timestamp_ms
         )

@@ -87,7 +87,7 @@ class Subject:
     """The ids by which records name a video, or the videos of a tenant.
 
     Attributes:
-        video_id: None for all of the tenant.
+        video_id: None for all videos of the tenant.
         videos, runs: further ids, which identify records that do not name their tenant.
     """
 

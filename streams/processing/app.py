@@ -1,4 +1,4 @@
-"""The Faust app as Extents runs it: tested settings, and hooks for rebalances and lost acknowledgements."""
+"""The Faust app as Extents runs it: tested settings, explicit assignments, and no acknowledgement of a record that no agent has seen."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -128,7 +128,7 @@ class ExtentsApp(faust.App):
 
     def on_rebalance_start(self) -> None:
         REBALANCES.inc()
-        self._ended_generation = self.consumer_generation_id  # revokes the assignment also for code that first reads it after this
+        self._ended_generation = self.consumer_generation_id  # an assignment that is first requested after this is revoked, too
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)
         super().on_rebalance_start()

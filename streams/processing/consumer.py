@@ -30,7 +30,7 @@ PAUSE_SECONDS = 1.0
 
 
 class NotingThread(driver.AIOKafkaConsumerThread):
-    """The consumer's own thread. It reads only committed records, and adds a note to each offset that it commits, as Kafka's metadata.
+    """The consumer's own thread. It reads only committed records, and adds a note to each offset that it commits, as its metadata.
 
     It folds the records of a changelog, so that the event loop takes one step of a recovery for each poll and not for each record.
     """
@@ -198,7 +198,7 @@ class SeekSafeConsumer(driver.Consumer):
 
 
 async def _retried(request: Callable[[], Awaitable[T]]) -> T:
-    """Retry a request until the brokers answer. Faust alone would end the process on a timeout.
+    """Retry a request until the brokers answer. Without this, a timeout would end the process.
 
     Raises:
         IllegalStateError: the partitions are no longer assigned.

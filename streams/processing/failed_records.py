@@ -21,7 +21,7 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 log = get_logger(__name__)
 
 GiveUp = Callable[[ReceivedRecord, Assignment, Exception, int], Awaitable[None]]
-"""Publishes the dead letter and the outcome of a record that failed too often. May be repeated."""
+"""Publishes the dead letter and the outcome of a record that failed too often. May be called again for the same record."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 

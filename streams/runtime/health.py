@@ -33,7 +33,7 @@ SHUTDOWN_SECONDS: Final = 1.0
 """How long an open response, such as a page that follows events, may continue once the process stops."""
 
 LOOP_LIMIT_SECONDS: Final = 30.0
-"""An event loop that has not run for this long is blocked."""
+"""An event loop that has not run for this long counts as blocked."""
 
 
 @dataclass(frozen=True, slots=True)

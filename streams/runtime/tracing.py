@@ -1,7 +1,7 @@
 """The steps of the work, for traces. A process that exports them installs a tracer; without one they cost next to nothing.
 
-A *step* is a span of OpenTelemetry; a span of Extents is a unit of work. Steps nest, and a trace continues from one process to the
-next through the headers of records. A process that exports no traces passes received contexts on.
+A *step* is what OpenTelemetry calls a span; a span of Extents is a unit of work. Steps nest, and a trace continues from one process
+to the next through the headers of records. A process that exports no traces passes received contexts on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
