@@ -32,7 +32,7 @@ LAYOUTS_KEPT = 16
 """Number of videos whose layouts are cached, since the spans of a video arrive in sequence."""
 
 LAYOUT_BYTES_KEPT = 64_000_000
-"""Limit of the bytes of cached layouts; the image in a layout takes one or two megabytes."""
+"""Limit for the total size of the cached layouts' images; an image takes one or two megabytes."""
 
 
 class SpanFrames:
@@ -48,7 +48,7 @@ class SpanFrames:
         self._layouts: dict[tuple[UUID, str], Layout] = {}
 
     async def layout(self, work: Work, assignment: Assignment) -> Layout:
-        """The video's layout as it was when the run was admitted.
+        """Return the video's layout as it was when the run was admitted.
 
         Raises:
             CorruptInputError: the layout has changed, so the spans of the run would be inconsistent.
@@ -67,7 +67,7 @@ class SpanFrames:
         return self._layouts[name]
 
     async def fetch(self, work: Work, slot: Slot, assignment: Assignment) -> dict[Chunk, bytes]:
-        """The bytes of the span's chunks, counted in the slot as they arrive."""
+        """Return the bytes of the span's chunks. The slot counts them as they arrive."""
         chunks = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count).chunks
         keys = {chunk: self._keys.chunk(work.tenant_id, work.video_id, work.cropped_frames_version, chunk.name) for chunk in chunks}
 
@@ -84,7 +84,7 @@ class SpanFrames:
         return dict(zip(keys, fetched, strict=True))
 
     async def decode(self, work: Work, chunks: dict[Chunk, bytes], slot: Slot, assignment: Assignment) -> Frames:
-        """The span's frames. The first chunk shows how many bytes they take; decoding waits until that much is free."""
+        """Return the span's frames. Their size follows from the first chunk; decoding waits until that many bytes are free."""
         assembly = SpanAssembly(plan_span(work.span, work.frame_count), work.frame_count)
         first = assembly.chunks[0]
         with stage("decode", work) as decoding:

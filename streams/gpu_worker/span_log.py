@@ -17,9 +17,9 @@ from streams.runtime.assignment import Assignment
 from streams.runtime.tracing import current_trace
 
 RELEASE_SECONDS = 5.0
-"""Time for recording the release of a started span when a rebalance interrupts it."""
+"""Limit for recording the release of a started span when a rebalance interrupts it."""
 RESULT_SECONDS = 60.0
-"""Time for sending a computed result after a rebalance has begun; the rebalance waits for it."""
+"""Limit for sending a computed result after a rebalance has begun; the rebalance waits for it."""
 
 
 MAX_TRIES: Final = 2**31 - 1
@@ -65,7 +65,7 @@ class SpanLog:
     """One span held by one worker while the assignment lasts.
 
     Attributes:
-        taken: a take has been sent to the log, with neither a result nor a release after it.
+        taken: whether a take has been sent to the log, without a release after it.
     """
 
     publisher: Publisher
@@ -76,7 +76,7 @@ class SpanLog:
     taken: bool = False
 
     async def take(self) -> None:
-        """Record that the span is taken, with confirmation, unless that has been recorded."""
+        """Record that the span is taken, with confirmation, unless a take has been sent already."""
         if self.taken:
             return
         self.assignment.check()  # a load that outlives its assignment must not take the span

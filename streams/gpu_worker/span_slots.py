@@ -101,7 +101,7 @@ class SpanSlots:
         self._held_bytes += size_bytes
 
     async def reserve_frames(self, slot: "Slot", size_bytes: int, assignment: Assignment) -> None:
-        """Wait until the frames fit: high priority first, then in order of arrival. A single span is admitted however large it is."""
+        """Wait until the frames fit: high priority first, then in order of arrival. If no other span has frames, any size fits."""
 
         def may_enter() -> bool:
             fits = self._with_frames == 0 or self._held_bytes + size_bytes <= self._limit_bytes
@@ -133,7 +133,7 @@ class SpanSlots:
         return not reserved and held < self._limit[priority]
 
     async def _when(self, assignment: Assignment, condition: Callable[[], bool], claim: Callable[[], None]) -> None:
-        """Wait for a condition and claim what it guards atomically."""
+        """Wait for a condition and atomically claim what it guards."""
 
         async def claimed() -> None:
             async with self._changed:

@@ -1,4 +1,4 @@
-"""The stages of a span: fetch, decode, predict, send. Each is a step of its trace, and its time goes into the metric."""
+"""The stages of a span: fetch, decode, predict, send. Each is a step of the trace, and its duration is recorded in a metric."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from streams.runtime.tracing import Step, step
 
 @contextmanager
 def stage(name: str, work: Work, *, topic: str | None = None) -> Iterator[Step]:
-    """One stage, which may send to a topic. The metric counts those that succeed."""
+    """Mark the code within as one stage, which may send to a topic. The metric records only stages that succeed."""
     started = time.monotonic()
     with step(name, topic=topic) as staged:
         yield staged

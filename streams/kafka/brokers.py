@@ -1,4 +1,4 @@
-"""Connects to the brokers for a few requests, and fails where the workers' own clients would wait."""
+"""Connects to the brokers for a few requests, and raises an error where the workers' own clients would wait."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,8 +16,8 @@ async def brokers(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     """Connect to the brokers.
 
     Raises:
-        TransientError: the brokers are unreachable or fail while this is entered. aiokafka gives the cause only in its log, and
-            does not distinguish a refused login from a wrong address.
+        TransientError: the brokers are unreachable, or a request within the context fails. aiokafka only logs the cause, and does
+            not distinguish a refused login from a wrong address.
     """
     admin = AIOKafkaAdminClient(**client_options(kafka))
     try:

@@ -1,4 +1,4 @@
-"""Cancels runs: one record in the log of each, which decides as any other does."""
+"""Cancels runs: appends one record to the log of each."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from streams.topics import Topics
 
 
 async def cancel_runs(kafka: KafkaSettings, topics: Topics, runs: Iterable[tuple[UUID, int]], reason: str) -> None:
-    """Append ``run_cancelled`` to the log of each run and attempt, confirmed. One that has ended is left as it is."""
+    """Append ``run_cancelled`` to the log of each run, with confirmation. It has no effect on an attempt that has ended."""
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
         for run_id, attempt in runs:
             record = RunCancelled(run_id=run_id, attempt=attempt, reason=reason, cancelled_at=datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Client side: publishes a request and follows it to its outcome. Used by the commands, the demo and the tests."""
+"""Client side: publishes a request and waits for its outcome. Used by the commands, the demo and the tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -35,7 +35,7 @@ class ReceivedOutcome:
     Attributes:
         name: ``inference.completed``, ``inference.rejected`` or ``inference.failed``.
         body: the decoded value.
-        headers: as sent, including ``ce_id``.
+        headers: all headers as text, including ``ce_id``.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ReceivedOutcome:
 
 
 async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, trace: TraceContext | None = None) -> Published:
-    """Send one ``video.encoded`` record with confirmation. Low priority has its own topic."""
+    """Send one ``video.encoded`` record with confirmation. Low-priority requests have their own topic."""
     topic = topics.encoded_low if video.priority is Priority.LOW else topics.encoded
     headers = list(trace.headers().items()) if trace else []
     async with AIOKafkaProducer(**client_options(kafka), acks="all") as producer:
@@ -59,7 +59,7 @@ async def publish(kafka: KafkaSettings, topics: Topics, video: VideoEncoded, tra
 
 
 class OutcomeReader:
-    """Reads the outcome topics without a consumer group, from the moment it is entered or from their beginning."""
+    """Reads the outcome topics without a consumer group: either from their beginning, or only what is published once it is entered."""
 
     NAMES = ("inference.completed", "inference.rejected", "inference.failed")
 

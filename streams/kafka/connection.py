@@ -15,7 +15,7 @@ def ssl_context(kafka: KafkaSettings) -> ssl.SSLContext | None:
         return None
     try:
         context: ssl.SSLContext = create_ssl_context(cafile=str(kafka.ssl_cafile) if kafka.ssl_cafile else None)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise ConfigurationError(f"KAFKA_SSL_CAFILE={kafka.ssl_cafile}: {error.strerror or error}; expected a PEM file") from error
     return context
 
@@ -27,7 +27,7 @@ def login(kafka: KafkaSettings) -> tuple[str, str]:
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments common to aiokafka's consumers, producers and admin clients."""
+    """Return the keyword arguments common to aiokafka's consumers, producers and admin clients. Also installs ``unpacking``."""
     unpacking.install()
     options: dict[str, Any] = {
         "bootstrap_servers": kafka.servers,

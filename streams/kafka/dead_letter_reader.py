@@ -35,7 +35,10 @@ class DeadLetterReader:
         return [letter for letter in await self._letters(selection.since, _any) if selection.covers(letter, self._topics)]
 
     async def about(self, video_id: UUID, runs: Collection[str]) -> list[StoredLetter]:
-        """Return every letter, handled or not, that names the video in its value or one of the runs. Others are not kept in memory."""
+        """Return every letter, handled or not, whose value contains the video's id or whose ``run_id`` header names one of the runs.
+
+        Other letters are not kept in memory.
+        """
         name, run_names = str(video_id).encode(), {run.encode() for run in runs}
         return await self._letters(None, lambda record: header_of(record, "run_id") in run_names or name in (record.value or b""))
 
@@ -52,7 +55,7 @@ class DeadLetterReader:
         return [_letter(record, marks) for record in records if not mark_of(record)]
 
     async def acknowledge(self, letters: list[StoredLetter], action: str, note: str = "") -> None:
-        """Record the action taken on these letters, with confirmation. A mark has no key, since a key may hold ids of a purged video."""
+        """Record the action taken on these letters, with confirmation. A mark has no key, since a key may contain ids of a purged video."""
         async with AIOKafkaProducer(**client_options(self._kafka), acks="all") as producer:
             for letter in letters:
                 headers = [(MARK_HEADER, letter.id.encode()), ("action", action.encode()), ("note", note.encode())]
@@ -79,7 +82,7 @@ def _any(_: ConsumerRecord) -> bool:
 async def _read_to_end(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], wanted: Callable[[ConsumerRecord], bool]
 ) -> list[ConsumerRecord]:
-    """Read the wanted letters, and every mark."""
+    """Read the wanted letters and every mark up to the present end, oldest first."""
     ends = await consumer.end_offsets(partitions)
     records: list[ConsumerRecord] = []
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
@@ -99,7 +102,10 @@ def _letter(record: ConsumerRecord, marks: Mapping[str, list[str]]) -> StoredLet
 
 
 def mark_of(record: ConsumerRecord) -> str:
-    """Return the letter id of a mark; empty for a letter, whose original record may have a header of the same name."""
+    """Return the id of the letter that a mark names.
+
+    Empty for a letter itself, whose original record may have had a header of the same name.
+    """
     return "" if header_of(record, "origin") else header_of(record, MARK_HEADER).decode(errors="replace")
 
 

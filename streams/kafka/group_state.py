@@ -1,4 +1,4 @@
-"""The consumer groups as the brokers know them: their members, and how far they have read."""
+"""Reads the state of consumer groups from the brokers: their members and their lag."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ from streams.kafka.connection import client_options
 COORDINATOR_ATTEMPTS: Final = 20
 
 MARKERS_AT_MOST: Final = 16
-"""A lag of at most this many offsets may consist of transaction markers only, so it is examined."""
+"""A lag of up to this many offsets may consist of transaction markers only, so its records are fetched to check."""
 
 LOOK_SECONDS: Final = 1.0
 LOOK_BYTES: Final = 4096
-"""How much to read of each such partition; a larger first record arrives whole."""
+"""Fetch limit for each such partition. The first record is returned whole even if it is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class GroupState:
     """One consumer group.
 
     Attributes:
-        state: as Kafka names it: Stable, PreparingRebalance, CompletingRebalance, Empty, Dead.
-        lag: records not yet acknowledged, by topic. Transaction markers only count if there are such records too.
+        state: Kafka's name for it: Stable, PreparingRebalance, CompletingRebalance, Empty, Dead.
+        lag: number of uncommitted offsets, by topic. A short lag of a partition that consists of transaction markers only is left out.
     """
 
     group: str
@@ -50,7 +50,7 @@ class GroupState:
 
 
 async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequence[str]]) -> list[GroupState]:
-    """Read from the brokers the state of each group and its lag.
+    """Read the state and the lag of each group from the brokers.
 
     Raises:
         TransientError: the brokers cannot be reached.
@@ -77,7 +77,7 @@ async def look_at_groups(kafka: KafkaSettings, topics_by_group: dict[str, Sequen
 
 
 async def has_members(kafka: KafkaSettings, group: str) -> bool:
-    """Whether any process is in the group."""
+    """Whether the group has any member."""
     async with brokers(kafka) as admin:
         await _wait_for_coordinator(admin, group)
         _, members = await _describe(admin, group)
@@ -85,7 +85,7 @@ async def has_members(kafka: KafkaSettings, group: str) -> bool:
 
 
 async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-    """Return the first and the next offset of each partition."""
+    """Return the first offset of each partition, and the offset that its next record will get."""
     consumer = AIOKafkaConsumer(*topics, **client_options(kafka), enable_auto_commit=False)
     try:
         await consumer.start()
@@ -98,7 +98,7 @@ async def topic_bounds(kafka: KafkaSettings, topics: Sequence[str]) -> tuple[dic
 
 
 async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int]) -> set[TopicPartition]:
-    """Return the partitions that have no record from the given offset on, but only transaction markers, which consumers do not get."""
+    """Return the partitions that have only transaction markers from the given offset on. Consumers do not receive markers."""
     if not places:
         return set()
     options = {"enable_auto_commit": False, "isolation_level": "read_committed", "max_partition_fetch_bytes": LOOK_BYTES}
@@ -123,7 +123,7 @@ async def _only_markers(kafka: KafkaSettings, places: dict[TopicPartition, int])
 
 
 async def _wait_for_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
-    """Wait for new brokers, which take some seconds to create the topic of their groups after the first request."""
+    """Wait until the group has a coordinator. New brokers create the offsets topic at the first request, which takes some seconds."""
     for attempt in range(COORDINATOR_ATTEMPTS):
         try:
             await admin.find_coordinator(group)

@@ -23,10 +23,10 @@ log = get_logger(__name__)
 
 
 class HeartbeatReader:
-    """An async context manager. Each call reads only what has arrived since the last call.
+    """An async context manager. Each call reads only the heartbeats that have arrived since the previous call.
 
     Args:
-        since: how far back to start.
+        since: how far back to start reading.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics, since: timedelta = SHOWN_FOR) -> None:
@@ -35,7 +35,7 @@ class HeartbeatReader:
         self._opened = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        """Raises: ConfigurationError: there is no such topic. TransientError: the brokers refuse access or do not answer."""
+        """Raises: ConfigurationError: the topic does not exist. TransientError: the brokers refuse access or do not answer."""
         await require_topics(self._kafka, [self._topic])
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}  # a pending reset must not undo the seek
         async with AsyncExitStack() as opened:
@@ -57,7 +57,7 @@ class HeartbeatReader:
         return seen_workers(await self.beats(), datetime.now(UTC))
 
     async def beats(self) -> list[ReceivedBeat]:
-        """Return the last heartbeat of each instance.
+        """Return the last heartbeat of each instance, unless it is older than the topic's retention.
 
         Raises:
             TransientError: the brokers do not answer.
@@ -87,7 +87,7 @@ class HeartbeatReader:
 
     def _note(self, record: ConsumerRecord) -> None:
         at = utc(record.timestamp)
-        if abs(datetime.now(UTC) - at) > 2 * HEARTBEATS_KEPT:  # the producer's time, if somebody created the topic with other settings
+        if abs(datetime.now(UTC) - at) > 2 * HEARTBEATS_KEPT:  # a producer's wrong clock: the topic was created with other settings
             return
         try:
             beat = decode(Heartbeat, record.value)
@@ -101,7 +101,7 @@ async def read_workers(kafka: KafkaSettings, topics: Topics) -> list[SeenWorker]
     """Read the workers once, for a command.
 
     Raises:
-        ExtentsError: the reader cannot be entered, or reading fails.
+        ExtentsError: the topic does not exist, or the brokers refuse access or do not answer.
     """
     async with HeartbeatReader(kafka, topics) as reader:
         return await reader.workers()

@@ -17,24 +17,24 @@ from streams.policy.heartbeats import Heartbeat
 log = get_logger(__name__)
 
 SEND_SECONDS: Final = 5.0
-"""Limit for one heartbeat. The topic may be missing, or this process may lack the right to write to it."""
+"""Limit for one heartbeat. The topic may be missing, or this process may lack the permission to write to it."""
 
 MISSED_BEATS: Final = 3
-"""Heartbeats that are skipped after a failed one."""
+"""After a failed heartbeat, the next one is sent this many intervals later."""
 
 FAREWELL_SECONDS: Final = 2.0
-"""Limit for the last heartbeat, and for closing the connection: a stop has only limited time."""
+"""Limit for each step of the exit: ending the sending task, sending the last heartbeat, and closing the connection."""
 
 LOOK_SECONDS: Final = 1.0
-"""How often the worker's state is checked for a change, which is sent immediately."""
+"""Interval at which the worker's state is checked for a change. A change is sent immediately."""
 
 
 class HeartbeatSender:
-    """An async context manager: sends heartbeats while it is entered, and at its exit one that announces the end of the process.
+    """An async context manager: sends heartbeats while entered, and at its exit a last one that announces the end of the process.
 
     Args:
         beat: returns the current heartbeat.
-        crashed: whether the process ends because of an error. In that case no last heartbeat is sent, and the worker counts as gone.
+        crashed: returns whether the process ends because of an error. If so, no last heartbeat is sent and the worker counts as gone.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HeartbeatSender:
                 await self._producer.stop()
 
     async def _stop_sending(self) -> None:
-        """Cancel the sending, repeatedly if necessary: a cancellation that coincides with a confirmation may be swallowed."""
+        """Cancel the sending task, repeatedly if necessary: a cancellation that coincides with a confirmation may be swallowed."""
         loop = asyncio.get_running_loop()
         limit = loop.time() + FAREWELL_SECONDS
         while self._sending is not None and not self._sending.done() and loop.time() < limit:
@@ -75,7 +75,7 @@ class HeartbeatSender:
         while True:
             try:
                 beat = self._beat()
-                async with asyncio.timeout(SEND_SECONDS + 1.0):  # the producer's own error is more precise
+                async with asyncio.timeout(SEND_SECONDS + 1.0):  # later than the producer's own timeout, whose error is more precise
                     await self._send(beat)
                 if self._fault is not None:
                     log.info("heartbeat.recovered")
@@ -117,5 +117,5 @@ class HeartbeatSender:
 
 
 def _standing(beat: Heartbeat) -> tuple[object, ...]:
-    """The part of a heartbeat whose change is sent immediately: only the names of the reasons, since their texts count seconds."""
+    """Return the part of a heartbeat whose change is sent immediately. It has only the names of the reasons: their texts count seconds."""
     return beat.stopping, *(tuple(reason.partition(":")[0] for reason in reasons) for reasons in (beat.faults, beat.waits))

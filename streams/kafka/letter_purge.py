@@ -1,8 +1,8 @@
 """Purges dead letters: marks them all, and deletes those at the beginning of the topic.
 
 Kafka cannot delete a single record. It deletes the beginning of a partition (``DeleteRecords``), or what is older than the
-topic's retention. So a purged letter is marked, which keeps it out of every list, and deleted at once if all letters before it
-are purged as well. The others stay until the retention is over.
+topic's retention. So a purged letter is marked as handled, and deleted at once if all letters before it are purged as well.
+Other purged letters stay until the retention is over.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ class PurgedLetters:
     """The result of a purge of letters.
 
     Attributes:
-        marked: letters that have a mark now, so that no command lists or redrives them.
+        marked: number of letters that are now marked as purged.
         kept: number of these that are still in the topic.
         kept_until: when Kafka will have deleted the last of them; None if there is none, or if the topic keeps its records forever.
-        refused: why Kafka did not delete letters that could be deleted; None if it did.
+        refused: why Kafka refused to delete the letters at the beginning of the topic; None if it did not refuse.
     """
 
     marked: int
@@ -64,13 +64,13 @@ async def purge_letters(kafka: KafkaSettings, topics: Topics, subject: Subject, 
 
 
 def _first_needed(letters: Sequence[StoredLetter], partition: int, end: int) -> int:
-    """Return the offset before which there are only purged letters and their marks. A mark comes after its letter."""
+    """Return the offset before which there are only purged letters and their marks, since a mark comes after its letter."""
     places = [(int(number), int(offset), letter) for letter in letters for number, _, offset in [letter.id.partition("/")]]
     return min((offset for number, offset, letter in places if number == partition and letter.handled != PURGED), default=end)
 
 
 async def _ends(kafka: KafkaSettings, topic: str) -> dict[TopicPartition, int]:
-    """Return where the topic ends now. Letters that arrive later are not read."""
+    """Return where the topic ends now. Letters that arrive later are not deleted."""
     async with AIOKafkaConsumer(topic, **client_options(kafka), enable_auto_commit=False) as consumer:
         ends: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
         return ends
@@ -83,9 +83,9 @@ async def _delete_before(admin: AIOKafkaAdminClient, offsets: dict[TopicPartitio
 
 
 def _kept_until(letters: Sequence[StoredLetter], config: dict[str, str]) -> datetime | None:
-    """Return when Kafka will have deleted the last of them.
+    """Return when Kafka will have deleted the last of the letters.
 
-    It deletes whole segments, once their last record is older than the retention. A segment is written to for ``segment.ms``.
+    It deletes whole segments, once their last record is older than the retention. A segment is written to for up to ``segment.ms``.
     """
     retention_ms = int(config["retention.ms"])
     if not letters or retention_ms < 0:

@@ -23,7 +23,7 @@ MAX_POLL_RECORDS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class LoggedOutcome:
-    """An outcome event, and when the outcome was decided."""
+    """An outcome event and its time: its ``ce_time``, or the record's timestamp if it has none."""
 
     at: datetime
     event: OutcomeRecord
@@ -33,8 +33,8 @@ class OutcomeLog:
     """Reads the three topics once, from their beginnings to their present ends.
 
     Attributes:
-        read: records so far.
-        unusable: number of these that are not our events.
+        read: number of records read so far.
+        unusable: number of these that cannot be decoded as outcome events.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics) -> None:
@@ -47,7 +47,7 @@ class OutcomeLog:
         self.read = self.unusable = 0
 
     async def outcomes(self, report: Report) -> AsyncIterator[LoggedOutcome]:
-        """Yield the events; those of one partition are in order."""
+        """Yield the events, in order within each partition."""
         options = {"enable_auto_commit": False, "auto_offset_reset": "earliest", "max_poll_records": MAX_POLL_RECORDS}
         async with AIOKafkaConsumer(*self._kinds, **client_options(self._kafka), **options) as consumer:
             partitions = list(consumer.assignment())

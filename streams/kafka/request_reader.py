@@ -24,7 +24,8 @@ class Window:
     """Selects records by Kafka's timestamps; ``until`` is exclusive.
 
     Attributes:
-        offsets: by partition of ``video.encoded``, the first offset and the one after the last. Nothing else is read.
+        partitions: the partitions to read, of both topics; all of them if empty.
+        offsets: for each partition of ``video.encoded``, the first offset and the one after the last. If given, nothing else is read.
     """
 
     since: datetime | None = None
@@ -37,9 +38,9 @@ class RequestReader:
     """Reads a window once; the counts are complete when the iteration has ended.
 
     Attributes:
-        read: records in the window.
-        replayed: of these, the ones that a replay sent. They are left out, since their originals are there as well.
-        unusable: of these, the ones that are not requests.
+        read: number of records in the window.
+        replayed: number of these that a replay sent. They are left out, because their originals are in the topics as well.
+        unusable: number of these that cannot be decoded as requests.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Topics, window: Window) -> None:

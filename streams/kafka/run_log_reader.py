@@ -26,10 +26,10 @@ class LoggedRecord:
 async def read_run_logs(
     kafka: KafkaSettings, topics: Topics, runs: Collection[str], since: datetime | None, until: datetime | None = None
 ) -> list[LoggedRecord]:
-    """Yield every record of these runs that the topic still holds. Only the partitions that hold them are read.
+    """Return every record of these runs that the topic still holds, except those that cannot be decoded.
 
     Args:
-        since, until: nothing about the runs was logged before or after.
+        since, until: the period in which the records were appended. It only saves reading: records outside of it may be included.
     """
     if not runs:
         return []

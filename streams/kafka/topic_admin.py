@@ -16,7 +16,8 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
     """Create missing topics and return their names.
 
     Raises:
-        ConfigurationError: a topic exists with another number of partitions, which must not change while it is in use.
+        ConfigurationError: a topic could not be created, or exists with another number of partitions, which must not change while
+            it is in use.
     """
     specs = list(specs)
     admin = AIOKafkaAdminClient(**client_options(kafka))
@@ -42,7 +43,7 @@ async def ensure_topics(specs: Iterable[TopicSpec], kafka: KafkaSettings) -> lis
         if faults:
             raise ConfigurationError(
                 "; ".join(faults)
-                + ". Set EXTENTS_*_PARTITIONS to the values they were created with, or choose another EXTENTS_TOPIC_PREFIX."
+                + ". Set EXTENTS_*_PARTITIONS to the values with which the topics were created, or choose another EXTENTS_TOPIC_PREFIX."
             )
         return [spec.name for spec in missing]
     finally:
@@ -57,6 +58,6 @@ async def _partition_faults(admin: AIOKafkaAdminClient, specs: list[TopicSpec]) 
 
 
 async def topic_config(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """The configuration of one topic."""
+    """Return the configuration of one topic."""
     responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     return {entry[0]: entry[1] for response in responses for resource in response.resources for entry in resource[4]}

@@ -18,7 +18,7 @@ class TopicState:
 
     Attributes:
         partitions, replication: None if the topic is missing; ``replication`` is the lowest of its partitions.
-        faults: the differences from what Extents needs, each with actual and expected value.
+        faults: the differences from what Extents needs, each with the actual and the expected value.
     """
 
     spec: TopicSpec

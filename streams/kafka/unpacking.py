@@ -1,7 +1,7 @@
-r"""Reading records whose header names are no UTF-8.
+r"""Reads records whose header names are not valid UTF-8.
 
-Kafka's protocol calls a header's name a string and its brokers do not check it; clients in C send any bytes. aiokafka 0.14 cannot read
-such a record and, with it, nothing behind it. Here the bytes that are no UTF-8 are written as ``\xNN``, and the record is read.
+Kafka's protocol defines a header's name as a string, but brokers do not validate it, and clients in C may send any bytes. aiokafka
+0.14 can read neither such a record nor the records after it. This module reads them, and writes each invalid byte as ``\xNN``.
 """
 
 from typing import Any, Final, Self
@@ -12,16 +12,16 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
 _LENGTH_END: Final = 12
-"""A batch begins with its offset (8 bytes) and the length of what follows (4)."""
+"""A batch begins with its base offset (8 bytes) and the length of the rest (4 bytes)."""
 
 
 def install() -> None:
-    """Have every consumer of this process read its records through this module. May be called again."""
+    """Make every consumer of this process read its records through this module. Repeated calls have no effect."""
     fetcher.MemoryRecords = _Records
 
 
 class _Records:
-    """The batches of one answer of a broker, in the place of aiokafka's ``MemoryRecords``."""
+    """The batches of one partition in a fetch response. Replaces aiokafka's ``MemoryRecords``."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -41,7 +41,7 @@ class _Records:
 
 
 class _Batch:
-    """A batch as aiokafka reads it, as far as that goes."""
+    """A batch. aiokafka's usual reader reads it until it fails, and ``_EscapingBatch`` reads the rest."""
 
     def __init__(self, batch: Any, data: bytes, start: int, end: int) -> None:
         self._batch, self._data, self._start, self._end = batch, data, start, end
@@ -66,7 +66,7 @@ class _Batch:
         return record
 
     def _read_again(self) -> Any:
-        """The record at which aiokafka stopped, and from then on those behind it."""
+        """Return the record at which the usual reader failed, and continue from there with the escaping one."""
         self._records = iter(_EscapingBatch(self._data[self._start : self._end]))
         for _ in range(self._count):
             next(self._records)
@@ -74,7 +74,7 @@ class _Batch:
 
 
 class _EscapingBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # it has no types
-    """aiokafka's reader in Python, which decodes header names from its buffer."""
+    """aiokafka's reader in pure Python, which calls ``decode`` on slices of its buffer for the header names."""
 
     def _maybe_uncompress(self) -> None:
         super()._maybe_uncompress()

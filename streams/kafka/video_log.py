@@ -15,7 +15,7 @@ from streams.topics import Topics
 async def read_video_log(
     kafka: KafkaSettings, topics: Topics, video: UUID, runs: Collection[str], since: datetime | None
 ) -> list[HistoryEntry]:
-    """Read an entry for each record of the runs' logs, and for each dead letter of the runs or the video."""
+    """Return an entry for each record of the runs' logs, and for each dead letter of the runs or the video."""
     logged = await read_run_logs(kafka, topics, runs, since)
     entries = [HistoryEntry(each.at, "log", f"{each.partition}/{each.offset}: {describe(each.record)}") for each in logged]
     for letter in await DeadLetterReader(kafka, topics).about(video, runs):

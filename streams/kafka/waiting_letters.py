@@ -1,4 +1,4 @@
-"""The dead letters that nobody has handled yet. Reads each record of their topic once, and then only new ones."""
+"""Tracks the dead letters that nobody has handled yet. It reads each record of their topic only once."""
 
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +16,7 @@ from streams.policy.stored_letters import StoredLetter
 from streams.topics import Topics
 
 BATCH_RECORDS: Final = 200
-"""Records read at a time. A letter has up to 4 MiB; only its ``KEPT_HEADERS`` are kept."""
+"""Maximum number of records read at a time. A letter may have up to 4 MiB, of which only the ``KEPT_HEADERS`` are kept."""
 
 KEPT_HEADERS: Final = ("origin", "reason", "error", "run_id")
 """The headers of a letter that are kept."""
@@ -34,7 +34,7 @@ class WaitingLetters:
     async def __aenter__(self) -> Self:
         try:
             await self._consumer.start()
-            partitions = [TopicPartition(self._topic, 0)]  # the topic has one
+            partitions = [TopicPartition(self._topic, 0)]  # the topic has only this one
             self._consumer.assign(partitions)
             await self._consumer.seek_to_beginning(*partitions)
         except KafkaError as error:
@@ -46,14 +46,14 @@ class WaitingLetters:
         await self._consumer.stop()
 
     async def counts(self) -> dict[str, int]:
-        """Return how many letters wait now, by reason; see ``letters``."""
+        """Return the number of waiting letters by reason; see ``letters``. An unknown reason counts as ``poison``."""
         counts = dict.fromkeys(REASON.values, 0)
         for letter in await self.letters():
             counts[letter.reason if letter.reason in REASON.values else "poison"] += 1
         return counts
 
     async def letters(self) -> list[StoredLetter]:
-        """Return the letters that wait now, oldest first, without keys and values, and with only their ``KEPT_HEADERS``.
+        """Return the waiting letters, oldest first, without keys and values, and with only their ``KEPT_HEADERS``.
 
         Raises:
             TransientError: the brokers do not answer.

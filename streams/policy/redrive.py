@@ -13,7 +13,7 @@ from streams.records import VideoEncoded, Work, decode
 from streams.topics import Topics
 
 HISTORY_HEADER: Final = "redriven_from"
-"""Header with the ids of the dead letters that a record replaces, oldest first, separated by spaces. A run's work passes it on."""
+"""Header with the ids of the dead letters that a record replaces, oldest first, separated by spaces. A run's work records pass it on."""
 
 MAX_HISTORY_LETTERS: Final = 500
 MAX_HISTORY_BYTES: Final = 16 * 1024
@@ -27,7 +27,7 @@ class Step:
     """One record to send, in place of one or more dead letters.
 
     Attributes:
-        action: what the step does, for people.
+        action: a description of the step for people.
     """
 
     action: str
@@ -39,7 +39,7 @@ class Step:
 
 
 def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
-    """One step for each run with work records among the letters, and one for every other letter."""
+    """Return one step for each run with work records among the letters, and one for every other letter."""
     by_run: dict[UUID, list[StoredLetter]] = {}
     steps: list[Step] = []
     for letter in letters:
@@ -52,7 +52,7 @@ def plan(letters: Iterable[StoredLetter], topics: Topics) -> list[Step]:
 
 
 def _resend_step(letter: StoredLetter) -> Step:
-    """Send the same bytes to the topic that they were first read from."""
+    """Send the same bytes to the topic from which they were first read."""
     headers = {name: value for name, value in letter.headers.items() if name not in _ADDED_HEADERS}
     return Step(f"send the record to {letter.topic} again", (letter,), letter.topic, letter.key, letter.value, headers | _history([letter]))
 

@@ -1,4 +1,4 @@
-"""What a replay consists of, and what it may send next. Pure: the database's figures go in, a step comes out."""
+"""Plans the requests of a replay, and decides from the database's counts what it may send next. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from core.types import Priority
 from streams.records import VideoEncoded
 
 REPLAY_HEADER: Final = "replay_id"
-"""Of a request that a replay sent. A later replay of the same topic leaves such records out: the original is there as well."""
+"""Header of requests that a replay sent. A later replay of a topic leaves them out, because their originals are in it as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySource:
-    """One request of the past, or one video that lacks a run.
+    """One past request, or one video that lacks a run.
 
     Attributes:
         name: where it comes from, as ``topic/partition/offset`` or ``registry/video_id``; part of the new request's id.
@@ -52,10 +52,10 @@ def newest_of_each_video(sources: Iterable[ReplaySource]) -> list[ReplaySource]:
 
 
 def plan_items(replay_id: str, sources: Sequence[ReplaySource], usd_per_pair: float) -> list[ReplayItem]:
-    """The requests of a replay, in the order in which they are sent.
+    """Return the requests of a replay in the order in which they are to be sent.
 
-    The order follows from the names by a hash, so that a sample of the first ones is a fair one, and no tenant's videos
-    come in one block. A request's id is a function of the replay and its source: sent twice, it is the same request.
+    They are ordered by a hash of their names, so that the first ones are a fair sample and no tenant's videos form one block.
+    A request's id depends only on the replay and the source, so a request that is sent twice is recognised as the same.
     """
     ordered = sorted(sources, key=lambda source: hashlib.sha256(f"{replay_id}/{source.name}".encode()).digest())
     return [_item(replay_id, source, usd_per_pair) for source in ordered]
@@ -70,7 +70,7 @@ def _item(replay_id: str, source: ReplaySource, usd_per_pair: float) -> ReplayIt
 
 
 def request_of(item: Mapping[str, Any], replay: Mapping[str, Any]) -> VideoEncoded:
-    """The record that a stored item becomes."""
+    """Return the record to send for a stored item."""
     return VideoEncoded(
         tenant_id=UUID(item["tenant_id"]),
         video_id=UUID(item["video_id"]),
@@ -85,7 +85,7 @@ def request_of(item: Mapping[str, Any], replay: Mapping[str, Any]) -> VideoEncod
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send so many of the items that wait, in their order, as long as their estimates stay within ``budget_usd``."""
+    """Send the next ``count`` waiting items in order, as long as their estimates together stay within ``budget_usd``."""
 
     count: int
     budget_usd: float | None
@@ -103,7 +103,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """The sample is over: look at what it changed."""
+    """The sample is complete: compare its results with the previous ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ Step = Send | Pause | Wait | Compare | Complete
 
 
 def next_step(replay: Mapping[str, Any], progress: Mapping[str, Any], now: datetime, usd_per_gpu_hour: float) -> Step:
-    """What the coordinator does next about a replay that is sampling or running.
+    """Decide the coordinator's next step for a replay that is sampling or running.
 
     Args:
         replay: its row.
-        progress: the answer of ``replay_progress``.
+        progress: the result of the database's ``replay_progress``.
     """
     sampling = replay["state"] == "sampling"
     in_flight = progress["undecided"] + progress["unfinished"]
@@ -144,12 +144,12 @@ def next_step(replay: Mapping[str, Any], progress: Mapping[str, Any], now: datet
 
 
 def spent_usd(progress: Mapping[str, Any], usd_per_gpu_hour: float) -> float:
-    """What has been computed, by its GPU time, and the estimates of what is under way."""
+    """Return the cost of the GPU time used so far, plus the estimates of the items that have no result yet."""
     return float(progress["gpu_seconds"] / 3600 * usd_per_gpu_hour + progress["open_usd"])
 
 
 def within_budget(items: Sequence[Mapping[str, Any]], budget_usd: float | None) -> list[Mapping[str, Any]]:
-    """The first items whose estimates together stay within the budget."""
+    """Return the first items, as long as their estimates together stay within the budget."""
     if budget_usd is None:
         return list(items)
     affordable, total = [], 0.0

@@ -53,7 +53,7 @@ def read_request(
     """Read one request and apply the limits that need only the record.
 
     Args:
-        default_model: chooses a model by tenant and video, where the request names none.
+        default_model: chooses the model of a request that names none, by tenant and video.
         low: whether the record comes from the low-priority topic.
     """
     try:
@@ -91,7 +91,7 @@ def read_request(
 
 
 def estimated_cost_usd(frame_count: int, settings: AdmissionSettings) -> float:
-    """The number of pairs, divided by the expected pairs per second, at the price of a GPU hour."""
+    """Return the cost of the pairs at the expected pairs per second and the price of a GPU hour."""
     return max(0, frame_count - 1) / settings.expected_pairs_per_second / 3600 * settings.gpu_usd_per_hour
 
 
@@ -113,7 +113,7 @@ def check_limits(frame_count: int, cost_usd: float, settings: AdmissionSettings)
 
 
 def _unusable(record: ReceivedRecord, ids: _Ids, message: str, *, low: bool) -> IdentifiedRequest:
-    """The request of a record with valid ids and wrong fields. Usable fields are kept."""
+    """Build the request of a record with valid ids but other invalid fields. Usable fields are kept."""
     fields = from_json(record.value or b"{}")  # the parser that read the ids; others refuse input that it accepts, such as NaN
 
     def integer(name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Assembles the finished run from the records of its log. Pure, so that every coordinator builds the same run."""
+"""Packs the results of spans, and assembles them into the finished run. Pure, so that every coordinator builds the same run."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ def pack_span(record: SpanDone) -> bytes:
     """Pack one span's result as the table stores it: a line of JSON metadata, then the raw float32.
 
     Raises:
-        PoisonError: the probabilities do not fit the span: wrong count, or values outside 0..1.
+        PoisonError: the span is not one of the video's, or its probabilities are malformed, too many or too few, or outside 0..1.
     """
     try:
         raw = base64.b64decode(record.probabilities, validate=True)
@@ -52,7 +52,7 @@ def pack_span(record: SpanDone) -> bytes:
 
 
 def assemble(state: RunState, spans: list[bytes]) -> FinishedRun:
-    """Build the finished run of a state whose spans are all done. ``spans`` are the results of ``pack_span`` in span order."""
+    """Build the finished run from a state whose spans are all done. ``spans`` are the results of ``pack_span`` in span order."""
     started = state.started
     if started is None or state.started_working_at is None or len(spans) != state.spans:
         raise ValueError(f"run {state.run_id} is not complete: {len(spans)} of {state.spans} spans")

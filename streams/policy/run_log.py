@@ -1,8 +1,8 @@
-"""Folds the records of ``inference.results`` into the state of each run: a pure function of the order in one partition.
+"""Folds the records of ``inference.results`` into the state of each run: a pure function of one partition's records in their order.
 
 The outcome is whichever comes first: the last missing span is done, a span fails permanently, the deadline passes, or the run
 is cancelled. Nothing here reads a clock; times come from the records. Kafka delivers at least once, but folding a record again
-changes nothing, because the state holds the offset up to which it is folded.
+changes nothing, because the state contains the offset of the last record that was folded.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,11 @@ from streams.records import (
 )
 
 MAX_SPAN_TAKES: Final = 10
-"""A span taken more often than this without a result (not counting released takes) kills its workers, and the run fails."""
+"""A run fails if a span is taken more often than this without a result, since the span probably kills its workers. Released takes
+do not count."""
 
 UNTAKEN_SECONDS: Final = 14 * 86_400
-"""The usual limit for a run none of whose spans is taken: as long as the work topics keep records."""
+"""Default limit for a run of which no span has been taken: the retention of the work topics."""
 
 
 class Disposition(StrEnum):
@@ -74,7 +75,7 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
         return _finished(state, record, timestamp_ms)
     if record.attempt != state.attempt or state.outcome is not None:
         return Folded(state, Disposition.LATE)
-    if isinstance(record, RunCancelled):  # started or not
+    if isinstance(record, RunCancelled):  # counts whether the run has started or not
         return Folded(_with_outcome(state, Outcome.CANCELLED, record.reason, timestamp_ms), Disposition.COUNTED)
     if state.started is None:
         return Folded(state, Disposition.LATE)
@@ -97,10 +98,10 @@ def fold(state: RunState | None, record: LogRecord, offset: int, timestamp_ms: i
 
 
 def deadline_ms(state: RunState) -> int | None:
-    """When the run must have ended; None after the outcome.
+    """Return the time by which the run must have ended; None after the outcome.
 
-    The deadline starts when the first span is taken. Before that, and for a run that was joined and never started, the limit is how
-    long work records are kept: after that no worker can take a span any more.
+    The deadline counts from the first take of a span. Before that, and for a run that was joined but never started, the limit is
+    how long the run may wait for its first take. No worker can take a span once the work topics have deleted its record.
     """
     if state.outcome is not None:
         return None
@@ -111,7 +112,7 @@ def deadline_ms(state: RunState) -> int | None:
 
 
 def untaken_seconds(state: RunState) -> int:
-    """How long the run may wait for its first span to be taken."""
+    """Return how long the run may wait for its first span to be taken."""
     return (state.started and state.started.untaken_seconds) or UNTAKEN_SECONDS
 
 
@@ -146,9 +147,9 @@ def _restarted(state: RunState, record: RunStarted, offset: int) -> Folded:
 
 
 def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunState:
-    """The state of a new attempt, with the requests inherited from the previous one.
+    """Return the state of a new attempt. It inherits the previous attempt's requests that may not have been notified.
 
-    They joined after its outcome was decided and may not have been notified.
+    These joined after the previous outcome was decided.
     """
     attempt_state = RunState(run_id=str(record.run_id), attempt=record.attempt, offset=offset)
     if state is None:
@@ -161,7 +162,7 @@ def _new_attempt(state: RunState | None, record: RunKey, offset: int) -> RunStat
 
 def _joined(state: RunState | None, record: RunJoined | RunStarted, offset: int, timestamp_ms: int = 0) -> Folded:
     if state is None or record.attempt > state.attempt:
-        # Its run_started is still in transit from another coordinator.
+        # Its run_started has not arrived yet: another coordinator sends it.
         waiting = _new_attempt(state, record, offset)
         waiting = waiting.model_copy(update={"requests": _add_request(waiting, record.request), "joined_at_ms": timestamp_ms})
         return Folded(waiting, Disposition.COUNTED, dropped=tuple(state.done) if state else ())
@@ -180,7 +181,10 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
         update |= {"first_taken_ms": timestamp_ms, "started_working_at": record.taken_at.isoformat()}
     state = state.model_copy(update=update)
     if takes[record.span] > MAX_SPAN_TAKES:
-        reason = f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result: it kills its worker, last {record.worker}"
+        reason = (
+            f"span {record.span} was taken {MAX_SPAN_TAKES} times without a result, so it probably kills its workers; "
+            f"{record.worker} took it last"
+        )
         state = _with_outcome(
             state.model_copy(update={"failure": _failure_after_takes(record, reason)}), Outcome.FAILED, reason, timestamp_ms
         )
@@ -188,7 +192,7 @@ def _taken(state: RunState, record: SpanTaken, timestamp_ms: int) -> Folded:
 
 
 def _failure_after_takes(record: SpanTaken, reason: str) -> SpanFailed:
-    """The failure that stands in for the worker that took the span once too often."""
+    """Build the failure on behalf of the worker that took the span once too often."""
     read = {name: getattr(record, name) for name in ReadWork.model_fields}
     return SpanFailed(**read, span=record.span, worker=record.worker, failed_at=record.taken_at, final=True, error=reason)
 
@@ -219,7 +223,7 @@ def _failed(state: RunState, record: SpanFailed, timestamp_ms: int) -> Folded:
             state.model_copy(update={"failure": record}), Outcome.FAILED, f"span {record.span}: {record.error}", timestamp_ms
         )
     else:
-        # Only this worker's take is removed. Otherwise a span that kills its workers would start over at each rebalance.
+        # Only this worker's take is removed. Otherwise the count for a span that kills its workers would restart at each rebalance.
         remaining = max(0, state.takes.get(record.span, 0) - 1)
         state = state.model_copy(update={"takes": {**state.takes, record.span: remaining}})
     return Folded(state, Disposition.COUNTED)
@@ -240,7 +244,7 @@ def _finished(state: RunState, record: RunFinished, timestamp_ms: int) -> Folded
         offset=state.offset,
         requests=waiting,
         answered=sorted({*state.answered, *answered}),
-        outcome=record.outcome,  # the result may have failed to be stored, which is announced as a failure
+        outcome=record.outcome,  # storing the result may have failed, which is announced as a failure
         outcome_at_ms=state.outcome_at_ms,
         reason=record.reason,
         finished_at_ms=state.finished_at_ms or timestamp_ms,
@@ -255,6 +259,6 @@ def _with_outcome(state: RunState, outcome: Outcome, reason: str | None, timesta
 
 
 def _add_request(state: RunState, request: RequestRef) -> list[RequestRef]:
-    """The waiting requests and this one, unless it is waiting or answered already."""
+    """Return the waiting requests and this one, unless it is waiting or answered already."""
     known_ids = {*state.answered, *(str(waiting.request_id) for waiting in state.requests)}
     return state.requests if str(request.request_id) in known_ids else [*state.requests, request]

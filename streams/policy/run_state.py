@@ -1,4 +1,4 @@
-"""The state of a run, as the records of its log leave it. Stored as JSON in the table of runs."""
+"""The state of a run, folded from the records of its log. Stored as JSON in the table of runs."""
 
 import re
 from typing import Final
@@ -27,7 +27,7 @@ class RunState(Record):
     started: RunStarted | None = None
     started_at_ms: int | None = None
     joined_at_ms: int | None = None
-    """When the first request joined a run whose ``run_started`` had not come."""
+    """When the first request joined a run whose ``run_started`` had not arrived."""
     requests: list[RequestRef] = Field(default_factory=list)
     """Requests that have not been answered by an announced outcome."""
     notified_count: int = Field(default=0, validation_alias=AliasChoices("notified_count", "told"))  # states stored by older versions
@@ -67,16 +67,16 @@ class RunState(Record):
 
     @staticmethod
     def is_marker_text(state: bytes) -> bool:
-        """Whether ``to_bytes`` of a marker made this text, without parsing it: there may be a million of them.
+        """Whether this text is the ``to_bytes`` of a marker. It is not parsed, because there may be a million markers.
 
-        No other field within the state has these names with values of these types: the headers that a failure quotes may have any
-        names, but their values are strings. A quote within a string is written with a backslash.
+        No nested field has one of these names with a value of the same type: the headers that a failure quotes may have any names,
+        but their values are strings. A quotation mark within a string is escaped by a backslash.
         """
         return _FINISHED_AT.search(state) is not None and b'"requests":[]' in state
 
     @classmethod
     def salvaged(cls, run_id: str, text: bytes, reason: str) -> "RunState":
-        """The end of a run whose state cannot be read, with the parts that can: its attempt, and the requests that wait for it."""
+        """Build the failed outcome of a run whose state cannot be read, from the readable parts: its attempt and its waiting requests."""
         try:
             fields = orjson.loads(text)
         except ValueError:

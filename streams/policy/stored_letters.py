@@ -87,7 +87,7 @@ class Subject:
     """The ids by which records name a video, or the videos of a tenant.
 
     Attributes:
-        video_id: None for all of the tenant.
+        video_id: None for all videos of the tenant.
         videos, runs: further ids, which identify records that do not name their tenant.
     """
 
@@ -97,14 +97,14 @@ class Subject:
     runs: frozenset[UUID] = frozenset()
 
     def covers(self, letter: StoredLetter) -> bool:
-        """Return whether a letter's record belongs to it, by run, key or fields, or by its bytes if it cannot be decoded."""
+        """Whether a letter's record belongs to the subject, by run, key or fields, or by its text if it cannot be decoded."""
         videos = self._texts(self.videos | ({self.video_id} if self.video_id else set()))
         runs = self._texts(self.runs)
         key = (letter.key or b"").decode(errors="replace").lower()
         if (letter.run_id or "").lower() in runs or key in videos or key.partition(":")[0] in runs:
             return True
         content = _object(letter.value)
-        if content is None:  # undecodable: whatever is in it
+        if content is None:  # undecodable: any of the ids in its text counts
             text = letter.value.decode(errors="replace").lower()
             return any(name in text for name in (videos if self.video_id else {str(self.tenant_id), *videos}) | runs)
         tenant, video, run = (str(content.get(name, "")).lower() for name in ("tenant_id", "video_id", "run_id"))

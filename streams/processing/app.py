@@ -1,4 +1,4 @@
-"""The Faust app as Extents runs it: tested settings, and hooks for rebalances and lost acknowledgements."""
+"""The Faust app as Extents runs it: tested settings, explicit assignments, and no acknowledgement of a record that no agent has seen."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -21,18 +21,18 @@ from streams.topics import MAX_RECORD_BYTES, Topics
 
 POLL_RECORDS = 8
 METADATA_MAX_AGE_MS = 30_000
-"""After so long a client asks again which topics there are; aiokafka's five minutes are long for one that was created again."""
+"""Interval at which clients refresh their metadata. With aiokafka's default of five minutes they would notice a recreated topic late."""
 TEN_YEARS = 10 * 365 * 86_400.0
-"""Poll interval. Faust stops polling while its queues are full, and past this interval the client would leave its group for good.
-Our own watchdog detects hangs."""
+"""Maximum poll interval. Faust stops polling while its queues are full, and a client that exceeded the interval would leave its group
+for good. Our own watchdog detects hangs."""
 
 
 class AcknowledgedEvent(faust.Event):
     """An event that only its agent acknowledges.
 
     Without its compiled streams, Faust 0.15.3 skips *and acknowledges* a record that is taken off a queue during a rebalance, so
-    its offset may be committed although no agent has seen it. Such a record was never tracked. Introduced by
-    faust-streaming/faust#223.
+    its offset may be committed although no agent has seen it. Such a record was never tracked, so it is not acknowledged here.
+    Introduced by faust-streaming/faust#223.
     """
 
     def ack(self) -> bool:
@@ -43,8 +43,8 @@ class ExtentsApp(faust.App):
     """A Faust app with explicit assignments. ``assignment`` is the current one.
 
     Attributes:
-        begun: its resources are open, so that records may have been read.
-        is_computing: whether a step runs that a shutdown waits for longer than for anything else.
+        begun: whether its resources are open. Before that, no record has been read.
+        is_computing: returns whether a step is running whose end a shutdown awaits beyond its usual limit.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -100,11 +100,11 @@ class ExtentsApp(faust.App):
 
     @property
     def failures(self) -> dict[TP, PartitionFailures]:
-        """Of the assigned partitions; each is noted beside its committed offset."""
+        """The failures of each assigned partition, as noted with its committed offset."""
         return cast(SeekSafeConsumer, self.consumer).failures
 
     async def commit_failures(self, tp: TP, offset: int) -> None:
-        """Have the brokers confirm what ``failures`` says of a partition; ``offset`` is of one of its records in flight.
+        """Commit the failures of a partition, with confirmation. ``offset`` is the offset of one of its records in flight.
 
         Raises:
             AssignmentRevoked: the partition is no longer assigned.
@@ -128,13 +128,13 @@ class ExtentsApp(faust.App):
 
     def on_rebalance_start(self) -> None:
         REBALANCES.inc()
-        self._ended_generation = self.consumer_generation_id  # also for code that reads its assignment for the first time now
+        self._ended_generation = self.consumer_generation_id  # an assignment that is first requested after this is revoked, too
         if self._current_assignment is not None:
             self._current_assignment.revoke(self.loop)
         super().on_rebalance_start()
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        self._ended_generation = None  # a recreated group counts from 1 again
+        self._ended_generation = None  # a recreated group numbers its generations from 1 again
         if self._current_assignment is not None and self._current_assignment.revoked:
             self._current_assignment = None
         await super()._on_partitions_assigned(assigned, generation_id)
@@ -146,7 +146,7 @@ class ExtentsApp(faust.App):
         await super()._stop_consumer()
 
     def _on_rebalance_when_stopped(self) -> None:
-        """Do nothing. Faust would close the client here, although the last finished records have yet to be acknowledged with it."""
+        """Do nothing. Faust would close the client here, although it is still needed to commit the offsets of the last finished records."""
 
     def _create_directories(self) -> None:
         """Create none: tables are kept in memory, and Faust stores nothing else on disk."""
@@ -160,7 +160,7 @@ def make_app(role: str, kafka: KafkaSettings, topics: Topics, *, partitions: int
     """Build the app of one role.
 
     Args:
-        partitions: the most partitions that one worker may be assigned. A full queue blocks every topic, so the queues must
+        partitions: the maximum number of partitions assigned to one worker. A full queue blocks every topic, so the queues must
             hold everything that the fetcher may have read for these partitions.
     """
     unpacking.install()

@@ -12,10 +12,10 @@ class Changes:
     """The changes of one partition.
 
     Attributes:
-        last: the last record, by whose offset Faust counts how far it has recovered.
-        values: the last value of each key by the kind of the key, in the order of their records.
-        removed: keys that had a tombstone, before their value if they have one.
-        outdated: keys whose last record is older than the value here.
+        last: the last record. Faust measures the progress of the recovery by its offset.
+        values: the resulting value of each key, by the kind of the key, in the order of the values' records.
+        removed: keys that had a tombstone. If such a key has a value in ``values``, the value came after the tombstone.
+        outdated: keys whose last record holds an older state than ``values``.
     """
 
     partition: int
@@ -26,7 +26,7 @@ class Changes:
 
 
 def fold_changes(records: list[ConsumerRecord], kind_of: Callable[[bytes, bytes], str]) -> Changes:
-    """Fold the records of one partition, in their order. Records without a key are skipped: a table writes none."""
+    """Fold the records of one partition, in their order. Records without a key are skipped, because no table writes them."""
     latest: dict[bytes, bytes] = {}
     changes = Changes(records[-1].partition, records[-1])
     for record in records:
@@ -51,13 +51,13 @@ def fold_changes(records: list[ConsumerRecord], kind_of: Callable[[bytes, bytes]
 
 
 def replaces(key: bytes, value: bytes, stored: bytes) -> bool:
-    """Whether a value read from a changelog replaces the stored one. A state of a run does not, if it has a lower offset.
+    """Whether a value read from a changelog replaces the stored one. A run's state does not if its offset is lower.
 
-    A superseded process may send a change when it resumes, after everything that its successor has written.
+    A superseded process that resumes may send a change after everything that its successor has written.
     """
     if b"/" in key:
         return True
     try:
         return not orjson.loads(value)["offset"] < orjson.loads(stored)["offset"]
-    except (ValueError, TypeError, KeyError):  # one of them is no state; the reader of the later one handles that
+    except (ValueError, TypeError, KeyError):  # one of them is not a valid state; that is handled when the later one is read
         return True

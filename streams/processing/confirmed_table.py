@@ -21,9 +21,10 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
     Plain Faust does not wait for changes to be sent, so offsets can be committed before their changes are stored.
 
     Attributes:
-        held: what the table holds. Faust's own store reads it and never changes it.
-        kind_of: the kind of a key with a value, by which ``held`` finds it. It is called in the consumer's thread, too.
-        outdated: keys whose last changelog record may be older than our state. Compaction would keep the older one.
+        held: the table's content. Faust's own store reads it and never changes it.
+        kind_of: returns the kind of an entry from its key and value; ``held`` groups the entries by kind. Also called in the
+            consumer's thread.
+        outdated: keys whose last changelog record may hold an older state than ours. Compaction would keep the older one.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -41,7 +42,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
         self.send_changelog(self.partition_for_key(key), key, None)
 
     def send_changelog(self, partition: int | None, key: Any, value: Any, *args: Any, **options: Any) -> FutureMessage:
-        """Change the table, and have the change sent to its changelog."""
+        """Change the table, and send the change to its changelog. Returns before it is sent."""
         # Order within a partition is kept, so a key's last change confirms the earlier ones.
         self._unconfirmed[key] = future = super().send_changelog(partition, key, value, *args, **options)
         self._hold(cast(int, future.message.partition), key, value)
@@ -54,7 +55,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             self.held.put(partition, self.kind_of(key, value), key, value)
 
     def absorb(self, changes: Changes) -> None:
-        """Apply what was read from the changelog. Keys that are new here are taken over together, without a look at each."""
+        """Apply changes that were read from the changelog. New keys are added in bulk."""
         self.outdated -= changes.removed
         for key in self.held.held_of(changes.partition, changes.removed):
             self.held.remove(changes.partition, key)
@@ -65,7 +66,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
         self.outdated |= changes.outdated
 
     def _take_over(self, partition: int, key: bytes, value: bytes) -> None:
-        """Replace a value, but never a state of a run by an older one."""
+        """Replace a value, but never replace a run's state by an older one."""
         if replaces(key, value, self.held[key]):
             self._hold(partition, key, value)
             self.outdated.discard(key)
@@ -73,7 +74,7 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
             self.outdated.add(key)
 
     def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
-        """Do nothing: the consumer has had these changes absorbed, and hands on only the last record of each poll."""
+        """Do nothing: the table has absorbed these changes already. The consumer passes on only the last record of each poll."""
 
     def rewrite_outdated(self, partition_of: Callable[[bytes], int]) -> None:
         """Send the current values of outdated keys to the changelog again."""
@@ -83,10 +84,10 @@ class ConfirmedTable(faust.Table[bytes, bytes]):
         self.outdated.clear()
 
     async def forget_all_but(self, partitions: set[int]) -> None:
-        """Drop the keys of lost partitions without writing to their changelog, and let the event loop turn after each step.
+        """Drop the keys of lost partitions without writing to their changelog, and yield to the event loop after each step.
 
-        Through the table they would be removed with tombstones, which delete the new owner's values. Failed changes of these
-        keys are not sent again, since a key that is dropped would be sent as a tombstone.
+        Deleting them through the table would send tombstones, which delete the new owner's values. Failed changes of these keys
+        are not resent, because a dropped key would be sent as a tombstone.
         """
         for key in [key for key, future in self._unconfirmed.items() if future.message.partition not in partitions]:
             del self._unconfirmed[key]

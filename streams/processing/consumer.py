@@ -20,23 +20,23 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 FETCH_SECONDS = 0.25
-"""The longest wait of a fetch, and therefore of a seek for a fetch in progress. Faust uses 1 s."""
+"""Maximum wait of a fetch, and therefore the maximum wait of a seek for the fetch in progress. Faust uses 1 s."""
 
 RECOVERED_RECORDS = 5_000
-"""Records of a changelog that one poll takes. They never wait in Faust's queues, which the usual limit of a poll protects."""
+"""Maximum number of changelog records in one poll. The usual limit protects Faust's queues, which these records bypass."""
 
 PAUSE_SECONDS = 1.0
 """Pause before a failed request to the brokers is retried; each request has its own timeout as well."""
 
 
 class NotingThread(driver.AIOKafkaConsumerThread):
-    """The consumer's own thread: it reads committed records alone, and puts a note beside each offset that it commits.
+    """The consumer's own thread. It reads only committed records, and adds a note to each offset that it commits, as its metadata.
 
-    It folds what it reads of a changelog, so that a recovery costs the event loop a step for each poll and not for each record.
+    It folds the records of a changelog, so that the event loop takes one step of a recovery for each poll and not for each record.
     """
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109 - Faust's
-        """Fetch as Faust does. What is read of a changelog comes as ``Changes``."""
+        """Fetch as Faust does, but return the records of a changelog as ``Changes``."""
         consumer, changelogs = self._ensure_consumer(), cast(SeekSafeConsumer, self.consumer).changelogs
         recovers = active_partitions is not None and all(tp.topic in changelogs for tp in active_partitions)
         max_records = RECOVERED_RECORDS if recovers else consumer._max_poll_records
@@ -59,7 +59,7 @@ class NotingThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer: Any = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"  # Faust has no setting for it; it is used when the consumer starts
+        consumer._isolation_level = "read_committed"  # Faust has no setting for it; the consumer reads it when it starts
         commit = consumer.commit
 
         async def commit_with_notes(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
@@ -82,7 +82,7 @@ class NotingThread(driver.AIOKafkaConsumerThread):
         await self.call_thread(self._ensure_consumer().commit, offsets)
 
     async def read_notes(self, partitions: Iterable[TP]) -> Mapping[TP, str]:
-        """The notes beside the committed offsets of these partitions."""
+        """Return the notes of the committed offsets of these partitions."""
         coordinator = self._ensure_consumer()._coordinator
         wanted = [TopicPartition(tp.topic, tp.partition) for tp in partitions]
         committed = await self.call_thread(coordinator.fetch_committed_offsets, wanted)
@@ -90,12 +90,12 @@ class NotingThread(driver.AIOKafkaConsumerThread):
 
 
 class SeekSafeConsumer(driver.Consumer):
-    """Fetches and delivers no records from before a seek until the flow is resumed after it.
+    """Stops fetching and delivering records before a seek, until the flow is resumed after it.
 
-    Faust 0.15.3 resumes the partitions, seeks one after the other, and then empties all queues when it resumes the flow. Records
-    fetched in between are lost until the next rebalance, and so are records of a fetch that began before the rebalance and returns
-    after the seek. Records of a changelog would be lost for good, and recovery would wait for them without end. Reported as
-    faust-streaming/faust#596.
+    Faust 0.15.3 resumes the partitions, seeks them one after the other, and then empties all queues when it resumes the flow.
+    Records fetched in between are lost until the next rebalance, and so are records of a fetch that began before the rebalance and
+    returns after the seek. Records of a changelog would be lost for good, and the recovery would wait for them forever. Reported
+    as faust-streaming/faust#596.
     """
 
     _thread: NotingThread
@@ -116,20 +116,20 @@ class SeekSafeConsumer(driver.Consumer):
         try:
             async for tp, message in super().getmany(min(timeout, FETCH_SECONDS)):
                 if self._read_offset[tp] == 0 and message.offset > 1 and self.app.topics.acks_enabled_for(message.topic):
-                    await self._add_gap(tp, 1, message.offset - 1)  # Faust notes gaps behind any offset but 0, and commits past noted ones
+                    await self._add_gap(tp, 1, message.offset - 1)  # Faust commits past known gaps, but overlooks one after offset 0
                 yield tp, message
         finally:
             self._idle.set()
 
     @property
     def changelogs(self) -> Mapping[str, ConfirmedTable]:
-        """The tables by the names of their changelogs."""
+        """The tables, by the name of their changelog."""
         return cast(Mapping[str, ConfirmedTable], cast(Any, self.app.tables)._changelogs)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109 - Faust's
-        """Fetch as Faust does, and have the tables absorb what was read of their changelogs, of which the last record is handed on.
+        """Fetch as Faust does. The tables absorb the records of their changelogs, of which only the last record is passed on.
 
-        Faust may still drop that record because of a rebalance. The changes are then read again, or their keys forgotten.
+        Faust may still drop that record because of a rebalance. The changes are then read again, or their keys are dropped.
         """
         generation = self.app.consumer_generation_id
         fetched = await super()._getmany(active_partitions, timeout)
@@ -144,7 +144,7 @@ class SeekSafeConsumer(driver.Consumer):
         return records
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:  # noqa: ASYNC109 - Faust's
-        """Fetch as Faust does, but return nothing while the flow is stopped, where Faust would seek on its own."""
+        """Fetch as Faust does, but return nothing while the flow is stopped. Faust would otherwise seek on its own."""
         records: tuple[Any, Any] = await super()._wait_next_records(timeout)
         return records if self.flow_active else (None, None)
 
@@ -157,7 +157,10 @@ class SeekSafeConsumer(driver.Consumer):
         await super().perform_seek()
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek as Faust does. A partition without a committed offset is also sought to its beginning, which aiokafka does not do."""
+        """Seek as Faust does, and read the notes.
+
+        A partition without a committed offset is also sought to its beginning, which aiokafka does not do.
+        """
         committed: Mapping[TP, int] = await _retried(super().seek_to_committed)
         changelogs = self.app.tables.changelog_topics
         ours = [tp for tp in committed if tp.topic not in changelogs]
@@ -169,7 +172,7 @@ class SeekSafeConsumer(driver.Consumer):
         return committed
 
     async def commit_note(self, tp: TP, offset: int) -> None:
-        """Commit a partition's note, beside the first offset of those in flight; ``offset`` is one of them.
+        """Commit a partition's note with the offset of the first record in flight. ``offset`` belongs to one of these records.
 
         Raises:
             IllegalStateError: the partition is no longer assigned.
@@ -195,7 +198,7 @@ class SeekSafeConsumer(driver.Consumer):
 
 
 async def _retried(request: Callable[[], Awaitable[T]]) -> T:
-    """Retry a request until the brokers answer. In Faust, a timeout here would end the process.
+    """Retry a request until the brokers answer. Without this, a timeout would end the process.
 
     Raises:
         IllegalStateError: the partitions are no longer assigned.

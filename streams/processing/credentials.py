@@ -1,4 +1,4 @@
-"""How Faust logs in to the brokers."""
+"""Faust's login to the brokers."""
 
 from faust import SASLCredentials, SSLCredentials
 from faust.types.auth import CredentialsT

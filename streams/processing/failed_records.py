@@ -1,7 +1,7 @@
-"""What becomes of a record whose handler raises something unexpected: it is retried, then given up, and the next one is handled.
+"""Retries a record whose handler raises an unexpected error, and finally gives it up, so that the next record can be handled.
 
-The failed tries are counted beside the group's committed offset, before the record is retried. A kill, a crash or a rebalance
-between two tries leaves the count to the process that reads the record next.
+Failed tries are counted in the note of the group's committed offset before the record is retried. After a kill, a crash or a
+rebalance between two tries, the process that reads the record next continues the count.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from streams.runtime.assignment import Assignment, AssignmentRevoked
 log = get_logger(__name__)
 
 GiveUp = Callable[[ReceivedRecord, Assignment, Exception, int], Awaitable[None]]
-"""Publishes the dead letter and the outcome of a record that failed too often. May be repeated."""
+"""Publishes the dead letter and the outcome of a record that failed too often. May be called again for the same record."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 
@@ -38,7 +38,7 @@ class FailedRecords:
         self._limit = FailureLimit(policy)
 
     def handled(self, record: ReceivedRecord) -> None:
-        """Record that a record was handled properly."""
+        """Note that a record was handled without an error."""
         self._limit.handled()
         tp = _partition_of(record)
         failures = self._of(tp)
@@ -46,16 +46,16 @@ class FailedRecords:
             self._app.failures[tp] = after
 
     async def settle(self, record: ReceivedRecord, assignment: Assignment, error: Exception, handle: Callable[[], Awaitable[None]]) -> None:
-        """Return once the record was handled after all, or given up.
+        """Retry a record until it is handled or given up.
 
         Args:
             error: the error that its handler has just raised.
-            handle: tries the record once more.
+            handle: handles the record once more.
 
         Raises:
             AssignmentRevoked: the assignment ended first; the failed tries are counted, and the record will be redelivered.
-            TooManyFailuresError: records fail like this too often.
-            Exception: the error itself, if it is about the settings or the machine.
+            TooManyFailuresError: too many records of the topic have failed.
+            Exception: the error itself, if it is about the settings, the machine or its memory.
         """
         while True:
             if ends_process(error):
@@ -64,7 +64,7 @@ class FailedRecords:
             if tries >= self._policy.tries:
                 break
             if isinstance(error, MemoryError):
-                raise error  # a new process has its memory back; the count outlives this one
+                raise error  # a new process starts with free memory; the count outlives this one
             await assignment.until_revoked(asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (tries - 1)))
             try:
                 await handle()
@@ -78,7 +78,7 @@ class FailedRecords:
         await self._dead_letter(record, assignment, error, tries)
 
     async def _note(self, record: ReceivedRecord, assignment: Assignment, error: Exception) -> int:
-        """Count a failed try, confirmed by the brokers."""
+        """Count a failed try, with confirmation. Returns the number of failed tries."""
         tp = _partition_of(record)
         failures = self._app.failures[tp] = self._of(tp).failed(record.offset)
         tries = failures.tries[record.offset]

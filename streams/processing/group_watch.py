@@ -1,4 +1,4 @@
-"""Watches the membership in the consumer group. Waiting is not a fault; being outside for long while the brokers answer is."""
+"""Watches this worker's membership in its consumer group. Only a long absence while the brokers answer is a fault."""
 
 import asyncio
 from typing import Final, Self
@@ -47,7 +47,7 @@ class GroupWatch:
         return f"{self.wait_reason()}, for {seconds}; the limit is {self._limit_seconds:.0f} s"
 
     async def check(self, seconds: float) -> None:
-        """Add the seconds since the last check. Reset the count if this worker is a member or the brokers are unreachable."""
+        """Add the seconds since the last check to the absence. Reset it if this worker is a member or the brokers are unreachable."""
         outside = self.wait_reason() is not None and await self._brokers_answer()
         self._seconds_outside = self._seconds_outside + seconds if outside else 0.0
 

@@ -42,15 +42,15 @@ class _Item:
     read_at: float
     state: _State = _State.WORKING
     abandoned: bool = False
-    """An earlier record was released, so this one must not be acknowledged. It is redelivered."""
+    """This record or an earlier one of its partition was released, so it must not be acknowledged. It is redelivered."""
 
 
 class OrderedProcessor:
-    """The records of one stream in flight.
+    """Holds the records of one stream that are in flight.
 
     A handler returns once the effects of its record are durable. It raises ``AssignmentRevoked`` to release the record, which is
-    then redelivered. Any other exception belongs to the record: ``failed`` retries it, and gives the record up in the end. Errors
-    about the settings or the machine end the process without committing the offset.
+    then redelivered. An error about the settings or the machine ends the process without committing the offset. Any other
+    exception concerns the record alone: ``failed`` retries the record and finally gives it up.
     """
 
     def __init__(self, app: ExtentsApp, topic: str, handle: Handler, limit: int, failed: FailedRecords) -> None:
@@ -79,7 +79,7 @@ class OrderedProcessor:
         )
 
     async def handled_to(self, partition: int) -> int:
-        """The offset up to which the records of a partition have been handled; -1 if it is unknown."""
+        """Return the offset before which all records of a partition have been handled; -1 if it is unknown."""
         tp = TP(self._topic, partition)
         items = self._partitions.get(tp)
         if items:
@@ -112,7 +112,10 @@ class OrderedProcessor:
             await self._start(stream, item, received_record(event.message), assignment)
 
     async def _start(self, stream: "faust.Stream[bytes]", item: _Item, record: ReceivedRecord, assignment: Assignment) -> None:
-        """Start to handle a record. Where the part fails that keeps the records' order, the next one waits until this is settled."""
+        """Start handling a record.
+
+        The handler's synchronous part runs in the order of the records. If it fails, the next record waits until this one is settled.
+        """
         failed = False
         try:
             handled = self._settled(record, assignment, self._handle(record, assignment))

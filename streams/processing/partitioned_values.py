@@ -1,6 +1,6 @@
 """The content of a table in memory, by partition and kind of key.
 
-The cost of a rebalance therefore depends on the requested kind of keys, not on how many keys of other kinds there are.
+Listing the keys of one kind after a rebalance therefore takes no longer if there are many keys of other kinds.
 """
 
 from collections import defaultdict
@@ -11,9 +11,9 @@ DROPPED_AT_ONCE = 5_000
 
 
 class PartitionedValues(Mapping[bytes, bytes]):
-    """Keys and values; those of a partition and kind in the order in which they were written.
+    """Keys and values. Those of one partition and kind are in the order in which they were written.
 
-    A key is looked up in one dictionary after the other. That is faster than hashing it to its partition, and there are dozens.
+    A lookup tries one dictionary after the other: there are only dozens, so that is faster than hashing the key to its partition.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class PartitionedValues(Mapping[bytes, bytes]):
         self._by_partition[partition].setdefault(kind, {})[key] = value
 
     def put_new(self, partition: int, kind: str, new: dict[bytes, bytes]) -> None:
-        """Set keys that the partition does not hold, without a step for each."""
+        """Set keys in bulk. The partition must not hold any of them yet."""
         self._by_partition[partition].setdefault(kind, {}).update(new)
 
     def remove(self, partition: int, key: bytes) -> None:
@@ -54,12 +54,12 @@ class PartitionedValues(Mapping[bytes, bytes]):
         return {key for values in self._by_partition[partition].values() for key in values.keys() & wanted}
 
     def keys_of(self, kind: str, partition: int | None = None) -> list[bytes]:
-        """The keys of one kind, of one partition or of all, those of a partition in the order in which they were written."""
+        """Return the keys of one kind, of one partition or of all. Those of a partition are in the order in which they were written."""
         partitions = self._by_partition if partition is None else [partition]
         return [key for number in partitions for key in self._by_partition[number].get(kind, ())]
 
     def drop_all_but(self, partitions: Iterable[int]) -> Iterator[None]:
-        """Drop the keys of all other partitions step by step. Until the last step, the remaining keys still count as lost."""
+        """Drop the keys of all other partitions step by step. If the caller stops early, the next call drops the rest."""
         for lost in self._by_partition.keys() - set(partitions):
             for values in self._by_partition[lost].values():
                 while values:

@@ -1,4 +1,4 @@
-"""Sends records with confirmation, retrying however long the brokers are unreachable."""
+"""Sends records with confirmation, and retries for as long as the brokers are unreachable."""
 
 import asyncio
 from collections.abc import Mapping

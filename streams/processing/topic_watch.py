@@ -1,8 +1,8 @@
-"""Notices that a topic was deleted, and perhaps created again, under a running worker.
+"""Detects that a topic was deleted, and perhaps recreated, while the worker was running.
 
-aiokafka keeps its old positions in such a topic: it reads nothing, or skips the first records of the new one, while the worker looks
-healthy. The brokers delete a group's offsets together with a topic, so a committed offset that is gone reveals it. The worker then
-ends: the next one waits until the topic exists, and reads it from its beginning.
+aiokafka keeps its old positions in such a topic: it reads nothing, or skips the first records of the new topic, while the worker
+looks healthy. The brokers delete a group's offsets together with a topic, so a missing committed offset reveals the deletion. The
+worker then ends. The next one waits until the topic exists, and reads it from its beginning.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ log = get_logger(__name__)
 
 LOOK_EVERY_SECONDS: Final = 15.0
 CONFIRM_SECONDS: Final = 2.0
-"""Pause between the check that misses an offset and the check that confirms it."""
+"""Pause between the check that misses an offset and the check that confirms the deletion."""
 
 
 class TopicWatch:
-    """Remembers the partitions for which the group has an offset, also those that a rebalance has given to others."""
+    """Remembers the partitions with a committed offset, including those that a rebalance has since assigned to other workers."""
 
     def __init__(self, app: ExtentsApp, kafka: KafkaSettings) -> None:
         self._app, self._kafka = app, kafka
@@ -49,12 +49,12 @@ class TopicWatch:
                 continue
             if gone:
                 raise ConfigurationError(
-                    f"topic {', '.join(sorted(gone))} was deleted under this worker, and perhaps created again: the worker ends, so that"
-                    " the next one reads the topic from its beginning"
+                    f"topic {', '.join(sorted(gone))} was deleted while this worker was running, and perhaps recreated: the worker ends,"
+                    " so that the next one reads the topic from its beginning"
                 )
 
     async def deleted_topics(self) -> set[str]:
-        """Topics for which the group has committed an offset that the brokers no longer have."""
+        """Return the topics for which the group has committed an offset that the brokers no longer have."""
         offsets = self._app.consumer._committed_offset  # type: ignore[attr-defined]  # Faust has no accessor
         self._committed |= {TopicPartition(tp.topic, tp.partition) for tp, offset in offsets.items() if offset}
         if not self._committed:

@@ -1,4 +1,4 @@
-"""Runs an app as a process: handles signals, bounds the shutdown, and prints last why the process ended."""
+"""Runs an app as a process: handles signals, limits the shutdown, and logs the cause of a failure as its last line."""
 
 import os
 import signal
@@ -17,17 +17,17 @@ from streams.processing.app import ExtentsApp
 log = get_logger(__name__)
 
 STOP_SECONDS: Final = 15.0
-"""Time for a shutdown once nothing computes, whatever is unreachable; records in flight are redelivered."""
+"""Limit for a shutdown while nothing computes, even if a dependency is unreachable. Records in flight are redelivered."""
 CRASH_SECONDS: Final = 15.0
-"""After a crash nothing has to be finished; records in flight are redelivered."""
+"""Limit for a shutdown after a crash. Nothing has to be finished: records in flight are redelivered."""
 FAILED: Final = 1
 
 
 def run_worker(app: ExtentsApp) -> None:
     """Run the app until a signal or a crash ends it. Does not return.
 
-    After an error the process ends at once, with status 1, so that its cause is the last line that it prints: nothing that
-    libraries say as they are taken apart comes behind it.
+    After an error the process ends at once, with status 1, so that the cause is the last line of its log. Otherwise libraries
+    might log more while they are torn down.
     """
     worker = _Worker(app)
     try:
@@ -57,7 +57,7 @@ class _Worker(Worker):
         await super().stop()
 
     def fail(self, reason: BaseException | None) -> None:
-        """End the process at once. The last line says why, in words."""
+        """End the process at once. The last line of its log gives the reason."""
         log.critical("worker.failed", cause=in_words(reason), status=FAILED)
         sys.stderr.flush()
         os._exit(FAILED)
@@ -72,7 +72,7 @@ class _Worker(Worker):
         log.info("worker.stopping", signal=received.name)
         if not self._app.begun:
             os._exit(0)  # it has read nothing yet
-        self._force_end_in_time()  # here, too: what the loop does next may block it
+        self._force_end_in_time()  # already here, because the event loop may be blocked before it calls ``stop``
         super()._schedule_shutdown(received)
 
     def _force_end_in_time(self) -> None:
@@ -82,7 +82,10 @@ class _Worker(Worker):
         threading.Thread(target=self._watch_stop, name="stop", daemon=True).start()
 
     def _watch_stop(self) -> None:
-        """In a thread: end the process when the stop has taken too long, not counting what computes, which has a limit of its own."""
+        """End the process if the stop takes too long. Runs in a thread.
+
+        The time of a step that computes does not count, since such a step has a limit of its own.
+        """
         crashed = self.crashed
         limit_seconds = CRASH_SECONDS if crashed else STOP_SECONDS
         since = time.monotonic()
@@ -98,7 +101,7 @@ class _Worker(Worker):
 
 
 def in_words(reason: BaseException | None) -> str:
-    """What to say of the error that ended a process."""
+    """Describe the error that ended a process."""
     if reason is None:
         return "it ended without an error"
     if isinstance(reason, MemoryError):

@@ -24,7 +24,7 @@ class Assignment:
         return self._revoked
 
     def revoke(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the assignment. May be called from any thread; ``loop`` is the one that waits."""
+        """End the assignment. May be called from any thread; ``loop`` is the event loop of the tasks that wait for it."""
         self._revoked = True
         loop.call_soon_threadsafe(self._revocation.set)
 

@@ -1,4 +1,4 @@
-"""Pauses between retries: each twice the last up to a limit, with jitter so that calls that fail together do not retry together."""
+"""Pauses between retries: exponential up to a limit, with jitter, so that calls that fail together do not retry together."""
 
 import random
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ JITTER = (1.0, 1.3)
 
 
 def with_jitter(pause_seconds: float) -> float:
-    """A slightly longer pause, never a shorter one."""
+    """Return a slightly longer pause, never a shorter one."""
     return pause_seconds * random.uniform(*JITTER)  # noqa: S311 - not a secret
 
 
@@ -23,7 +23,7 @@ class Backoff:
         self._next_seconds = min(self.first_seconds, self.max_seconds)
 
     def next_pause(self) -> float:
-        """The pause before the next try, in seconds."""
+        """Return the pause before the next try, in seconds."""
         pause = self._next_seconds
         self._next_seconds = min(2 * pause, self.max_seconds)
         return with_jitter(pause)

@@ -58,7 +58,7 @@ class CircuitBreaker:
                     await self._probe_once()
 
     def check(self) -> None:
-        """For regular work that can be left out during an outage.
+        """Raise an error during an outage. For periodic work that can be skipped.
 
         Raises:
             TransientError: the breaker is open.
@@ -80,7 +80,7 @@ class CircuitBreaker:
 
         Raises:
             AssignmentRevoked: a rebalance or a shutdown began while waiting; the last attempt may have taken effect.
-            PermanentError: the dependency refused this call, and answered the probe.
+            PermanentError: the dependency refused this call, and the refusal concerns this call alone.
             ConfigurationError: the dependency refused the probe as well, so it would refuse every record.
             TransientError: the action failed for ``limit_seconds`` although the dependency was reachable.
         """
@@ -102,7 +102,7 @@ class CircuitBreaker:
                 pause = backoff.next_pause()
                 log.warning("call.failed", dependency=self.name, error=str(error), pause_seconds=round(pause, 1))
             except PermanentError as error:
-                # A subclass says what the refusal is about. Any other may concern every call: a wrong URL, a proxy's page.
+                # A subclass says what was refused. A plain PermanentError may concern every call: a wrong URL, a proxy's error page.
                 if type(error) is not PermanentError or await assignment.until_revoked(self._concerns_call(error)):
                     raise
                 continue
@@ -131,7 +131,7 @@ class CircuitBreaker:
                 self._probe_failed(probe_error)
             return False
         except PermanentError as refusal:
-            raise ConfigurationError(f"{refusal}; no record is to blame for: {error}") from refusal
+            raise ConfigurationError(f"{refusal}; the probe was refused too, so no record is at fault for: {error}") from refusal
         return True
 
     async def _probe_until_closed(self) -> None:

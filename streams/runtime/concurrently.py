@@ -1,4 +1,4 @@
-"""Awaits several coroutines at once; the first error cancels the others and is raised as it is."""
+"""Awaits several coroutines at once. The first error cancels the others and is raised unchanged."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable

@@ -1,4 +1,4 @@
-"""Limits the connections of a small HTTP server, so that clients that connect and send nothing take no descriptors from the work."""
+"""Limits the connections of a small HTTP server, so that clients that connect and send nothing cannot exhaust the file descriptors."""
 
 import asyncio
 import resource
@@ -8,29 +8,29 @@ from typing import Final
 from aiohttp.web_protocol import RequestHandler
 
 CONNECTION_SECONDS: Final = 10.0
-"""How long a connection may be open while no request is being answered. The answer to a page that follows events takes longer."""
+"""Interval of the check that closes connections without a request in progress. The response of a page that follows events takes longer."""
 
 MAX_CONNECTIONS: Final = 64
 SHARE_OF_DESCRIPTORS: Final = 8
-"""Connections may use one in this many of the descriptors that the process may open."""
+"""Connections may use one in this many of the file descriptors that the process may open."""
 
 
 class ConnectionLimits:
-    """Makes a connection's protocol, as ``loop.create_server`` asks for one, and ends the oldest when there are too many.
+    """A protocol factory for ``loop.create_server`` that closes the oldest connection when there are too many.
 
-    The next request is therefore always answered: a probe takes milliseconds, and a flood of idle connections displaces only itself.
+    A new connection is therefore always accepted. A probe takes only milliseconds, so a flood of idle connections displaces only itself.
     """
 
     def __init__(self, make: Callable[[], RequestHandler], most: int | None = None) -> None:
         self._make, self._most, self._seconds = make, most or most_connections(), CONNECTION_SECONDS
         self._open: dict[RequestHandler, float] = {}
-        """Connections in the order in which they were accepted."""
+        """The connections, oldest first, and when each was accepted."""
 
     def __call__(self) -> RequestHandler:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection, accepted in list(self._open.items()):
-            if connection.transport is None and now - accepted > 1.0:  # closed; one that was just accepted has none yet
+            if connection.transport is None and now - accepted > 1.0:  # closed; one that was just accepted has no transport yet
                 del self._open[connection]
         while len(self._open) >= self._most:
             self._end(next(iter(self._open)))
@@ -51,6 +51,6 @@ class ConnectionLimits:
 
 
 def most_connections() -> int:
-    """Return the number of connections that leaves enough descriptors to the work."""
+    """Return the maximum number of connections that leaves enough file descriptors for the work."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else max(8, min(MAX_CONNECTIONS, limit // SHARE_OF_DESCRIPTORS))

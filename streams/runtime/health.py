@@ -1,7 +1,7 @@
 """Reports over HTTP whether this process is alive and ready, next to its metrics.
 
-The process is alive while no running step exceeds its limit and the process is a member of its consumer group. Waiting (for a
-dependency, for higher priority, for a rebalance) is not a fault; it shows in readiness.
+The process is alive while no running step exceeds its limit, the event loop runs, and no registered fault is present. Waiting (for
+a dependency, for higher priority, for a rebalance) is not a fault; it shows in readiness.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SHUTDOWN_SECONDS: Final = 1.0
 """How long an open response, such as a page that follows events, may continue once the process stops."""
 
 LOOP_LIMIT_SECONDS: Final = 30.0
-"""An event loop that has not run for this long is blocked."""
+"""An event loop that has not run for this long counts as blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class Health:
             del self._steps[token]
 
     def not_alive(self) -> list[str]:
-        """Why the process is not alive, as ``/healthz`` and heartbeats say it."""
+        """Return why the process is not alive, as ``/healthz`` and the heartbeats report it."""
         return [redact(reason) for reason in self.faults()]
 
     def not_ready(self) -> list[str]:
-        """What the process waits for, as ``/readyz`` and heartbeats say it."""
+        """Return what the process waits for, as ``/readyz`` and the heartbeats report it."""
         return [redact(reason) for reason in self.waits()]
 
     def add_fault(self, name: str, check: Callable[[], str | None]) -> None:
@@ -116,11 +116,11 @@ class Health:
         return [f"{step.name} {step.detail}" for step in list(self._steps.values())]
 
     def is_running(self, name: str) -> bool:
-        """Whether a step of this name runs."""
+        """Whether a step of this name is running."""
         return any(step.name == name for step in list(self._steps.values()))
 
     def hung(self) -> str | None:
-        """Return a fatal step that is over its limit."""
+        """Return a description of a fatal step that is over its limit; None if there is none."""
         overdue = [step for step in list(self._steps.values()) if step.fatal and step.overdue_seconds > 0]
         return next((f"{step.name} {step.detail}".rstrip() + f", over {step.limit}" for step in overdue), None)
 

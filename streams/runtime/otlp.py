@@ -1,4 +1,4 @@
-"""Exports the steps of this process to a collector, by OpenTelemetry over HTTP. The only module that imports ``opentelemetry``.
+"""Exports the steps of this process to an OpenTelemetry collector over HTTP. The only module that imports ``opentelemetry``.
 
 Steps are queued and sent from a thread of the SDK. If the collector is unreachable, the queue fills up and further steps are dropped;
 the work itself never waits.
@@ -37,10 +37,10 @@ from streams.runtime.tracing import Kind, NewStep, Step, Value
 log = get_logger(__name__)
 
 FLUSH_SECONDS: Final = 3.0
-"""Limit for sending queued steps at a stop: a fraction of the time that a stop may take."""
+"""Limit for sending queued steps at shutdown: a fraction of the time that a shutdown may take."""
 
 FLUSHING: Final = "flush-traces"
-"""The thread that sends them."""
+"""Name of the thread that sends them."""
 
 MAX_MESSAGE_LENGTH: Final = 1000
 
@@ -74,7 +74,7 @@ class TraceExport:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Send queued steps, within a limit. A separate thread does it, which ends with the process if the collector hangs."""
+        """Send queued steps, within a limit. A daemon thread sends them, so that the process can end even if the collector hangs."""
         tracing.install(None)
         assert self._provider is not None
         flushed, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class _Ids(RandomIdGenerator):
 
 
 def _digest(kind: str, size_bytes: int) -> int:
-    """A uniform number, since samplers compare trace ids with a bound; 0 without an identity."""
+    """Return a uniformly distributed number, since samplers compare trace ids with a bound; 0 without an identity."""
     identity = _identity.get()
     return 0 if identity is None else int.from_bytes(hashlib.sha256(f"{kind} {identity}".encode()).digest()[:size_bytes])
 
@@ -170,7 +170,7 @@ class _Recorded:
 
 
 def _context(parent: TraceContext | None) -> Context:
-    """The context to continue; an empty one, which begins a trace, if there is none or it is malformed."""
+    """Return the context to continue. It is empty, and so begins a new trace, if there is no parent or the parent is malformed."""
     carrier = {} if parent is None else {name: value.decode() for name, value in parent.headers().items()}
     return _HEADERS.extract(carrier, Context())
 

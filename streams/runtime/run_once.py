@@ -25,7 +25,7 @@ class RunOnce:
         self._steps: OrderedDict[Hashable, _Step] = OrderedDict()
 
     async def run(self, name: Hashable, assignment: Assignment, step: Callable[[], Awaitable[None]]) -> None:
-        """Run the step unless it has run already. Concurrent callers wait for the one that runs it; after an error the next one tries.
+        """Run the step unless it has run already. Concurrent callers wait for the one that runs it; if that fails, the next one tries.
 
         Raises:
             AssignmentRevoked: the assignment was revoked while another caller ran the step. Errors of the step propagate.

@@ -1,7 +1,7 @@
 """The steps of the work, for traces. A process that exports them installs a tracer; without one they cost next to nothing.
 
-A *step* is a span of OpenTelemetry; a span of Extents is a unit of work. Steps nest, and a trace continues from one process to the
-next through the headers of records. A process that exports no traces passes received contexts on.
+A *step* is what OpenTelemetry calls a span; a span of Extents is a unit of work. Steps nest, and a trace continues from one process
+to the next through the headers of records. A process that exports no traces passes received contexts on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class NewStep:
 
     Attributes:
         parent: the context to continue; None begins a new trace.
-        nested: the step belongs to the step around it instead.
+        nested: the step is a child of the current step instead.
         identity: determines the step's id, and that of a trace that it begins, so that a repeated step has the same ids. Such a step
             is recorded only if it ends without an error, because otherwise it is repeated.
         links: related traces.
@@ -58,7 +58,7 @@ class NewStep:
 
 class Tracer(Protocol):
     def start(self, new: NewStep) -> AbstractContextManager[Step]:
-        """Start a step, which ends with the context. An error that leaves it marks it as failed."""
+        """Start a step. It ends with the context, and counts as failed if an error leaves the context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +109,10 @@ def begin(new: NewStep) -> Iterator[Step]:
 
 @contextmanager
 def step(name: str, *, topic: str | None = None, **attributes: Value) -> Iterator[Step]:
-    """Start a part of the step around it. Outside of any step, it is not recorded.
+    """Start a child of the current step. It is not recorded if there is no current step.
 
     Args:
-        topic: the topic to which it sends a record.
+        topic: the topic to which the step sends a record.
     """
     tracer = _PASSING_ON if _current.get() is None else _tracer
     sending = {} if topic is None else _messaging(name, "send", topic)
@@ -126,7 +126,7 @@ def step(name: str, *, topic: str | None = None, **attributes: Value) -> Iterato
 
 
 def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> NewStep:
-    """Start the step that handles a record. It continues the trace in the record's headers.
+    """Describe the step that handles a record, to be started by ``begin``. It continues the trace in the record's headers.
 
     Args:
         repeats: the step has the same id if the record is read again.
@@ -138,7 +138,7 @@ def record_step(name: str, record: ReceivedRecord, *, repeats: bool = False) -> 
         "messaging.kafka.offset": record.offset,
         "messaging.message.body.size": len(record.value or b""),
     }
-    # The time is included, because a topic that was created again has the same offsets.
+    # The time is included, because a recreated topic has the same offsets again.
     identity = (name, *place, record.timestamp_ms) if repeats else None
     return NewStep(name, "consumer", record.trace, identity=identity, attributes=attributes)
 

@@ -1,4 +1,4 @@
-"""Runs steps of the same name one after the other, in the order of their turns. Steps of different names run concurrently."""
+"""Runs steps of the same name one at a time, in the order in which they took turns. Steps of different names run concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
@@ -12,7 +12,7 @@ class Turns:
         self._last: dict[Hashable, asyncio.Future[None]] = {}
 
     def take(self, name: Hashable, assignment: Assignment) -> AbstractAsyncContextManager[None]:
-        """Take the next turn now. Entering the returned block, which must follow, waits for the turn.
+        """Take the next turn now. Entering the returned context manager waits for the turn. The caller must enter it.
 
         Raises:
             AssignmentRevoked: raised on entering if the assignment ended first.

@@ -70,7 +70,7 @@ async def test_a_topic_made_again_is_noticed_and_read_from_its_beginning(topics,
         await asyncio.sleep(1.0)
         assert not watching.done()
         await recreate(kafka, source)
-        with pytest.raises(ConfigurationError, match=f"topic {source} was deleted under this worker"):
+        with pytest.raises(ConfigurationError, match=f"topic {source} was deleted while this worker was running"):
             await asyncio.wait_for(watching, 30)
     for number in range(5):
         await send(source, b"new %d" % number)
