@@ -39,7 +39,7 @@ help: ## List the targets
 setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp $(EXTRAS:%=.venv/%.stamp) ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
-setup-film: $(DIST)/film.stamp ## Install only what `extents find`, `predict` and `show` need: no torch, Kafka, Java or PostgreSQL
+setup-film: $(DIST)/film.stamp $(EXTRAS:%=.venv/film-%.stamp) ## Install only what `extents find`, `predict` and `show` need: no torch, Kafka, Java or PostgreSQL
 	@echo "ready: $(BIN)/extents find film.mp4"
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result
@@ -99,7 +99,7 @@ lock: setup ## Resolve all dependencies again and write their hashes
 	$(UV) pip compile $(COMPILE) pyproject.toml -o requirements/dev.lock
 	$(UV) pip compile $(RESOLVE) --extra bench --constraints requirements/dev.lock pyproject.toml -o requirements/bench.lock
 	$(UV) pip compile $(RESOLVE) --constraints requirements/dev.lock requirements/film.in -o requirements/film.lock
-	$(UV) pip compile $(RESOLVE) --extra text --constraints requirements/dev.lock pyproject.toml -o requirements/text.lock
+	$(UV) pip compile $(RESOLVE) --constraints requirements/dev.lock requirements/text.in -o requirements/text.lock
 	grep -o '^uv==[^ ]*' requirements/dev.lock | $(UV) pip compile $(RESOLVE) --no-annotate - -o requirements/uv.lock
 	$(BIN)/python -m devstack.fetch --relock
 	for folder in postgrest examples axe; do (cd requirements/$$folder && "$(CURDIR)/$(BIN)/npm" install --package-lock-only $(NPM_OPTIONS)); done
@@ -141,6 +141,7 @@ else
 	@$(UV) pip sync --quiet --python $(BIN)/python --torch-backend $(TORCH_BACKEND) --require-hashes $(DIST)/dev.lock
 endif
 	@$(UV) pip install --quiet --python $(BIN)/python --offline --no-build-isolation --no-deps --editable .
+	@rm -f .venv/film-*.stamp
 	@touch $@
 
 # Does nothing if setup has installed everything already.
@@ -158,6 +159,8 @@ $(DIST)/film.stamp: .venv/uv.stamp requirements/film.lock pyproject.toml
 
 # Reading captions: RapidOCR with its networks, and ONNX Runtime.
 .venv/text.stamp: .venv/python.stamp requirements/text.lock
+.venv/film-text.stamp: $(DIST)/film.stamp requirements/text.lock
+.venv/text.stamp .venv/film-text.stamp:
 	@echo "text: RapidOCR and ONNX Runtime"
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/text.lock
 	@touch $@

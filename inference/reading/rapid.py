@@ -35,7 +35,8 @@ class RapidReader:
             from rapidocr import RapidOCR
         except ImportError as error:
             raise ConfigurationError(
-                f"reading needs the extra `text` ({error}): make setup EXTRAS=text, or pip install 'extents[text]'"
+                f"reading needs the extra `text` ({error}): make setup EXTRAS=text, "
+                "make setup-film EXTRAS=text, or pip install 'extents[text]'"
             ) from error
         self._engine: Any = RapidOCR(
             params={

@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.utils import canonicalize_name
 
 from tests.cli.processes import TIMEOUT_SECONDS, clean_environment
@@ -35,10 +36,17 @@ run("report", "run.db", "--frames", "video", "--png", "timeline.png", "-o", "rep
 """
 
 
+def locked(name: str) -> dict[str, set[str]]:
+    """Return the versions of each package in a lock file: several if they depend on Python's version."""
+    versions: dict[str, set[str]] = {}
+    for package, version in re.findall(r"^([A-Za-z0-9._-]+)==([^ ]+)", (CHECKOUT / "requirements" / name).read_text(), re.MULTILINE):
+        versions.setdefault(canonicalize_name(package), set()).add(version)
+    return versions
+
+
 def absent() -> list[str]:
     """List modules that can be imported here and belong to no package of ``requirements/film.lock``."""
-    lock = (CHECKOUT / "requirements" / "film.lock").read_text()
-    installed = {"extents", *map(canonicalize_name, re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE))}
+    installed = {"extents", *locked("film.lock")}
     owners = metadata.packages_distributions()
     return sorted(name for name, packages in owners.items() if not installed.intersection(map(canonicalize_name, packages)))
 
@@ -83,3 +91,14 @@ def test_what_needs_more_says_how_to_get_it(film: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "this is the small installation for films; run make setup to install everything" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("installation", ["film.lock", "dev.lock"])
+def test_reading_is_added_to_either_installation(installation: str) -> None:
+    """The extra `text` brings no part of the service, and changes the version of no package that is installed already."""
+    base, added = locked(installation), locked("text.lock")
+    assert "rapidocr" in added
+    assert not {"torch", "faust-streaming", "aiokafka", "supabase"} & set(added)
+    shared = set(base) & set(added)
+    assert {"numpy", "pillow"} <= shared
+    assert {name: base[name] for name in shared} == {name: added[name] for name in shared}

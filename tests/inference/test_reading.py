@@ -41,7 +41,7 @@ def test_a_language_or_reader_that_is_not_there_is_refused_by_name() -> None:
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """If RapidOCR is not installed, the error names the extra to install."""
     monkeypatch.setitem(sys.modules, "rapidocr", None)  # with None there, importing fails as if it were not installed
-    with pytest.raises(ConfigurationError, match=r"needs the extra `text` .*make setup EXTRAS=text, or pip install 'extents\[text\]'"):
+    with pytest.raises(ConfigurationError, match=r"needs the extra `text` .*: make setup EXTRAS=text, make setup-film EXTRAS=text"):
         open_reader()
 
 
