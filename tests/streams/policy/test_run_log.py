@@ -1,4 +1,4 @@
-"""The fold of a run's log, over generated logs, compared with a model that reads the log in another way."""
+"""The fold of generated logs agrees with a model that reads a log in another way."""
 
 from dataclasses import dataclass, field
 
@@ -163,7 +163,7 @@ def counted(records: list[LogRecord]) -> set[int]:
 
 
 def ended_by(records: list[LogRecord]) -> Outcome | None:
-    """How an attempt that had not ended before its last record ends with it."""
+    """How the last record ends an attempt that had not ended before it."""
     last, before = records[-1], counted(records[:-1])
     match last:
         case RunCancelled():
@@ -344,7 +344,7 @@ def test_a_span_that_kills_its_workers_fails_the_run(log, outcome):
 
 
 def test_a_span_taken_too_often_leaves_its_work_record():
-    """Its worker is dead and can send nothing more, so the record of the take contains what becomes the dead letter."""
+    """The take beyond the limit contains the work record for the dead letter, because the dead worker can send nothing more."""
     read = {
         "tries": 2,
         "origin": Origin(topic="inference.work.high", partition=3, offset=7),
