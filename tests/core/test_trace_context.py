@@ -9,7 +9,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 def test_headers_are_passed_on_as_they_came():
-    """Both headers are passed on unchanged; without a traceparent there is no context."""
+    """traceparent and tracestate are passed on unchanged; without a traceparent there is no context."""
     assert TraceContext.of(TRACEPARENT, "vendor=1").headers() == {"traceparent": TRACEPARENT.encode(), "tracestate": b"vendor=1"}
     assert TraceContext.of(TRACEPARENT, None).headers() == {"traceparent": TRACEPARENT.encode()}
     assert TraceContext.of(None, "vendor=1") is None

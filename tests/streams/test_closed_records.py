@@ -153,7 +153,7 @@ def test_a_state_can_be_read_again_whatever_was_folded_into_it(data):
     ],
 )
 def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, value):
-    """Such a record is poison, and not the state that it would leave."""
+    """A record with an infinite or too large number, or a time without a zone, is poison, so that no state contains one."""
     body = {**orjson.loads(record.to_bytes()), field: value}
     with pytest.raises(PoisonError, match=field):
         decode_log(json.dumps(body).encode())

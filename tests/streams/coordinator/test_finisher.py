@@ -180,7 +180,7 @@ async def test_a_run_that_cannot_be_finished_is_announced_as_failed(monkeypatch)
 
 
 async def test_a_run_that_cannot_be_announced_either_is_left_to_the_next_recovery(monkeypatch):
-    """The run does not keep the process busy forever, and the partition's next owner retries it."""
+    """A run that cannot even be announced is not retried forever; the partition's next owner retries it."""
     broken = Broken(monkeypatch, announcing_fails=True)
     broken.coordinator.put(broken.state)
     await broken.at_rest()

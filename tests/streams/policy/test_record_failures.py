@@ -98,5 +98,5 @@ def test_such_a_share_of_the_last_thousand_stops_the_process():
     ],
 )
 def test_errors_of_the_machine_and_the_settings_belong_to_no_record(error, ends):
-    """Such errors end the process at once; a shortage of memory may be the record's fault, and is counted."""
+    """Errors of the machine or the settings end the process at once; a memory error may be the record's fault, and is counted."""
     assert ends_process(error) == ends

@@ -208,7 +208,7 @@ def test_other_pins_restart_the_attempt():
 
 
 def test_a_run_cancelled_before_it_started_is_announced_once():
-    """Its requests are notified of its end like those of any other run; a late start begins nothing and is answered in the same way."""
+    """Requests of a run that was cancelled before its start are notified like all others; a late start begins nothing."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
     assert state is not None
@@ -387,7 +387,7 @@ def test_a_video_of_one_span_completes_with_it(frame_count):
 
 
 def test_a_request_that_a_rebuilt_database_did_not_know_is_answered():
-    """Its start names an attempt that the log has finished, so the request waits for that outcome and is answered once."""
+    """A start that names an attempt which the log has finished leaves its request waiting for that outcome, and it is answered once."""
     log = [started(), *(done(span) for span in range(SPANS)), finished(Outcome.COMPLETED, [101])]
     aggregator = Aggregator().read(log)
     assert aggregator.state is not None

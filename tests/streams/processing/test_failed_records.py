@@ -140,7 +140,7 @@ async def test_tries_are_counted_across_processes_that_are_killed(worker, send, 
 
 @pytest.mark.parametrize(("how", "message"), [("configuration", "WASABI_BUCKET is wrong"), ("disk", "No space left on device")])
 async def test_errors_about_the_machine_or_the_settings_end_the_process(worker, send, source, committed, how, message):
-    """Such errors end the process at the first try and leave the offset where it is, because every record would cause them."""
+    """Errors about the machine or the settings end the process at the first try and leave the offset where it is."""
     await send(source, b"bad")
     async with worker(how) as process:
         assert await process.ended() != 0
