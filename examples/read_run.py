@@ -1,4 +1,4 @@
-"""Read a run database with pandas: the captions, the labels, and the pairs to check first.
+"""Reads a run database with pandas: the captions, the labels, and the captions and pairs to check first.
 
 pip install pandas
 python examples/read_run.py run.db

@@ -3,7 +3,7 @@
 //     npm install kafkajs
 //     node request_run.mjs localhost:9092 TENANT_ID VIDEO_ID VERSION FRAME_COUNT [TOPIC_PREFIX]
 //
-// The key is the video's id. The same event_id again is the same request, so a retry is harmless.
+// The key is the video's id. A record with the same event_id is the same request, so it is harmless to send it again.
 import { randomUUID } from "node:crypto";
 import { Kafka, logLevel } from "kafkajs";
 

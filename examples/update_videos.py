@@ -1,8 +1,8 @@
-"""Set the state of each video when its inference ends: a consumer of ``inference.completed`` and ``inference.failed``.
+"""Sets the state of each video when its inference ends: a consumer of ``inference.completed`` and ``inference.failed``.
 
     python examples/update_videos.py localhost:9092 "postgresql://…" [schema] [topic prefix]
 
-Events may repeat with the same ``ce_id``. Offsets are committed after the update, so nothing is lost, and a repeated
+Events may repeat with the same ``ce_id``. Offsets are committed after the update, so no event is lost, and a repeated
 update changes nothing.
 """
 

@@ -157,7 +157,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import the slow modules, which takes seconds, too."""
+    """Do not even import the slow modules, because importing them takes seconds."""
     if config.getoption("--fast") and collection_path in _SLOW_PATHS:
         return True
     return None

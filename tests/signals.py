@@ -1,4 +1,4 @@
-"""Signal handling as in a process that a user starts."""
+"""Gives processes the signal handling of one that a user starts."""
 
 import signal
 

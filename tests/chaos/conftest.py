@@ -34,13 +34,13 @@ def scale(pytestconfig: pytest.Config) -> Scale:
 
 @pytest.fixture
 def chaos(scale: Scale, request: pytest.FixtureRequest) -> Chaos:
-    """The scale, with random choices of this test's own, which do not depend on the other tests that run."""
+    """The scale, with random choices that belong to this test and do not depend on which other tests run."""
     return Chaos(scale.seed, scale.full, random.Random(f"{scale.seed}/{request.node.name}"))
 
 
 @pytest.fixture
 def report(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Takes the figures of a scenario, for the table at the end."""
+    """Collects the figures of a scenario for the table at the end."""
     figures = pytestconfig.stash.setdefault(_REPORTS, {})[request.node.nodeid] = Report()
     began = time.monotonic()
     yield figures
@@ -63,13 +63,13 @@ def platform(scale: Scale, request: pytest.FixtureRequest) -> devstack.OwnedStac
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
-    """Settings of a module's workers, in addition to those that all have."""
+    """Settings of a module's workers, in addition to those of all workers."""
     return {}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(platform, settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
-    """Topics and bucket of a module's own; no process is running yet."""
+    """A module's own topics and bucket; no process is running yet."""
     async with installed(platform, {**SETTINGS, **settings}, tmp_path_factory.mktemp("workers")) as installation:
         yield installation
 

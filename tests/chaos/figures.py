@@ -1,4 +1,4 @@
-"""The figures that scenarios measured: a table for people, and a JSON file to compare seeds."""
+"""The figures that scenarios measured, as a table for people and as a JSON file for comparing seeds."""
 
 import json
 import statistics
@@ -14,7 +14,7 @@ class Report:
     """The figures of one scenario.
 
     Attributes:
-        figures: by their names, units in these: ``kills``, ``videos``, ``rework_spans``, ``seconds``.
+        figures: by name, with the unit in the name: ``kills``, ``videos``, ``rework_spans``, ``seconds``.
         recoveries: seconds from each fault to the next progress, by the kind of fault.
     """
 
@@ -32,7 +32,7 @@ class Report:
 
 
 def table(reports: Mapping[str, Report], broken: Set[str]) -> list[str]:
-    """A line for each figure, below the scenario that it belongs to."""
+    """A line for each figure, below its scenario."""
     lines = []
     for scenario, report in reports.items():
         lines.append(f"{_name(scenario)}{'  FAILED' if scenario in broken else ''}")

@@ -36,10 +36,10 @@ class Disturbance:
 
 @dataclass(slots=True)
 class Fleet:
-    """The workers of one installation. Those that are left when it is closed end with the installation.
+    """The workers of one installation. Those that still run when it is closed end with the installation.
 
     Attributes:
-        workers: those that run.
+        workers: those that are running.
         joined: those that have been members of their group.
     """
 
@@ -71,7 +71,7 @@ class Fleet:
         return started
 
     def kill(self, role: Role, victims: Iterable[Worker]) -> None:
-        """Kill all of them with SIGKILL, and start as many in their place."""
+        """Kill these workers with SIGKILL, and start as many new ones."""
         victims = list(victims)
         self._disturbed(role, "kill", victims)
         for worker in victims:
@@ -80,7 +80,7 @@ class Fleet:
         self.start(role, len(victims))
 
     async def stop(self, role: Role, workers: Iterable[Worker]) -> None:
-        """Stop all of them with SIGTERM; they end with status 0."""
+        """Stop these workers with SIGTERM; they end with status 0."""
         leaving = list(workers)
         self._disturbed(role, "stop", leaving)
         for worker in leaving:
@@ -91,7 +91,7 @@ class Fleet:
             assert status == 0, f"{worker.name} was stopped and has ended with status {status}.\n{tail(worker.log)}"
 
     async def check(self) -> None:
-        """Record who has joined since, and which groups are stable again. None of the workers may have ended by itself."""
+        """Record which workers have joined since, and which groups are stable again. No worker may have ended by itself."""
         for role, workers in self.workers.items():
             for worker in workers:
                 assert worker.status is None, f"{worker.name} has ended with status {worker.status}.\n{tail(worker.log)}"

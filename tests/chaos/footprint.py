@@ -60,7 +60,7 @@ def take_sample(pid: int, seconds: float) -> Sample:
 
 
 def growth(process: str, samples: Sequence[Sample]) -> list[Growth]:
-    """All measures of one process. The first quarter is left out, because caches fill and every path is taken for the first time."""
+    """All measures of one process. The first quarter is left out, because caches fill and every code path runs for the first time."""
     total_seconds = samples[-1].seconds
     second = [sample for sample in samples if total_seconds / 4 <= sample.seconds < total_seconds / 2]
     last = [sample for sample in samples if sample.seconds >= total_seconds * 3 / 4]

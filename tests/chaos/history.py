@@ -1,4 +1,4 @@
-"""What the logs of all runs say about who held which span when, and what was done repeatedly."""
+"""What the logs of all runs say about which worker held which span when, and what was done repeatedly."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Hold:
-    """A span held by a worker: from ``span_taken`` until its result or its release, or for good."""
+    """A span held by a worker, from ``span_taken`` until its result or its release; forever if neither comes."""
 
     worker: str
     began: float
@@ -94,7 +94,7 @@ class History:
         """Check that a span was repeated no more often than it was resent or in flight while its workers were disturbed.
 
         Raises:
-            AssertionError: names the first span for which that is not so.
+            AssertionError: a span was repeated more often; names the first one.
         """
         records = (*self.ledger.records["inference.work.high"], *self.ledger.records["inference.work.low"])
         sent = Counter((work.run_id, work.attempt, work.span) for work in (decode(Work, record.value) for record in records))

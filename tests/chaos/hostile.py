@@ -48,7 +48,7 @@ class Hostility:
 
     Attributes:
         coordinator_faults, worker_faults: of the processes that read them.
-        given_up: how many records become dead letters of reason ``unexpected``.
+        given_up: how many records become dead letters with the reason ``unexpected``.
         copied_work: videos one of whose work records is followed by a copy with headers that nobody can read.
     """
 
@@ -93,7 +93,7 @@ class Hostility:
         self.cases.append(Case("header's name", Published(UUID(int=0), topic, 0, before.offset + 1), COMPLETED))
 
     async def aborted(self) -> None:
-        """A request of an aborted transaction, which must never be read, and a good one behind it in its partition."""
+        """A request of an aborted transaction, which must never be read, followed by a good one in the same partition."""
         topic = self.service.topics.encoded
         producer = confluent_kafka.Producer({"bootstrap.servers": self._servers, "transactional.id": str(uuid4())})
         producer.init_transactions(60)
@@ -130,7 +130,7 @@ class Hostility:
         await self._expect(f"inference fails {times} times", video_id, FAILED if times == TRIES else COMPLETED, times)
 
     async def work_with_headers(self) -> None:
-        """A run with one work record that nobody can read."""
+        """A run with one work record that no client can read."""
         video_id = await self._add()
         published = await self.service.submit(video_id, FRAMES)
         self.copied_work.append(video_id)
@@ -180,7 +180,7 @@ class Hostility:
 
 
 def log_record(kind: str, tenant_id: UUID, **changes: Any) -> bytes:
-    """A record for the log of an unknown run, as JSON that may hold values that ours never does."""
+    """A record for the log of an unknown run, as JSON with values that ours never has."""
     video_id = uuid4()
     run = run_id(tenant_id, video_id, 1, builtin_model_version())
     pins = {

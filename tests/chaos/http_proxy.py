@@ -1,6 +1,6 @@
-"""A reverse proxy for one HTTP server that sometimes fails as servers, and proxies in front of them, do.
+"""A reverse proxy for one HTTP server, which sometimes fails as servers and the proxies in front of them do.
 
-What it forwards it forwards byte for byte, the Host header too: S3's signatures cover it.
+It forwards every byte unchanged, including the Host header, because S3's signatures cover it.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class HttpProxy:
     Attributes:
         requests: how many have reached it.
         faults: how often each fault was made.
-        late_seconds: by so much an answer is late.
+        late_seconds: the delay of a late answer.
     """
 
     upstream: str
@@ -98,7 +98,7 @@ class HttpProxy:
 
     @contextlib.contextmanager
     def failing(self, *faults: Fault, rate: float = 1.0, of: Requests = lambda method, path: True) -> Iterator[None]:
-        """Let this share of these requests meet one of these faults."""
+        """Give this share of these requests one of these faults."""
         self._kinds, self._rate, self._of = faults, rate, of
         try:
             yield

@@ -1,4 +1,4 @@
-"""Videos published gradually, so that several runs are in flight for as long as a scenario lasts."""
+"""Publishes videos gradually, so that several runs are in flight for as long as a scenario lasts."""
 
 import asyncio
 import random

@@ -14,10 +14,10 @@ _EVERY_SECONDS: Final = 0.1
 
 @dataclass(slots=True)
 class Orchestrator:
-    """Keeps a number of workers running while it is entered; then stops them properly.
+    """Keeps a number of workers running while it is entered, and then stops them properly.
 
     Attributes:
-        start: starts a worker in the place of one that has ended.
+        start: starts a worker to replace one that has ended.
         ended: how often a worker has ended by itself, by its status.
     """
 

@@ -33,7 +33,7 @@ class Case:
     Attributes:
         message: a pattern in the message of a rejection, or in the reason of a failure.
         outcome_after_repair: what a redrive of its dead letter must end in, after everything repairable has been repaired.
-        video_id, frame_count: of its video, if there is one.
+        video_id, frame_count: those of its video, if there is one.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Publisher:
 
     Attributes:
         faults: of every GPU worker that is started.
-        once: of those alone that are started first.
+        once: of the workers that are started first only.
         removed: keys of objects that are removed after admission, and what replaces them.
-        models: versions whose weights are among them.
+        models: versions whose weights are among the removed objects.
         strays: how many records in the service's topics were not written by the service.
     """
 
@@ -95,7 +95,7 @@ class Publisher:
         self.faults.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 
     async def span_once(self, how: Harm) -> None:
-        """A span that does it only to the workers that are started first."""
+        """A span that does this only to the workers that are started first."""
         video_id = await self._submit(f"span: {how}, once", video(SMALL), COMPLETED)
         self.once.append(Fault(_COMPUTING, "before", (str(video_id),), how=how))
 

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """In full, as ``make chaos`` runs it, or short, as an ordinary test."""
+    """Full, as ``make chaos`` runs a scenario, or short, as an ordinary test does."""
 
     seed: int
     full: bool

@@ -1,7 +1,8 @@
 """``python -m tests.chaos.soak``: runs the service for an hour under a steady load, and checks that no process grows.
 
-A stack of its own, two coordinators and a GPU worker as users start them. Requests of every kind come in at a steady rate:
-that pass, that fail, that are found, rejected or undecodable, of high and of low priority. The verifier has the last word.
+A stack of its own, two coordinators and a GPU worker as users start them. Requests of every kind come in at a steady rate: ones
+that complete, fail, are answered by an earlier run, are rejected or cannot be decoded, with high and low priority. At the end the
+verifier checks everything.
 """
 
 import argparse
@@ -45,7 +46,7 @@ CORRUPT: Final = SMALL.with_chunk("modulo_1/chunk_0000000001.webm", b"this is no
 
 
 class Soak:
-    """One installation under load, with samples by the names of its workers."""
+    """One installation under load, with the samples of each worker by its name."""
 
     def __init__(self, service: Installation, seconds: float, per_minute: float) -> None:
         self._service = service

@@ -17,7 +17,7 @@ _RESET_WHEN_CLOSED: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no tim
 
 @dataclass(eq=False, slots=True)
 class _Connection:
-    """A client and its server, with two ends each. Once ``silent``, it carries nothing any more."""
+    """A client's connection and the one to its server. Once ``silent``, it carries nothing any more."""
 
     from_client: asyncio.StreamReader
     to_client: asyncio.StreamWriter
@@ -117,7 +117,7 @@ class TcpProxy:
         self._connections.discard(connection)
 
     async def _receive(self, connection: _Connection, in_transit: asyncio.Queue[tuple[float, bytes]]) -> None:
-        """Forward what the server sends, each piece at its time of arrival, and at last its end."""
+        """Forward what the server sends, each piece when its delay is over, and finally the end of the stream."""
         try:
             while data := await connection.from_server.read(_READ_BYTES):
                 in_transit.put_nowait((time.monotonic() + self._delay_seconds, data))

@@ -43,7 +43,7 @@ def settings(proxy: HttpProxy, scale: Scale) -> dict[str, str]:
 async def test_unreachable_while_results_come_in(
     service: Installation, proxy: HttpProxy, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Everything admitted is computed while the database is down, and nothing is announced; everything is announced when it is back."""
+    """While the database is down, everything admitted is computed and nothing is announced; everything is announced once it is back."""
     outage_seconds, videos = chaos.of(full=(120.0, 12), short=(2.0, 2))
     history = History(service.ledger)
 
@@ -177,7 +177,7 @@ def events(worker: Worker) -> list[str]:
 
 
 async def waiting(vigil: Vigil, worker: Worker) -> float:
-    """The gauge of the database's circuit."""
+    """The gauge of the database's circuit breaker."""
     _, text = await vigil.fetch(worker, "metrics")
     match = re.search(r'^extents_waiting\{dependency="database"\} (\S+)$', text, re.MULTILINE)
     assert match is not None

@@ -22,13 +22,13 @@ def test_a_leak_is_recognised() -> None:
 
 
 def test_a_filling_cache_is_not_a_leak() -> None:
-    """What is taken in the first quarter and kept, or what comes and goes, is no growth."""
+    """Memory that is taken in the first quarter and kept, or that comes and goes, is not growth."""
     growths = _grown([200 + min(i, 50) + i % 7 for i in range(240)], [30 + i % 5 for i in range(240)])
     assert not any(item.too_much for item in growths.values())
 
 
 def test_a_sample_of_this_process(tmp_path: Path) -> None:
-    """One more open file is one more descriptor, and the memory is that of a Python process."""
+    """Opening a file adds one descriptor, and the memory is plausible for a Python process."""
     before = take_sample(os.getpid(), 0.0)
     with (tmp_path / "file").open("w"):
         during = take_sample(os.getpid(), 1.0)

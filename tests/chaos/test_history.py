@@ -65,7 +65,7 @@ TWICE = (*ONCE, (10, taken(2)), (11, done(2)))
 
 
 def test_a_span_computed_once_is_no_rework():
-    """A span done once is no rework, whichever process was killed."""
+    """A span that was done once is not rework, whichever process was killed."""
     assert history(*ONCE).check_rework([kill(1, 5, 8)]).rework_spans == 0
 
 

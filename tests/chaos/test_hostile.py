@@ -1,4 +1,4 @@
-"""Hostile records of every kind between good ones: the same processes are alive afterwards, and nothing good is lost."""
+"""Hostile records of every kind between good ones: the same processes are alive afterwards, and no good record is lost."""
 
 import time
 from collections.abc import Awaitable, Callable

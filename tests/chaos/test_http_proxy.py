@@ -1,4 +1,4 @@
-"""The proxy itself in front of the real store: forwarded requests are unharmed, and each fault is what its name says."""
+"""The proxy itself in front of the real store: forwarded requests are unchanged, and each fault does what its name says."""
 
 import random
 from dataclasses import replace
@@ -73,7 +73,7 @@ async def test_the_databases_api_passes_unharmed(stack):
 
 @pytest.mark.parametrize("fault", UNANSWERED)
 async def test_a_request_without_a_proper_answer(store, proxy, fault):
-    """The client takes the fault for a transient one; afterwards everything works as before."""
+    """The client treats the fault as transient, and afterwards everything works as before."""
     await store.put("a", b"what it is")
     async with impatient(store) as asking:
         with proxy.failing(fault):
@@ -94,7 +94,7 @@ async def test_half_of_the_unanswered_had_their_effect(store, proxy):
 
 
 async def test_faults_are_of_the_requests_meant(store, proxy):
-    """Wrong bytes come only when a put is read back, rubbish only for selected requests, and a full disk only for puts."""
+    """Wrong bytes are sent only when a put is read back, rubbish only for selected requests, and a full disk is reported only for puts."""
     with proxy.failing(Fault.WRONG_AFTER_UPLOAD):
         await store.put("a", b"right")
         assert await store.get("a", 5) != b"right"
@@ -131,7 +131,7 @@ async def test_unreachable_and_back(store, proxy):
 
 
 async def test_a_late_answer_is_the_right_one(store, proxy):
-    """The answer comes late, and not at all for a client that does not wait that long."""
+    """The right answer arrives late, and a client that does not wait that long gets none."""
     proxy.late_seconds = 0.8
     with proxy.failing(Fault.LATE):
         await store.put("a", b"x")

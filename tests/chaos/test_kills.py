@@ -74,9 +74,9 @@ async def until_next_kill(fleet: Fleet, chaos: Chaos) -> None:
 
 
 def choose_victims(fleet: Fleet, history: History, role: Role, chaos: Chaos) -> list[Worker]:
-    """One worker that has joined, or sometimes all; none while the role is to be left alone.
+    """Choose one worker that has joined, or sometimes all; none while the role must be spared.
 
-    Mostly that is while nothing has been done since its last kill, and while no GPU worker has a span in its hands.
+    A role is usually spared while nothing has been done since its last kill, and while no GPU worker holds a span.
     """
     history.read()
     workers = [worker for worker in fleet.workers[role] if worker in fleet.joined and not is_spared(worker, history)]

@@ -1,6 +1,6 @@
 """Poison of every kind between good records: each has one outcome after a bounded number of tries, and its neighbours complete.
 
-All of it is published while no GPU worker runs, so that it lies in the topics in the order that chance gave it.
+All of it is published while no GPU worker runs, so that the topics hold it in the random order of the seed.
 """
 
 import asyncio

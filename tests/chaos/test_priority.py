@@ -1,4 +1,4 @@
-"""High priority over a long queue of low priority: each worker begins at most one low-priority span before the first high-priority one."""
+"""High priority overtakes a long low-priority queue: each worker begins at most one low-priority span before the first high one."""
 
 import asyncio
 import statistics
@@ -46,7 +46,7 @@ select count(*) from {schema}.caption_frame_extents_inference_jobs where priorit
 
 @pytest.fixture(scope="module")
 def settings(platform: OwnedStack) -> dict[str, str]:
-    """One low-priority job at a time in addition to those that other tests have left, so that requests wait for admission too."""
+    """One low-priority job at a time, in addition to those left by other tests, so that requests also wait for admission."""
     with psycopg.connect(platform.dsn) as connection:
         row = connection.execute(UNFINISHED.format(schema=platform.env["SUPABASE_SCHEMA"])).fetchone()
     assert row is not None

@@ -46,7 +46,7 @@ async def fleet(service: Installation, undisturbed: Mapping[int, bytes]):
 async def test_every_event_three_times_at_once(
     service: Installation, fleet: Fleet, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Three producers send all events at once, each in its own order: one request each, one run a video, each span computed once."""
+    """If three producers send all events at once in different orders, each event is one request, and each span is computed once."""
     sizes = chaos.rng.choices(SIZES, WEIGHTS, k=chaos.of(full=30, short=6))
     events = list(await asyncio.gather(*(add_event(service, frames) for frames in sizes)))
     again = chaos.rng.sample(events, len(events) // 3)
@@ -68,7 +68,7 @@ async def test_every_event_three_times_at_once(
 async def test_results_three_times_out_of_order(
     service: Installation, fleet: Fleet, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> None:
-    """Every record of every log is sent twice more, in any order, after the end too, and from a failed attempt into the next."""
+    """Every record of every log may be sent twice more, in any order, even after the end of its run or during the next attempt."""
     echo = Echo(service, chaos.rng)
     async with Load(service, chaos.rng) as load, echo:
         broken = await service.add(video(SIZES[1]).with_chunk(BROKEN_CHUNK, b"this is no film"))
@@ -132,7 +132,7 @@ class Echo:
         await self._send(self.rng.sample(self._originals, len(self._originals)))
 
     def _fresh(self) -> list[ConsumerRecord]:
-        """What has been read since, except our own records."""
+        """Return the records read since the last call, except our own."""
         records = self.service.ledger.records["inference.results"][self._read :]
         self._read += len(records)
         fresh = [record for record in records if ECHO not in dict(record.headers)]

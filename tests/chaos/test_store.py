@@ -31,7 +31,7 @@ async def proxy(platform: OwnedStack, scale: Scale) -> AsyncIterator[HttpProxy]:
 
 @pytest.fixture(scope="module")
 def settings(proxy: HttpProxy) -> dict[str, str]:
-    """A span that fails three times within this time would be given up before a fault ends."""
+    """Retry a span for longer, because otherwise it would be given up before a fault ends."""
     return {"WASABI_ENDPOINT": proxy.address, "WASABI_TIMEOUT_SECONDS": "2", "EXTENTS_RETRY_IN_PLACE_SECONDS": "4"}
 
 

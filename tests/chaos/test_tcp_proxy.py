@@ -83,7 +83,7 @@ async def test_cut(proxy: TcpProxy) -> None:
 
 
 async def test_slow(proxy: TcpProxy) -> None:
-    """Answers are delayed by the given time, and none waits for another."""
+    """Answers are delayed by the given time, and no answer waits for another."""
     async with contextlib.AsyncExitStack() as opened:
         clients = [await opened.enter_async_context(connected(proxy)) for _ in range(20)]
         with proxy.slow(0.5):

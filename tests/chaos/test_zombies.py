@@ -1,4 +1,4 @@
-"""Workers are stopped beyond their session, replaced, and woken when all is done: whatever they still do is only a repetition."""
+"""Workers are paused beyond their session timeout, replaced, and resumed when all is done: whatever they still do only repeats work."""
 
 import asyncio
 import os
@@ -42,7 +42,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_coordinators(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """Coordinators that sleep at a step while others finish their runs take that step when they wake, and nothing changes."""
+    """Coordinators that are paused at a step while others finish their runs do that step when they resume, and nothing changes."""
     others = (*ADMITTING, *JOINING, *FINISHING, *READING_BACK, *FAILING)
     steps = chaos.of(full=[*AGGREGATING, *chaos.rng.sample(others, 9)], short=[AGGREGATING[1], FINISHING[4]])
     after = await _sleep_at("coordinator", steps, service, undisturbed, chaos, report)
@@ -50,14 +50,14 @@ async def test_coordinators(service: Installation, undisturbed: Mapping[int, byt
 
 
 async def test_gpu_workers(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """GPU workers that sleep over a span until others have done it send the same bytes when they wake."""
+    """GPU workers that are paused with a span until others have done it send the same bytes when they resume."""
     steps = chaos.of(full=[replace(step, nth=nth) for step in INFERRING for nth in (1, 2)], short=INFERRING[2:])
     after = await _sleep_at("gpu", steps, service, undisturbed, chaos, report)
     assert after["span_done"], "no GPU worker has sent a result again"
 
 
 async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report) -> None:
-    """A process that is stopped beyond its session at any moment, and continues while others work, does no harm and delays nothing."""
+    """A process that is paused at any moment beyond its session timeout, and resumes while others work, does no harm and delays nothing."""
     rounds, in_flight = chaos.of(full=(8, 6), short=(1, 3))
     history = History(service.ledger)
     async with Fleet(service) as fleet, Load(service, chaos.rng) as load:
@@ -88,7 +88,7 @@ async def test_at_any_moment(service: Installation, undisturbed: Mapping[int, by
 async def _sleep_at(
     role: Role, steps: Sequence[Fault], service: Installation, undisturbed: Mapping[int, bytes], chaos: Chaos, report: Report
 ) -> Counter[str]:
-    """Have workers fall asleep right before each of these steps, each after it took over from the one before; wake them all.
+    """Pause a worker right before each of these steps, each after it took over from the last; then resume them all.
 
     Returns what they have sent since: records of the logs by their kinds, and events by their topics.
     """

@@ -22,10 +22,10 @@ IN_FLIGHT: Final = 4
 
 @dataclass(slots=True)
 class Upkeep:
-    """Two workers of each role, which are members of their groups once it is entered; they end with the installation.
+    """Two workers of each role, which have joined their groups once this is entered. They end with the installation.
 
     Attributes:
-        fault: what is wrong just now, or was wrong last.
+        fault: the current fault, or the last one.
         ends: how often a worker has ended by itself, by fault, role and status.
     """
 
@@ -55,7 +55,7 @@ class Upkeep:
         await asyncio.gather(self._publishing, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Stop all with SIGTERM; they end with status 0."""
+        """Stop all workers with SIGTERM; they end with status 0."""
         statuses = [await worker.stopped() for _, worker in self.workers]
         assert set(statuses) == {0}, f"stopped, the workers ended with {statuses}\n{self.service.processes.tails()}"
 
@@ -75,7 +75,7 @@ class Upkeep:
         return time.monotonic() - began
 
     async def probe(self) -> Any:
-        """Publish a video, however long the brokers refuse it."""
+        """Publish a video, and retry for as long as the brokers refuse it."""
         while True:
             publishing = asyncio.create_task(self.load.publish([PROBE_FRAMES]))
             await self.until(f"a video to be published after {self.fault}", publishing.done)

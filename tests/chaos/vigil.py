@@ -1,4 +1,4 @@
-"""What must hold at every moment while a store or a database fails, not only in the end."""
+"""Checks what must hold at every moment while a store or a database fails, not only at the end."""
 
 import hashlib
 import time
@@ -21,10 +21,10 @@ PROBE_FRAMES: Final = 40
 
 @dataclass(slots=True)
 class Vigil:
-    """Checks repeatedly the workers that have joined, and what has been announced.
+    """Repeatedly checks the workers that have joined, and what has been announced.
 
-    Every worker says that it is alive, whatever it waits for; and what an ``inference.completed`` names is there by then:
-    the object with these bytes, and the row.
+    Every worker reports that it is alive, whatever it waits for. When ``inference.completed`` is read, the object that it
+    names exists with the right bytes, and so does the row.
     """
 
     fleet: Fleet
@@ -43,7 +43,7 @@ class Vigil:
         await self._http.close()
 
     async def go_on(self, seconds: float, meanwhile: Meanwhile) -> None:
-        """For so long."""
+        """Check for this long."""
         deadline = time.monotonic() + seconds
         await self.until(f"{seconds} s to pass", lambda: time.monotonic() > deadline, meanwhile)
 

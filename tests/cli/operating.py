@@ -1,4 +1,4 @@
-"""What the tests of operators' commands share: an installation of their own without workers, and finished runs in it."""
+"""Shared by the tests of operators' commands: an installation without workers, and finished runs in it."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def move_in(namespace: Namespace, monkeypatch: pytest.MonkeyPatch, folder: Path)
 
 
 def with_both(action: Callable[[Rows, ObjectStore], Awaitable[T]]) -> T:
-    """Do something with the database and the store of the present settings."""
+    """Do something with the database and the store that the settings name."""
 
     async def run() -> T:
         async with open_rows(SupabaseSettings()) as rows, open_store(WasabiSettings()) as store:

@@ -20,7 +20,7 @@ def assert_looks_like(
     Args:
         ids: random ids, by the character that replaces each in the snapshot.
         ages: the text has a column of ages, which depend on the clock.
-        moments: it has moments of now, too.
+        moments: the text also has times of this moment.
     """
     for sign, random_id in (ids or {}).items():
         text = text.replace(str(random_id), re.sub("[0-9a-f]", sign, str(random_id))).replace(str(random_id)[:8], sign * 8)

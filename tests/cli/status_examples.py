@@ -35,7 +35,7 @@ def gpu(name: str, pairs: float, busy: float, spans: int, **fields: Any) -> dict
 
 
 def busy() -> dict[str, Any]:
-    """Two coordinators; of five GPU workers one waits for the store, one is at fault, and one was killed."""
+    """Two coordinators; of five GPU workers one waits for the store, one has a fault, and one was killed."""
     now = datetime.now(UTC)
 
     def jobs(priority: str, status: str, count: int, age: timedelta) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_letters_are_listed_by_topic_and_reason(extents, settings: Settings) -> 
 
 
 def test_a_letter_is_shown_whole(extents, settings: Settings) -> None:
-    """A letter is shown by its place, with the original bytes and every header."""
+    """A letter is shown by its position, with the original bytes and every header."""
     asyncio.run(dead_letters(settings, ("video.encoded", b'{"no": "ids"}', "undecodable")))
     shown = extents("dead-letters", "show", "0/0").out
     assert '{"no": "ids"}' in shown
@@ -103,7 +103,7 @@ def test_an_absent_letter_ends_with_status_1(extents, options) -> None:
 
 
 def test_a_failed_run_is_requested_once_however_many_letters_it_has(extents, settings: Settings) -> None:
-    """Two dead letters of one attempt give one low-priority request with both places, and another redrive sends nothing."""
+    """Two dead letters of one attempt give one low-priority request that names both positions, and another redrive sends nothing."""
     letters = [("inference.work.low", work(span).to_bytes(), "span_failed") for span in (0, 1)]
     asyncio.run(dead_letters(settings, *letters))
     assert extents("dead-letters", "redrive", "--yes").status == 0

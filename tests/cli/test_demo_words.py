@@ -7,7 +7,7 @@ from cli.developing.demo_words import Words, print_words
 
 
 def test_words_are_compared_with_the_film_without_regard_to_spaces(capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing space or another line break is no error; a missing mark is, and then the film's text is printed, too."""
+    """A missing space or another line break is not an error. A missing mark is one, and then the film's text is printed too."""
     findings = [Finding("Wait for\nme!", (0, 9), (0, 9)), Finding("That is our rabbit.", (10, 19), (10, 20))]
     print_words([Words((0, 9), "Wait forme!"), Words((10, 20), "That is our rabbit")], findings)
     output = capsys.readouterr().out

@@ -111,7 +111,7 @@ def test_one_missing_topic_and_wrong_partitions_are_named(extents, namespace) ->
 
 @pytest.mark.usefixtures("environment")
 def test_a_topic_without_which_workers_work_is_a_warning(extents, namespace) -> None:
-    """A topic without which workers work is named as missing, and the status is 0."""
+    """A missing topic that workers can do without is named, and the status is 0."""
     specs = Topics(TopicSettings()).specs()
     asyncio.run(ensure_topics([spec for spec in specs if spec.needed], KafkaSettings()))
     checks = checks_by_name(extents, 0)

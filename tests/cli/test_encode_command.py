@@ -90,7 +90,7 @@ def test_a_film_that_cannot_be_read_leaves_nothing(extents, tmp_path: Path) -> N
     "where", [[], ["--tenant-id", str(uuid4())], ["--out", "video", "--tenant-id", str(uuid4()), "--video-id", str(uuid4())]]
 )
 def test_the_target_must_be_clear(extents, film: Path, where: list[str]) -> None:
-    """No destination, half a destination or two are a usage error, with status 2."""
+    """No destination, an incomplete one or two of them are a usage error, with status 2."""
     done = extents("encode", film, "--crop", CROP, *where)
     assert done.status == 2
     assert "choose a destination" in done.err

@@ -33,7 +33,7 @@ def write_srt(path: Path, captions: list[tuple[int, int]]) -> Path:
 
 
 def test_the_builtin_model_finds_every_caption_of_the_sample(extents, sample: Sample, tmp_path: Path) -> None:
-    """From the film and its subtitles: all captions exactly, and status 0 with every threshold at 1."""
+    """From the film and its subtitles, all captions are found exactly, and the status is 0 with every threshold at 1."""
     truth = write_srt(tmp_path / "truth.srt", [(caption.first_frame, caption.last_frame) for caption in sample.captions])
     least = [
         part for name in ("caption-precision", "caption-recall", "boundary-precision", "boundary-recall") for part in (f"--min-{name}", 1)
@@ -75,7 +75,7 @@ def test_truth_that_is_wrong_lowers_the_figures(extents, tmp_path: Path) -> None
 
 
 def test_every_form_of_truth_is_read_alike(tmp_path: Path) -> None:
-    """SubRip, WebVTT with its notes and settings, and the JSON of ``extents find`` without its doubtful captions."""
+    """SubRip, WebVTT with notes and settings, and the JSON of ``extents find`` give the same truth, without doubtful captions."""
     vtt = "WEBVTT\n\nNOTE made by hand\n\n00:01.000 --> 00:02.500 align:start\nOne\n\n00:02.500 --> 00:04.040\nTwo\nlines\n"
     listed = [
         {"start_seconds": 1.0, "end_seconds": 2.5, "text": "One", "doubtful": None},
@@ -94,7 +94,7 @@ def test_every_form_of_truth_is_read_alike(tmp_path: Path) -> None:
 
 
 def test_captions_of_the_truth_that_overlap_are_set_apart(tmp_path: Path) -> None:
-    """Two lines of the same time are one caption, and one that overlaps the next counts until that starts; both are said."""
+    """Two lines with the same time are one caption, and a caption ends where the next one starts; messages report both."""
     cue = "{}\n00:00:{},000 --> 00:00:{},000\nwords\n\n"
     (tmp_path / "truth.srt").write_text(
         cue.format(1, "01", "02") + cue.format(2, "01", "02") + cue.format(3, "03", "05") + cue.format(4, "04", "06")
@@ -116,14 +116,14 @@ def test_captions_of_the_truth_that_overlap_are_set_apart(tmp_path: Path) -> Non
     ],
 )
 def test_a_truth_that_cannot_be_read_says_where(tmp_path: Path, text: str, message: str) -> None:
-    """The line, or the place in the list, and what was expected."""
+    """The error gives the line, or the position in the list, and what was expected."""
     (tmp_path / "truth").write_text(text)
     with pytest.raises(CorruptInputError, match=message):
         read_truth(tmp_path / "truth")
 
 
 def test_mistakes_in_the_call_are_explained(extents, tmp_path: Path) -> None:
-    """A crop of a folder, and a checkpoint that is no file and can be no version."""
+    """A crop for a folder, and a checkpoint that is neither a file nor a possible version, give an error that says what is wrong."""
     truth = write_srt(tmp_path / "truth.srt", [(1, 2)])
     assert "go with a film" in extents("evaluate", SHORT, "--truth", truth, "--crop", "full").err
     done = extents("evaluate", SHORT, "--truth", truth, "--checkpoint", "missing.pt")

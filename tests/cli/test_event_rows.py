@@ -1,4 +1,4 @@
-"""From outcome events to rows."""
+"""Outcome events are turned back into rows."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,7 +43,7 @@ def test_the_first_request_started_the_run_and_the_others_joined() -> None:
 
 
 def test_a_found_run_is_answered_in_the_same_words_again() -> None:
-    """The answer holds the event without its requests, as admission stores it; there is no row of a job."""
+    """The answer holds the event without its requests, as admission stores it, and there is no job row."""
     rows = EventRows(0.01)
     rows.add(completed(request(10), deduplicated=True), AT)
     (row,) = rows.in_order()
@@ -65,7 +65,7 @@ def test_the_last_attempt_decides_about_a_job() -> None:
 
 
 def test_a_rejection_is_a_row_and_an_answer() -> None:
-    """A rejection without ids never had a row, and those of other tenants are left out."""
+    """A rejection becomes a row and an answer. Rejections without ids, which never had a row, and those of other tenants are left out."""
     place = {"source_topic": "video.encoded", "source_partition": 0, "source_offset": 7}
     refused = InferenceRejected(request_id=UUID(int=10), rejection_type=RejectionType.COST_EXCEEDED, message="dear", **place, **IDS)
     rows = EventRows(0.01, TENANT)

@@ -1,4 +1,4 @@
-"""Several films: results in order, each error in its place, and a prompt end if the caller stops."""
+"""Several films give their results in order, with each error in its place, and end promptly if the caller stops."""
 
 import threading
 import time

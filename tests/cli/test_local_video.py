@@ -1,4 +1,4 @@
-"""A folder is a video if it holds all chunks of the video and no others."""
+"""A folder counts as a video if it holds all chunks of the video and no others."""
 
 import re
 import shutil

@@ -48,7 +48,7 @@ def test_of_many_workers_those_that_want_attention_are_shown(capsys: pytest.Capt
 
 
 def test_heartbeats_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
-    """Everything else is shown, the workers by their groups only, and the reason."""
+    """If heartbeats cannot be read, the reason is shown, the workers are counted by their groups only, and everything else is shown."""
     print_status({**busy(), "workers": [], "heartbeats_error": "no topic inference.workers on the brokers at kafka:9092"})
     shown = capsys.readouterr().out
     assert "coordinators   2 in the group\n" in shown
@@ -90,7 +90,7 @@ def test_the_usage_of_a_month(by: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_month_without_anything(capsys: pytest.CaptureFixture[str]) -> None:
-    """It says that no hours are known, and divides by no zero."""
+    """A month without data says that no hours are known, and causes no division by zero."""
     usage = month_usage(datetime(2026, 1, 1, tzinfo=UTC), "day", [], [], [], 1.10)
     print_usage(usage)
     assert capsys.readouterr().out.splitlines()[-1].startswith("up     not known")

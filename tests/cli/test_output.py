@@ -1,4 +1,4 @@
-"""Times, sizes and subtitles have the forms that people and players expect."""
+"""Times, sizes and subtitles have the format that people and players expect."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which prefixes a purge searches, by the key templates of a tenant and a video."""
+"""The prefixes that a purge searches follow from the key templates."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""A secret planted in each setting never leaves the process, whichever vendor's error quotes it."""
+"""A secret in a setting never leaves the process, whichever library's error quotes it."""
 
 import asyncio
 import json

@@ -19,7 +19,7 @@ from storage.run_db import build_run_db
 
 @pytest.fixture
 def run_db(tmp_path: Path) -> Path:
-    """Ten frames: empty, a caption in 2 to 4, another in 5 to 7, empty. At the pair (5, 6) the directions disagree."""
+    """Ten frames: empty, a caption in frames 2 to 4, another in 5 to 7, empty. The directions disagree about the pair (5, 6)."""
     labels = [EMPTY_EMPTY, EMPTY_VALID, SAME, SAME, DIFFERENT, SAME, SAME, VALID_EMPTY, EMPTY_EMPTY]
     turned = {EMPTY_VALID: VALID_EMPTY, VALID_EMPTY: EMPTY_VALID}
     probabilities = np.full((len(labels), 2, len(LABELS)), 0.025, np.float32)

@@ -75,7 +75,7 @@ def test_the_commands_for_one_film_need_no_more(film: Path, tmp_path: Path) -> N
 
 
 def test_another_checkpoint_names_the_extra_with_torch(tmp_path: Path) -> None:
-    """A checkpoint of the user's own needs torch: the error names it and the extra that brings it."""
+    """Another checkpoint needs torch, and the error names torch and the extra that installs it."""
     (tmp_path / "weights.pt").touch()
     arguments = ["extents", "predict", str(SHORT), "--checkpoint", "weights.pt", "-o", "run.db"]
     done = run_without(absent(), f"import sys\nsys.argv = {arguments!r}\nfrom cli.main import main\nmain()\n", tmp_path)

@@ -90,7 +90,7 @@ def test_every_command_says_how_it_is_used(name: str, helps: dict[str, tuple[int
 
 
 def test_help_of_a_process_is_that_of_the_command(tmp_path: Path, helps: dict[str, tuple[int, str, str]]) -> None:
-    """A process of its own prints the same."""
+    """A separate process prints the same help."""
     done = run_extents("show", "--help", folder=tmp_path)
     assert [done.returncode, done.stdout.replace("python -m cli", "extents"), done.stderr] == list(helps["show"])
 

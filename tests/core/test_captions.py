@@ -232,7 +232,7 @@ def test_confidence_is_the_same_number_on_every_machine(scores, data):
 
 
 def test_what_is_far_less_sure_than_the_caption_beside_it_is_doubtful() -> None:
-    """Lights that stay where a clear caption ends are no caption. A weak caption that stands alone, or beside weak ones, counts."""
+    """Lights that remain where a clear caption ends are not a caption. A weak caption by itself, or beside weak ones, counts."""
     gap = certain(*[Label.EMPTY_EMPTY] * 4, p=0.99)
     clear = certain(Label.EMPTY_VALID, *[Label.SAME] * 8, Label.VALID_EMPTY, p=0.99)
     weak = clear.copy()

@@ -71,7 +71,7 @@ def test_spans_hold_every_pair_once(frame_count):
     ],
 )
 def test_spans_at_the_edges(frame_count, pairs):
-    """Another span begins with the first pair that does not fit into the spans before."""
+    """A new span begins with the first pair that does not fit into the earlier spans."""
     assert [span.pair_count for span in plan_spans(frame_count)] == pairs
 
 

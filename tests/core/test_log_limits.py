@@ -86,7 +86,7 @@ def test_events_of_work_are_never_withheld(limited):
 
 
 def test_a_frameworks_chatter_in_our_names_is_for_debugging(limited):
-    """What mode logs about starting its services, under our modules' names, passes only at DEBUG."""
+    """Messages that mode logs under our modules' names about starting its services pass only at DEBUG."""
     written = limited()
     log = logging.getLogger("streams.processing.transport")
     log.info("[^---PatientBuffer]: Starting...")

@@ -9,7 +9,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 
 def test_headers_are_passed_on_as_they_came():
-    """Both headers are passed on unchanged; without a traceparent there is no context."""
+    """traceparent and tracestate are passed on unchanged; without a traceparent there is no context."""
     assert TraceContext.of(TRACEPARENT, "vendor=1").headers() == {"traceparent": TRACEPARENT.encode(), "tracestate": b"vendor=1"}
     assert TraceContext.of(TRACEPARENT, None).headers() == {"traceparent": TRACEPARENT.encode()}
     assert TraceContext.of(None, "vendor=1") is None
@@ -42,7 +42,7 @@ def test_the_id_of_a_trace_is_read_as_the_standard_says(traceparent, trace_id, s
 
 
 def test_an_exemplar_names_a_trace_that_is_recorded():
-    """The run's id is always there, and the trace's only if the trace is recorded."""
+    """An exemplar always has the run's id, and the trace's id only if the trace is recorded."""
     assert exemplar("r", TraceContext(TRACEPARENT)) == {"run_id": "r", "trace_id": TRACE}
     assert exemplar("r", TraceContext(f"00-{TRACE}-00f067aa0ba902b7-00")) == {"run_id": "r"}
     assert exemplar("r", TraceContext("00-a-b-01")) == {"run_id": "r"}

@@ -1,4 +1,4 @@
-"""All that the Dockerfiles build from exists, and is enough for what they start."""
+"""Everything that the Dockerfiles build from exists, and is enough for what they start."""
 
 import fnmatch
 import json

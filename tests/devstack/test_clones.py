@@ -1,4 +1,4 @@
-"""Who may start a clone, and where: the stack starts in closed folders, under long paths with spaces, and from other folders."""
+"""A clone works wherever it is: the stack starts in closed folders, under long paths with spaces, and from other folders."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def other_file_system(clone: Path) -> Iterator[Path]:
 def test_the_stack_comes_up_in_a_closed_folder(clone: Path, tmp_path: Path, other_file_system: Path) -> None:
     """The stack of a closed folder starts without HOME and under umask 077, and again with a HOME on another file system.
 
-    The command is given in a folder that has another devstack.
+    The command is run in a folder that has another ``devstack``.
     """
     other = tmp_path / "other"
     (other / "devstack").mkdir(parents=True)

@@ -185,7 +185,7 @@ async def test_a_filter_passes_the_gateway_as_it_was_written(stack):
 
 
 async def test_postgres_is_no_superuser(stack):
-    """Migrations run with the same rights as at Supabase, so that one which needs more fails here first."""
+    """Migrations run with the same rights as at Supabase, so that a migration that needs more fails here first."""
     async with await psycopg.AsyncConnection.connect(stack.dsn) as connection:
         row = await (await connection.execute("select rolsuper from pg_roles where rolname = current_user")).fetchone()
     assert row == (False,)

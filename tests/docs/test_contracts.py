@@ -158,7 +158,7 @@ def test_headers_of_outcomes_are_cloud_events(kind):
 
 
 def test_page_links_lead_somewhere():
-    """The contracts' page links only to existing files."""
+    """The page of contracts links only to existing files."""
     page = (FOLDER / "README.md").read_text()
     links = [part.partition(")")[0] for part in page.split("](")[1:]]
     local = [link for link in links if "://" not in link]

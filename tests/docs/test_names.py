@@ -1,4 +1,4 @@
-"""Names say what a value is; these words only say how it was obtained, or nothing at all."""
+"""Names say what a value is. The forbidden words only say how it was obtained, or nothing at all."""
 
 import ast
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def vague_names(source: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_names_say_what_a_value_is(folder: Path):
-    """Nothing is called found, told or the like."""
+    """Nothing is called ``found``, ``told`` or the like."""
     files = {path: path.relative_to(ROOT).as_posix() for path in sorted(folder.rglob("*.py"))}
     faults = [f"{file}:{line}: {name}" for path, file in files.items() for line, name in vague_names(path.read_text())]
     assert not faults, "name the value by what it is, as match, row or message:\n" + "\n".join(faults)

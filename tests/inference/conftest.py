@@ -1,4 +1,4 @@
-"""What many tests share, made once a session: the production-shaped checkpoint (109 MB, built by its recipe in a second) with its
+"""Shared by many tests and made once per session: a checkpoint of production's shape (109 MB, built by its recipe in a second) with its
 predictor, and the material of synthetic clips.
 """
 

@@ -1,4 +1,4 @@
-"""A boundary that is known to a tenth of a second is placed on the film's own picture; a fade's boundary, at its half."""
+"""A boundary that is known to a tenth of a second is placed on one of the film's own pictures; in a fade, at the middle."""
 
 from collections.abc import Callable
 
@@ -71,7 +71,7 @@ def test_pictures_of_another_caption_do_not_count() -> None:
 
 
 def test_a_variable_rate_keeps_the_pictures_own_times() -> None:
-    """If pictures come at irregular times, the boundary is one of those times."""
+    """If pictures have irregular times, the boundary is one of those times."""
     moments = [moment for number, moment in enumerate(film(lambda seconds: float(seconds >= 2.05))) if number % 7 not in (1, 2)]
     assert refine(moments, PAIR, EMPTY_VALID, None, None) in {moment.start for moment in moments if 2.0 < moment.start <= 2.1}
 

@@ -1,4 +1,4 @@
-"""A broken film gives all that can be read, with a warning about the rest; a file that is not a film gives the reason."""
+"""Everything readable in a broken film is read, with a warning about the rest; for a file that is not a film the error gives the reason."""
 
 import os
 import re
@@ -69,7 +69,7 @@ def test_many_bad_packets_are_counted_and_the_first_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_a_film_that_is_cut_short_is_warned_of_with_both_times(tmp_path: Path, ending: str) -> None:
-    """A download that stopped half-way is read up to its end, with a warning that gives both times."""
+    """An incomplete download is read up to where it ends, with a warning that gives both times."""
     path = tmp_path / f"film.{ending}"
     options = {"movflags": "faststart"} if ending == "mp4" else {}
     write_film(path, pictures=120, **options)

@@ -1,4 +1,4 @@
-"""The built-in model: its file, what it finds in stored videos, and the promises that every predictor makes."""
+"""The built-in model: its file, what it finds in stored videos, and what every predictor promises."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_the_weights_are_small_and_name_their_version() -> None:
 
 
 def test_the_figures_are_those_of_the_weights() -> None:
-    """The measurement beside the weights, and the model card made from it, belong to this very file."""
+    """The measurement beside the weights, and the model card made from it, belong to this file."""
     figures = json.loads(builtin_checkpoint_path().with_suffix(".json").read_text())
     card = (Path(__file__).parents[2] / "docs" / "model-card.md").read_text()
     assert figures["sha256"] == read_checkpoint(builtin_checkpoint_path()).sha256

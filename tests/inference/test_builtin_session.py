@@ -1,4 +1,4 @@
-"""The built-in model gives the same on ONNX Runtime as on torch, and its two files belong together."""
+"""The built-in model gives the same results on ONNX Runtime as on torch, and its two files belong together."""
 
 import os
 import subprocess
@@ -53,14 +53,14 @@ def test_probabilities_are_those_of_torch(session: BuiltinSession, predictor: Pr
 
 @pytest.mark.parametrize("case", ["spans-center", "tile-left", "tile-right", "crop-right"])
 def test_stored_videos_have_the_same_probabilities(session: BuiltinSession, predictor: Predictor, case: str) -> None:
-    """So do the conformance videos, with their captions."""
+    """The conformance videos have the same probabilities and captions on both runtimes."""
     video = load_case(case)
     np.testing.assert_allclose(video.predict(session), video.predict(predictor), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [CANVAS, (20, 300), (60, 300), (100, 1440), (1, 1), (31, 511)])
 def test_strips_are_resized_as_by_torch(size: tuple[int, int]) -> None:
-    """NumPy's canvases are torch's, shrunk or enlarged."""
+    """NumPy and torch make equal canvases, whether a strip is shrunk or enlarged."""
     strips = random_strips(2, *size)
     np.testing.assert_allclose(to_canvases(strips, *CANVAS), to_canvas(torch.from_numpy(strips)).numpy(), atol=1e-5)
 
@@ -82,7 +82,7 @@ def test_nothing_is_reported_or_left_behind(tmp_path: Path) -> None:
 
 
 def test_its_provenance_names_the_runtime(session: BuiltinSession) -> None:
-    """A run that ONNX Runtime computed says so, and says nothing about torch."""
+    """The provenance of a run that ONNX Runtime computed names that runtime and not torch."""
     provenance = describe_engine(session.options)
     assert provenance["onnxruntime"]
     assert provenance["batch_size"] == "8"

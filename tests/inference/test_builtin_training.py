@@ -41,7 +41,7 @@ def test_counting_tolerates_one_frame() -> None:
 
 
 def test_only_the_kinds_of_the_clips_are_measured() -> None:
-    """An evaluation has a row for each kind that it was given clips of, and no others; counts of one kind are added up."""
+    """An evaluation has one row for each kind of clip that it was given, with the counts of that kind added up."""
     empty = np.zeros(5, np.int64)
     clips = [
         KnownClip(kind, np.zeros((5, 20, 200, 3), np.uint8), empty, empty.astype(np.float32)) for kind in (*2 * (Kind.CUTS,), Kind.THIN)
@@ -51,7 +51,7 @@ def test_only_the_kinds_of_the_clips_are_measured() -> None:
 
 
 def test_pairs_whose_truth_is_in_doubt_are_left_out() -> None:
-    """Pairs with a half visible caption count only as strict pairs."""
+    """Pairs with a half-visible caption count only among the strict pairs."""
     caption = np.repeat([0, 1], 5)
     visibility = np.array([0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1, 1, 1], np.float32)
     tally = judge(KnownClip(Kind.FADES, np.zeros((10, 20, 20, 3), np.uint8), caption, visibility), _certain(caption))

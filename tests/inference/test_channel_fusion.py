@@ -36,7 +36,7 @@ def base(production_predictor: ChannelFusionPredictor) -> ChannelFusionPredictor
 @settings(max_examples=5, deadline=None)
 @given(batch_size=st.integers(1, 12), first=st.integers(0, 7), count=st.integers(2, 9))
 def test_a_pair_has_one_result_in_every_batching(base: ChannelFusionPredictor, batch_size: int, first: int, count: int) -> None:
-    """A pair's probabilities agree within 1e-5 whatever the batch size and the other pairs of the batch."""
+    """A pair's probabilities agree within 1e-5 whatever the batch size and the other pairs in the batch are."""
     other = ChannelFusionPredictor(base.classifier, replace(base.options, batch_size=batch_size))
     part = FRAMES[first : first + count]
     probabilities = other.predict(other.open_video(STRIPS.layout), part)

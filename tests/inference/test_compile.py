@@ -107,7 +107,7 @@ def test_without_a_compiler_it_runs_uncompiled_and_says_so(
 
 
 def test_who_compiles_nothing_does_without_the_compiler() -> None:
-    """Loading a model uncompiled does not import the compiler, which takes longer than the rest of a worker's start."""
+    """Loading a model uncompiled does not import the compiler, because the import takes longer than the rest of a worker's start."""
     program = f"""
 import sys
 from inference.models.loading import load_predictor

@@ -1,4 +1,4 @@
-"""A caption goes on where its letters stay, whatever moves behind them, and where a box moves on to its next word."""
+"""A caption continues while its letters stay, whatever moves behind them, and while a box moves on to its next word."""
 
 from collections.abc import Sequence
 
@@ -83,5 +83,5 @@ def test_a_box_on_a_line_of_another_length_belongs_to_another_caption() -> None:
 
 
 def test_without_pictures_nothing_goes_on() -> None:
-    """With pictures on one side only, the network's label stands."""
+    """With pictures on one side only, the network's label is kept."""
     assert not goes_on(karaoke(WORDS, 1), [], SURE)

@@ -1,4 +1,4 @@
-"""Device and versions are described in words for the run database."""
+"""Device and versions are described as text for the run database."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Kinds of films that are easily cut into too many captions, or into captions that are none."""
+"""Films in which too many captions, or spurious ones, are easily found."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -52,7 +52,7 @@ def times(result: Track) -> list[tuple[float, float]]:
 
 
 def test_words_that_are_lit_in_turn_are_one_caption_a_line(tmp_path: Path, predictor: Predictor) -> None:
-    """A box moves from word to word, and the word in it grows and shifts the others: one caption a line, not one a word."""
+    """If a box moves from word to word, and the word in it grows and shifts the others, each line is one caption, not each word."""
     lines = [["Nobody", "has", "seen", "it"], ["since", "the", "winter", "came"]]
 
     def draw(now: float) -> Image.Image:
@@ -75,7 +75,7 @@ def test_words_that_are_lit_in_turn_are_one_caption_a_line(tmp_path: Path, predi
 
 
 def test_cuts_of_the_scene_are_seen_and_captions_are_none(tmp_path: Path, predictor: Predictor) -> None:
-    """A cut changes most of the picture. A caption that appears, and what moves, do not."""
+    """A cut is recognised by a change of most of the picture; an appearing caption and moving things are not cuts."""
     shades = np.random.default_rng(3).integers(30, 220, (3, HEIGHT // 20, WIDTH // 20, 3), np.uint8)
 
     def draw(now: float) -> Image.Image:

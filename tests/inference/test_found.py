@@ -1,4 +1,4 @@
-"""What the network finds in a zone becomes its captions, or doubtful ones where the film's own pictures speak against it."""
+"""What the network finds in a zone becomes captions, or doubtful ones where the film's own pictures contradict it."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def track(labels: list[int], sure: float = 0.97, **more: object) -> Track:
 
 
 def test_a_change_that_the_pictures_deny_joins_both_parts() -> None:
-    """Where the pictures show that a caption goes on, one caption is found instead of two, as sure as its ends."""
+    """Where the pictures show that a caption continues, one caption is found instead of two, and it is as sure as its ends."""
     assert len(captions_of(track(TWO_PARTS))) == 2
     (caption,) = captions_of(track(TWO_PARTS, going_on=frozenset({19})))
     assert (caption.extent.first_frame, caption.extent.last_frame) == (10, 29)
@@ -43,7 +43,7 @@ def test_what_begins_and_ends_with_the_whole_picture_has_to_be_surer(cuts: tuple
 
 
 def test_a_zone_whose_captions_come_only_with_cuts_has_to_be_surer() -> None:
-    """Lettering in the scene comes and goes with its shots. Captions that do so are believed if the network is quite sure."""
+    """Lettering in the scene comes and goes with its shots, so captions that do so count only if the network is quite sure."""
     assert are_convincing(captions_of(track(CAPTION, 0.85)))
     assert not are_convincing(captions_of(track(CAPTION, 0.85, cuts=(1.0, 3.0))))
     assert are_convincing(captions_of(track(CAPTION, 0.97, cuts=(1.0, 3.0))))
@@ -51,6 +51,6 @@ def test_a_zone_whose_captions_come_only_with_cuts_has_to_be_surer() -> None:
 
 
 def test_a_caption_too_short_to_read_is_doubtful() -> None:
-    """One sample in the middle of a film is marked, because nobody can read it."""
+    """A caption of one sample in the middle of a film is doubtful, because nobody could read it."""
     (caption,) = captions_of(track([EMPTY_EMPTY] * 5 + [EMPTY_VALID, VALID_EMPTY] + [EMPTY_EMPTY] * 5))
     assert caption.doubt == "0.10 s is too short to read"

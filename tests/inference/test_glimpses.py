@@ -44,7 +44,7 @@ def key_pictures(path: Path) -> dict[float, float]:
 )
 @pytest.mark.parametrize("count", [4, 96])
 def test_key_pictures_are_given_once_each(tmp_path: Path, name: str, codec: str, options: dict[str, str], count: int) -> None:
-    """They are spread over the film, ascending, each with its own content and time, and none twice however many are wanted."""
+    """Key pictures are spread over the film in order, each with its own content and time; none is returned twice."""
     path = write_film(tmp_path / name, codec, options)
     keys = key_pictures(path)
     pictures = {seconds: frame.to_ndarray(format="rgb24").mean() for seconds, frame in glimpse(path, count)}

@@ -1,4 +1,4 @@
-"""The same network on a GPU: the old service's probabilities in every precision, the same bytes each time, one compilation."""
+"""The same network on a GPU gives the old service's results in every precision and the same bytes each time, with one compilation."""
 
 from functools import cache
 

@@ -24,7 +24,7 @@ def test_every_pair_of_a_short_case(production_predictor: ChannelFusionPredictor
 
 
 def test_where_two_spans_meet(production_predictor: ChannelFusionPredictor) -> None:
-    """So are the last pairs of a span, and the first of the next one, which begins with the pair across both."""
+    """The last pairs of a span and the first of the next one, which begins with the pair across both, are within the tolerance."""
     case = stored("spans-center")
     before, after = case.spans
     video, seam = production_predictor.open_video(case.layout), len(before) - 1

@@ -1,4 +1,4 @@
-"""Lines of letters become zones: of captions, not of logos that move, and not of texture beside the captions."""
+"""Lines of captions become zones; logos that move and texture beside the captions do not."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def test_notes_at_the_top_make_a_zone() -> None:
 
 
 def test_texture_below_the_captions_stays_outside_their_zone() -> None:
-    """Lights at the picture's edge that run into the captions' lines do not enlarge the zone, and a second line of text does."""
+    """Lights at the picture's edge that touch the captions' lines do not enlarge the zone, but a second line of text does."""
     lights = [line(picture, (100, 620, 1100, 672), 300 + picture) for picture in range(0, PICTURES, 3)]
     small = [line(picture, (100, 655, 1100, 667), 400 + picture) for picture in range(1, PICTURES, 3)]
     (zone,), _ = settle([*speech(), *lights, *small], PICTURES, WIDTH, HEIGHT)
@@ -49,7 +49,7 @@ def test_texture_below_the_captions_stays_outside_their_zone() -> None:
 
 
 def test_as_many_lines_of_one_height_as_of_another() -> None:
-    """The usual height is that of one of the lines, so some lines always have it: a film of two pictures is enough."""
+    """The usual height is always the height of one of the lines, so lines of that height exist even in a film of two pictures."""
     seen = [line(picture, box, picture) for picture, box in enumerate([(400, 620, 880, 650), (400, 600, 880, 700)] * 6)]
     (zone,), _ = settle(seen, 12, WIDTH, HEIGHT)
     assert zone.box.top <= 620

@@ -1,4 +1,4 @@
-"""Frames to the network's strips, and the layout's features."""
+"""Frames become the network's strips, and the layout its features."""
 
 from dataclasses import replace
 

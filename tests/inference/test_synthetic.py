@@ -206,7 +206,7 @@ def test_a_sign_may_be_far_wider_than_its_strip(stage: Stage, seed: int) -> None
 
 @pytest.mark.parametrize("name", TRAINING_PHOTOS)
 def test_photographs_are_there(name: str) -> None:
-    """Each photograph has one frame of three channels, is large enough for a camera to move in, and is not of one shade."""
+    """Each photograph has one frame of three channels, is large enough for a camera to move in, and has more than one shade."""
     shot = load_photo(name)
     assert shot.shape[0] == 1
     assert shot.shape[3] == 3

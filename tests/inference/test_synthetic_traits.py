@@ -1,4 +1,4 @@
-"""Traits of synthetic clips that films have shown to be hard: words lit in turn, slow fades, strips far too high, grounds like letters."""
+"""Traits of synthetic clips that are hard in real films: words lit in turn, slow fades, strips far too high, letter-like backgrounds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,7 +99,7 @@ def test_captions_are_small_in_a_tall_strip(stage: Stage) -> None:
 
 
 def test_a_style_shrinks_with_the_room_for_its_rows(style: Style) -> None:
-    """With room for four times as many rows, outline, shadow and margin are a quarter, so that letters look the same."""
+    """If a strip has room for four times as many rows, outline, shadow and margin shrink to a quarter, so that letters look the same."""
     small = shrink(replace(style, outline=0.08, shadow=0.04), 4)
     assert (small.rows, small.outline, small.shadow, small.margin) == pytest.approx((4, 0.02, 0.01, 0.05))
     assert small.line_share == style.line_share
@@ -107,7 +107,7 @@ def test_a_style_shrinks_with_the_room_for_its_rows(style: Style) -> None:
 
 @pytest.mark.parametrize("maker", [lights, seats, figures])
 def test_lookalikes_have_edges_as_letters_do(maker: Callable[[np.random.Generator, int, int], Shot]) -> None:
-    """Each ground has strong edges in a good part of its rows, and the same seed draws the same one."""
+    """Each letter-like background has strong edges in many of its rows, and the same seed draws the same background."""
     for seed in range(4):
         shot, again = (maker(np.random.default_rng(seed), 120, 600) for _ in range(2))
         np.testing.assert_array_equal(shot, again)
@@ -123,7 +123,7 @@ def test_figures_move() -> None:
 
 
 def test_a_watermark_stays_and_is_faint_or_cut_off(stage: Stage) -> None:
-    """A watermark changes each frame alike, and where it is strong it reaches the strip's upper or lower edge."""
+    """A watermark changes every frame in the same way, and a strong one reaches the strip's upper or lower edge."""
     seen = 0
     for seed in range(20):
         strips = np.full((3, HEIGHT, WIDTH, 3), 120, np.uint8)
@@ -149,7 +149,7 @@ def test_a_clip_shows_what_its_truth_says(stage: Stage, kind: Kind) -> None:
 
 
 def test_a_word_that_is_lit_makes_no_new_caption(stage: Stage) -> None:
-    """The pictures of a caption change as its words are lit, and its number stays."""
+    """The pictures of a caption change as its words are lit, but its number stays the same."""
     recipe = replace(_latin(Kind.LIT_WORDS), captionless=0.0, words=(4, 4), caption_frames=(24, 24))
     clip: Clip = make_clip(np.random.default_rng(3), recipe, stage, 24)
     longest = int(np.bincount(clip.caption)[1:].argmax()) + 1

@@ -19,7 +19,7 @@ PLAIN = {"merge": False, "share_stem": False, "channels_last": False, "fit_on_de
 
 @pytest.mark.parametrize("off", [*({step: False} for step in PLAIN), PLAIN], ids=lambda off: "+".join(off))
 def test_every_step_can_be_switched_off(conformance_checkpoint: Checkpoint, off: dict[str, bool]) -> None:
-    """Without any one optimisation, and without all of them, the probabilities stay within the tolerance."""
+    """If any one optimisation is off, or all of them are, the probabilities stay within the tolerance."""
     predictor = load_predictor(conformance_checkpoint, EngineOptions(**off))
     for case in ("crop-right", "tile-right"):
         probabilities = predictor.predict(predictor.open_video(stored(case).layout), stored(case).spans[0][:7])

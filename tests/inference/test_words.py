@@ -58,7 +58,7 @@ def test_others_stay_apart(before: FoundCaption, after: FoundCaption) -> None:
 
 
 def test_a_transcript_is_a_line_a_caption() -> None:
-    """Each line of a transcript is one caption's; empty lines and doubtful captions are skipped; a wrong number of lines is rejected."""
+    """Each line of a transcript belongs to one caption; empty lines and doubtful captions are skipped; a wrong count is rejected."""
     lines = read_transcript("First\n\n Second\\nline \n")
     doubtful = replace(caption(5, 6), doubt="weak")
     captions = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)

@@ -1,4 +1,4 @@
-"""Run databases of films of any length, whose predictions are as confident as a trained model's, with a few exceptions."""
+"""Run databases of films of any length. Their predictions are as confident as a trained model's, with a few exceptions."""
 
 import numpy as np
 

@@ -84,7 +84,7 @@ def test_an_operator_redrives_and_discards_letters(page, served):
 
 
 def test_an_operator_pauses_resumes_and_cancels_a_replay(page, served):
-    """Each control changes the replay's state and is audited; resuming accepts a new budget; what does not fit the state is refused."""
+    """Each control changes the replay's state and is audited; resuming accepts a new budget; impossible actions are refused."""
 
     def state() -> tuple:
         return served.ask("select state, max_cost_usd from {}replays where replay_id = 'nightly'")[0]

@@ -87,7 +87,7 @@ def test_a_video_shows_what_why_says(page, served):
 
 
 def test_a_tenant_and_what_is_unknown(page, served):
-    """A tenant's page lists its runs and rejections, and says in words what does not exist."""
+    """A tenant's page lists its runs and rejections, and a page of something unknown says that it does not exist."""
     log_in(page, served, VIEWER)
     tenant = served.ask("select tenant_id from {}jobs where run_id = %s", str(served.completed))[0][0]
     page.goto(f"{served.url}/search?q={tenant}")

@@ -78,7 +78,7 @@ def test_the_other_pages(context, sites, path, name, scheme, width):
 
 
 def test_times_grow_older_by_themselves(context, sites):
-    """A page that nothing changes still says how long ago things were."""
+    """Ages on a page are updated even if nothing else changes."""
     page = opened(context, sites["busy"], f"/videos/{TENANT}")
     assert "Nothing is known" in page.locator("main").inner_text()
     page = opened(context, sites["busy"], "/")
@@ -87,7 +87,7 @@ def test_times_grow_older_by_themselves(context, sites):
 
 
 def test_the_focus_survives_an_update(context, sites):
-    """A user of the keyboard stays at the button that has the focus, when its table is replaced."""
+    """The button with the keyboard focus keeps it when its table is replaced."""
     page = opened(context, sites["busy"], "/")
     page.locator("#letters-0-17-redrive").focus()
     page.evaluate("put('part-letters', document.getElementById('part-letters').innerHTML)")

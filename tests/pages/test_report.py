@@ -1,4 +1,4 @@
-"""The report of a run as a document: its content, its limits and its size."""
+"""The report of a run as a document: content, limits and size."""
 
 import base64
 import json

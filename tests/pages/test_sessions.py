@@ -1,4 +1,4 @@
-"""Who may look and who may act: tokens, cookies and forms, tested without a server."""
+"""Which tokens, cookies and forms allow reading and acting, tested without a server."""
 
 import time
 from dataclasses import replace
@@ -9,7 +9,7 @@ VIEWER, OPERATOR = "viewer-token-1", "operator-token-1"
 
 
 def test_each_token_gives_its_role():
-    """The operator's token permits acting, the viewer's only looking, and any other token nothing."""
+    """The operator's token permits acting, the viewer's only reading, and any other token nothing."""
     sessions = Sessions(VIEWER, OPERATOR)
     assert sessions.log_in(VIEWER, "").role is Role.VIEWER
     assert sessions.log_in(OPERATOR, "").may_act

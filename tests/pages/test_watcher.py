@@ -100,7 +100,7 @@ async def test_what_an_outage_hid_is_read_again_at_once():
 
 
 async def test_viewers_are_woken_by_changes_alone():
-    """A refresh without a change wakes nobody; a refresh with a change wakes everybody."""
+    """A refresh without a change wakes no viewer; a refresh with a change wakes every viewer."""
     database = Database()
     watcher = Watcher(database, Brokers())
     await watcher.refresh()
@@ -115,7 +115,7 @@ async def test_viewers_are_woken_by_changes_alone():
 
 
 async def test_nothing_is_read_while_nobody_watches():
-    """Without viewers the watcher reads nothing; the first viewer makes it read."""
+    """Without viewers the watcher reads nothing; the first viewer makes it read again."""
     database = Database()
     watcher = Watcher(database, Brokers())
     running = asyncio.create_task(watcher.run())

@@ -33,8 +33,8 @@ class Fault:
     Attributes:
         target: ``module:function`` or ``module:Class.method``, by the name under which its callers find it.
         when: before the call begins, or after it has returned.
-        how: SIGKILL, SIGSTOP, an exception that nothing expects, a call that never returns, a coroutine that is not run;
-            or, at every such call from then on, the same exception (fail), a pause of seconds or no memory left.
+        how: SIGKILL, SIGSTOP, an unexpected exception, a call that never returns, or a coroutine that is not run; or from then on,
+            at every such call, the same exception (fail), a pause in seconds, or an out-of-memory error.
         since: count calls only from the moment at which this fault would strike.
     """
 
@@ -64,7 +64,7 @@ def run_worker(role: str, environment: dict[str, str], log: str, faults: Sequenc
 
 
 def _die_with_tests() -> None:
-    """The parent of this process is the fork server, which lives until its last worker has gone."""
+    """End this process with the tests. Its parent is the fork server, which lives until its last worker has gone."""
     tests = multiprocessing.parent_process()
     assert tests is not None
     multiprocessing.connection.wait([tests.sentinel])
@@ -147,7 +147,7 @@ def _strike(fault: Fault) -> float:
 
 
 def _starve() -> None:
-    """Raise the error that a process gets from a system without memory."""
+    """Raise the error that a process gets when memory runs out."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), hard))

@@ -108,8 +108,8 @@ async def installed(stack: OwnedStack, settings: Mapping[str, str], folder: Path
     """Separate topics and a bucket; no process is running yet, and later ones end with this block.
 
     Args:
-        settings: of the workers, beside those that all have. The tests themselves go straight to the stack's servers.
-        folder: where the workers' logs are.
+        settings: the workers' settings in addition to the common ones. The tests themselves use the stack's servers directly.
+        folder: where the workers' logs are written.
     """
     name = uuid4().hex[:12]
     own = {"WASABI_BUCKET": f"{stack.config.bucket}-{name}", "EXTENTS_TOPIC_PREFIX": f"test-{name}."}

@@ -1,4 +1,4 @@
-"""Determines what ended a failed run from its log, in another way than the service does."""
+"""Determines from the log of a failed run what ended it, in another way than the service does."""
 
 from collections import defaultdict
 from collections.abc import Iterable

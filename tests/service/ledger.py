@@ -1,4 +1,4 @@
-"""The content of one installation's topics, read by a consumer of the tests' own."""
+"""The content of one installation's topics, read by the tests' own consumer."""
 
 import time
 from collections import defaultdict
@@ -155,7 +155,7 @@ def record_position(topic: str, partition: int, offset: int) -> str:
 
 
 def _answers(outcome: ReceivedOutcome, published: Published) -> bool:
-    """By the request's id, or by the record's position: a record without ids has nothing else."""
+    """The answers by the request's id, or by the record's position if the record has no ids."""
     here = record_position(published.topic, published.partition, published.offset)
     sources = outcome.body.get("requests", [outcome.body])
     return outcome.answers(published.request_id) or here in [

@@ -93,7 +93,7 @@ class Worker:
         """Status and text of its answer over HTTP.
 
         Raises:
-            aiohttp.ClientError: nothing, or nothing yet.
+            aiohttp.ClientError: it does not answer, or not yet.
         """
         async with http.get(f"{self.address}/{path}") as answer:
             return answer.status, await answer.text()
@@ -103,7 +103,7 @@ class Worker:
         """The address on which it listens.
 
         Raises:
-            aiohttp.ClientError: nowhere yet.
+            aiohttp.ClientError: it does not listen yet.
         """
         listening = _ADDRESS.search(self.log.read_text()) if self.log.exists() else None
         if listening is None:

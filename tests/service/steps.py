@@ -1,6 +1,7 @@
 """The steps at which tests kill a worker, in order.
 
-Each is a fault right after it: for most, right before it is right after the one before. ``on_both_sides`` gives both.
+Each fault strikes right after its step, which for most steps is right before the next one. ``on_both_sides`` gives faults
+before and after.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Faults of a request or its video are reported: as a rejection with its row, or as a failure that names the chunk."""
+"""A faulty request or video is reported as a rejection with its row, or as a failure that names the chunk."""
 
 import gzip
 import io
@@ -128,7 +128,7 @@ async def test_missing_chunk(running: Installation) -> None:
 
 
 async def test_more_frames_than_chunks(running: Installation) -> None:
-    """A frame count beyond what was encoded is rejected as missing chunks."""
+    """A frame count above the number of encoded frames is rejected because chunks are missing."""
     published = await running.submit(await running.add(video(512)), 513)
     assert "modulo_16/chunk_0000000512.webm" in await rejected(running, published)
 
@@ -146,7 +146,7 @@ async def test_empty_layout(running: Installation) -> None:
 
 
 async def test_layout_that_expands_without_end(running: Installation) -> None:
-    """A packed layout that expands to far more than a layout is rejected, with no other effect."""
+    """A packed layout that expands to far more than a layout's size is rejected, with no other effect."""
     video_id = await running.add(replace(video(40), layout=None))
     await running.store.put(running.keys.layout(running.tenant_id, video_id) + ".gz", _packed_zeros(300 * 2**20))
     published = await running.submit(video_id, 40)
@@ -154,7 +154,7 @@ async def test_layout_that_expands_without_end(running: Installation) -> None:
 
 
 async def test_packed_layout(running: Installation) -> None:
-    """A valid packed layout is as good as a plain one."""
+    """A valid packed layout works like a plain one."""
     video_id = await running.add(replace(video(40), layout=None))
     await running.store.put(running.keys.layout(running.tenant_id, video_id) + ".gz", gzip.compress(pack_layout(LAYOUT)))
     published = await running.submit(video_id, 40)
@@ -276,7 +276,7 @@ async def test_low_priority_has_its_own_topic(running: Installation) -> None:
 
 
 async def test_all_of_it_is_accounted_for(running: Installation) -> None:
-    """In the end every record is acknowledged, and every request has its outcome, its row and its dead letter."""
+    """At the end every record is acknowledged, and every request has its outcome, its row and, if it needs one, its dead letter."""
     evidence = await running.verify_at_rest()
     assert {"inference.rejected", "inference.failed", "inference.completed"} <= {outcome.name for outcome in evidence.outcomes.values()}
 

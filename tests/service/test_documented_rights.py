@@ -1,4 +1,4 @@
-"""The service works with keys that have only the rights in docs/deployment.md."""
+"""The service works with keys that have only the permissions listed in docs/deployment.md."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ async def test_the_doctor_finds_nothing_missing(service: Installation, limited: 
 
 
 async def test_an_object_outside_is_the_fault_of_its_request(service: Installation) -> None:
-    """The row of an old run names a key that these keys may not read: the request is rejected, with its ids and the key."""
+    """If the row of an old run names an object that these keys may not read, the request is rejected with its ids and the object's key."""
     _, outcome = await service.run(video(FRAMES))
     data = await service.store.get(outcome.body["storage_key"], MAX_RUN_DB_BYTES)
     video_id = await service.add(video(FRAMES))
@@ -118,7 +118,7 @@ async def test_an_object_outside_is_the_fault_of_its_request(service: Installati
 
 @pytest.mark.parametrize("part", ["cropped_frames_v1", "layout.db"])
 async def test_a_refused_object_of_a_video_is_the_fault_of_its_request(service: Installation, stack: OwnedStack, part: str) -> None:
-    """The request is rejected or fails with the key in its message, whether admission or a GPU worker needs the object."""
+    """If admission or a GPU worker is denied an object, the request is rejected or fails with the object's key in its message."""
     video_id = await service.add(video(FRAMES))
     async with refused(stack, service.store.bucket, f"videos/{service.tenant_id}/{video_id}/{part}*"):
         outcome = await service.ledger.outcome(await service.submit(video_id, FRAMES))

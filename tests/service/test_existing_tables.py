@@ -1,4 +1,4 @@
-"""A whole request on a database that already had the web application's tables, with rows of several years."""
+"""A whole request on a database that already had the web application's tables and rows of several years."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A coordinator killed at each of its steps, on a database that already had the web application's tables, with rows of several years."""
+"""A coordinator is killed at each of its steps, on a database that already had the web application's tables and rows of several years."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The limits of a tenant and of all, on a database with the web application's tables and jobs that nobody will finish."""
+"""The limits of a tenant and of all tenants, on a database with the web application's tables and jobs that will never finish."""
 
 import pytest
 

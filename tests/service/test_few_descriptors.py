@@ -1,4 +1,4 @@
-"""Workers with few descriptors, and clients that open connections and send nothing."""
+"""Workers with few descriptors serve while clients open connections and send nothing."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ LIMITED = (
 
 
 async def test_half_open_connections_stop_nobody(service: Installation) -> None:
-    """With 300 of them at each worker, probes are answered, runs complete, and the logs stay short."""
+    """With 300 half-open connections at each worker, probes are answered, runs complete, and the logs stay short."""
     workers = [service.processes.command(role, "python", "-c", LIMITED, role) for role in ("coordinator", "gpu")]
     async with asyncio.timeout(300):
         await asyncio.gather(*(worker.ready() for worker in workers))

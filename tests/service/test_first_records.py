@@ -1,4 +1,4 @@
-"""Records that wait in topics while partitions move: none of them may be skipped."""
+"""No record that waits in a topic while partitions move is skipped."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ def settings() -> dict[str, str]:
 
 
 async def test_no_record_is_skipped(service: Installation) -> None:
-    """Requests from before the first worker joined, and from before its successor did, are all answered."""
+    """All requests published before the first worker joined, and before its successor joined, are answered."""
 
     async def publish() -> None:
         async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_a_repeated_join_is_answered_by_its_job(service: Installation) -> None:
-    """The group's offsets have expired, and the run's marker too: the join is answered again, and no run waits for a start forever."""
+    """If the group's offsets and the run's marker have expired, the join is answered again, and no run waits for its start forever."""
     coordinator = service.processes.start("coordinator")
     video_id = await service.add(video(2))
     await service.submit(video_id, 2, event_id="first")
@@ -58,7 +58,7 @@ def answers(service: Installation, request_id: str) -> list[dict]:
 
 
 async def forget(service: Installation, run_id: str) -> None:
-    """The effect of three weeks: the log expires, the run's marker is swept, the group's offsets are gone, and its job ended long ago."""
+    """Produce the effect of three weeks: the log expires, the marker is swept, the offsets are gone, and the job ended long ago."""
     topics, key = service.topics, run_id.encode()
     partition = topics.results_partition(run_id)
     async with AIOKafkaProducer(**client_options(service.kafka), acks="all") as producer:

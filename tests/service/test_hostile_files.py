@@ -32,7 +32,7 @@ LAYOUTS = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def coordinator(service: Installation):
-    """A coordinator and a GPU worker, as users start them; in the end they are the same processes, and everything is done."""
+    """A coordinator and a GPU worker, as users start them; at the end the same processes still run, and everything is done."""
     workers = [service.processes.command("coordinator"), service.processes.command("gpu")]
     await workers[0].ready()
     before = peak_bytes(workers[0])

@@ -1,6 +1,6 @@
 """A coordinator is killed at a step of admitting, aggregating or finishing: its successor continues, and nothing is lost.
 
-One step at a time, so that a failure names it; tests/chaos has all of them follow each other over several videos in flight.
+Each test kills at one step, so that a failure names it; tests/chaos kills at all of them in turn, with several videos in flight.
 """
 
 import signal
@@ -45,8 +45,8 @@ async def survive(
     """Publish videos to a coordinator that kills itself, and start a successor, until all have their outcome.
 
     Args:
-        lost: chunks of the videos that are gone when the other one comes.
-        logged_event: an event that the other one must have logged.
+        lost: chunks of the videos that are gone when the successor starts.
+        logged_event: an event that the successor must have logged.
     """
     broken = service.processes.start("coordinator", *faults)
     published = [await service.submit(video_id, content.frame_count) for video_id, content in videos]

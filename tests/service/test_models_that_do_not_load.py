@@ -1,4 +1,4 @@
-"""A model that does not load on one worker, or on any: its runs go elsewhere, wait, or fail; runs of other models continue."""
+"""If a model does not load on one worker or on any, its runs move to another worker, wait or fail; runs of other models continue."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +27,7 @@ PARTITIONS = 4
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sound(service: Installation, tmp_path_factory: pytest.TempPathFactory) -> Worker:
-    """A worker with the model v1 in its own cache, from when the store had its weights."""
+    """A worker with the model v1 in its own cache, started while the store had the weights."""
     service.processes.start("coordinator")
     worker = service.processes.start("gpu", EXTENTS_MODEL_CACHE=str(tmp_path_factory.mktemp("sound")))
     key = await push_model(service, "v1")
@@ -74,7 +74,7 @@ async def test_high_priority_goes_to_another_worker(service: Installation, sound
 
 
 async def test_low_priority_waits_for_the_model(service: Installation, sound: Worker, sick: Worker) -> None:
-    """Low-priority spans wait on the worker, which reports it and works with other models; they are processed once the model is back."""
+    """Low-priority spans wait on the worker, which reports this and works with other models; they are processed once the model is back."""
     requests = await submit_everywhere(service, "v1", priority=Priority.LOW)
     waiting = await service.ledger.until("a span handed back by the sick", lambda: failures(service, requests))
     await _until_not_ready(service, sick)

@@ -1,4 +1,4 @@
-"""The database was lost and rebuilt from its migrations, while Kafka kept the log and the store its objects."""
+"""The database is lost and rebuilt from its migrations, while Kafka keeps the log and the store its objects."""
 
 from pathlib import Path
 from typing import Any

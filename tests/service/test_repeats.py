@@ -1,4 +1,4 @@
-"""The same video is requested again: at once, during its run, after its end, and by force."""
+"""The same video is requested again: at the same time, during its run, after its end, and with force."""
 
 import uuid
 

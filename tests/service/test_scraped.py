@@ -1,4 +1,4 @@
-"""A real Prometheus over real workers: every panel, rule and alert finds its data."""
+"""A real Prometheus scrapes real workers, and every panel, rule and alert finds its data."""
 
 import asyncio
 import re

@@ -191,7 +191,7 @@ async def test_logs_name_run_and_video(outcomes: dict[str, ReceivedOutcome], wor
 async def test_waiting_records_show_in_metrics(
     service: Installation, outcomes: dict[str, ReceivedOutcome], workers: tuple[Worker, Worker]
 ) -> None:
-    """The next span is fetched and decoded meanwhile; lag, depth and age of unfinished work show in both workers."""
+    """While a span computes, the next one is fetched and decoded; lag, depth and age of unfinished work show in both workers."""
     coordinator, healthy = workers
     assert await healthy.stopped() == 0
     busy = service.processes.start("gpu", Fault("streams.gpu_worker.predictor:SpanPredictor.predict", "before", how="hang"))

@@ -1,4 +1,4 @@
-"""A worker with a wrong setting blames no record and is not ready: it names the fault, and starts once it is corrected."""
+"""A worker with a wrong setting blames no record and is not ready. It names the fault, and starts once the fault is corrected."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ def last_line(worker: Worker) -> dict[str, object]:
     ],
 )
 async def test_it_is_not_ready_and_takes_no_work(service: Installation, role, wrong, says) -> None:
-    """Readiness and log give each dependency's own words and the setting; the worker stays alive, and one SIGTERM ends it with status 0."""
+    """Readiness and log give each dependency's own error and the setting; the worker stays alive, and one SIGTERM ends it with status 0."""
     worker = service.processes.start(role, **wrong)
     reasons = await unready(worker, says)
     assert any("group: has not been joined yet" in reason for reason in reasons)

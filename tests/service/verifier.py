@@ -1,8 +1,8 @@
-"""Checks whether an installation has kept its promises, only by its topics, its store and its database.
+"""Checks whether an installation has kept its promises, using only its topics, its store and its database.
 
 Every record of ``video.encoded*`` has one outcome, with one ``ce_id``; every run that was completed has one verified
-object, its row and its job; every dead letter stands for something that could not be done. Nothing is asked of the
-service or its metrics.
+object, its row and its job; every dead letter stands for something that could not be done. Neither the service nor
+its metrics are consulted.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ class Verifier:
         """Check every promise about an installation at rest: everything published has its outcome.
 
         Raises:
-            AssertionError: names what is missing, or is there twice.
+            AssertionError: something is missing or exists twice; names it.
         """
         ledger = self.ledger
         await ledger.read_all()

@@ -26,7 +26,7 @@ WIDE = AdmissionLimits(
 
 
 def limits(**changes: int) -> AdmissionLimits:
-    """Return limits that nothing reaches, except the given ones."""
+    """Return limits that nothing reaches, apart from those given."""
     return replace(WIDE, **changes)
 
 

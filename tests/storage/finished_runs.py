@@ -34,6 +34,6 @@ def finished_run(pairs: int = 7, seed: int = 0, **changes: Any) -> FinishedRun:
 
 
 def fixed_run(pairs: int = 7, **changes: Any) -> FinishedRun:
-    """Make the same run each time."""
+    """Make a run that is the same each time."""
     ids = {name: UUID(int=number) for number, name in enumerate(("run_id", "request_id", "tenant_id", "video_id"), start=1)}
     return finished_run(pairs, **ids | changes)

@@ -135,7 +135,7 @@ async def test_a_forced_request_runs_beside_a_finished_run(rows):
 
 
 async def test_the_callers_rejection_is_stored_as_given(rows):
-    """The caller's rejection is stored once as given, whatever numbers or characters the record holds."""
+    """A rejection by the caller is stored once as given, whatever numbers or characters the record holds."""
     message = "a \0 in an id; 10 frames expected"
     submitted = request(
         rejection=Rejection(RejectionType.FRAME_COUNT_EXCEEDED, message),

@@ -1,4 +1,4 @@
-"""One limit on the memory that concurrent tasks hold."""
+"""Concurrent tasks share one limit on the memory that they hold."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""From keys and files back to rows: what is recognised, and what is rejected by name."""
+"""Rows are rebuilt from keys and files; what does not belong to a run is skipped or named."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Rows of finished and failed runs: they only move forward, are written once, and belong to the latest request."""
+"""Rows of finished and failed runs only move forward, are written once, and belong to the latest request."""
 
 import asyncio
 from dataclasses import replace

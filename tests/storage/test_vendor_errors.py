@@ -86,7 +86,7 @@ def test_the_databases_answer_is_judged_by_its_code(code, expected):
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520, 546])
 async def test_a_transient_status_is_recognised_from_any_server(status):
-    """A gateway's error page with such a status is transient, as the database's own would be."""
+    """A gateway's error page with a transient status is transient, as a response of the database itself would be."""
     response = httpx.Response(status, text="<html>upstream</html>", request=httpx.Request("GET", "http://x"))
     with pytest.raises(TransientError, match=str(status)):
         await row_errors.judge_status(response)

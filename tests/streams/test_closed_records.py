@@ -153,7 +153,7 @@ def test_a_state_can_be_read_again_whatever_was_folded_into_it(data):
     ],
 )
 def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, value):
-    """Such a record is poison, and not the state that it would leave."""
+    """A record with an infinite or too large number, or a time without a zone, is poison, so that no state contains one."""
     body = {**orjson.loads(record.to_bytes()), field: value}
     with pytest.raises(PoisonError, match=field):
         decode_log(json.dumps(body).encode())
@@ -161,7 +161,7 @@ def test_numbers_are_bounded_and_finite_and_times_have_a_zone(record, field, val
 
 @pytest.mark.parametrize("field", ["cropped_frames_version", "frame_count"])
 def test_what_a_rejection_repeats_of_a_request_is_bounded_too(field):
-    """A number that JSON can be written with no more is not read either."""
+    """A number that JSON could not be written with is refused in a rejection too."""
     body = next(record for record in RECORDS if isinstance(record, InferenceRejected))
     with pytest.raises(PoisonError, match=field):
         decode(InferenceRejected, json.dumps({**orjson.loads(body.to_bytes()), field: -(2**63) - 1}).encode())
@@ -170,7 +170,7 @@ def test_what_a_rejection_repeats_of_a_request_is_bounded_too(field):
 @pytest.mark.parametrize("kind", [VideoEncoded, Work, SpanDone, SpanTaken])
 @pytest.mark.parametrize(("value", "message"), [(None, "no value"), (b"", "value is empty")])
 def test_a_record_without_a_value_is_called_so(kind, value, message):
-    """A tombstone is not a broken text: the message says that there is no value, and what was expected."""
+    """The error for a tombstone says that there is no value and what was expected, not that the text is broken."""
     with pytest.raises(PoisonError, match=f"not a {kind.__name__}: the record.*{message}.*expected a JSON object"):
         decode(kind, value)
     with pytest.raises(PoisonError, match=message):

@@ -28,7 +28,7 @@ the prefix `EXTENTS_TOPIC_PREFIX`.
   first. A field never changes its type or meaning within a version, and new fields are optional.
 - A field without a value is omitted; the service never writes `null`.
 - UUIDs are written in lower case with hyphens. Times are RFC 3339 with their zone.
-- Events may be repeated: the same outcome may be sent more than once, always with the same `ce_id`. Consumers remember the
+- Events may be repeated: the same outcome may be sent more than once, always with the same `ce_id`. Consumers should remember the
   `ce_id`s that they have acted on.
 - Outcome events carry [CloudEvents](https://cloudevents.io) headers: `ce_specversion`, `ce_id`, `ce_type`
   (`extents.inference.completed.v1`, …), `ce_source`, `ce_time`, and `content-type`.

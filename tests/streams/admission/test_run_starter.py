@@ -1,4 +1,4 @@
-"""A request that is delivered again after limits, runs or stored data have changed since its decision."""
+"""A request is delivered again after limits, runs or stored data have changed since its decision."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -87,7 +87,7 @@ async def test_an_ended_run_is_left_alone(status):
 
 
 async def test_a_new_default_model_does_not_change_a_stored_decision():
-    """The event names no model, and the default has changed since: the run is sent with the model of its decision."""
+    """If the event names no model and the default has changed since, the run is sent with the model of its decision."""
     other = replace(PINNED, pins=PINNED.pins.model_copy(update={"run_id": UUID(int=9), "model_version": "other"}))
     starting = Starting.beside("queued", PINNED)
     assert await starting.start_again(pinned=other) == [("run", 1)]
@@ -97,7 +97,7 @@ async def test_a_new_default_model_does_not_change_a_stored_decision():
 @pytest.mark.parametrize("used_up", ["jobs", "budget"])
 @pytest.mark.parametrize("decided", [True, False])
 async def test_a_decided_low_request_does_not_wait_for_itself(monkeypatch, decided, used_up):
-    """Jobs decided before a kill count toward limit and budget and are sent, or room would never be made; new requests wait."""
+    """A job decided before a kill is sent although it counts toward limit and budget, or it would wait for itself; new requests wait."""
     looked = []
 
     async def count_unfinished(priority):

@@ -1,4 +1,4 @@
-"""Requests that cannot be decided: what is answered, what is kept, and what ends the process instead."""
+"""Requests that cannot be decided are answered and kept as dead letters, or end the process if the fault is not theirs."""
 
 import asyncio
 from dataclasses import replace
@@ -96,7 +96,7 @@ async def test_a_refused_request_is_rejected_counted_and_kept():
 
 @pytest.mark.parametrize("decision", [ExtentsError("the row was refused"), RuntimeError("no such column")], ids=["refused", "unexpected"])
 async def test_a_failed_request_is_answered_although_it_cannot_be_decided(decision):
-    """Such a request is answered by an event with the error; the dead letter has the traceback."""
+    """A request whose decision fails is answered by an event with the error, and its dead letter has the traceback."""
     undecided = Undecided(decision=decision)
     await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)
     (message,) = undecided.messages
@@ -121,7 +121,7 @@ async def test_a_request_is_not_overtaken_while_promotions_are_read():
 
 
 async def test_wrong_settings_end_the_process_while_a_failed_request_is_answered():
-    """Wrong settings are no record's fault: nothing is sent, and the record will be redelivered."""
+    """If settings turn out to be wrong while a failed request is answered, nothing is sent, and the record will be redelivered."""
     undecided = Undecided(decision=ConfigurationError("SUPABASE_SERVICE_ROLE_KEY is wrong"))
     with pytest.raises(ConfigurationError):
         await undecided.admission.give_up(RECORD, Assignment(1), ValueError("broke"), 3, low=False)

@@ -1,4 +1,4 @@
-"""Loading a network may take minutes, and delays no rebalance."""
+"""Loading a network, which may take minutes, delays no rebalance."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Markers of finished runs are removed once no late record can need them, at a cost that depends only on expired ones."""
+"""Markers of finished runs are removed once no late record can need them, at a cost that depends only on the expired ones."""
 
 from types import SimpleNamespace
 

@@ -24,7 +24,7 @@ def test_our_work_records_are_far_below_the_limit():
 
 @pytest.mark.parametrize("headers", [False, True])
 def test_a_work_record_above_the_limit_is_poison(headers: bool):
-    """It would be read as a span, unknown fields included, and the worker could not even report the failure."""
+    """A work record above the limit is poison, because a worker could not quote it in the log of the run."""
     large = orjson.dumps({**orjson.loads(work().to_bytes()), "note": "x" * MAX_WORK_BYTES})
     assert decode(Work, large) == work()
     with pytest.raises(PoisonError, match=rf"a work record of \d+ bytes; expected at most {MAX_WORK_BYTES}"):

@@ -44,13 +44,13 @@ async def test_it_is_loaded_in_the_precision_of_runs():
 
 @pytest.mark.parametrize("fault", [UnknownModelError("no such model"), TransientError("the store is away")])
 async def test_a_worker_starts_without_it(fault):
-    """A model that cannot be loaded now is loaded when a run needs it."""
+    """A worker starts although the default model cannot be loaded, and loads it when a run needs it."""
     worker = Worker(fault)
     await worker.start("mrn0fkfd")
     assert worker.loaded == []
 
 
 async def test_a_wrong_setting_ends_the_worker():
-    """The worker ends with the reason before it takes work."""
+    """If a setting is wrong, the worker ends with the reason before it takes work."""
     with pytest.raises(ConfigurationError, match="WASABI_SECRET_KEY"):
         await Worker(ConfigurationError("check WASABI_SECRET_KEY")).start("mrn0fkfd")

@@ -1,4 +1,4 @@
-"""The consumer lag that Prometheus gets, with a real broker."""
+"""The consumer lag that Prometheus scrapes, with a real broker."""
 
 import asyncio
 

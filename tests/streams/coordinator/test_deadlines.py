@@ -70,7 +70,7 @@ def put(send, topics):
 
 
 async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topics):
-    """One record is sent, only after the log was read up to the end it had when the time was over."""
+    """One record is sent, and only after the log has been read up to the end that it had at the deadline."""
     folding.handled = -1
     await put(started(deadline_seconds=1), taken(0), done(1))
     partition = topics.results_partition(str(RUN))
@@ -86,7 +86,7 @@ async def test_a_run_past_its_deadline_fails_through_its_log(folding, put, topic
 
 
 async def test_nothing_is_kept_about_a_run_that_has_ended(folding, put):
-    """The time is known while a run waits for its deadline; nothing is kept after it has failed."""
+    """The deadline is kept while a run waits for it, and nothing is kept after the run has failed."""
     await put(started(deadline_seconds=1), taken(0))
     await until(lambda: folding.deadlines._open_seconds_before)
     await until(lambda: "deadline_passed" in folding.kinds)

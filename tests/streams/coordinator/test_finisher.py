@@ -75,7 +75,7 @@ class Coordinator:
 
 
 async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monkeypatch):
-    """Its spans are gone by then, so finishing it again would crash."""
+    """A run that was finished meanwhile is skipped: its spans are gone, so finishing it again would crash."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     first, second = failed_run(1, 1), failed_run(2, 2)
     coordinator.put(first)
@@ -88,7 +88,7 @@ async def test_a_run_that_finishes_while_it_waits_for_a_slot_is_left_alone(monke
 
 
 async def test_a_request_that_joins_while_the_run_waits_is_notified_with_the_others(monkeypatch):
-    """The state is read again when it is the run's turn."""
+    """The run's state is read again at its turn, so requests that joined meanwhile are notified with the others."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.put(failed_run(1, 1))
     coordinator.put(failed_run(2, 2))
@@ -116,7 +116,7 @@ async def test_the_outcome_is_announced_once_although_requests_join_before_the_e
 
 
 async def test_the_next_attempt_is_announced_separately(monkeypatch):
-    """What was sent for one attempt delays nothing of the next."""
+    """What was sent for one attempt does not delay the next one."""
     coordinator = Coordinator(monkeypatch, concurrency=1)
     coordinator.through.set()
     coordinator.put(failed_run(1, 1))
@@ -180,7 +180,7 @@ async def test_a_run_that_cannot_be_finished_is_announced_as_failed(monkeypatch)
 
 
 async def test_a_run_that_cannot_be_announced_either_is_left_to_the_next_recovery(monkeypatch):
-    """The run does not keep the process busy forever, and the partition's next owner retries it."""
+    """A run that cannot even be announced is not retried forever; the partition's next owner retries it."""
     broken = Broken(monkeypatch, announcing_fails=True)
     broken.coordinator.put(broken.state)
     await broken.at_rest()

@@ -1,4 +1,4 @@
-"""An object that the store refuses only to this service: the requests that need it are answered, and no process ends or hangs."""
+"""If the store denies this service an object, the requests that need it are answered, and no process ends or hangs."""
 
 from types import SimpleNamespace
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Replays that cannot continue, beside one that can."""
+"""A replay that cannot continue does not stop one that can."""
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace

@@ -151,7 +151,7 @@ async def test_keys_of_lost_partitions_are_forgotten_and_recovered(worker, start
 
 
 async def test_a_state_that_cannot_be_read_fails_its_run_and_no_other(worker, start, send, topics, kafka, capfd):
-    """The coordinator starts. The key and position of the run are logged and its requests kept; rubbish under other keys is skipped."""
+    """A coordinator starts although a state is unreadable: it logs key and position, keeps the requests, and skips rubbish."""
     configure_logging(ProcessSettings(_env_file=None))
     broken, good = str(uuid4()), str(uuid4())
     body = orjson.loads(RunState(run_id=broken, attempt=3, offset=41, requests=[request(1)]).to_bytes())

@@ -29,7 +29,7 @@ async def up_seconds(supabase: SupabaseSettings, instance: UUID) -> float:
 
 
 async def test_hours_are_those_of_the_last_heartbeat(topics, kafka, supabase, send):
-    """Hours do not depend on how often or by which coordinator heartbeats are recorded; a killed worker's end with its last heartbeat."""
+    """Hours do not depend on how often or by which coordinator heartbeats are recorded; a killed worker's hours end with its last one."""
     beat = heartbeat(uptime_seconds=100.0)
     other = heartbeat(role="coordinator")
     await ensure_topics([spec for spec in topics.specs() if spec.name == topics.workers], kafka)
@@ -78,7 +78,7 @@ async def test_only_the_owner_records(topics, kafka, supabase, send):
 
 
 async def test_a_missing_topic_is_waited_for(topics, kafka, supabase):
-    """The process continues."""
+    """Without the topic of heartbeats the process continues and waits for it."""
     app = SimpleNamespace(partitions_of=lambda topic: frozenset({0}))
     async with open_rows(supabase) as rows:
         running = asyncio.create_task(WorkerHours(app, kafka, topics, rows, CircuitBreaker("database", rows.check)).run())

@@ -37,7 +37,7 @@ async def test_earlier_cancellations_are_known_at_once(topic, kafka, send):
 
 
 async def test_later_cancellations_are_noticed(topic, kafka, send):
-    """They are read without a group, and unreadable records are skipped."""
+    """Later cancellations are read without a consumer group, and unreadable records are skipped."""
     async with Cancellations(kafka, topic) as cancellations:
         assert not cancellations.covers(work())
         await send(topic, b"\xff")

@@ -71,7 +71,7 @@ async def test_several_caches_may_share_a_folder(stored, tmp_path: Path) -> None
 
 
 async def test_a_damaged_file_is_fetched_again(stored, tmp_path: Path) -> None:
-    """Remains of a full disk or a crash in the folder are never used."""
+    """Damaged files that a full disk or a crash left in the folder are never used."""
     sha256 = await push(stored, "v1", b"weights")
     cache = ModelCache(stored, tmp_path)
     path = await cache.weights("v1", sha256)
@@ -132,7 +132,7 @@ async def test_a_model_that_was_removed_is_unknown_unless_cached(stored, tmp_pat
 
 
 async def test_an_unwritable_folder_is_a_configuration_error(stored, tmp_path: Path) -> None:
-    """The error names the setting, and fails no run."""
+    """The error for an unwritable folder names the setting, and fails no run."""
     (tmp_path / "file").touch()
     sha256 = await push(stored, "v1", b"weights")
     with pytest.raises(ConfigurationError, match="EXTENTS_MODEL_CACHE"):
@@ -140,7 +140,7 @@ async def test_an_unwritable_folder_is_a_configuration_error(stored, tmp_path: P
 
 
 async def test_the_built_in_model_needs_no_store(stored, tmp_path: Path) -> None:
-    """Its weights are used from the package."""
+    """The weights of the built-in model are read from the package."""
     path = await ModelCache(stored, tmp_path / "cache").weights(builtin_model_version(), builtin_checkpoint_sha256())
     assert path == builtin_checkpoint_path()
     assert not (tmp_path / "cache").exists()

@@ -1,4 +1,4 @@
-"""A model that does not load is suspended, for longer each time, and visibly."""
+"""A model that does not load is suspended visibly, and for longer each time."""
 
 import asyncio
 from collections.abc import Iterator

@@ -30,7 +30,7 @@ def compute(work: RecentWork, clock: Clock, seconds: float, pairs: int, error: E
 
 
 def test_nothing_was_done(work, clock):
-    """Both figures are zero, even at the very beginning."""
+    """Both figures are zero if nothing was done, even right after the start."""
     assert work.figures() == (0.0, 0.0)
     clock.now = 100.0
     assert work.figures() == (0.0, 0.0)

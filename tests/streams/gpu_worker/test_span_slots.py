@@ -1,4 +1,4 @@
-"""Which spans get a slot, the device and memory, and in which order."""
+"""Slots, the device and memory are given to spans in a defined order."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -256,7 +256,7 @@ async def test_fetched_chunks_count_as_well(enter):
 
 
 async def test_spans_whose_chunks_fill_the_limit_do_not_deadlock(enter):
-    """One of them is admitted however large it is, because otherwise all would wait forever."""
+    """Of spans whose chunks fill the limit one is admitted however large it is, because otherwise all would wait forever."""
     slots = SpanSlots(3, 100)
     spans = [enter(slots, size_bytes=10, fetched_bytes=90) for _ in range(3)]
     await settle()

@@ -65,7 +65,7 @@ async def test_a_worker_is_there_until_it_ends(kafka, topics, sender):
 
 @pytest.mark.usefixtures("created")
 async def test_a_crashed_or_killed_worker_is_gone_after_three_heartbeats(kafka, topics, sender):
-    """Such a worker does not announce its end, so it seems to be present until then."""
+    """A crashed or killed worker does not announce its end, so it seems to be present until three heartbeats are missing."""
     async with HeartbeatReader(kafka, topics) as reader:
         async with sender(crashed=True):
             await until_states(reader, [WorkerState.READY])
@@ -97,7 +97,7 @@ async def test_a_change_is_sent_at_once(kafka, topics):
 
 
 async def test_a_missing_topic_is_waited_for(kafka, topics, sender):
-    """Nothing fails, one line is logged, and heartbeats are sent once the topic exists; a reader names it and what to do."""
+    """Without the topic nothing fails, and one line is logged; heartbeats are sent once it exists. A reader says what to do."""
     with pytest.raises(ConfigurationError, match="extents topics create"):
         await read_workers(kafka, topics)
     with structlog.testing.capture_logs() as logs:
@@ -132,7 +132,7 @@ async def test_records_that_are_not_heartbeats_are_skipped(kafka, topics, send):
 
 @pytest.mark.usefixtures("created")
 async def test_a_reader_begins_at_the_given_age(kafka, topics, send):
-    """A reader does not have to read everything in the topic."""
+    """A reader can begin at a given age instead of reading the whole topic."""
     await send(topics.workers, heartbeat().to_bytes(), key=b"one")
     await asyncio.sleep(0.05)
     async with HeartbeatReader(kafka, topics, since=timedelta(milliseconds=10)) as reader:

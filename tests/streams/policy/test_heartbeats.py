@@ -39,7 +39,7 @@ def test_an_ended_worker_is_not_shown():
 
 
 def test_a_worker_that_has_gone_is_shown_for_an_hour():
-    """After an hour it is no longer shown."""
+    """A worker that has gone is shown for an hour, and no longer."""
     assert len(seen_workers([received(SHOWN_FOR)], NOW)) == 1
     assert seen_workers([received(SHOWN_FOR + SECOND)], NOW) == []
 

@@ -1,4 +1,4 @@
-"""The log of a run as a page shows it: its history, and the state of each span."""
+"""The log of a run gives the history and the state of each span that a page shows."""
 
 from datetime import timedelta
 

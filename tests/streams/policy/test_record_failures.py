@@ -40,12 +40,12 @@ def test_the_longest_note_fits_beside_an_offset():
 
 @pytest.mark.parametrize("note", ["", "of another tool", "[]", "{}", '{"tries":[[1]],"in_a_row":0}', '{"tries":5,"in_a_row":1}', "null"])
 def test_a_note_of_somebody_else_counts_nothing(note):
-    """Other tools may commit offsets with texts of their own."""
+    """A note that another tool committed with its offset counts nothing."""
     assert PartitionFailures.from_note(note) == PartitionFailures()
 
 
 def test_a_record_that_is_handled_or_given_up_is_no_longer_noted():
-    """A handled record ends a row of given-up records; a given-up one extends it."""
+    """A handled record ends a series of given-up records; another given-up one extends it."""
     failures = PartitionFailures().failed(5).failed(5).failed(7)
     assert failures.tries == {5: 2, 7: 1}
     given_up = failures.gave_up(5)
@@ -56,7 +56,7 @@ def test_a_record_that_is_handled_or_given_up_is_no_longer_noted():
 
 
 def test_so_many_in_a_row_stop_the_process():
-    """Records that an earlier process gave up count too, according to the partition's note; a handled one ends the row."""
+    """Records that an earlier process gave up also count, according to the partition's note; a handled one ends the series."""
     limit = FailureLimit(FailurePolicy(tries=3, in_a_row=2, per_thousand=1000))
     for _ in range(3):
         limit.check(0, "a topic", ERROR)
@@ -98,5 +98,5 @@ def test_such_a_share_of_the_last_thousand_stops_the_process():
     ],
 )
 def test_errors_of_the_machine_and_the_settings_belong_to_no_record(error, ends):
-    """Such errors end the process at once; a shortage of memory may be the record's fault, and is counted."""
+    """Errors of the machine or the settings end the process at once; a memory error may be the record's fault, and is counted."""
     assert ends_process(error) == ends

@@ -100,7 +100,7 @@ def test_headers_are_passed_on():
     ],
 )
 def test_a_record_without_ids_is_unidentified(raw):
-    """Undecodable records and invalid ids: there is nothing that a row could be about."""
+    """An undecodable record, or one with invalid ids, is unidentified, because no row could be about it."""
     result = read(raw=raw)
     assert isinstance(result, UnidentifiedRequest)
     assert result.message.startswith("not a")
@@ -121,7 +121,7 @@ def test_a_record_without_ids_is_unidentified(raw):
     ],
 )
 def test_a_request_with_ids_and_wrong_fields_keeps_its_usable_fields(change, kept):
-    """It becomes a rejection of its video, with a message that names the field, and keeps the usable fields."""
+    """A record with ids and a wrong field becomes a rejection of its video that names the field, and keeps the usable fields."""
     result = identified({**BODY, **change})
     assert result.video is None
     assert result.request.rejection is not None
@@ -133,7 +133,7 @@ def test_a_request_with_ids_and_wrong_fields_keeps_its_usable_fields(change, kep
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 4000])
 def test_numbers_that_other_parsers_refuse_do_not_stop_the_worker(number):
-    """A record with readable ids and unusable numbers is rejected; it must not end the process, because it would be redelivered."""
+    """A record with readable ids and unusable numbers is rejected and does not end the process, which would only read it again."""
     raw = orjson.dumps(BODY).replace(b"600", number.encode())
     result = identified(raw=raw)
     assert result.request.rejection is not None

@@ -61,7 +61,7 @@ def test_a_finished_run_is_a_function_of_its_records():
 
 
 def test_times_and_costs_come_from_the_records():
-    """It began with the first span taken, ended with the last one done, and took the seconds of its spans."""
+    """A run begins with the first span taken, ends with the last one done, and costs the GPU seconds of its spans."""
     state, packed = completed()
     run = assemble(state, packed)
     assert (run.started_at - MOMENT).total_seconds() == 1

@@ -1,4 +1,4 @@
-"""The fold of a run's log, over generated logs, compared with a model that reads the log in another way."""
+"""The fold of generated logs agrees with a model that reads a log in another way."""
 
 from dataclasses import dataclass, field
 
@@ -163,7 +163,7 @@ def counted(records: list[LogRecord]) -> set[int]:
 
 
 def ended_by(records: list[LogRecord]) -> Outcome | None:
-    """How an attempt that had not ended before its last record ends with it."""
+    """How the last record ends an attempt that had not ended before it."""
     last, before = records[-1], counted(records[:-1])
     match last:
         case RunCancelled():
@@ -208,7 +208,7 @@ def test_other_pins_restart_the_attempt():
 
 
 def test_a_run_cancelled_before_it_started_is_announced_once():
-    """Its requests are notified of its end like those of any other run; a late start begins nothing and is answered in the same way."""
+    """Requests of a run that was cancelled before its start are notified like all others; a late start begins nothing."""
     aggregator = Aggregator().read([joined(1), cancelled(), started(), joined(2)])
     state = aggregator.state
     assert state is not None
@@ -344,7 +344,7 @@ def test_a_span_that_kills_its_workers_fails_the_run(log, outcome):
 
 
 def test_a_span_taken_too_often_leaves_its_work_record():
-    """Its worker is dead and can send nothing more, so the record of the take contains what becomes the dead letter."""
+    """The take beyond the limit contains the work record for the dead letter, because the dead worker can send nothing more."""
     read = {
         "tries": 2,
         "origin": Origin(topic="inference.work.high", partition=3, offset=7),
@@ -387,7 +387,7 @@ def test_a_video_of_one_span_completes_with_it(frame_count):
 
 
 def test_a_request_that_a_rebuilt_database_did_not_know_is_answered():
-    """Its start names an attempt that the log has finished, so the request waits for that outcome and is answered once."""
+    """A start that names an attempt which the log has finished leaves its request waiting for that outcome, and it is answered once."""
     log = [started(), *(done(span) for span in range(SPANS)), finished(Outcome.COMPLETED, [101])]
     aggregator = Aggregator().read(log)
     assert aggregator.state is not None

@@ -34,7 +34,7 @@ def json(**fields: object) -> bytes:
     ],
 )
 def test_a_record_of_the_video_is_recognised(stored: StoredLetter) -> None:
-    """It is recognised by fields, key or run, or by its bytes if they cannot be decoded, and belongs to the tenant too."""
+    """A video's letter is recognised by fields, key or run, or by its bytes if they cannot be decoded, and belongs to the tenant too."""
     assert BY_VIDEO.covers(stored)
     assert BY_TENANT.covers(stored)
 

@@ -25,7 +25,7 @@ async def change() -> FutureMessage:
 
 
 async def test_faust_itself_still_ends(change):
-    """Once this fails, ``RetryingProducerBuffer`` can be removed."""
+    """Faust itself ends the process; once this fails, ``RetryingProducerBuffer`` can be removed."""
     with pytest.raises(ProducerSendError):
         await ProducerBuffer()._send_pending(change)
 
@@ -38,7 +38,7 @@ async def test_our_buffer_reports_the_failure_to_the_waiter(change):
 
 
 async def test_the_app_uses_our_producer_buffer():
-    """Faust makes a separate buffer for every producer."""
+    """The app's producers use our buffer, although Faust makes a separate one for each producer."""
     topics = Topics(TopicSettings(_env_file=None))
     app = make_app(COORDINATOR, KafkaSettings(_env_file=None, bootstrap_servers="nobody:1"), topics, partitions=4)
     assert isinstance(app.producer.buffer, RetryingProducerBuffer)

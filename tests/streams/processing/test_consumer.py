@@ -1,4 +1,4 @@
-"""What the app's consumer fixes in Faust's."""
+"""What the app's consumer fixes in Faust's consumer."""
 
 from types import SimpleNamespace
 
@@ -29,7 +29,7 @@ async def thread() -> SimpleNamespace:
 
 
 async def test_faust_itself_still_fails_on_an_unknown_position(thread: SimpleNamespace) -> None:
-    """Once this passes, ``SeekSafeConsumer.verify_event_path`` can be removed."""
+    """Faust itself fails on an unknown position; once this fails, ``SeekSafeConsumer.verify_event_path`` can be removed."""
     with pytest.raises(AssertionError):
         driver.AIOKafkaConsumerThread.verify_event_path(thread, 1.0, TAKEN_OVER)
 

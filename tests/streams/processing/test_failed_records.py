@@ -108,7 +108,7 @@ def worker(namespace, source):
 
 
 async def test_a_record_that_fails_becomes_a_dead_letter_and_the_next_is_handled(worker, send, source, committed, letters):
-    """The record is tried three times; its letter has its bytes, the error and its origin; the same process continues."""
+    """A failing record is tried three times; its dead letter has its bytes, the error and its origin; the same process continues."""
     await send(source, b"bad", key=b"its key")
     await send(source, b"good")
     async with worker("raise") as process:
@@ -140,7 +140,7 @@ async def test_tries_are_counted_across_processes_that_are_killed(worker, send, 
 
 @pytest.mark.parametrize(("how", "message"), [("configuration", "WASABI_BUCKET is wrong"), ("disk", "No space left on device")])
 async def test_errors_about_the_machine_or_the_settings_end_the_process(worker, send, source, committed, how, message):
-    """They end it at the first try, with the offset held: any other record would cause the same error."""
+    """Errors about the machine or the settings end the process at the first try and leave the offset where it is."""
     await send(source, b"bad")
     async with worker(how) as process:
         assert await process.ended() != 0

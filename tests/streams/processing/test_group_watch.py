@@ -19,7 +19,7 @@ def app() -> SimpleNamespace:
 
 
 async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
-    """It becomes a fault only after the time of many rebalances, and stops being one once the group is joined again."""
+    """A worker outside its group becomes a fault only after a time longer than many rebalances, until it has joined again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
     await watch.check(limit)
@@ -32,7 +32,7 @@ async def test_a_worker_outside_its_group_for_long_is_a_fault(app, kafka):
 
 
 async def test_an_ended_coordination_task_is_a_fault(app, kafka):
-    """aiokafka only logs it, and this worker would never rebalance again."""
+    """A coordination task that ended is a fault, because aiokafka only logs it and the worker would never rebalance again."""
 
     async def fails() -> None:
         raise RuntimeError("unexpected")
@@ -87,7 +87,7 @@ async def test_a_worker_that_never_joined_is_a_fault_eventually(app, kafka):
 
 
 async def test_unreachable_brokers_are_not_a_fault(app, kafka):
-    """Such an outage may last any time: a new process could not reach them either. Afterwards the time starts again."""
+    """Unreachable brokers are not a fault, because a new process could not reach them either. After the outage the time starts again."""
     watch = GroupWatch(app, kafka)
     limit = REBALANCES * kafka.rebalance_timeout_seconds
     await watch.check(limit + 1)

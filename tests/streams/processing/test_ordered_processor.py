@@ -197,7 +197,7 @@ async def test_a_record_skipped_in_a_rebalance_is_not_acknowledged(
 ):
     """Plain Faust without its compiled part commits past an unseen record of an old generation; ours does not.
 
-    When the first case fails, Faust has mended it, and AcknowledgedEvent can go.
+    When the first case fails, Faust has fixed it, and ``AcknowledgedEvent`` can be removed.
     """
     assert faust.streams._CStreamIterator is not None
     if not compiled:
@@ -252,7 +252,7 @@ async def test_records_finished_during_shutdown_are_acknowledged_despite_a_rebal
 
 
 def test_faust_itself_still_closes_the_client():
-    """With it the stop above never ends. Once this fails, ``ExtentsApp._on_rebalance_when_stopped`` can be removed."""
+    """Faust itself closes the client, and then the stop above never ends; once this fails, our override can be removed."""
     closed = []
     faust.App._on_rebalance_when_stopped(SimpleNamespace(consumer=SimpleNamespace(close=lambda: closed.append(True))))
     assert closed

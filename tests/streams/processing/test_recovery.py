@@ -23,7 +23,7 @@ def app() -> ExtentsApp:
 
 
 async def test_faust_itself_still_ends_a_recovery_after_a_timeout(app: ExtentsApp) -> None:
-    """Once this fails, ``UnboundedRecovery`` can be removed."""
+    """Faust itself ends a recovery after a timeout; once this fails, ``UnboundedRecovery`` can be removed."""
     with pytest.raises(ServiceStopped):
         await Recovery(app, app.tables)._wait(asyncio.Event().wait(), timeout=0.01)
 

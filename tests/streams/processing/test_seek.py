@@ -87,7 +87,7 @@ async def _nothing_committed() -> None:
 
 
 async def test_faust_itself_still_loses_records_fetched_between_seek_and_resumption(app: ExtentsApp) -> None:
-    """Once this fails, ``SeekSafeConsumer`` need not wait for a fetch in flight."""
+    """Faust itself loses such records; once this fails, ``SeekSafeConsumer`` need not wait for a fetch in flight."""
     assert await read_after_a_seek(FaustsConsumer, app) == []
 
 

@@ -61,7 +61,7 @@ async def test_every_codec_of_other_clients_is_read(received, namespace, source,
 
 
 async def test_a_header_name_of_any_bytes_stops_nothing(received, namespace, send, source):
-    """Such a record is handled and can be sent on with the bytes of the name shown, and so are its neighbours in the batch."""
+    """A record with any header name is handled and can be resent with the bytes of the name shown, like its neighbours in the batch."""
     servers = namespace.env["KAFKA_BOOTSTRAP_SERVERS"]
     await send(source, b"before")
     send_with_header_names(servers, source, [b"first", b"hostile", b"last"], b"\xff\xfeid", key=b"key")

@@ -1,4 +1,4 @@
-"""Waiting no longer than the assignment lasts."""
+"""Waits last no longer than the assignment."""
 
 import asyncio
 import threading

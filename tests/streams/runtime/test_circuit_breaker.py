@@ -1,4 +1,4 @@
-"""Retrying what may pass."""
+"""Transient errors are retried, and outages are distinguished from errors of one call."""
 
 import asyncio
 import itertools
@@ -266,7 +266,7 @@ async def test_an_outage_noticed_by_another_call_does_not_count(assignment, monk
 
 
 async def test_a_call_that_fails_during_an_outage_waits_for_the_probe_under_way(assignment):
-    """It waits for the probing call, and its further failures are counted from then on."""
+    """A call that fails during an outage waits for the probing call, and only its later failures count."""
     answering = asyncio.Event()
 
     async def probe() -> None:

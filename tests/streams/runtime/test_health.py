@@ -117,7 +117,7 @@ def test_waiting_is_not_a_fault():
 
 
 async def test_a_healthy_process_says_so():
-    """Both respond with 200."""
+    """Both endpoints of a healthy process respond with 200."""
     async with served(Health()) as url:
         assert await get(f"{url}/healthz") == (200, '{"status": "ok", "reasons": []}')
         assert (await get(f"{url}/readyz"))[0] == 200
@@ -134,7 +134,7 @@ async def test_waiting_is_alive_but_not_ready():
 
 
 async def test_a_fault_is_neither_alive_nor_ready():
-    """A step over its limit shows in both."""
+    """A step over its limit shows in both endpoints."""
     health = Health()
     with health.step("decode", -1.0, "chunk 7"):
         async with served(health) as url:
