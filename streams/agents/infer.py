@@ -29,13 +29,14 @@ from streams.publisher import Publisher
 from streams.received import ReceivedRecord
 from streams.records import SpanDone, Work, decode
 from streams.runtime.assignment import Assignment, AssignmentRevoked
-from streams.runtime.backoff import with_jitter
+from streams.runtime.backoff import pause_after, with_jitter
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.concurrently import concurrently
 from streams.runtime.tracing import Step, begin, record_step
 
 log = get_logger(__name__)
 
+FIRST_PAUSE_SECONDS = 2.0
 MAX_PAUSE_SECONDS = 30.0
 
 MAX_WORK_BYTES = 64 * 1024
@@ -214,7 +215,7 @@ class Inference:
         """Send the same key and bytes to the end of the same topic, confirmed before the original is acknowledged."""
         await span.release(str(error))
         delivery, record, tries = span.delivery, span.delivery.record, span.delivery.tries + 1
-        pause = min(MAX_PAUSE_SECONDS, 2.0**tries)
+        pause = pause_after(tries, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         headers = {
             **record.headers,
             "attempt": str(tries).encode(),

@@ -4,7 +4,6 @@ Until then the worker must not report itself ready, or a rollout would replace w
 """
 
 import asyncio
-import random
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from core.settings import AdmissionSettings, KafkaSettings
 from storage.objects import ObjectStore
 from streams.kafka.brokers import brokers
 from streams.model_catalog import ModelCatalog
+from streams.runtime.backoff import Backoff
 from streams.topics import Topics
 
 log = get_logger(__name__)
@@ -44,14 +44,13 @@ class Prerequisites:
         return "; ".join(f"{name}: {fault}" for name, (_, fault) in self._missing.items()) or None
 
     async def __aenter__(self) -> Self:
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         while True:
             await asyncio.gather(*(self._check(name) for name in list(self._missing)))
             if not self._missing:
                 log.info("prerequisites.met")
                 return self
-            await asyncio.sleep(pause * random.uniform(1.0, 1.3))  # noqa: S311 - jitter
-            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            await asyncio.sleep(backoff.next_pause())
 
     async def __aexit__(self, *exception: object) -> None:
         """Nothing is held."""

@@ -38,6 +38,7 @@ from streams.processing.app import ExtentsApp
 from streams.publisher import Publisher
 from streams.records import Cancelled, RunFinished
 from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.backoff import pause_after
 from streams.runtime.circuit_breaker import CircuitBreaker
 from streams.runtime.tracing import begin, current_trace, step
 
@@ -48,7 +49,7 @@ FINISH_TRIES = 3
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 30.0
-"""The longest pause between these tries. The pauses double, beginning with ``FIRST_PAUSE_SECONDS``."""
+"""The longest pause between these tries."""
 
 
 @dataclass(slots=True)
@@ -162,7 +163,7 @@ class Finisher:
         self._failures[state.run_id] = (tries + 1, error)
         log.error("finisher.failed", **state.log_fields, tries=tries + 1, limit=2 * FINISH_TRIES, error=repr(error), exc_info=error)
         with suppress(AssignmentRevoked):
-            await assignment.until_revoked(asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2.0**tries, MAX_PAUSE_SECONDS)))
+            await assignment.until_revoked(asyncio.sleep(pause_after(tries + 1, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)))
 
     async def _announce(self, state: RunState, assignment: Assignment) -> RunFinished:
         answered = [request.request_id for request in state.requests]

@@ -7,6 +7,7 @@ from typing import Final
 from core.errors import ExtentsError, TransientError
 from core.logging import get_logger
 from core.metrics import MODELS_SUSPENDED
+from streams.runtime.backoff import pause_after
 
 log = get_logger(__name__)
 
@@ -31,7 +32,7 @@ class ModelLoadError(TransientError):
 class _Suspension:
     model_version: str
     error: str
-    pause_seconds: float
+    failures: int
     retry_at: float
 
     @property
@@ -58,8 +59,9 @@ class ModelLoadBreaker:
     def failed(self, checkpoint_sha256: str, model_version: str, error: ExtentsError) -> ModelLoadError:
         """Suspend the model, for longer each time. Returns the error to raise."""
         previous = self._suspensions.get(checkpoint_sha256)
-        pause = min(2 * previous.pause_seconds, MAX_PAUSE_SECONDS) if previous else FIRST_PAUSE_SECONDS
-        suspension = _Suspension(model_version, str(error), pause, time.monotonic() + pause)
+        failures = previous.failures + 1 if previous else 1
+        pause = pause_after(failures, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+        suspension = _Suspension(model_version, str(error), failures, time.monotonic() + pause)
         self._suspensions[checkpoint_sha256] = suspension
         log.warning("model.suspended", model_version=model_version, error=str(error), pause_seconds=pause)
         return suspension.to_error()

@@ -17,6 +17,7 @@ from streams.policy.record_failures import FailureLimit, FailurePolicy, Partitio
 from streams.processing.app import ExtentsApp
 from streams.received import ReceivedRecord
 from streams.runtime.assignment import Assignment, AssignmentRevoked
+from streams.runtime.backoff import pause_after
 
 log = get_logger(__name__)
 
@@ -24,6 +25,7 @@ GiveUp = Callable[[ReceivedRecord, Assignment, Exception, int], Awaitable[None]]
 """Publishes the dead letter and the outcome of a record that failed too often. May be called again for the same record."""
 
 FIRST_PAUSE_SECONDS: Final = 0.5
+MAX_PAUSE_SECONDS: Final = 30.0
 
 
 def failure_policy(settings: ProcessSettings) -> FailurePolicy:
@@ -65,7 +67,7 @@ class FailedRecords:
                 break
             if isinstance(error, MemoryError):
                 raise error  # a new process starts with free memory; the count outlives this one
-            await assignment.until_revoked(asyncio.sleep(FIRST_PAUSE_SECONDS * 2 ** (tries - 1)))
+            await assignment.until_revoked(asyncio.sleep(pause_after(tries, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)))
             try:
                 await handle()
             except AssignmentRevoked:

@@ -1,7 +1,7 @@
 """Pauses between retries: exponential up to a limit, with jitter, so that calls that fail together do not retry together."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 JITTER = (1.0, 1.3)
 
@@ -11,19 +11,25 @@ def with_jitter(pause_seconds: float) -> float:
     return pause_seconds * random.uniform(*JITTER)  # noqa: S311 - not a secret
 
 
+def pause_after(failures: int, first_seconds: float, max_seconds: float) -> float:
+    """Return the pause before the next try, in seconds.
+
+    Args:
+        failures: number of consecutive failures so far, at least 1.
+    """
+    doublings = min(failures - 1, 63)  # more would overflow a float, and every limit is far below
+    return with_jitter(min(first_seconds * 2.0**doublings, max_seconds))
+
+
 @dataclass(slots=True)
 class Backoff:
     """The pauses of one sequence of failures. Start a new one after a success."""
 
     first_seconds: float
     max_seconds: float
-    _next_seconds: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._next_seconds = min(self.first_seconds, self.max_seconds)
+    failures: int = 0
 
     def next_pause(self) -> float:
         """Return the pause before the next try, in seconds."""
-        pause = self._next_seconds
-        self._next_seconds = min(2 * pause, self.max_seconds)
-        return with_jitter(pause)
+        self.failures += 1
+        return pause_after(self.failures, self.first_seconds, self.max_seconds)

@@ -1,6 +1,6 @@
 """Pauses between retries."""
 
-from streams.runtime.backoff import JITTER, Backoff, with_jitter
+from streams.runtime.backoff import JITTER, Backoff, pause_after, with_jitter
 
 
 def test_pauses_double_up_to_the_limit():
@@ -13,6 +13,11 @@ def test_pauses_double_up_to_the_limit():
 def test_a_first_pause_above_the_limit_is_cut():
     """The limit also applies to the first pause."""
     assert Backoff(2.0, 1.0).next_pause() <= JITTER[1]
+
+
+def test_many_failures_keep_the_limit():
+    """A count of failures of any size gives a pause, not an overflow."""
+    assert 30.0 <= pause_after(10**9, 1.0, 30.0) <= 30.0 * JITTER[1]
 
 
 def test_jitter_spreads_pauses():
