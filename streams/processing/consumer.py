@@ -64,6 +64,7 @@ class NotingThread(driver.AIOKafkaConsumerThread):
 
         async def commit_with_notes(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
             await commit({tp: OffsetAndMetadata(about.offset, self._note(tp, about.offset)) for tp, about in offsets.items()})
+            cast(SeekSafeConsumer, self.consumer).confirmed.update(offsets)
 
         consumer.commit = commit_with_notes
         return cast(AIOKafkaConsumer, consumer)
@@ -96,6 +97,11 @@ class SeekSafeConsumer(driver.Consumer):
     Records fetched in between are lost until the next rebalance, and so are records of a fetch that began before the rebalance and
     returns after the seek. Records of a changelog would be lost for good, and the recovery would wait for them forever. Reported
     as faust-streaming/faust#596.
+
+    Attributes:
+        failures: the failing records of each partition, which are noted with its offset.
+        confirmed: partitions for which the brokers have confirmed a commit of the group. Faust's own record of commits also
+            contains those that failed because of a rebalance.
     """
 
     _thread: NotingThread
@@ -103,6 +109,7 @@ class SeekSafeConsumer(driver.Consumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.failures: dict[TP, PartitionFailures] = {}
+        self.confirmed: set[TopicPartition] = set()
         self._idle = asyncio.Event()  # set while no fetch is in flight and no fetched record is being delivered
         self._idle.set()
 
@@ -166,6 +173,7 @@ class SeekSafeConsumer(driver.Consumer):
         ours = [tp for tp in committed if tp.topic not in changelogs]
         notes = await _retried(lambda: self._thread.read_notes(ours))
         self.failures = {tp: PartitionFailures.from_note(note) for tp, note in notes.items() if note}
+        self.confirmed.update(TopicPartition(tp.topic, tp.partition) for tp in ours if committed[tp])
         uncommitted = [TopicPartition(tp.topic, tp.partition) for tp in ours if not committed[tp]]
         if uncommitted:
             await _retried(lambda: self._thread.seek_to_beginning(*uncommitted))

@@ -6,9 +6,8 @@ worker then ends. The next one waits until the topic exists, and reads it from i
 """
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from core.errors import ConfigurationError, TransientError
@@ -16,6 +15,7 @@ from core.logging import get_logger
 from core.settings import KafkaSettings
 from streams.kafka.brokers import brokers
 from streams.processing.app import ExtentsApp
+from streams.processing.consumer import SeekSafeConsumer
 
 log = get_logger(__name__)
 
@@ -25,11 +25,10 @@ CONFIRM_SECONDS: Final = 2.0
 
 
 class TopicWatch:
-    """Remembers the partitions with a committed offset, including those that a rebalance has since assigned to other workers."""
+    """Looks for partitions whose committed offset is missing, including those that a rebalance has since assigned to other workers."""
 
     def __init__(self, app: ExtentsApp, kafka: KafkaSettings) -> None:
         self._app, self._kafka = app, kafka
-        self._committed: set[TopicPartition] = set()
 
     async def watch(self, look_every_seconds: float = LOOK_EVERY_SECONDS) -> None:
         """Check regularly. Runs until cancelled.
@@ -55,10 +54,9 @@ class TopicWatch:
 
     async def deleted_topics(self) -> set[str]:
         """Return the topics for which the group has committed an offset that the brokers no longer have."""
-        offsets = self._app.consumer._committed_offset  # type: ignore[attr-defined]  # Faust has no accessor
-        self._committed |= {TopicPartition(tp.topic, tp.partition) for tp, offset in offsets.items() if offset}
-        if not self._committed:
+        confirmed = list(cast(SeekSafeConsumer, self._app.consumer).confirmed)
+        if not confirmed:
             return set()
         async with brokers(self._kafka) as admin:
-            stored = await admin.list_consumer_group_offsets(self._app.conf.id, partitions=list(self._committed))
-        return {tp.topic for tp in self._committed if tp not in stored or stored[tp].offset < 0}
+            stored = await admin.list_consumer_group_offsets(self._app.conf.id, partitions=confirmed)
+        return {tp.topic for tp in confirmed if tp not in stored or stored[tp].offset < 0}

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import CommitFailedError, TopicAlreadyExistsError
 
 from core.errors import ConfigurationError
 from streams.kafka.connection import client_options
@@ -56,6 +57,20 @@ async def recreate(kafka, source: str) -> None:
     raise AssertionError(f"{source} could not be created again")
 
 
+async def test_a_failed_commit_is_no_deletion(topics, kafka, source, send, monkeypatch):
+    """If a rebalance fails a worker's first commits, the brokers have no offset of the group yet: that is not taken for a deletion."""
+
+    async def fail(consumer, offsets) -> None:
+        raise CommitFailedError("the group has already rebalanced")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", fail)
+    seen: list[bytes] = []
+    async with running(reader(kafka, topics, source, seen)) as app:
+        await send(source, b"record")
+        await until(lambda: len(seen) == 1 and any(app.consumer._committed_offset.values()))
+        assert await TopicWatch(app, kafka).deleted_topics() == set()
+
+
 async def test_a_topic_made_again_is_noticed_and_read_from_its_beginning(topics, kafka, source, send, monkeypatch):
     """There are more new records than the worker had read of the old ones: none is skipped, and the error names the topic."""
     monkeypatch.setattr(topic_watch, "CONFIRM_SECONDS", 0.1)
@@ -63,7 +78,7 @@ async def test_a_topic_made_again_is_noticed_and_read_from_its_beginning(topics,
     async with running(reader(kafka, topics, source, before)) as app:
         for number in range(2):
             await send(source, b"old %d" % number)
-        await until(lambda: len(before) == 2 and any(app.consumer._committed_offset.values()))
+        await until(lambda: len(before) == 2 and app.consumer.confirmed)
         watch = TopicWatch(app, kafka)
         assert await watch.deleted_topics() == set()
         watching = asyncio.create_task(watch.watch(0.2))
