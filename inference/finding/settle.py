@@ -24,7 +24,7 @@ _LEAST_STANDING: Final = 3  # pictures
 _LOGO: Final = 0.3  # share of the pictures in which a logo's zone shows its one text; it never shows another
 _CONSTANT: Final = 0.75  # of a group's pictures, in which a logo looks the same over a moving background
 _ONE_LINE: Final = (0.6, 1.4)  # of the usual height of a group's lines
-_TWO_LINES: Final = 1.9  # of that height, from which on it is two lines that touch; heights in between are letters that run into texture
+_TWO_LINES: Final = (1.9, 3.0)  # of that height, if two lines touch; other heights are letters that run into texture
 _ROWS: Final = 0.4  # of a line's height, above and below the outermost rows of letters
 _COLUMNS: Final = 0.02  # of the picture's width, left and right of them
 _ALIGNED: Final = 0.01  # of the picture's width, by which the aligned side of lines may vary
@@ -154,7 +154,8 @@ def _bounds(group: Sequence[Seen], width: int, height: int) -> CropBox:
     """Return the box around nearly all of a group's lines, with a margin."""
     usual = statistics.median_low(line.box.height for line in group)  # the height of one of the lines, so that at least this line is kept
     heights = [line.box.height / usual for line in group]
-    group = [line for line, height in zip(group, heights, strict=True) if _ONE_LINE[0] <= height <= _ONE_LINE[1] or height >= _TWO_LINES]
+    likely = [any(low <= height <= high for low, high in (_ONE_LINE, _TWO_LINES)) for height in heights]
+    group = [line for line, kept in zip(group, likely, strict=True) if kept]
     line_height = float(np.median([line.box.height for line in group]))
     top = np.percentile([line.box.top for line in group], 4) - _ROWS * line_height
     bottom = np.percentile([line.box.bottom for line in group], 96) + _ROWS * line_height

@@ -48,6 +48,14 @@ def test_texture_below_the_captions_stays_outside_their_zone() -> None:
     assert zone.box.top <= 584
 
 
+def test_a_shape_as_tall_as_the_crop_stays_outside_the_zone() -> None:
+    """Something drawn from the top to the bottom of a crop, in a third of the pictures, is not taken for lines of text that touch."""
+    drawn = [line(picture, (300, 560, 900, 718), 600 + picture) for picture in range(0, PICTURES, 3)]
+    (zone,), _ = settle([*speech(), *drawn], PICTURES, WIDTH, HEIGHT)
+    assert zone.box.top >= 600
+    assert zone.box.bottom <= 670
+
+
 def test_as_many_lines_of_one_height_as_of_another() -> None:
     """The usual height is always the height of one of the lines, so lines of that height exist even in a film of two pictures."""
     seen = [line(picture, box, picture) for picture, box in enumerate([(400, 620, 880, 650), (400, 600, 880, 700)] * 6)]
