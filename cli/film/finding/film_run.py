@@ -25,7 +25,7 @@ from inference.media.film import open_film
 from inference.reading.reader import Reader, Reading
 
 _FAR_TOO_LARGE: Final = 1.3  # times as tall as the rows in which letters were seen
-_NARROW: Final = 0.12  # of the picture's height: such a box holds at most two lines, so there is nothing to narrow
+_NARROW: Final = 0.07  # of the picture's height: such a box holds one line with its margin, so there is nothing to narrow
 PREVIEW_PICTURES: Final = 12
 
 
