@@ -51,7 +51,7 @@ def print_comparison(findings: Sequence[Finding]) -> None:
     rows = [
         (_extent(finding.truth), _extent(finding.detected), _verdict(finding), finding.text.replace("\n", " / ")) for finding in findings
     ]
-    print_table(("in the film", "found", "", "text"), rows)
+    print_table(("in the film", "found", "", "text"), rows, folded=("text",))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from inference.reading.reader import open_reader
 from tools.sample_film import Sample
 
 _EVERY: Final = 2  # keep the strip of every second sample
+_TRUE: Final = "in the film, if it differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def print_words(words: Sequence[Words], findings: Sequence[Finding]) -> None:
         right += same
         begins, ends = caption.extent[0] / FRAMES_PER_SECOND, (caption.extent[1] + 1) / FRAMES_PER_SECOND
         rows.append((f"{clock(begins)} - {clock(ends)}", _line(caption.text), "" if same else _line(true)))
-    print_table(("at", "read", "in the film, if it differs"), rows)
+    print_table(("at", "read", _TRUE), rows, folded=("read", _TRUE))
     click.echo(f"{right} of {len(words)} read without an error")
 
 

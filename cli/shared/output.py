@@ -12,15 +12,20 @@ from typing import Any, Final, Protocol
 
 import click
 import orjson
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from core.film_time import clock
 
 _PIPED_WIDTH: Final = 200
-"""Width of a table that is not printed to a terminal: wide enough that no cell is cut off."""
+"""Width of a table that is not printed to a terminal: wide enough that texts are seldom cut."""
 
+GAP: Final = 2  # columns between two columns of a table
+
+SHORTEST_TEXT: Final = 12
+"""Columns that a text keeps, however narrow the terminal is."""
 
 _LINE_SECONDS: Final = 10.0
 """Seconds between two lines of progress without a terminal."""
@@ -41,14 +46,24 @@ def print_json(value: Any) -> None:
     click.echo(json_text(value), nl=False)
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print rows under headings; the columns named in ``right`` are right-aligned."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=True)
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), folded: Sequence[str] = ()) -> None:
+    """Print rows under headings. No value is cut: a terminal that is too narrow for the values continues them on its next line.
+
+    Args:
+        right: the headings of right-aligned columns.
+        folded: the headings of columns of text, which is continued below itself where the terminal is too narrow.
+    """
+    widths = [max(cell_len(text) for text in texts) for texts in zip(headings, *rows, strict=True)]
+    if _is_narrow():
+        widths = [min(width, SHORTEST_TEXT) if heading in folded else width for heading, width in zip(headings, widths, strict=True)]
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for heading, width in zip(headings, widths, strict=True):
+        justify: JustifyMethod = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, no_wrap=heading not in folded, overflow="fold", min_width=width)
     for row in rows:
         table.add_row(*row)
-    _console().print(table, highlight=False, markup=False)
+    # A console of less width would drop columns.
+    Console(width=max(table_width(), sum(widths) + GAP * (len(widths) - 1))).print(table, highlight=False, markup=False)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -133,8 +148,9 @@ def exact_clock(seconds: float) -> str:
 
 def table_width() -> int:
     """Columns that a table may take: those of the terminal, or ``COLUMNS`` if set."""
-    return _console().width
+    return Console().width if _is_narrow() else _PIPED_WIDTH
 
 
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+def _is_narrow() -> bool:
+    """Whether somebody reads the output on a terminal. In a pipe each row is one line."""
+    return sys.stdout.isatty() or "COLUMNS" in os.environ

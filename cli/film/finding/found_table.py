@@ -24,7 +24,7 @@ def print_found(captions: Sequence[FoundCaption], *, zones: bool) -> None:
         ]
         for number, caption in enumerate(captions, start=1)
     ]
-    print_table(headings, rows, right=("#", "start", "end", "seconds", "confidence"))
+    print_table(headings, rows, right=("#", "start", "end", "seconds", "confidence"), folded=("text",))
 
 
 def found_as_json(captions: Sequence[FoundCaption]) -> list[dict[str, Any]]:

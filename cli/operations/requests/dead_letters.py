@@ -138,7 +138,9 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
-        print_table(("letters", "action"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
+        print_table(
+            ("letters", "action"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps], folded=("action",)
+        )
     if steps and not yes:
         click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
     settings = Settings()
@@ -162,7 +164,7 @@ Examples:
 def discard(note: str, yes: bool, **chosen: Any) -> None:
     """Mark dead letters as needing nothing more. "list" leaves them out from then on."""
     letters = _read(Selection(**chosen))
-    print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
+    print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters], folded=("error",))
     if letters and not yes:
         click.confirm(f"discard {len(letters)} dead letter{'s' if len(letters) != 1 else ''}?", abort=True, err=True)
     settings = Settings()
