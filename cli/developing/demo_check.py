@@ -7,6 +7,7 @@ from uuid import UUID
 
 from cli.shared.output import print_table
 from core.captions import CaptionExtent
+from core.counts import counted
 from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from storage.database import TABLE_PREFIX
@@ -96,4 +97,4 @@ def _verdict(finding: Finding) -> str:
     if finding.detected is None:
         return "missed"
     off = max(abs(a - b) for a, b in zip(finding.truth, finding.detected, strict=True))
-    return "exact" if off == 0 else f"{off} frame{'s' if off > 1 else ''} off"
+    return "exact" if off == 0 else f"{counted(off, 'frame')} off"

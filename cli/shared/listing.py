@@ -9,6 +9,7 @@ import click
 import orjson
 
 from cli.shared.output import GAP, SHORTEST_TEXT, print_json, print_table, remark, table_width
+from core.counts import counted
 from core.moments import parse_moment
 
 Row = Mapping[str, Any]
@@ -75,7 +76,7 @@ async def print_listing(
     if shown:
         print_rows(columns, shown)
     more = "; there are more: --limit N or --all" if len(fetched) > len(shown) else ""
-    remark(f"{len(shown)} {noun}{'s' if len(shown) != 1 else ''}{more}")
+    remark(f"{counted(len(shown), noun)}{more}")
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Row]) -> None:

@@ -74,7 +74,7 @@ def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_
     (tmp_path / "words.txt").write_text("only one line\n")
     short = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
     assert (short.status, short.out) == (1, "")
-    assert "the transcript has 1 lines, but 16 captions were found" in short.err
+    assert "the transcript has 1 line for 16 captions" in short.err
 
 
 def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path) -> None:

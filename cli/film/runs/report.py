@@ -10,6 +10,7 @@ from cli.film.runs.report_picture import draw_timeline
 from cli.film.runs.report_strips import read_filmstrips
 from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import json_option
+from core.counts import counted
 from core.errors import ConfigurationError, ExtentsError
 from core.files import make_parent, write_whole
 from core.sizes import size
@@ -106,7 +107,7 @@ def _print(opened: OpenedRun, written: dict[str, int], filmstrips: int, without_
     print_facts(
         [
             ("run", opened.run.run_id),
-            ("captions", f"{len(opened.run.track.captions)}; {to_look_at} pairs to look at"),
+            ("captions", f"{len(opened.run.track.captions)}; {counted(to_look_at, 'pair')} to look at"),
             ("strips", f"of {filmstrips} boundaries" if without_strips is None else f"none: {without_strips}"),
             *(("written", f"{path}, {size(size_bytes)}") for path, size_bytes in written.items()),
         ]

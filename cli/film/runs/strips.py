@@ -11,6 +11,7 @@ from cli.film.runs.strip_sheet import draw_strips
 from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import json_option
 from core.captions import CaptionExtent
+from core.counts import counted
 from core.files import make_parent, write_whole
 from core.film_time import clock
 
@@ -55,7 +56,7 @@ def command(run: str, number: int, around: int, frames: Path | None, output: Pat
     opened = open_run(run)
     captions = opened.run.track.captions
     if number > len(captions):
-        raise click.UsageError(f"--caption {number}: the run has {len(captions)} captions; extents show lists them")
+        raise click.UsageError(f"--caption {number}: the run has {counted(len(captions), 'caption')}; extents show lists them")
     caption = captions[number - 1]
     make_parent(output)
     wanted = frames_around(caption, around, opened.run.pairs + 1)
