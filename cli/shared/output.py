@@ -14,7 +14,7 @@ import click
 import orjson
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from core.film_time import clock
@@ -87,9 +87,36 @@ def print_heading(text: str) -> None:
     click.echo(click.style(text, bold=True))
 
 
+_bars: list[Progress] = []  # the bar on the terminal, if there is one
+
+
 def remark(text: str) -> None:
-    """Print something that is not part of the result."""
-    click.echo(text, err=True)
+    """Print something that is not part of the result: on standard error, above the bar if one is shown. Any thread may call it."""
+    shown = next(reversed(_bars), None)
+    if shown is not None:
+        shown.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    else:
+        click.echo(text, err=True)
+
+
+@contextmanager
+def bar(*columns: ProgressColumn) -> Iterator[Progress | None]:
+    """Show progress in these columns at the bottom of the terminal while the block runs, and leave nothing of it behind.
+
+    Yields:
+        None if standard error is no terminal.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    shown = Progress(*columns, console=console, transient=True)
+    _bars.append(shown)
+    try:
+        with shown:
+            yield shown
+    finally:
+        _bars.remove(shown)
 
 
 def program() -> str:
@@ -127,15 +154,17 @@ def progress(what: str, unit: str, *, plain: bool = False) -> Iterator[Report]:
         plain: lines on a terminal too, for several blocks that run at once and would draw over each other's bars.
     """
     columns = (TextColumn("{task.description:<11}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    console = Console(stderr=True)
-    if plain or not console.is_terminal:
+    if plain:
         yield _Lines(what, unit).report
         return
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(what, total=None)
+    with bar(*columns) as shown:
+        if shown is None:
+            yield _Lines(what, unit).report
+            return
+        task = shown.add_task(what, total=None)
 
         def report(done: int, total: int | None) -> None:
-            bars.update(task, completed=done, total=max(done, total) if total is not None else None)
+            shown.update(task, completed=done, total=max(done, total) if total is not None else None)
 
         yield report
 
