@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -44,6 +44,23 @@ def json_text(value: Any) -> str:
 
 def print_json(value: Any) -> None:
     click.echo(json_text(value), nl=False)
+
+
+@contextmanager
+def json_array() -> Iterator[Callable[[Any], None]]:
+    """Print an array of the values that the block adds, each when it is added. The array is complete however the block ends."""
+    count = 0
+
+    def add(value: Any) -> None:
+        nonlocal count
+        click.echo(("," if count else "") + "\n" + json_text(value).rstrip(), nl=False)
+        count += 1
+
+    click.echo("[", nl=False)
+    try:
+        yield add
+    finally:
+        click.echo("\n]" if count else "]")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), folded: Sequence[str] = ()) -> None:

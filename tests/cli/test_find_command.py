@@ -116,7 +116,23 @@ def test_a_film_without_captions_says_so(extents, film: Path) -> None:
     done = extents("find", film)
     assert (done.status, done.out) == (0, "")
     assert "no captions seen in" in done.err
-    assert "0 captions in" in done.err
+    assert "0 captions in 2.0 s of film" in done.err
+
+
+def test_a_reader_without_text_is_refused(extents, film: Path) -> None:
+    """A reader is only chosen for --text, so alone it is rejected."""
+    done = extents("find", film, "--reader", "rapidocr", "--srt")
+    assert (done.status, done.out) == (2, "")
+    assert "add --text" in done.err
+
+
+def test_json_of_films_can_be_loaded(extents, film: Path, tmp_path: Path) -> None:
+    """JSON of several films is an array with each film once."""
+    other = tmp_path / "other.mp4"
+    shutil.copy(film, other)
+    done = extents("find", film, other, film, "--crop", CROP, "--json")
+    assert [answer["video"] for answer in json.loads(done.out)] == [str(film), str(other)]
+    assert "is named twice" in done.err
 
 
 def test_one_form_a_call(extents, film: Path) -> None:

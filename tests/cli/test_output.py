@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.film.finding.film_run import FilmRun
 from cli.film.finding.found_table import print_found
 from cli.film.finding.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import print_table, program, progress
@@ -11,6 +12,8 @@ from core.captions import CaptionExtent
 from core.film_time import clock
 from core.sizes import size
 from inference.finding.found import FoundCaption
+from inference.finding.zone import Zone
+from inference.media.box import CropBox
 
 CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 
@@ -86,7 +89,8 @@ def test_a_table_folds_its_text_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("COLUMNS", str(columns))
     text = "Somebody has left the door open, and nobody wants to close it."
     caption = CaptionExtent(71, 95, 0.9, 0.95, 0.93)
-    print_found([FoundCaption("bottom", 7.12, 9.52, caption, "weak", text)], zones=True)
+    zones = [Zone(name, CropBox(0, 0, 64, 32)) for name in ("top", "bottom")]
+    print_found(FilmRun(Path("film.mp4"), zones, None, 100, 10.0, [FoundCaption("bottom", 7.12, 9.52, caption, "weak", text)], True))
     lines = capsys.readouterr().out.splitlines()
     headings, first = lines[:2]
     assert headings.split() == ["#", "start", "end", "seconds", "zone", "confidence", "text"]
