@@ -247,6 +247,19 @@ def test_a_wrong_crop_prints_no_captions(extents, film: Path, crop: str, status:
     assert done.err
 
 
+def test_a_preview_has_the_format_of_its_name(extents, film: Path, tmp_path: Path) -> None:
+    """A preview is a PNG or JPEG as its extension says, and any other name is rejected before the work."""
+    done = extents("crop", film, "--preview", tmp_path / "sheet.JPG")
+    assert done.status == 0
+    with Image.open(tmp_path / "sheet.JPG") as sheet:
+        assert sheet.format == "JPEG"
+    for subcommand, name in (("crop", "sheet"), ("find", "sheet.gif")):
+        refused = extents(subcommand, film, "--preview", tmp_path / name)
+        assert (refused.status, refused.out) == (2, "")
+        assert "expected one that ends in .png or .jpg or .jpeg" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.JPG"]
+
+
 def test_crop_says_where_captions_are(extents, sample: Sample, tmp_path: Path) -> None:
     """``extents crop`` prints the zone that find would use as a box for --crop, and draws it on a sheet."""
     done = extents("crop", sample.path, "--json", "--preview", tmp_path / "sheet.png")

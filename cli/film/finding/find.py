@@ -17,6 +17,8 @@ from cli.film.finding.results import Results
 from cli.film.finding.sheet import write_sheet
 from cli.film.finding.still_file import StillFile
 from cli.shared.output import progress, remark
+from cli.shared.parameters import PictureParameter
+from cli.shared.pictures import FORMATS
 from core.errors import ExtentsError, PermanentError
 from core.files import make_parent, write_whole
 from core.settings import Settings
@@ -72,9 +74,9 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 )
 @click.option(
     "--preview",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PNG",
-    help="Also draw the zones on pictures of the film, in this file.",
+    type=PictureParameter(*FORMATS),
+    metavar="FILE",
+    help="Also draw the zones on pictures of the film, in this file (PNG or JPEG).",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Films to process at a time.")
 def command(

@@ -9,7 +9,7 @@ from cli.film.runs.opened_run import open_run
 from cli.film.runs.run_frames import read_frames
 from cli.film.runs.strip_sheet import draw_strips
 from cli.shared.output import print_facts, print_json, progress
-from cli.shared.parameters import json_option
+from cli.shared.parameters import PictureParameter, json_option
 from core.captions import CaptionExtent
 from core.counts import counted
 from core.files import make_parent, write_whole
@@ -41,7 +41,7 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PictureParameter(".png"),
     metavar="PNG",
     default=Path("strips.png"),
     show_default=True,
