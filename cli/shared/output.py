@@ -53,14 +53,15 @@ def json_array() -> Iterator[Callable[[Any], None]]:
 
     def add(value: Any) -> None:
         nonlocal count
-        click.echo(("," if count else "") + "\n" + json_text(value).rstrip(), nl=False)
+        # Whole lines, because remarks on the same terminal come between two values.
+        click.echo((",\n" if count else "") + json_text(value), nl=False)
         count += 1
 
-    click.echo("[", nl=False)
+    click.echo("[")
     try:
         yield add
     finally:
-        click.echo("\n]" if count else "]")
+        click.echo("]")
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), folded: Sequence[str] = ()) -> None:
