@@ -125,7 +125,7 @@ def test_a_crop_without_captions_says_how_to_look(capsys: pytest.CaptureFixture[
     )
 
 
-def test_captions_that_could_not_be_read_are_marked_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_captions_that_were_not_read_are_marked_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     """Tables and subtitles say [unread] where a caption has no words, JSON has null, and a message counts them."""
     run = run_of(caption("Wait."), caption(), caption("Wait for me!"), has_words=True)
     assert [cue.text for cue in cues(run, Doubtful.OMIT)] == ["Wait.", UNREAD, "Wait for me!"]
@@ -133,7 +133,7 @@ def test_captions_that_could_not_be_read_are_marked_everywhere(capsys: pytest.Ca
     print_found(run)
     assert [line.split()[5:] for line in capsys.readouterr().out.splitlines()[1:]] == [["Wait."], [UNREAD], ["Wait", "for", "me!"]]
     (line,) = advice(run, "srt", Doubtful.OMIT, is_crop_given=True)
-    assert line == "1 of 3 captions could not be read: the text is [unread]"
+    assert line == "1 of 3 captions was not read: the text is [unread]"
     assert [cue.text for cue in cues(run_of(caption()), Doubtful.OMIT)] == [None]
 
 

@@ -37,4 +37,4 @@ def advice(run: FilmRun, form: str | None, doubtful: Doubtful, *, is_crop_given:
     unread = sum(not caption.text for caption in shown)
     if run.has_words and unread:
         instead = "" if form == "json" else f": the text is {UNREAD}"
-        yield f"{unread} of {counted(len(shown), 'caption')} could not be read{instead}"
+        yield f"{unread} of {counted(len(shown), 'caption')} {'was' if unread == 1 else 'were'} not read{instead}"
