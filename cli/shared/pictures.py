@@ -1,7 +1,6 @@
 """Pictures as files."""
 
 import io
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,10 +13,10 @@ FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _JPEG_QUALITY: Final = 90  # letters keep clean edges
 
 
-def encoded(picture: Image.Image, path: Path) -> bytes:
-    """A picture in the format that a file's extension, one of ``FORMATS``, names."""
+def encoded(picture: Image.Image, extension: str) -> bytes:
+    """A picture as a file of this extension, one of ``FORMATS``."""
     file = io.BytesIO()
-    picture.save(file, FORMATS[path.suffix.lower()], quality=_JPEG_QUALITY)
+    picture.save(file, FORMATS[extension.lower()], quality=_JPEG_QUALITY)
     return file.getvalue()
 
 
