@@ -7,6 +7,7 @@ from uuid import UUID
 
 from cli.shared.output import print_table
 from core.captions import CaptionExtent
+from core.counts import counted
 from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from storage.database import TABLE_PREFIX
@@ -51,7 +52,7 @@ def print_comparison(findings: Sequence[Finding]) -> None:
     rows = [
         (_extent(finding.truth), _extent(finding.detected), _verdict(finding), finding.text.replace("\n", " / ")) for finding in findings
     ]
-    print_table(("in the film", "found", "", "text"), rows)
+    print_table(("in the film", "found", "", "text"), rows, folded=("text",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +97,4 @@ def _verdict(finding: Finding) -> str:
     if finding.detected is None:
         return "missed"
     off = max(abs(a - b) for a, b in zip(finding.truth, finding.detected, strict=True))
-    return "exact" if off == 0 else f"{off} frame{'s' if off > 1 else ''} off"
+    return "exact" if off == 0 else f"{counted(off, 'frame')} off"

@@ -9,6 +9,7 @@ import click
 import numpy as np
 
 from cli.developing.demo_check import Finding
+from cli.film.finding.film_run import UNREAD
 from cli.shared.output import print_table
 from core.captions import CaptionTrack
 from core.film_time import clock
@@ -21,6 +22,7 @@ from inference.reading.reader import open_reader
 from tools.sample_film import Sample
 
 _EVERY: Final = 2  # keep the strip of every second sample
+_TRUE: Final = "in the film, if it differs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def print_words(words: Sequence[Words], findings: Sequence[Finding]) -> None:
         same = _letters(caption.text) == _letters(true)
         right += same
         begins, ends = caption.extent[0] / FRAMES_PER_SECOND, (caption.extent[1] + 1) / FRAMES_PER_SECOND
-        rows.append((f"{clock(begins)} - {clock(ends)}", _line(caption.text), "" if same else _line(true)))
-    print_table(("at", "read", "in the film, if it differs"), rows)
+        rows.append((f"{clock(begins)} - {clock(ends)}", _line(caption.text or UNREAD), "" if same else _line(true)))
+    print_table(("at", "read", _TRUE), rows, folded=("read", _TRUE))
     click.echo(f"{right} of {len(words)} read without an error")
 
 

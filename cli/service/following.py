@@ -6,10 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.shared.output import remark
+from cli.shared.output import bar, remark
 from core.errors import TransientError
 from core.settings import Settings
 from core.types import Priority
@@ -32,22 +31,23 @@ async def follow(outcomes: OutcomeReader, rows: Rows, request: UUID, timeout_sec
         None if there was no outcome in time.
     """
     columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[pairs]}"), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        line = bars.add_task("waiting", total=None, pairs="")
-        async with beside(_show(bars, line, rows, request)):
+    with bar(*columns) as shown:
+        async with beside(_show(shown, rows, request)):
             with suppress(TimeoutError):
                 return await asyncio.wait_for(outcomes.wait_for(request), timeout_seconds)
     return None
 
 
-async def _show(bars: Progress, line: TaskID, rows: Rows, request: UUID) -> None:
+async def _show(shown: Progress | None, rows: Rows, request: UUID) -> None:
+    if shown is None:
+        return
+    line = shown.add_task("waiting", total=None, pairs="")
     while True:
         with suppress(TransientError):  # only for display; the event has the outcome
             job = await _job(rows, request)
             if job is not None:
                 pairs = f"{job.pairs_done}/{job.pairs_total} pairs"
-                bars.update(line, description=job.status, completed=job.pairs_done, total=job.pairs_total, pairs=pairs)
+                shown.update(line, description=job.status, completed=job.pairs_done, total=job.pairs_total, pairs=pairs)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 

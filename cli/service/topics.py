@@ -9,6 +9,7 @@ import click
 from cli.shared.command_group import CommandGroup
 from cli.shared.output import print_json, print_table, remark
 from cli.shared.parameters import json_option
+from core.counts import counted
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _kept(state: "TopicState") -> str:
     if retention is None:
         return "compacted"
     days = int(retention) // DAY_MS
-    return f"{days} day{'s' if days != 1 else ''}"
+    return counted(days, "day")
 
 
 def _as_json(state: "TopicState") -> dict[str, object]:

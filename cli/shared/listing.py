@@ -8,18 +8,14 @@ from typing import Any, Final, TypeVar
 import click
 import orjson
 
-from cli.shared.output import print_json, print_table, remark, table_width
+from cli.shared.output import GAP, SHORTEST_TEXT, print_json, print_table, remark, table_width
+from core.counts import counted
 from core.moments import parse_moment
 
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 ROWS_SHOWN: Final = 50
-
-
-SHORTEST_FLEXIBLE: Final = 12
-
-GAP: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ async def print_listing(
     if shown:
         print_rows(columns, shown)
     more = "; there are more: --limit N or --all" if len(fetched) > len(shown) else ""
-    remark(f"{len(shown)} {noun}{'s' if len(shown) != 1 else ''}{more}")
+    remark(f"{counted(len(shown), noun)}{more}")
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Row]) -> None:
@@ -91,7 +87,7 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Row]) -> None:
         for column, cells in zip(columns, texts, strict=True)
         if not column.flexible
     )
-    room = max(SHORTEST_FLEXIBLE, table_width() - taken - GAP)
+    room = max(SHORTEST_TEXT, table_width() - taken - GAP)
     cells = [[cut(text, room if column.flexible else None) for text in cells] for column, cells in zip(columns, texts, strict=True)]
     headings = [column.heading for column in columns]
     print_table(headings, list(zip(*cells, strict=True)), [column.heading for column in columns if column.right])

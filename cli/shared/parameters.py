@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -68,6 +70,20 @@ class ModelVersionParameter(click.ParamType):
                 ctx,
             )
         return str(value)
+
+
+class PictureParameter(click.Path):
+    """The name of a picture to write, whose extension is that of a format that can be written."""
+
+    def __init__(self, *extensions: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self._extensions = extensions
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() not in self._extensions:
+            self.fail(f"{path} is not a name for a picture; expected one that ends in {' or '.join(self._extensions)}", param, ctx)
+        return path
 
 
 crop_option = click.option(

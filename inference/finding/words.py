@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from core.counts import counted
 from core.errors import PermanentError
 from inference.finding.found import FoundCaption
 from inference.finding.stills import Still
@@ -45,7 +46,7 @@ def add_transcript(captions: Sequence[FoundCaption], lines: Sequence[str]) -> li
     sure = [caption for caption in captions if caption.doubt is None]
     if len(sure) != len(lines):
         raise PermanentError(
-            f"the transcript has {len(lines)} lines, but {len(sure)} captions were found; expected one line per caption: "
+            f"the transcript has {counted(len(lines), 'line')} for {counted(len(sure), 'caption')}; expected one line per caption: "
             "compare it with the table that extents find prints without --transcript"
         )
     words = iter(lines)

@@ -1,9 +1,12 @@
 """A box of a film's picture, in pixels."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from core.errors import PermanentError
 from inference.media.decode import MAX_HEIGHT, MAX_WIDTH
+
+_LEAST_SIDE: Final = 6  # pixels: nobody can read lower letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,14 @@ class CropBox:
     def check_within(self, width: int, height: int) -> None:
         """
         Raises:
-            PermanentError: the box is empty, reaches outside a frame of this size, or is too large for a strip.
+            PermanentError: the box is empty or too small for letters, reaches outside a frame of this size, or is too large for a strip.
         """
         if self.left >= self.right or self.top >= self.bottom:
             raise PermanentError(f"crop {self} contains no pixels; expected left,top,right,bottom with left < right and top < bottom")
+        if min(self.width, self.height) < _LEAST_SIDE:
+            raise PermanentError(
+                f"crop {self} is {self.width}x{self.height} pixels, too small for letters; expected at least {_LEAST_SIDE}x{_LEAST_SIDE}"
+            )
         if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
             raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
         if self.width > MAX_WIDTH or self.height > MAX_HEIGHT:

@@ -18,8 +18,8 @@ def test_words_are_compared_with_the_film_without_regard_to_spaces(capsys: pytes
 
 
 def test_a_caption_that_was_not_read_shows_what_is_in_the_film(capsys: pytest.CaptureFixture[str]) -> None:
-    """A script that the reader does not know leaves the words empty."""
+    """A script that the reader does not know is marked as unread, and what is in the film is printed."""
     print_words([Words((0, 9), "")], [Finding("Поезд уходит", (0, 9), (0, 9))])
     output = capsys.readouterr().out
-    assert "Поезд уходит" in output
+    assert output.splitlines()[1].split()[3:] == ["[unread]", "Поезд", "уходит"]
     assert output.endswith("0 of 1 read without an error\n")

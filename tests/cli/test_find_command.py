@@ -74,7 +74,7 @@ def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_
     (tmp_path / "words.txt").write_text("only one line\n")
     short = extents("find", sample.path, "--crop", str(sample.crop), "--srt", "--transcript", tmp_path / "words.txt")
     assert (short.status, short.out) == (1, "")
-    assert "the transcript has 1 lines, but 16 captions were found" in short.err
+    assert "the transcript has 1 line for 16 captions" in short.err
 
 
 def test_stills_and_preview_are_pictures(extents, sample: Sample, tmp_path: Path) -> None:
@@ -116,7 +116,23 @@ def test_a_film_without_captions_says_so(extents, film: Path) -> None:
     done = extents("find", film)
     assert (done.status, done.out) == (0, "")
     assert "no captions seen in" in done.err
-    assert "0 captions in" in done.err
+    assert "0 captions in 2.0 s of film" in done.err
+
+
+def test_a_reader_without_text_is_refused(extents, film: Path) -> None:
+    """A reader is only chosen for --text, so alone it is rejected."""
+    done = extents("find", film, "--reader", "rapidocr", "--srt")
+    assert (done.status, done.out) == (2, "")
+    assert "add --text" in done.err
+
+
+def test_json_of_films_can_be_loaded(extents, film: Path, tmp_path: Path) -> None:
+    """JSON of several films is an array with each film once."""
+    other = tmp_path / "other.mp4"
+    shutil.copy(film, other)
+    done = extents("find", film, other, film, "--crop", CROP, "--json")
+    assert [answer["video"] for answer in json.loads(done.out)] == [str(film), str(other)]
+    assert "is named twice" in done.err
 
 
 def test_one_form_a_call(extents, film: Path) -> None:
@@ -229,6 +245,19 @@ def test_a_wrong_crop_prints_no_captions(extents, film: Path, crop: str, status:
     done = extents("find", film, "--crop", crop, "--srt")
     assert (done.status, done.out) == (status, "")
     assert done.err
+
+
+def test_a_preview_has_the_format_of_its_name(extents, film: Path, tmp_path: Path) -> None:
+    """A preview is a PNG or JPEG as its extension says, and any other name is rejected before the work."""
+    done = extents("crop", film, "--preview", tmp_path / "sheet.JPG")
+    assert done.status == 0
+    with Image.open(tmp_path / "sheet.JPG") as sheet:
+        assert sheet.format == "JPEG"
+    for subcommand, name in (("crop", "sheet"), ("find", "sheet.gif")):
+        refused = extents(subcommand, film, "--preview", tmp_path / name)
+        assert (refused.status, refused.out) == (2, "")
+        assert "expected one that ends in .png or .jpg or .jpeg" in refused.err
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.JPG"]
 
 
 def test_crop_says_where_captions_are(extents, sample: Sample, tmp_path: Path) -> None:

@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from cli.film.finding.film_run import FilmRun
+from cli.film.finding.found_table import print_found
 from cli.film.finding.subtitles import Cue, to_srt, to_vtt
-from cli.shared.output import program, progress
+from cli.shared.output import print_table, program, progress
+from core.captions import CaptionExtent
 from core.film_time import clock
 from core.sizes import size
+from inference.finding.found import FoundCaption
+from inference.finding.zone import Zone
+from inference.media.box import CropBox
 
 CUES = [Cue(0, 1.3), Cue(3600.5, 3602)]
 
@@ -75,3 +81,27 @@ def test_the_program_is_shown_by_its_path_from_here(monkeypatch: pytest.MonkeyPa
     assert program() == "bin/extents"
     monkeypatch.setenv("PATH", str(path.parent))
     assert program() == "extents"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100])
+def test_a_table_folds_its_text_and_cuts_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int) -> None:
+    """However narrow the terminal is, each value is printed whole, and text is folded; from 80 columns on, every line fits."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = "Somebody has left the door open, and nobody wants to close it."
+    caption = CaptionExtent(71, 95, 0.9, 0.95, 0.93)
+    zones = [Zone(name, CropBox(0, 0, 64, 32)) for name in ("top", "bottom")]
+    print_found(FilmRun(Path("film.mp4"), zones, None, 100, 10.0, [FoundCaption("bottom", 7.12, 9.52, caption, "weak", text)], True))
+    lines = capsys.readouterr().out.splitlines()
+    headings, first = lines[:2]
+    assert headings.split() == ["#", "start", "end", "seconds", "zone", "confidence", "text"]
+    assert first.split()[:7] == ["1", "0:00:07.120", "0:00:09.520", "2.40", "bottom", "0.93", "doubtful"]
+    place = headings.index("text")
+    assert "".join(line[place:] for line in lines[1:]).replace(" ", "") == text.replace(" ", "")
+    assert columns < 80 or max(map(len, lines)) <= columns
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal no text is folded, however long it is."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(("at", "text"), [("0:00:01", "word " * 100), ("0:00:02", "end")], folded=("text",))
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -69,6 +69,18 @@ def test_a_person_sees_the_run_its_labels_captions_and_doubts(extents, run_db: P
         assert expected in lines
 
 
+def test_a_narrow_terminal_shows_every_issue_whole(extents, run_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 60 columns the kind and the frame of an issue are not cut, and its detail is folded."""
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = extents("show", run_db).out.partition("Quality issues")[2].splitlines()
+    assert lines[2].split()[:2] == ["direction_conflict", "5"]
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 60
+    (issue,) = json.loads(extents("show", run_db, "--json").out)["quality_issues"]
+    place = lines[1].index("detail")
+    assert " ".join(line[place:].strip() for line in lines[2:]) == issue["detail"]
+
+
 def test_a_program_gets_all_of_it(extents, run_db: Path) -> None:
     """JSON holds metadata, provenance, label counts, captions with confidences, and every issue."""
     output = json.loads(extents("show", run_db, "--json").out)

@@ -62,7 +62,7 @@ def test_a_caption_that_is_not_there_is_refused(extents, run_db: Path, tmp_path:
     """A caption number that does not exist gives an error, and no file is written."""
     done = extents("strips", run_db, "--caption", "99", "--frames", VIDEO)
     assert (done.status, done.out) == (2, "")
-    assert "captions; extents show lists them" in done.err
+    assert "the run has 1 caption; extents show lists them" in done.err
     assert not (tmp_path / "strips.png").exists()
 
 

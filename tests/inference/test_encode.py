@@ -138,6 +138,13 @@ def test_an_empty_box_is_refused(crop: CropBox) -> None:
         crop.check_within(WIDTH, HEIGHT)
 
 
+@pytest.mark.parametrize("crop", [CropBox(5, 0, 6, 1), CropBox(0, 10, 200, 15), CropBox(0, 0, 5, 100)])
+def test_a_box_without_room_for_letters_is_refused(crop: CropBox) -> None:
+    """The error for a box in which no letter can be read gives its size and the smallest one."""
+    with pytest.raises(PermanentError, match=rf"{crop.width}x{crop.height} pixels, too small for letters; expected at least 6x6"):
+        crop.check_within(WIDTH, HEIGHT)
+
+
 def test_a_box_that_could_not_be_read_back_is_refused() -> None:
     """A strip larger than decoding allows is rejected before anything is written, with the largest allowed size."""
     with pytest.raises(PermanentError, match="4096x1024"):

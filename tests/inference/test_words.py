@@ -63,5 +63,5 @@ def test_a_transcript_is_a_line_a_caption() -> None:
     doubtful = replace(caption(5, 6), doubt="weak")
     captions = add_transcript([caption(0, 4), doubtful, caption(7, 9)], lines)
     assert [c.text for c in captions] == ["First", None, "Second\nline"]
-    with pytest.raises(PermanentError, match="the transcript has 1 lines, but 2 captions were found"):
+    with pytest.raises(PermanentError, match="the transcript has 1 line for 2 captions"):
         add_transcript([caption(0, 4), caption(7, 9)], ["First"])

@@ -9,7 +9,8 @@ from cli.film.finding.film_run import PREVIEW_PICTURES, Wanted, look
 from cli.film.finding.forms import zones_as_json
 from cli.film.finding.sheet import write_sheet
 from cli.shared.output import print_json, print_table
-from cli.shared.parameters import json_option
+from cli.shared.parameters import PictureParameter, json_option
+from cli.shared.pictures import FORMATS
 from core.errors import CorruptInputError
 from core.files import make_parent
 from core.settings import Settings
@@ -25,9 +26,9 @@ Examples:
 @click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--preview",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PNG",
-    help="Also draw the zones on pictures of the film, in this file.",
+    type=PictureParameter(*FORMATS),
+    metavar="FILE",
+    help="Also draw the zones on pictures of the film, in this file (PNG or JPEG).",
 )
 @json_option
 def command(video: Path, preview: Path | None, as_json: bool) -> None:

@@ -27,6 +27,8 @@ from inference.reading.reader import Reader, Reading
 _FAR_TOO_LARGE: Final = 1.3  # times as tall as the rows in which letters were seen
 _NARROW: Final = 0.07  # of the picture's height: such a box holds one line with its margin, so there is nothing to narrow
 PREVIEW_PICTURES: Final = 12
+UNREAD: Final = "[unread]"
+"""In place of the words of a caption that could not be read. Players reject a subtitle without any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class FilmRun:
-    """The result for one film. ``captions`` of all zones, doubtful ones included, ascend in time."""
+    """The result for one film. ``captions`` of all zones, doubtful ones included, ascend in time.
+
+    Attributes:
+        frame_count: the samples that were compared; none if there is no zone.
+        seconds: how long the film is; 0 if that is not known.
+        has_words: whether captions have words, so that one without any could not be read.
+    """
 
     path: Path
     zones: list[Zone]
@@ -48,6 +56,11 @@ class FilmRun:
     frame_count: int
     seconds: float
     captions: list[FoundCaption]
+    has_words: bool = False
+
+    def words(self, caption: FoundCaption) -> str | None:
+        """What tables and subtitles say for a caption; None if captions have no words."""
+        return caption.text or (UNREAD if self.has_words else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
     else:
         zones, sight = look(path, wanted, predictor)
         if not zones:
-            return FilmRun(path, [], sight, 0, 0.0, [])
+            return FilmRun(path, [], sight, 0, _length(path), [])
     readings: dict[str, list[tuple[Still, Reading]]] = defaultdict(list)
 
     def take(zone: Zone, still: Still) -> None:
@@ -105,7 +118,7 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
             zone_captions = [replace(caption, doubt=caption.doubt or "no caption of this zone is certain") for caption in zone_captions]
         captions += zone_captions
     captions.sort(key=lambda caption: (caption.start_seconds, caption.zone))
-    return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions)
+    return FilmRun(path, zones, sight, tracks[0].frame_count, tracks[0].end, captions, reader is not None)
 
 
 _NO_PICTURE: Final[Frames] = np.zeros((1, 1, 3), np.uint8)
@@ -128,6 +141,11 @@ def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], 
     if not wanted.preview_pictures and all(zone.box.height <= _NARROW * height for zone in zones):
         return zones, None
     return _narrowed(path, zones, predictor, wanted, say)
+
+
+def _length(path: Path) -> float:
+    with open_film(path, lambda message: None) as film:
+        return float(film.duration_seconds or 0)
 
 
 def _given(wanted: Wanted, width: int, height: int) -> list[Zone]:

@@ -1,9 +1,7 @@
 """``extents find``: a film in, its subtitles out, on this machine."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -13,15 +11,18 @@ from cli.film.engine import Engine, choose_model
 from cli.film.finding.crop_parameter import CropFormsParameter
 from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
 from cli.film.finding.find_films import Check, run_films
-from cli.film.finding.forms import FORMS, SUBTITLES, Doubtful, output_path, written
-from cli.film.finding.found_table import print_found
+from cli.film.finding.forms import Doubtful
+from cli.film.finding.outputs import Output, OutputParameter, choose_form, distinct, plan_outputs
+from cli.film.finding.results import Results
 from cli.film.finding.sheet import write_sheet
 from cli.film.finding.still_file import StillFile
-from cli.shared.output import print_heading, progress, remark
+from cli.shared.output import progress, remark
+from cli.shared.parameters import PictureParameter
+from cli.shared.pictures import FORMATS
 from core.errors import ExtentsError, PermanentError
 from core.files import make_parent, write_whole
 from core.settings import Settings
-from core.types import FRAMES_PER_SECOND, Anchor
+from core.types import Anchor
 from inference.finding.words import add_transcript, read_transcript
 from inference.finding.zone import CROP_FORMS, Crop
 from inference.reading.reader import DEFAULT, open_reader
@@ -45,13 +46,12 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 @click.option("--anchor", type=click.Choice([anchor.value for anchor in Anchor]), help="How captions are aligned.  [default: detected]")
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON; of several films, an array unless -o names a folder.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE|DIR",
-    help="Write to this file, whose extension chooses the format, or into this folder.",
+    type=OutputParameter(),
+    help="Write to this file, whose extension chooses the format, or into this folder; a new folder's name ends with a slash.",
 )
 @click.option(
     "--doubtful",
@@ -63,9 +63,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 @click.option(
     "--text", is_flag=False, flag_value="", metavar="[LANG]", help="Also read the words; LANG, such as en, is optional (extra `text`)."
 )
-@click.option(
-    "--reader", default=DEFAULT, show_default=True, metavar="NAME", help="Reader of --text: an entry point of the group extents.readers."
-)
+@click.option("--reader", metavar="NAME", help=f"Reader of --text: an entry point of the group extents.readers.  [default: {DEFAULT}]")
 @click.option(
     "--transcript",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -76,9 +74,9 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 )
 @click.option(
     "--preview",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PNG",
-    help="Also draw the zones on pictures of the film, in this file.",
+    type=PictureParameter(*FORMATS),
+    metavar="FILE",
+    help="Also draw the zones on pictures of the film, in this file (PNG or JPEG).",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Films to process at a time.")
 def command(
@@ -88,10 +86,10 @@ def command(
     srt: bool,
     vtt: bool,
     as_json: bool,
-    output: Path | None,
+    output: Output | None,
     doubtful: str,
     text: str | None,
-    reader: str,
+    reader: str | None,
     transcript: Path | None,
     stills: Path | None,
     preview: Path | None,
@@ -100,15 +98,18 @@ def command(
     """Print when each burnt-in caption of VIDEO begins and ends.
 
     Finds where captions are, unless --crop says where, and compares that strip ten times a second; the times are those of
-    the film's own pictures. Without --text or --transcript, subtitles say "Caption 1", "Caption 2", … instead of words.
-    Writes no files except those that you ask for.
+    the film's own pictures. Without --text or --transcript, subtitles say "Caption 1", "Caption 2", … instead of words;
+    with them, "[unread]" for a caption without words. Writes no files except those that you ask for.
     """
-    form = _form(srt=srt, vtt=vtt, as_json=as_json, output=output, several=len(videos) > 1)
+    videos = distinct(videos)
+    form = choose_form([name for name, flag in (("srt", srt), ("vtt", vtt), ("json", as_json)) if flag], output, len(videos))
     if len(videos) > 1 and (transcript or preview):
         raise click.UsageError("--transcript and --preview work with a single film only")
     if text is not None and transcript is not None:
         raise click.UsageError("--text and --transcript both provide the words: give only one of them")
-    outputs = _outputs(videos, output, form, stills)
+    if reader is not None and text is None:
+        raise click.UsageError(f"--reader {reader} chooses how --text reads the captions: add --text")
+    outputs = plan_outputs(videos, output, form, stills)
     for path in (*outputs.values(), *([stills / "any"] if stills else []), *([preview] if preview else [])):
         make_parent(path)
     lines = None if transcript is None else _read_lines(transcript)
@@ -119,7 +120,7 @@ def command(
     jobs = min(jobs, len(videos))
     idle: SimpleQueue[Tools] = SimpleQueue()
     for _ in range(jobs):
-        read = open_reader(text or None, reader) if text is not None else None
+        read = open_reader(text or None, reader or DEFAULT) if text is not None else None
         idle.put(Tools(engine.load(model), read))
 
     def work(video: Path, check: Check) -> FilmRun:
@@ -129,55 +130,22 @@ def command(
         finally:
             idle.put(tools)
 
+    results = Results(form, Doubtful(doubtful), model.version, outputs, several=len(videos) > 1, is_crop_given=bool(crops))
     failed = 0
-    with closing(run_films(videos, work, jobs)) as results:
-        for video, result in results:
+    with results.opened() as give, closing(run_films(videos, work, jobs)) as runs:
+        for _, result in runs:
             if isinstance(result, ExtentsError):
                 if len(videos) == 1:
                     raise result
                 failed += 1
                 remark(f"error: {result}")
                 continue
-            run = result if lines is None else replace(result, captions=add_transcript(result.captions, lines))
+            run = result if lines is None else replace(result, captions=add_transcript(result.captions, lines), has_words=True)
             if preview is not None:
                 write_sheet(preview, run.sight, run.zones)
-            if form is None and len(videos) > 1:
-                print_heading(str(video))
-            _write(run, form, Doubtful(doubtful), model.version, outputs.get(video))
+            give(run)
     if failed:
         raise PermanentError(f"{failed} of {len(videos)} films could not be read")
-
-
-def _form(*, srt: bool, vtt: bool, as_json: bool, output: Path | None, several: bool) -> str | None:
-    chosen = [name for name, flag in (("srt", srt), ("vtt", vtt), ("json", as_json)) if flag]
-    if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other: choose one format")
-    if chosen:
-        return chosen[0]
-    if output is None:
-        return None
-    form = output.suffix.removeprefix(".").lower()
-    if form in FORMS and not several and not output.is_dir():
-        return form
-    if several or output.is_dir():
-        return "srt"
-    raise click.UsageError(f"the extension of {output} names no known format: add --srt, --vtt or --json")
-
-
-def _outputs(videos: Sequence[Path], output: Path | None, form: str | None, stills: Path | None) -> dict[Path, Path]:
-    """The file to write for each film. Neither a film nor another film's output is overwritten."""
-    is_folder = output is not None and (len(videos) > 1 or output.is_dir())
-    if output is None and form in SUBTITLES and len(videos) > 1:
-        raise click.UsageError("subtitles of several films need a folder: add -o DIR")
-    outputs = {} if output is None else {video: output_path(output, video, form or "", is_folder=is_folder) for video in videos}
-    names = {video: path.resolve() for video, path in outputs.items()} or ({video: Path(video.stem) for video in videos} if stills else {})
-    for (video, path), (other, other_path) in combinations(names.items(), 2):
-        if path == other_path:
-            raise click.UsageError(f"{video} and {other} have the same name, so one result would overwrite the other: rename one of them")
-    for path in outputs.values():
-        if any(path.exists() and path.samefile(video) for video in videos):
-            raise click.UsageError(f"-o {path} would be written over the film")
-    return outputs
 
 
 def _read_lines(transcript: Path) -> list[str]:
@@ -210,19 +178,3 @@ def _write_stills(run: FilmRun, kept: StillFile, folder: Path) -> None:
             write_whole(folder / f"{run.path.stem}-{number:04}.png", picture)
             count += 1
     remark(f"{count} stills written to {folder}")
-
-
-def _write(run: FilmRun, form: str | None, doubtful: Doubtful, model_version: str, output: Path | None) -> None:
-    doubts = sum(caption.doubt is not None for caption in run.captions)
-    summary = f"{len(run.captions) - doubts} captions" + (f" and {doubts} doubtful" if doubts else "")
-    if form is None:
-        if run.captions:
-            print_found(run.captions, zones=len(run.zones) > 1)
-        remark(f"{summary} in {run.frame_count / FRAMES_PER_SECOND:.1f} s of film")
-        return
-    content = written(run, form, doubtful, model_version)
-    if output is None:
-        click.echo(content, nl=False)
-    else:
-        write_whole(output, content.encode())
-        remark(f"{summary} written to {output}")

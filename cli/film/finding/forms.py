@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 from cli.film.finding.film_run import FilmRun
 from cli.film.finding.found_table import found_as_json
 from cli.film.finding.subtitles import Cue, to_srt, to_vtt
 from cli.shared.output import json_text
-from inference.finding.found import FoundCaption
 from inference.finding.zone import Zone
 
 
@@ -30,19 +28,19 @@ def written(run: FilmRun, form: str, doubtful: Doubtful, model_version: str) -> 
     """The content of a file."""
     if form == "json":
         return json_text(as_json(run, model_version))
-    return SUBTITLES[form](cues(run.captions, doubtful))
+    return SUBTITLES[form](cues(run, doubtful))
 
 
-def cues(captions: Sequence[FoundCaption], doubtful: Doubtful) -> list[Cue]:
+def cues(run: FilmRun, doubtful: Doubtful) -> list[Cue]:
     """A cue per caption. Captions of two zones may overlap in time, such as a note on top and speech below."""
     return [
         Cue(
             caption.start_seconds,
             caption.end_seconds,
-            caption.text,
+            run.words(caption),
             f"doubtful: {caption.doubt}" if caption.doubt is not None and doubtful is Doubtful.MARK else None,
         )
-        for caption in captions
+        for caption in run.captions
         if caption.doubt is None or doubtful is not Doubtful.OMIT
     ]
 
@@ -63,7 +61,3 @@ def zones_as_json(zones: Sequence[Zone]) -> list[dict[str, Any]]:
         {"name": zone.name, "crop": [zone.box.left, zone.box.top, zone.box.right, zone.box.bottom], "anchor": zone.anchor.value}
         for zone in zones
     ]
-
-
-def output_path(output: Path, film: Path, form: str, *, is_folder: bool) -> Path:
-    return output / f"{film.stem}.{form}" if is_folder else output

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cli.film.finding.film_run import FilmRun
 from cli.shared.output import exact_clock, print_table
 from inference.finding.found import FoundCaption
 
 
-def print_found(captions: Sequence[FoundCaption], *, zones: bool) -> None:
-    """A row per caption, doubtful ones marked; with zones and words if there are any."""
-    read = any(caption.text is not None for caption in captions)
-    headings = ["#", "start", "end", "seconds", *(["zone"] if zones else []), "confidence", "", *(["text"] if read else [])]
+def print_found(run: FilmRun) -> None:
+    """A row per caption, doubtful ones marked; with zones if there are several, and words if there are any."""
+    zones = len(run.zones) > 1
+    headings = ["#", "start", "end", "seconds", *(["zone"] if zones else []), "confidence", "", *(["text"] if run.has_words else [])]
     rows = [
         [
             str(number),
@@ -20,11 +21,11 @@ def print_found(captions: Sequence[FoundCaption], *, zones: bool) -> None:
             *([caption.zone] if zones else []),
             f"{caption.extent.confidence:.2f}",
             "" if caption.doubt is None else "doubtful",
-            *([(caption.text or "").replace("\n", " / ")] if read else []),
+            *([(run.words(caption) or "").replace("\n", " / ")] if run.has_words else []),
         ]
-        for number, caption in enumerate(captions, start=1)
+        for number, caption in enumerate(run.captions, start=1)
     ]
-    print_table(headings, rows, right=("#", "start", "end", "seconds", "confidence"))
+    print_table(headings, rows, right=("#", "start", "end", "seconds", "confidence"), folded=("text",))
 
 
 def found_as_json(captions: Sequence[FoundCaption]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.shared.output import remark
-from cli.shared.pictures import png
+from cli.shared.pictures import encoded
 from core.files import write_whole
 from core.film_time import clock
 from inference.arrays import Frames
@@ -30,12 +30,12 @@ def write_sheet(path: Path, sight: Sight | None, zones: Sequence[Zone]) -> None:
     if sight is None or not sight.samples:
         remark("no preview: there was no picture to draw on")
         return
-    write_whole(path, draw_sheet(sight.samples, zones))
+    write_whole(path, draw_sheet(sight.samples, zones, path.suffix))
     remark(f"preview written to {path}")
 
 
-def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone]) -> bytes:
-    """A PNG of the pictures with their times, each with the zones framed.
+def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone], extension: str = ".png") -> bytes:
+    """A file of this extension: the pictures with their times, each with the zones framed.
 
     Args:
         pictures: at least one; seconds and RGB.
@@ -47,7 +47,7 @@ def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone]) 
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), (24, 24, 24))
     for number, cell in enumerate(cells):
         sheet.paste(cell, (_GAP + number % columns * (width + _GAP), _GAP + number // columns * (height + _GAP)))
-    return png(sheet)
+    return encoded(sheet, extension)
 
 
 def _cell(seconds: float, picture: Frames, zones: Sequence[Zone]) -> Image.Image:

@@ -9,7 +9,8 @@ from cli.film.runs.opened_run import OpenedRun, open_run
 from cli.film.runs.report_picture import draw_timeline
 from cli.film.runs.report_strips import read_filmstrips
 from cli.shared.output import print_facts, print_json, progress
-from cli.shared.parameters import json_option
+from cli.shared.parameters import PictureParameter, json_option
+from core.counts import counted
 from core.errors import ConfigurationError, ExtentsError
 from core.files import make_parent, write_whole
 from core.sizes import size
@@ -31,7 +32,7 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The report to write.  [default: report.html]"
 )
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Also write a picture of the timeline.")
+@click.option("--png", type=PictureParameter(".png"), metavar="FILE", help="Also write a picture of the timeline.")
 @click.option(
     "--frames",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -106,7 +107,7 @@ def _print(opened: OpenedRun, written: dict[str, int], filmstrips: int, without_
     print_facts(
         [
             ("run", opened.run.run_id),
-            ("captions", f"{len(opened.run.track.captions)}; {to_look_at} pairs to look at"),
+            ("captions", f"{len(opened.run.track.captions)}; {counted(to_look_at, 'pair')} to look at"),
             ("strips", f"of {filmstrips} boundaries" if without_strips is None else f"none: {without_strips}"),
             *(("written", f"{path}, {size(size_bytes)}") for path, size_bytes in written.items()),
         ]

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cli.shared.pictures import png
+from core.counts import counted
 from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from pages.report.attention import boundaries, read_forward
@@ -32,7 +33,8 @@ def draw_timeline(run: RunDatabase) -> bytes:
     frames_per_row = -(-frames // rows)
     image = Image.new("RGB", (WIDTH, 46 + rows * _ROW + _MARGIN), _GROUND)
     draw = ImageDraw.Draw(image)
-    title = f"Run {run.run_id}: {len(run.track.captions)} captions in {clock(frames / FRAMES_PER_SECOND)}, model {run.model_version}"
+    captions = counted(len(run.track.captions), "caption")
+    title = f"Run {run.run_id}: {captions} in {clock(frames / FRAMES_PER_SECOND)}, model {run.model_version}"
     draw.text((_MARGIN, 14), title, _TEXT, _font(16))
     read = read_forward(run)
     confidence = np.take_along_axis(read, run.track.labels[:, None, None], axis=2)[:, :, 0]  # (pairs, 2)

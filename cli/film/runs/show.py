@@ -69,7 +69,12 @@ def _print(database: RunDatabase) -> None:
     by_kind = Counter(issue.kind for issue in issues)
     print_heading("Quality issues (" + ", ".join(f"{count} {kind}" for kind, count in by_kind.items()) + ")")
     shown = [issue for kind in by_kind for issue in [issue for issue in issues if issue.kind == kind][:_ISSUES_SHOWN]]
-    print_table(("kind", "frame", "detail"), [(issue.kind, str(issue.frame_index), issue.detail) for issue in shown], right=("frame",))
+    print_table(
+        ("kind", "frame", "detail"),
+        [(issue.kind, str(issue.frame_index), issue.detail) for issue in shown],
+        right=("frame",),
+        folded=("detail",),
+    )
     if len(shown) < len(issues):
         click.echo(f"… and {len(issues) - len(shown)} more: --json prints all")
 

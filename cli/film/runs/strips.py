@@ -9,8 +9,9 @@ from cli.film.runs.opened_run import open_run
 from cli.film.runs.run_frames import read_frames
 from cli.film.runs.strip_sheet import draw_strips
 from cli.shared.output import print_facts, print_json, progress
-from cli.shared.parameters import json_option
+from cli.shared.parameters import PictureParameter, json_option
 from core.captions import CaptionExtent
+from core.counts import counted
 from core.files import make_parent, write_whole
 from core.film_time import clock
 
@@ -40,7 +41,7 @@ Settings, for a run in the store: WASABI_*, SUPABASE_*, EXTENTS_KEY_CHUNK."""
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PictureParameter(".png"),
     metavar="PNG",
     default=Path("strips.png"),
     show_default=True,
@@ -55,7 +56,7 @@ def command(run: str, number: int, around: int, frames: Path | None, output: Pat
     opened = open_run(run)
     captions = opened.run.track.captions
     if number > len(captions):
-        raise click.UsageError(f"--caption {number}: the run has {len(captions)} captions; extents show lists them")
+        raise click.UsageError(f"--caption {number}: the run has {counted(len(captions), 'caption')}; extents show lists them")
     caption = captions[number - 1]
     make_parent(output)
     wanted = frames_around(caption, around, opened.run.pairs + 1)

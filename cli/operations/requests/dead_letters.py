@@ -12,6 +12,7 @@ from cli.shared.command_group import CommandGroup
 from cli.shared.listing import Column, cell, moment, print_rows
 from cli.shared.output import print_facts, print_heading, print_json, print_table, remark
 from cli.shared.parameters import MomentParameter, json_option
+from core.counts import counted
 from core.settings import Settings
 from streams.kafka.brokers import require_topics
 from streams.kafka.dead_letter_reader import DISCARDED, DeadLetterReader
@@ -89,7 +90,7 @@ def list_letters(as_json: bool, as_lines: bool, **chosen: Any) -> None:
         return
     if letters:
         print_rows(_COLUMNS, [_as_json(letter) for letter in letters])
-    remark(f"{len(letters)} dead letter{'s' if len(letters) != 1 else ''}")
+    remark(counted(len(letters), "dead letter"))
 
 
 @command.command(
@@ -138,9 +139,11 @@ def redrive(yes: bool, as_json: bool, **chosen: Any) -> None:
     """
     steps = plan(_read(Selection(**chosen)), Topics(Settings().topics))
     if not as_json:
-        print_table(("letters", "action"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps])
+        print_table(
+            ("letters", "action"), [(", ".join(letter.id for letter in step.letters), step.action) for step in steps], folded=("action",)
+        )
     if steps and not yes:
-        click.confirm(f"send {len(steps)} record{'s' if len(steps) != 1 else ''}?", abort=True, err=True)
+        click.confirm(f"send {counted(len(steps), 'record')}?", abort=True, err=True)
     settings = Settings()
     asyncio.run(carry_out(settings.kafka, Topics(settings.topics), steps))
     if as_json:
@@ -162,9 +165,9 @@ Examples:
 def discard(note: str, yes: bool, **chosen: Any) -> None:
     """Mark dead letters as needing nothing more. "list" leaves them out from then on."""
     letters = _read(Selection(**chosen))
-    print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters])
+    print_table(("place", "reason", "error"), [(letter.id, letter.reason, letter.error[:80]) for letter in letters], folded=("error",))
     if letters and not yes:
-        click.confirm(f"discard {len(letters)} dead letter{'s' if len(letters) != 1 else ''}?", abort=True, err=True)
+        click.confirm(f"discard {counted(len(letters), 'dead letter')}?", abort=True, err=True)
     settings = Settings()
     asyncio.run(DeadLetterReader(settings.kafka, Topics(settings.topics)).acknowledge(letters, DISCARDED, note))
     remark(f"{len(letters)} discarded")

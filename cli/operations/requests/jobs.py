@@ -12,6 +12,7 @@ from cli.shared.filters import filter_options, list_rows, who, with_listings
 from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text, print_rows
 from cli.shared.output import print_facts, print_json, remark
 from cli.shared.parameters import json_option
+from core.counts import counted
 from core.settings import Settings
 from storage.connect import open_listings
 from storage.listings import Filter, Listings
@@ -136,7 +137,7 @@ def cancel(jobs: tuple[str, ...], replay_id: str | None, reason: str, yes: bool,
     if not as_json and unfinished:
         print_rows(_COLUMNS, unfinished)
     if unfinished and not yes:
-        click.confirm(f"cancel {len(unfinished)} job{'s' if len(unfinished) != 1 else ''}?", abort=True, err=True)
+        click.confirm(f"cancel {counted(len(unfinished), 'job')}?", abort=True, err=True)
     text = f"cancelled by {who()}" + (f": {reason}" if reason else "")
 
     async def run() -> list[Row]:

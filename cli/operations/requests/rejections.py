@@ -12,6 +12,7 @@ from cli.shared.filters import filter_options, list_rows, split_filter, with_lis
 from cli.shared.listing import Column, Row, age, cell, listing_options, moment_text
 from cli.shared.output import print_facts, print_json, print_table, remark
 from cli.shared.parameters import UuidParameter, json_option
+from core.counts import counted
 from core.rejection_settings import setting_name, setting_of
 from core.settings import Settings
 from core.types import RejectionType
@@ -123,7 +124,7 @@ def ack(rejections: tuple[UUID, ...], rejection_type: str | None, user_id: UUID 
 
     names = with_listings(find)
     if names and not yes:
-        click.confirm(f"acknowledge {len(names)} rejection{'s' if len(names) != 1 else ''}?", abort=True, err=True)
+        click.confirm(f"acknowledge {counted(len(names), 'rejection')}?", abort=True, err=True)
     # In the web application's own tables this column takes only the id of one of its users.
     values = {"acknowledged": True, "acknowledged_at": datetime.now(UTC).isoformat(), "acknowledged_by": str(user_id) if user_id else None}
 
