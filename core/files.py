@@ -27,14 +27,20 @@ def make_parent(path: Path) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a temporary file next to the target and rename it, replacing an existing file. Concurrent writers are safe.
 
+    A link stays, and its target is replaced. A device or pipe such as ``/dev/stdout`` is written to directly.
+
     Raises:
         PermanentError: the file cannot be written.
     """
     make_parent(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         partial.write_bytes(data)
-        partial.replace(path)
+        partial.replace(target)
     except OSError as error:
         raise PermanentError(f"{path}: cannot be written: {error.strerror}") from error
     finally:  # also after Ctrl-C during the write

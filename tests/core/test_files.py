@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +26,28 @@ def test_threads_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
         list(pool.map(lambda content: write_whole(tmp_path / "file", content), contents))
     assert (tmp_path / "file").read_bytes() in contents
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    """A path such as ``/dev/stdout`` is not replaced by a file, even if the user has the right to."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(pipe, b"through the pipe")
+        assert read.result() == b"through the pipe"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    """The file that the link names is replaced, where it is."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere" / "file")
+    write_whole(link, b"content")
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("where", ["file/run.db", "folder"])
