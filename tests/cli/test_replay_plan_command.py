@@ -84,7 +84,7 @@ def test_records_are_chosen_by_time_place_and_video(extents, records: Topics, tm
     (tmp_path / "videos.txt").write_text(f"# two of them\n{A}\n\n{C}  # of another tenant\n")
     every = plan(extents)
     assert counts(every) == (7, 3, 3)
-    assert every["remarks"] == ["1 records were sent by a replay; their originals count instead", "1 records are not requests"]
+    assert every["remarks"] == ["1 record sent by a replay left out; the originals count instead", "1 record left out: not a request"]
     assert counts(plan(extents, "--all")) == (7, 3, 5)
     assert counts(plan(extents, "--from", hour(0.5), "--to", hour(2.5))) == (2, 2, 2)
     assert counts(plan(extents, "--from", "30d", "--to", hour(0.5))) == (1, 1, 1)
@@ -127,7 +127,7 @@ def test_the_registry_names_what_was_rejected_and_what_lacks_a_model(extents, re
     assert plan(extents, "--lacking-model", "old", *only)["items"] == 0
     rejected = plan(extents, "--rejected", "cost_exceeded", "--from", "1h", *only)
     assert (rejected["videos"], rejected["items"], rejected["pairs"]) == (1, 1, FRAMES - 1)
-    assert "have no usable request" in rejected["remarks"][0]
+    assert "without a usable request" in rejected["remarks"][0]
     assert plan(extents, "--rejected", "rate_limited", *only)["items"] == 0
 
 

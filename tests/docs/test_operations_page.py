@@ -31,8 +31,8 @@ def test_only_the_shape_is_compared(text: str, other: str):
 
 def test_answers_are_shown_and_progress_is_not():
     """Ids, times and numbers are replaced, and the rest is as a terminal shows it."""
-    printed = "verifying: 8 of 14 runs, about 0:00:13.5 left\ndelete 1 runs? [y/N]: 1 runs deleted  \n"
-    assert as_shown(printed) == "delete 1 runs? [y/N]: y\n1 runs deleted\n"
+    printed = "verifying: 8 of 14 runs, about 0:00:13.5 left\ndelete 1 run? [y/N]: 1 run deleted  \n"
+    assert as_shown(printed) == "delete 1 run? [y/N]: y\n1 run deleted\n"
 
 
 def test_words_are_compared():

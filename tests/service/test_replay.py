@@ -73,7 +73,7 @@ async def test_the_same_window_by_another_name_makes_no_second_run(terminal: Ter
     """Records that a replay sent are left out, and their runs count as existing."""
     planned = await terminal.json("replay", "plan", "--model", "v2", "--name", "again")
     assert (planned["exist"], planned["items"]) == (VIDEOS, 0)
-    assert planned["remarks"] == [f"{VIDEOS} records were sent by a replay; their originals count instead"]
+    assert planned["remarks"] == [f"{VIDEOS} records sent by a replay left out; the originals count instead"]
 
 
 async def test_a_replay_stops_at_its_cost_and_continues_when_allowed(terminal: Terminal, service: Installation) -> None:

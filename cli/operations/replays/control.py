@@ -12,6 +12,7 @@ from cli.operations.replays.status import read_replay, replay_argument
 from cli.shared.filters import with_listings
 from cli.shared.listing import Column, Row, age, cell, listing_options, print_listing, rows_wanted
 from cli.shared.output import remark
+from core.counts import counted
 from core.settings import Settings
 from storage.connect import open_replays
 from storage.listings import Listings
@@ -106,7 +107,7 @@ def start(
         )
     cost = min(progress["waiting_usd"], max_cost) if max_cost is not None else progress["waiting_usd"]
     if not yes:
-        click.confirm(f"send {progress['waiting']} requests for up to ${cost:.2f}?", abort=True, err=True)
+        click.confirm(f"send {counted(progress['waiting'], 'request')} for up to ${cost:.2f}?", abort=True, err=True)
     values = {
         "rate_per_minute": rate,
         "max_cost_usd": max_cost,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cli.shared.output import Report
+from core.counts import counted
 from core.settings import Settings
 from storage.listings import Filter, Row
 from storage.replays import Replays
@@ -48,9 +49,9 @@ async def from_topic(settings: Settings, window: Window, choice: Choice, report:
     sources = [source async for source in reader.sources(report)]
     remarks = []
     if reader.replayed:
-        remarks.append(f"{reader.replayed} records were sent by a replay; their originals count instead")
+        remarks.append(f"{counted(reader.replayed, 'record')} sent by a replay left out; the originals count instead")
     if reader.unusable:
-        remarks.append(f"{reader.unusable} records are not requests")
+        remarks.append(f"{counted(reader.unusable, 'record')} left out: not a request")
     return Sources(choice.of(sources), reader.read, remarks)
 
 
@@ -80,7 +81,7 @@ async def rejected(replays: Replays, chosen: Filter, choice: Choice, report: Rep
         else:
             sources.append(_source(row, f"rejections/{row['id']}", order=-looked_at))
         report(looked_at, None)
-    return Sources(choice.of(sources), looked_at, [f"{unusable} rejections have no usable request"] if unusable else [])
+    return Sources(choice.of(sources), looked_at, [f"{counted(unusable, 'rejection')} without a usable request"] if unusable else [])
 
 
 def _source(row: Row, name: str, order: int = 0) -> ReplaySource:

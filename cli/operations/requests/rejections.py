@@ -153,7 +153,8 @@ def summary(days: int, as_json: bool) -> None:
         print_json(rows)
         return
     print_summary(rows)
-    remark(f"{sum(row['total'] for row in rows)} rejections in {days} days, {sum(row['unacknowledged'] for row in rows)} unseen")
+    total, unseen = (sum(row[column] for row in rows) for column in ("total", "unacknowledged"))
+    remark(f"{counted(total, 'rejection')} in {counted(days, 'day')}, {unseen} unseen")
 
 
 def print_summary(rows: Sequence[Row]) -> None:

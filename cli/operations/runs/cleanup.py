@@ -11,6 +11,7 @@ from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, age, print_rows
 from cli.shared.output import print_json, progress, remark
 from cli.shared.parameters import json_option
+from core.counts import counted
 from core.moments import parse_moment
 from core.settings import Settings
 from core.sizes import size
@@ -73,11 +74,11 @@ def command(
         print_rows(_COLUMNS, rows[:SHOWN])
         if len(rows) > SHOWN:
             click.echo(f"... and {len(rows) - SHOWN} more")
-    remark(f"{len(rows)} runs, {size(total)}, ${total / 1e12 * STORE_USD_PER_TB_MONTH:.4f} a month")
+    remark(f"{counted(len(rows), 'run')}, {size(total)}, ${total / 1e12 * STORE_USD_PER_TB_MONTH:.4f} a month")
     if not rows:
         return
     if not yes:
-        click.confirm(f"delete {len(rows)} runs?", abort=True, err=True)
+        click.confirm(f"delete {counted(len(rows), 'run')}?", abort=True, err=True)
 
     async def delete() -> None:
         settings = Settings()
@@ -88,7 +89,7 @@ def command(
                     report(number, len(rows))
 
     asyncio.run(delete())
-    remark(f"{len(rows)} runs deleted")
+    remark(f"{counted(len(rows), 'run')} deleted")
 
 
 async def _find(

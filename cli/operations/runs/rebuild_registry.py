@@ -10,6 +10,7 @@ from cli.operations.runs.rebuild_events import Missing, compare, no_events, read
 from cli.shared.listing import Column, Row, print_rows
 from cli.shared.output import Report, print_json, progress, remark
 from cli.shared.parameters import UuidParameter, json_option
+from core.counts import counted
 from core.errors import CorruptInputError, MissingObjectError, PermanentError
 from core.runs import FinishedRun, StoredRun
 from core.settings import Settings
@@ -61,9 +62,9 @@ def command(tenant_id: UUID | None, store_only: bool, dry_run: bool, yes: bool, 
     _print([row for row, _, _ in differing], faults, missing, as_json=as_json)
     if (differing or missing.count) and not dry_run:
         if not yes:
-            click.confirm(f"write {len(differing)} runs and {missing.count} other rows?", abort=True, err=True)
+            click.confirm(f"write {counted(len(differing), 'run')} and {counted(missing.count, 'other row')}?", abort=True, err=True)
         refused = asyncio.run(_write([(run, stored) for _, run, stored in differing]))
-        remark(f"{len(differing) - len(refused)} runs written")
+        remark(f"{counted(len(differing) - len(refused), 'run')} written")
         missing = asyncio.run(compare(events))  # writing the runs has restored some of the jobs
         with progress("writing", "rows") as report:
             written = asyncio.run(write_missing(missing, report))

@@ -12,6 +12,7 @@ from cli.shared.filters import filter_options, split_filter
 from cli.shared.listing import Column, Row, cell, print_rows
 from cli.shared.output import print_json, progress, remark
 from cli.shared.parameters import json_option
+from core.counts import counted
 from core.errors import CorruptInputError, MissingObjectError
 from core.moments import parse_moment
 from core.settings import Settings
@@ -72,8 +73,8 @@ def command(runs: tuple[str, ...], sample: int | None, seed: int, as_json: bool,
     if sample is not None:
         for row in result["skipped"]:
             remark(f"run {row['run_id'][:8]} was not predicted again: {row['reason']}")
-        remark(f"{result['sampled_pairs']} pairs predicted again; they differ by {result['greatest_difference']:.1g} at most")
-    remark(f"{result['runs']} runs verified, {len(result['faults'])} with a fault")
+        remark(f"{counted(result['sampled_pairs'], 'pair')} predicted again; they differ by {result['greatest_difference']:.1g} at most")
+    remark(f"{counted(result['runs'], 'run')} verified, {len(result['faults'])} with a fault")
     if result["faults"]:
         raise click.exceptions.Exit(1)
 
