@@ -68,7 +68,7 @@ def command(
     FOLDER was written by "extents encode --out", or is a copy of a video's folder in the store. Needs no broker, store or
     database server. Overwrites an existing run database.
 
-    The built-in model runs on ONNX Runtime. Other checkpoints, other precisions and GPUs need torch (extra inference).
+    The built-in model runs on ONNX Runtime. Other checkpoints, other precisions and GPUs need torch (make setup).
     """
     if model_version is not None and MODEL_VERSION.fullmatch(model_version) is None:
         raise click.UsageError(f"--model-version {model_version!r}: expected {MODEL_VERSION.pattern}")
