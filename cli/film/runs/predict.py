@@ -26,7 +26,7 @@ Examples:
 \b
 Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE; WASABI_* for a model from the store."""
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -72,6 +72,10 @@ def command(
     """
     if model_version is not None and MODEL_VERSION.fullmatch(model_version) is None:
         raise click.UsageError(f"--model-version {model_version!r}: expected {MODEL_VERSION.pattern}")
+    if not folder.is_dir():
+        raise click.UsageError(
+            f"{folder} is a file; predict takes a folder of encoded frames: use extents find for a film, or extents encode first"
+        )
     if output is not None:
         make_parent(output)
     settings = Settings()
