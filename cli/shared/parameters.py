@@ -24,7 +24,8 @@ class CropParameter(click.ParamType):
             left, top, right, bottom = (int(part) for part in str(value).split(","))
         except ValueError:
             self.fail(
-                f"{value!r} is not four whole numbers, such as 0,600,1280,700; this command takes pixels only, and extents crop FILM prints them",
+                f"{value!r} is not four whole numbers, such as 0,600,1280,700; this command takes pixels only, "
+                "and extents crop FILM prints them",
                 param,
                 ctx,
             )

@@ -109,7 +109,7 @@ def _print(opened: OpenedRun, written: dict[str, int], filmstrips: int, without_
         [
             ("run", opened.run.run_id),
             ("captions", f"{len(opened.run.track.captions)}; {counted(to_look_at, 'pair')} to look at"),
-            *([("strips", f"of {counted(filmstrips, 'boundary', 'boundaries')}")] if filmstrips else []),
+            *([("strips", f"of {filmstrips} {'boundary' if filmstrips == 1 else 'boundaries'}")] if filmstrips else []),
             *([("strips", f"none: {without_strips}")] if without_strips is not None else []),
             *(("written", f"{path}, {size(size_bytes)}") for path, size_bytes in written.items()),
         ]
