@@ -39,7 +39,7 @@ help: ## List the targets
 setup: .venv/python.stamp $(DIST)/kafka.stamp $(DIST)/postgrest.stamp $(DIST)/examples.stamp $(EXTRAS:%=.venv/%.stamp) ## Install everything into this folder; does nothing the second time
 	@echo "ready: $(BIN)/extents --help"
 
-setup-film: $(DIST)/film.stamp $(EXTRAS:%=.venv/film-%.stamp) ## Install only what `extents find`, `predict` and `show` need: no torch, Kafka, Java or PostgreSQL
+setup-film: $(DIST)/film.stamp $(EXTRAS:%=.venv/film-%.stamp) ## Install only what find, crop, encode, predict, show, report and strips need: no torch, Kafka, Java or PostgreSQL
 	@echo "ready: $(BIN)/extents find film.mp4"
 
 demo: setup ## Make a captioned film, run it through the service on this machine, and check the result

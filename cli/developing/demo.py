@@ -54,7 +54,7 @@ def command(out: Path, keep_stack: bool, with_page: bool, as_json: bool) -> None
     """Make a captioned film, run it through the service on this machine, and check what it finds.
 
     Starts Apache Kafka, an S3 server, PostgreSQL, PostgREST, a coordinator and a GPU worker. All of them stop when the
-    command ends, however it ends. Where the extra `text` is installed, it also reads the captions. With --ui it prints the
+    command ends, however it ends. After make setup EXTRAS=text, it also reads the captions. With --ui it prints the
     address and the token of the live page once the workers are ready, and gives the page a rejection, a failed run and a
     paused replay to look at.
     """

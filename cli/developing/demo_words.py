@@ -34,7 +34,7 @@ class Words:
 
 
 def can_read() -> bool:
-    """Whether the extra ``text`` is installed."""
+    """Whether RapidOCR is installed, as by ``make setup EXTRAS=text``."""
     return find_spec("rapidocr") is not None
 
 
@@ -63,7 +63,7 @@ def print_words(words: Sequence[Words], findings: Sequence[Finding]) -> None:
         begins, ends = caption.extent[0] / FRAMES_PER_SECOND, (caption.extent[1] + 1) / FRAMES_PER_SECOND
         rows.append((f"{clock(begins)} - {clock(ends)}", _line(caption.text or UNREAD), "" if same else _line(true)))
     print_table(("at", "read", _TRUE), rows, folded=("read", _TRUE))
-    click.echo(f"{right} of {len(words)} read without an error")
+    click.echo(f"{right} of {len(words)} read without an error (spaces are not compared)")
 
 
 def _letters(text: str) -> str:

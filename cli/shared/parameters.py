@@ -23,7 +23,12 @@ class CropParameter(click.ParamType):
         try:
             left, top, right, bottom = (int(part) for part in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is not four whole numbers, such as 0,600,1280,700", param, ctx)
+            self.fail(
+                f"{value!r} is not four whole numbers, such as 0,600,1280,700; this command takes pixels only, "
+                "and extents crop FILM prints them",
+                param,
+                ctx,
+            )
         return left, top, right, bottom
 
 

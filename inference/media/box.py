@@ -29,10 +29,26 @@ class CropBox:
     def __str__(self) -> str:
         return f"{self.left},{self.top},{self.right},{self.bottom}"
 
+    @property
+    def fits_strip(self) -> bool:
+        """Whether a strip can be as large as this."""
+        return self.width <= MAX_WIDTH and self.height <= MAX_HEIGHT
+
     def check_within(self, width: int, height: int) -> None:
         """
         Raises:
             PermanentError: the box is empty or too small for letters, reaches outside a frame of this size, or is too large for a strip.
+        """
+        self.check_inside(width, height)
+        if not self.fits_strip:
+            raise PermanentError(
+                f"crop {self} is larger than the largest strip, {MAX_WIDTH}x{MAX_HEIGHT} pixels: crop closer to the captions"
+            )
+
+    def check_inside(self, width: int, height: int) -> None:
+        """
+        Raises:
+            PermanentError: the box is empty, or reaches outside a frame of this size.
         """
         if self.left >= self.right or self.top >= self.bottom:
             raise PermanentError(f"crop {self} contains no pixels; expected left,top,right,bottom with left < right and top < bottom")
@@ -42,7 +58,3 @@ class CropBox:
             )
         if self.left < 0 or self.top < 0 or self.right > width or self.bottom > height:
             raise PermanentError(f"crop {self} reaches outside the film, which is {width}x{height} pixels")
-        if self.width > MAX_WIDTH or self.height > MAX_HEIGHT:
-            raise PermanentError(
-                f"crop {self} is larger than the largest strip, {MAX_WIDTH}x{MAX_HEIGHT} pixels: crop closer to the captions"
-            )

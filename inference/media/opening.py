@@ -13,6 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from core.errors import CorruptInputError
+from inference.media.no_films import why_no_film
 
 Warn = Callable[[str], None]
 """Receives a sentence about a fault of a film that does not stop the work."""
@@ -36,6 +37,10 @@ def open_container(path: Path, warn: Warn) -> tuple[InputContainer, VideoStream]
         container = _open_pipe(path) if is_pipe else av.open(path.absolute(), metadata_errors="replace")
     except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's error for a broken header
         raise CorruptInputError(f"{path}: {_why_unreadable(path, error, is_pipe=is_pipe)}") from error
+    no_film = why_no_film(container.format.name)
+    if no_film is not None:
+        container.close()
+        raise CorruptInputError(f"{path}: {no_film}")
     # A cover picture in a music file is a video stream to the demuxer, but not a film.
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not films:

@@ -10,8 +10,11 @@ from inference.arrays import Frames
 from inference.reading.reader import Reading
 from inference.telemetry import disable_onnxruntime_telemetry
 
-LANGUAGES: Final = ("ch", "en", "latin", "japan", "chinese_cht")
+_LATIN: Final = "ca cs da de en es et fi fr hr hu id is it lt lv nl no pl pt ro sk sl sv tr latin"
+LANGUAGES: Final = frozenset(f"ch zh chinese_cht ja japan {_LATIN}".split())
 """One network, which is in the wheel, reads all of these. Networks for other languages would have to be downloaded, which is never done."""
+
+READABLE: Final = "Chinese (zh), Japanese (ja), English (en) and most European languages in Latin script (fr, de, es, ...)"
 
 _LONGEST_SIDE: Final = 960  # of a still in which lines are looked for; they are read at full size
 _LEAST_CONFIDENCE: Final = 0.6  # of a line; text below it belongs to the background
@@ -26,18 +29,19 @@ class RapidReader:
         Raises:
             ConfigurationError: RapidOCR is not installed, or does not know the language.
         """
-        if language is not None and language not in LANGUAGES:
-            raise ConfigurationError(
-                f"--text {language}: the installed networks read {', '.join(LANGUAGES)}; another reader can be installed as an entry point"
-            )
         disable_onnxruntime_telemetry()
         try:
             from rapidocr import RapidOCR
         except ImportError as error:
             raise ConfigurationError(
-                f"reading needs the extra `text` ({error}): make setup EXTRAS=text, "
-                "make setup-film EXTRAS=text, or pip install 'extents[text]'"
+                f"reading words needs packages that are not installed ({error}): "
+                "run make setup EXTRAS=text, or make setup-film EXTRAS=text, in a checkout"
             ) from error
+        if language is not None and language.lower() not in LANGUAGES:
+            raise ConfigurationError(
+                f"--text {language}: the reader rapidocr does not know this language; it reads {READABLE}; "
+                "docs/reading.md lists all of them and says how to add another reader"
+            )
         self._engine: Any = RapidOCR(
             params={
                 "Global.log_level": "error",

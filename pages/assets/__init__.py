@@ -6,6 +6,8 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from core.film_time import clock
+
 _ROOT: Final = files("pages.assets")
 
 
@@ -18,6 +20,8 @@ def read_asset(name: str) -> str:
 @cache
 def templates() -> Environment:
     """Return the Jinja templates. Every value is escaped, and a name that a template does not get is an error."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("pages.assets", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["clock"] = clock
+    return environment

@@ -44,25 +44,12 @@ function filmstrip(data, pair) {
   return shown;
 }
 
-function listCaptions(data) {
-  const details = document.getElementById("captions");
-  details.addEventListener("toggle", () => {
-    const body = details.querySelector("tbody");
-    if (!details.open || body.children.length) return;
-    const number = (value) => element("td", { class: "number" }, value);
-    const confidence = (value) => (value === null ? number("") : element("td", { class: `number ${grade(value)}` }, value.toFixed(3)));
-    body.append(...data.captions.map(([first, last, start, end], index) => element("tr", {}, number(index + 1), number(data.clock(first)), number(data.clock(last + 1)),
-      number(((last + 1 - first) / data.frames_per_second).toFixed(1)), number(`${first}–${last}`), confidence(start), confidence(end))));
-  });
-}
-
 (async () => {
   const data = await RunData.read(JSON.parse(document.getElementById("data").textContent));
   const timeline = new Timeline(document.getElementById("timeline"), data, (pair) => showPair(data, pair));
   for (const row of document.querySelectorAll("#looks tbody tr")) {
     row.querySelector("button").addEventListener("click", () => { timeline.choose(Number(row.dataset.pair)); document.querySelector("#timeline .lanes").focus({ preventScroll: true }); });
   }
-  listCaptions(data);
   const first = data.attention[0]?.[0] ?? data.boundaries[0];
   if (first !== undefined) { timeline.chosen = first; showPair(data, first); timeline.redraw(); }
   globalThis.timeline = timeline;

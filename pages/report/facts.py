@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from core.provenance import readable_provenance
 from core.types import FRAMES_PER_SECOND
 from storage.run_db_reader import RunDatabase
 
@@ -38,16 +39,13 @@ def facts(run: RunDatabase) -> list[tuple[str, str]]:
         ("Computed", _computed(run)),
         ("Not predicted", f"{len(run.missing_pairs):,} pairs" if run.missing_pairs else ""),
     ]
-    rest = [(key.replace("_", " ").capitalize(), value) for key, value in run.provenance.items() if key not in _SHOWN]
+    rest = [(key.replace("_", " ").capitalize(), value) for key, value in readable_provenance(run.provenance)]
     return [(name, value) for name, value in [*known, *rest] if value]
 
 
 def _computed(run: RunDatabase) -> str:
     at = f"{run.completed_at:%Y-%m-%d %H:%M:%S} UTC"
     return at if run.processing_time_seconds is None else f"{at} in {run.processing_time_seconds:.1f} s"
-
-
-_SHOWN: Final = frozenset({"video_id", "tenant_id", "attempt"})
 
 
 def label_rows(run: RunDatabase) -> list[ShareRow]:

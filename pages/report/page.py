@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import orjson
 from markupsafe import Markup
 
-from core.film_time import clock
 from core.types import FRAMES_PER_SECOND
 from pages.assets import read_asset, templates
 from pages.report.attention import rank
@@ -39,7 +38,6 @@ def render_report(run: RunDatabase, filmstrips: Sequence[Filmstrip] = (), withou
             attention=attention,
             issues=Counter(issue.kind.replace("_", " ") for issue in run.track.issues),
             seconds_of=lambda pair: (pair + 1) / FRAMES_PER_SECOND,
-            clock=clock,
             filmstrips=len(filmstrips),
             without_strips=without_strips,
             style=Markup(style),  # noqa: S704 - our own files

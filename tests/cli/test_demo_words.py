@@ -14,7 +14,7 @@ def test_words_are_compared_with_the_film_without_regard_to_spaces(capsys: pytes
     assert "0:00:00.0 - 0:00:01.0" in output
     assert "Wait for / me!" not in output
     assert "That is our rabbit." in output
-    assert output.endswith("1 of 2 read without an error\n")
+    assert output.endswith("1 of 2 read without an error (spaces are not compared)\n")
 
 
 def test_a_caption_that_was_not_read_shows_what_is_in_the_film(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,4 +22,4 @@ def test_a_caption_that_was_not_read_shows_what_is_in_the_film(capsys: pytest.Ca
     print_words([Words((0, 9), "")], [Finding("Поезд уходит", (0, 9), (0, 9))])
     output = capsys.readouterr().out
     assert output.splitlines()[1].split()[3:] == ["[unread]", "Поезд", "уходит"]
-    assert output.endswith("0 of 1 read without an error\n")
+    assert output.endswith("0 of 1 read without an error (spaces are not compared)\n")

@@ -66,6 +66,7 @@ def test_another_crop_of_the_same_video_is_refused(extents, film: Path, tmp_path
         ("40,0,40,40", 1, "contains no pixels"),
         ("0,0,40", 2, "not four whole numbers"),
         ("0,0,40,4x", 2, "not four whole numbers"),
+        ("bottom-third", 2, "takes pixels only, and extents crop FILM prints them"),
     ],
 )
 def test_a_wrong_crop_is_explained_and_leaves_nothing(extents, film: Path, tmp_path: Path, crop: str, status: int, says: str) -> None:

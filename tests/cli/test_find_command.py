@@ -59,7 +59,7 @@ def test_a_box_that_is_far_too_large_is_narrowed(extents, sample: Sample) -> Non
     """The lowest third of the picture gives the same captions as their exact strip, and the message says where it looked."""
     done = extents("find", sample.path, "--crop", "bottom-third", "--json")
     assert frames(json.loads(done.out)) == [(c.first_frame, c.last_frame) for c in sample.captions]
-    assert "is far taller than its letters; looking at" in done.err
+    assert "is far larger than its letters; looking at" in done.err
 
 
 def test_subtitles_carry_the_times_of_the_captions(extents, sample: Sample, tmp_path: Path) -> None:

@@ -145,6 +145,14 @@ def test_a_chunk_that_cannot_be_used_is_named(extents, tmp_path: Path, damage, s
     assert sorted(path.name for path in tmp_path.iterdir()) == ["video"]
 
 
+def test_a_film_is_sent_to_find_or_encode(extents, tmp_path: Path) -> None:
+    """For a film instead of a folder, the usage error names the commands that take a film."""
+    (tmp_path / "film.mp4").touch()
+    done = extents("predict", tmp_path / "film.mp4")
+    assert (done.status, done.out) == (2, "")
+    assert "is a file; predict takes a folder of encoded frames: use extents find for a film, or extents encode first" in done.err
+
+
 def test_a_place_that_cannot_be_written_is_named(extents, tmp_path: Path) -> None:
     """An output path below a file gives an error that names it."""
     (tmp_path / "file").touch()

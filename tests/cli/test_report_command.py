@@ -96,6 +96,7 @@ def test_the_picture_shows_the_captions(extents, run_db, tmp_path):
     done = extents("report", run_db, "--png", "timeline.png")
     assert done.status == 0, done.err
     assert not (tmp_path / "report.html").exists()
+    assert "strips" not in done.out
     picture = np.asarray(Image.open(tmp_path / "timeline.png"))
     assert picture.shape[1] == 1600
     assert (picture == (0x5B, 0x8F, 0xC7)).all(axis=2).sum() > 100

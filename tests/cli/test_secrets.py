@@ -102,7 +102,7 @@ def test_what_a_command_prints_as_a_result_is_masked_too(planted, extents, monke
 
 
 def test_a_missing_part_names_what_brings_it(extents, monkeypatch) -> None:
-    """Without a package, a command that needs it names the extra or image to install."""
+    """Without a package, a command that needs it says how to install it."""
 
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'safetensors'", name="safetensors")
@@ -111,5 +111,5 @@ def test_a_missing_part_names_what_brings_it(extents, monkeypatch) -> None:
     done = extents("models", "list")
     assert done.status == 1
     assert done.err.startswith(
-        "error: safetensors is not installed, and this needs it: install extents[inference] (in a checkout: make setup)"
+        "error: safetensors is not installed, and this needs it: run make setup in a checkout, or use the GPU worker's image"
     )

@@ -10,6 +10,7 @@ from PIL import Image
 from cli.film.runs.strip_sheet import INSIDE
 from cli.film.runs.strips import frames_around
 from core.captions import CaptionExtent, find_captions
+from core.identity import LOCAL_TENANT
 from storage.run_db import build_run_db
 from tests.inference.conformance import load_case
 from tests.storage.finished_runs import fixed_run
@@ -64,6 +65,15 @@ def test_a_caption_that_is_not_there_is_refused(extents, run_db: Path, tmp_path:
     assert (done.status, done.out) == (2, "")
     assert "the run has 1 caption; extents show lists them" in done.err
     assert not (tmp_path / "strips.png").exists()
+
+
+def test_frames_that_are_not_found_are_asked_for(extents, tmp_path: Path) -> None:
+    """For a local run whose frames are not beside it, the error names the option that says where they are."""
+    path = tmp_path / "run.db"
+    path.write_bytes(build_run_db(fixed_run(PAIRS, cropped_frames_version=1, tenant_id=LOCAL_TENANT)))
+    done = extents("strips", path, "--caption", "1", "-o", tmp_path / "strips.png")
+    assert (done.status, done.out) == (1, "")
+    assert "none was found beside the run database; --frames names the folder of the cropped frames" in done.err
 
 
 def test_another_videos_frames_are_refused(extents, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ import importlib
 for module in sys.argv[1:]:
     importlib.import_module(module)
 """
-"""Imports modules as if only the dependencies of ``pip install extents`` were installed."""
+"""Imports modules as if only the dependencies without any extra were installed."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:

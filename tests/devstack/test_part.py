@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_part_that_works_is_waited_for(tmp_path: Path) -> None:
-    """While the process works, the wait continues beyond the limit for a stuck one, and says what it waits for."""
+    """While the process works, the wait continues beyond the limit for a stuck one, and says in plain words what it waits for."""
     part = Part("slow", [sys.executable, "-c", WORKING], tmp_path, never_ready)
     messages: list[str] = []
     starting = asyncio.create_task(part.start(messages.append))
@@ -34,8 +34,9 @@ async def test_a_part_that_works_is_waited_for(tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(starting), 4)
         assert len(messages) > 5
-        assert "waiting for slow" in messages[0]
-        assert "nobody listens" in messages[0]
+        assert messages[0].startswith("waiting for slow, ")
+        assert messages[0].endswith(" s so far: it accepts no connections yet")
+        assert " s: nobody listens\n" in part.log.read_text()
     finally:
         starting.cancel()
         await part.kill()
@@ -48,6 +49,17 @@ async def test_a_part_that_is_stuck_is_given_up(tmp_path: Path) -> None:
     try:
         with pytest.raises(PartFailedError, match=r"(?s)stuck is stuck: .*nobody listens.*about to wait for ever"):
             await part.start()
+    finally:
+        await part.kill()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_own_notes_in_the_log_are_no_progress(tmp_path: Path) -> None:
+    """A stuck process is given up although the reasons for waiting are written to its log."""
+    part = Part("stuck", [sys.executable, "-c", STUCK], tmp_path, never_ready)
+    try:
+        with pytest.raises(PartFailedError, match="stuck is stuck"):
+            await asyncio.wait_for(part.start(lambda _: None), 30)
     finally:
         await part.kill()
 

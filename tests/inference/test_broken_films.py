@@ -8,9 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.errors import CorruptInputError
 from inference.media.film import open_film
+from inference.media.no_films import REASONS
 
 
 def write_film(path: Path, pictures: int = 60, rate: int = 30, **options: str) -> None:
@@ -113,6 +115,30 @@ def test_files_that_are_no_films_say_what_they_are(tmp_path: Path) -> None:
     ):
         with pytest.raises(CorruptInputError, match=rf"{name}\.mp4: {words}"), open_film(tmp_path / f"{name}.mp4"):
             pass
+
+
+@pytest.mark.parametrize("ending", ["txt", "nfo", "asc", "ans", "art", "idf"])
+def test_text_is_no_film_whatever_its_name(tmp_path: Path, ending: str) -> None:
+    """A text is refused even if its name makes FFmpeg draw its letters as pictures."""
+    (tmp_path / f"notes.{ending}").write_text("These are notes, and no film.\n" * 400)
+    with pytest.raises(CorruptInputError, match=rf"notes\.{ending}: this is text, not a video"), open_film(tmp_path / f"notes.{ending}"):
+        pass
+
+
+@pytest.mark.parametrize(("name", "words"), [("still.png", "a still picture"), ("still.jpg", "a still picture"), ("x.cdg", "a karaoke CD")])
+def test_what_ffmpeg_takes_for_pictures_is_named(tmp_path: Path, name: str, words: str) -> None:
+    """Stills and files that FFmpeg knows by their name only are refused with the reason."""
+    if name.startswith("still"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(bytes(range(256)) * 400)
+    with pytest.raises(CorruptInputError, match=words), open_film(tmp_path / name):
+        pass
+
+
+def test_every_refused_format_is_one_of_ffmpegs() -> None:
+    """Each format name in the list is a demuxer of this FFmpeg, so none is misspelt."""
+    assert REASONS.keys() <= av.formats_available
 
 
 def test_a_pipe_says_what_it_waits_for(tmp_path: Path) -> None:

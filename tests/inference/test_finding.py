@@ -42,12 +42,15 @@ class Text:
     anchor: str = "mm"
 
 
-def write_film(path: Path, seconds: float, texts: Sequence[Text], first_picture: float = 0.0) -> Path:
+def write_film(
+    path: Path, seconds: float, texts: Sequence[Text], first_picture: float = 0.0, size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> Path:
     """Write a film of texts on a slowly moving background. If ``first_picture`` is not zero, sound precedes the pictures."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    width, height = size
+    y, x = np.mgrid[:height, :width]
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "20", "preset": "ultrafast", "g": "20"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if first_picture:
             sound = container.add_stream("aac", rate=16000, layout="mono")
             samples = av.AudioFrame.from_ndarray(np.zeros((1, int(16000 * seconds)), np.float32), format="fltp", layout="mono")

@@ -101,6 +101,20 @@ def test_all_captions_are_listed_as_a_table(page, tmp_path):
     assert page.locator("#captions tbody tr").count() == len(run_database(3_000).track.captions)
 
 
+def test_without_a_script_the_tables_remain(browser, tmp_path):
+    """Without JavaScript, the page says what needs it and hides that, and all captions are still listed."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    (tmp_path / "report.html").write_text(render_report(run_database(600)))
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator("noscript p").inner_text() == "The timeline and the strips need JavaScript; the tables below do not."
+    assert not page.locator("#timeline").is_visible()
+    page.locator("#captions summary").click()
+    assert page.locator("#captions tbody tr").last.is_visible()
+    assert page.locator("#captions tbody tr").count() == len(run_database(600).track.captions)
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_is_accessible(context, tmp_path, scheme):
     """axe-core finds no violation, in light or dark."""

@@ -104,7 +104,9 @@ def load_shot(source: ShotSource) -> Shot:
 @lru_cache(maxsize=len(TRAINING_PHOTOS))
 def load_photo(name: str) -> Shot:
     """Read a photograph as a shot of one frame, scaled down to a width of 640 if it is wider."""
-    with Image.open(installed_folder("skimage", "scikit-image", "the group `dev`, as `make setup` does") / "data" / name) as file:
+    with Image.open(
+        installed_folder("skimage", "scikit-image", "run make setup in a checkout, which installs the group `dev`") / "data" / name
+    ) as file:
         image = file.convert("RGB")
     image.thumbnail((640, 640))
     return np.asarray(image)[None]

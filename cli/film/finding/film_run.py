@@ -103,6 +103,8 @@ def run_film(path: Path, wanted: Wanted, tools: Tools, report: Report, on_still:
 
     with open_film(path, remark) as film:
         zones = zones or _given(wanted, film.width, film.height)
+        for zone in zones:
+            zone.box.check_within(film.width, film.height)
         total = about_samples(film)
         tracks = follow(
             film, zones, predictor, lambda done: report(done, total), take if reader is not None or on_still is not None else None
@@ -138,7 +140,7 @@ def look(path: Path, wanted: Wanted, predictor: Predictor, say: Callable[[str], 
         return zones, sight
     with open_film(path, lambda message: None) as film:
         zones, height = _given(wanted, film.width, film.height), film.height
-    if not wanted.preview_pictures and all(zone.box.height <= _NARROW * height for zone in zones):
+    if not wanted.preview_pictures and all(zone.box.fits_strip and zone.box.height <= _NARROW * height for zone in zones):
         return zones, None
     return _narrowed(path, zones, predictor, wanted, say)
 
@@ -151,7 +153,7 @@ def _length(path: Path) -> float:
 def _given(wanted: Wanted, width: int, height: int) -> list[Zone]:
     boxes = [crop.box(width, height) for crop in wanted.crops]
     for box in boxes:
-        box.check_within(width, height)
+        box.check_inside(width, height)
     return name_zones(boxes, [wanted.anchor or Anchor.CENTER] * len(boxes), height)
 
 
@@ -159,23 +161,24 @@ def _narrowed(
     path: Path, zones: list[Zone], predictor: Predictor, wanted: Wanted, say: Callable[[str], None]
 ) -> tuple[list[Zone], Sight | None]:
     sight = search(path, predictor, [zone.box for zone in zones], samples=wanted.preview_pictures)
-    narrowed: list[Zone] = []
+    narrowed: list[tuple[CropBox, Anchor]] = []
     for zone in zones:
-        inside = [other for other in sight.zones if zone.box.top <= (other.box.top + other.box.bottom) / 2 < zone.box.bottom]
-        if inside and zone.box.height > _FAR_TOO_LARGE * max(other.box.height for other in inside):
-            for number, other in enumerate(inside):
-                box = CropBox(
-                    max(zone.box.left, other.box.left),
-                    max(zone.box.top, other.box.top),
-                    min(zone.box.right, other.box.right),
-                    min(zone.box.bottom, other.box.bottom),
-                )
-                name = zone.name if len(inside) == 1 else f"{zone.name} {number + 1}"
-                narrowed.append(Zone(name, box, wanted.anchor or other.anchor))
-                say(f"{path}: crop {zone.box} is far taller than its letters; looking at {box} in it")
+        inside = [(box, other) for other in sight.zones if (box := _part(zone.box, other.box)) is not None]
+        if inside and (not zone.box.fits_strip or zone.box.height > _FAR_TOO_LARGE * max(other.box.height for _, other in inside)):
+            for box, other in inside:
+                narrowed.append((box, wanted.anchor or other.anchor))
+                say(f"{path}: crop {zone.box} is far larger than its letters; looking at {box} in it")
         else:
-            narrowed.append(zone)
-    return narrowed, sight
+            narrowed.append((zone.box, zone.anchor))
+    return name_zones([box for box, _ in narrowed], [anchor for _, anchor in narrowed], sight.height), sight
+
+
+def _part(outer: CropBox, letters: CropBox) -> CropBox | None:
+    """Return the part of a zone of letters that lies in a box; None if the middle of its height, or all of its width, does not."""
+    left, right = max(outer.left, letters.left), min(outer.right, letters.right)
+    if left >= right or not outer.top <= (letters.top + letters.bottom) / 2 < outer.bottom:
+        return None
+    return CropBox(left, max(outer.top, letters.top), right, min(outer.bottom, letters.bottom))
 
 
 def _say_found(path: Path, zones: Sequence[Zone], sight: Sight, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from cli.film.finding.crop_parameter import CropFormsParameter
 from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
 from cli.film.finding.find_films import Check, run_films
 from cli.film.finding.forms import Doubtful
+from cli.film.finding.language_option import OPTION, CommandWithLanguage
 from cli.film.finding.outputs import Output, OutputParameter, choose_form, distinct, plan_outputs
 from cli.film.finding.results import Results
 from cli.film.finding.sheet import write_sheet
@@ -25,10 +26,12 @@ from core.settings import Settings
 from core.types import Anchor
 from inference.finding.words import add_transcript, read_transcript
 from inference.finding.zone import CROP_FORMS, Crop
+from inference.reading.rapid import READABLE
 from inference.reading.reader import DEFAULT, open_reader
 
 
 @click.command(
+    cls=CommandWithLanguage,
     epilog="""\b
 Examples:
   extents find film.mp4
@@ -37,7 +40,7 @@ Examples:
   extents find film.mp4 --crop 0,600,1280,700 --doubtful mark --vtt
   extents find *.mp4 -o subtitles --srt --jobs 2
 \b
-Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE."""
+Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE.""",
 )
 @click.argument("videos", nargs=-1, required=True, metavar="VIDEO...", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
@@ -61,7 +64,11 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
     help="Leave doubtful captions out of subtitles, mark them, or keep them unmarked.",
 )
 @click.option(
-    "--text", is_flag=False, flag_value="", metavar="[LANG]", help="Also read the words; LANG, such as en, is optional (extra `text`)."
+    OPTION,
+    is_flag=False,
+    flag_value="",
+    metavar="[LANG]",
+    help=f"Also read the words: {READABLE}. LANG is optional. Needs make setup-film EXTRAS=text.",
 )
 @click.option("--reader", metavar="NAME", help=f"Reader of --text: an entry point of the group extents.readers.  [default: {DEFAULT}]")
 @click.option(

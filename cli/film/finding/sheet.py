@@ -1,5 +1,6 @@
 """Draws where captions are looked for on a contact sheet of the film: what ``--preview`` writes."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,9 +16,11 @@ from inference.arrays import Frames
 from inference.finding.search import Sight
 from inference.finding.zone import Zone
 
-_COLUMNS: Final = 3
-_CELL_WIDTH: Final = 480
+_WIDTH: Final = 1472  # of a sheet with many pictures
+_LARGEST_CELL: Final = 480  # pixels wide
 _GAP: Final = 8
+_LABEL: Final = 18  # pixels high
+_STAMP: Final = 24  # rows at a picture's top that belong to its time
 _COLOURS: Final = ((255, 70, 70), (80, 200, 255), (255, 210, 60), (120, 255, 120))
 
 
@@ -40,8 +43,10 @@ def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone], 
     Args:
         pictures: at least one; seconds and RGB.
     """
-    cells = [_cell(seconds, picture, zones) for seconds, picture in pictures]
-    columns = min(_COLUMNS, len(cells))
+    height, width = pictures[0][1].shape[:2]
+    columns = _columns(len(pictures), width / height)
+    cell_width = min(_LARGEST_CELL, (_WIDTH - _GAP) // columns - _GAP)
+    cells = [_cell(seconds, picture, zones, cell_width) for seconds, picture in pictures]
     rows = -(-len(cells) // columns)
     width, height = cells[0].size
     sheet = Image.new("RGB", (columns * (width + _GAP) + _GAP, rows * (height + _GAP) + _GAP), (24, 24, 24))
@@ -50,16 +55,22 @@ def draw_sheet(pictures: Sequence[tuple[float, Frames]], zones: Sequence[Zone], 
     return encoded(sheet, extension)
 
 
-def _cell(seconds: float, picture: Frames, zones: Sequence[Zone]) -> Image.Image:
-    height, width = picture.shape[:2]
-    scale = _CELL_WIDTH / width
-    cell = Image.fromarray(np.ascontiguousarray(picture)).resize((_CELL_WIDTH, round(height * scale)))
+def _columns(count: int, aspect: float) -> int:
+    """Return how many columns make a sheet that is about as wide as high, with pictures of this width per height."""
+    return min(range(1, count + 1), key=lambda columns: abs(math.log(columns * aspect / -(-count // columns))))
+
+
+def _cell(seconds: float, picture: Frames, zones: Sequence[Zone], width: int) -> Image.Image:
+    scale = width / picture.shape[1]
+    cell = Image.fromarray(np.ascontiguousarray(picture)).resize((width, round(picture.shape[0] * scale)))
     draw = ImageDraw.Draw(cell)
     font = ImageFont.load_default(14)
     for number, zone in enumerate(zones):
         colour = _COLOURS[number % len(_COLOURS)]
         box = zone.box
         draw.rectangle((box.left * scale, box.top * scale, box.right * scale - 1, box.bottom * scale - 1), outline=colour, width=2)
-        draw.text((box.left * scale + 4, max(0, box.top * scale - 18)), f"{zone.name}, {zone.anchor.value}", colour, font)
+        above = box.top * scale - _LABEL
+        place = above if above >= _STAMP else min(box.bottom * scale + 2, cell.height - _LABEL - 2)
+        draw.text((box.left * scale + 4, place), f"{zone.name}, {zone.anchor.value}", colour, font, stroke_width=2, stroke_fill="black")
     draw.text((6, 4), clock(seconds), "white", font, stroke_width=2, stroke_fill="black")
     return cell

@@ -26,7 +26,7 @@ Examples:
 \b
 Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE; WASABI_* for a model from the store."""
 )
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -68,10 +68,14 @@ def command(
     FOLDER was written by "extents encode --out", or is a copy of a video's folder in the store. Needs no broker, store or
     database server. Overwrites an existing run database.
 
-    The built-in model runs on ONNX Runtime. Other checkpoints, other precisions and GPUs need torch (extra inference).
+    The built-in model runs on ONNX Runtime. Other checkpoints, other precisions and GPUs need torch (make setup).
     """
     if model_version is not None and MODEL_VERSION.fullmatch(model_version) is None:
         raise click.UsageError(f"--model-version {model_version!r}: expected {MODEL_VERSION.pattern}")
+    if not folder.is_dir():
+        raise click.UsageError(
+            f"{folder} is a file; predict takes a folder of encoded frames: use extents find for a film, or extents encode first"
+        )
     if output is not None:
         make_parent(output)
     settings = Settings()

@@ -8,6 +8,7 @@ import click
 from cli.film.runs.opened_run import OpenedRun, open_run
 from cli.film.runs.report_picture import draw_timeline
 from cli.film.runs.report_strips import read_filmstrips
+from cli.film.runs.run_frames import NAME_FRAMES
 from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import PictureParameter, json_option
 from core.counts import counted
@@ -87,7 +88,7 @@ def _filmstrips(opened: OpenedRun, frames: Path | None, count: int) -> tuple[Seq
     except ExtentsError as error:
         if frames is not None:
             raise
-        return (), f"{error}; --frames names the folder of the cropped frames"
+        return (), f"{error}; {NAME_FRAMES}"
 
 
 def _print(opened: OpenedRun, written: dict[str, int], filmstrips: int, without_strips: str | None, as_json: bool) -> None:
@@ -108,7 +109,8 @@ def _print(opened: OpenedRun, written: dict[str, int], filmstrips: int, without_
         [
             ("run", opened.run.run_id),
             ("captions", f"{len(opened.run.track.captions)}; {counted(to_look_at, 'pair')} to look at"),
-            ("strips", f"of {filmstrips} boundaries" if without_strips is None else f"none: {without_strips}"),
+            *([("strips", f"of {filmstrips} {'boundary' if filmstrips == 1 else 'boundaries'}")] if filmstrips else []),
+            *([("strips", f"none: {without_strips}")] if without_strips is not None else []),
             *(("written", f"{path}, {size(size_bytes)}") for path, size_bytes in written.items()),
         ]
     )

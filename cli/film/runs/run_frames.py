@@ -16,6 +16,9 @@ from core.settings import Settings
 from inference.arrays import Frames
 from inference.media.decode import decode_frames
 
+NAME_FRAMES: Final = "--frames names the folder of the cropped frames"
+"""Advice for a run whose frames are not where they are looked for."""
+
 T = TypeVar("T")
 
 _FETCHES_AT_A_TIME: Final = 8
@@ -77,7 +80,7 @@ def _from_store(opened: OpenedRun) -> FetchChunks:
         raise MissingObjectError("the run database does not name its tenant, video and version of the frames")
     tenant_id, video_id = (UUID(text) for text in ids)
     if tenant_id == LOCAL_TENANT:
-        raise MissingObjectError("the run's frames were in a local folder, which is no longer beside its database")
+        raise MissingObjectError("the run's frames are in a local folder, and none was found beside the run database")
     # Imported here, so that a folder does not need the store's client.
     from storage.connect import object_keys, open_store
 

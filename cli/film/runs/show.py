@@ -10,6 +10,7 @@ import click
 from cli.film.runs.caption_table import captions_as_json, print_captions
 from cli.shared.output import print_facts, print_heading, print_json, print_table
 from cli.shared.parameters import json_option
+from core.provenance import readable_provenance
 from storage.run_db_reader import RunDatabase, read_run_file
 
 _MISSING_SHOWN: Final = 20
@@ -52,8 +53,7 @@ def _print(database: RunDatabase) -> None:
             *([("missing", _missing(database))] if database.missing_pairs else []),
         ]
     )
-    ours = {"video_id", "tenant_id", "attempt"}
-    rest = [(key, value) for key, value in database.provenance.items() if key not in ours and value]
+    rest = readable_provenance(database.provenance)
     if rest:
         print_heading("Provenance")
         print_facts(rest)

@@ -6,12 +6,13 @@ import click
 
 from cli.film.runs.caption_table import captions_as_json
 from cli.film.runs.opened_run import open_run
-from cli.film.runs.run_frames import read_frames
+from cli.film.runs.run_frames import NAME_FRAMES, read_frames
 from cli.film.runs.strip_sheet import draw_strips
 from cli.shared.output import print_facts, print_json, progress
 from cli.shared.parameters import PictureParameter, json_option
 from core.captions import CaptionExtent
 from core.counts import counted
+from core.errors import ExtentsError, PermanentError
 from core.files import make_parent, write_whole
 from core.film_time import clock
 
@@ -60,8 +61,13 @@ def command(run: str, number: int, around: int, frames: Path | None, output: Pat
     caption = captions[number - 1]
     make_parent(output)
     wanted = frames_around(caption, around, opened.run.pairs + 1)
-    with progress("reading", "chunks") as report:
-        pictures = read_frames(opened, frames, wanted, lambda picture: picture.copy(), report)
+    try:
+        with progress("reading", "chunks") as report:
+            pictures = read_frames(opened, frames, wanted, lambda picture: picture.copy(), report)
+    except ExtentsError as error:
+        if frames is not None:
+            raise
+        raise PermanentError(f"{error}; {NAME_FRAMES}") from error
     write_whole(output, draw_strips({frame: pictures[frame] for frame in wanted}, caption))
     if as_json:
         print_json(

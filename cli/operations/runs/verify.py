@@ -51,7 +51,7 @@ Settings: SUPABASE_*, WASABI_*; EXTENTS_DEVICE, EXTENTS_MODEL_CACHE and EXTENTS_
     "--sample",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Also predict N pairs of each run again (extra `film`; `inference` for models other than the built-in one).",
+    help="Also predict N pairs of each run again (models other than the built-in one need torch).",
 )
 @click.option("--seed", type=int, default=1, show_default=True, metavar="N", help="Seed that chooses the pairs of --sample.")
 @json_option

@@ -67,7 +67,7 @@ def test_a_missing_extra_is_named(monkeypatch):
     count, (error,) = exports(**ENDPOINT)
     assert count == 0
     assert "http://tempo:4318/v1/traces" in error
-    assert "install extents[tracing], or build the image with --build-arg EXTRAS=tracing" in error
+    assert "run make setup in a checkout, or build the image with --build-arg EXTRAS=tracing" in error
 
 
 def test_nothing_is_imported_unless_it_is_used():
