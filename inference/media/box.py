@@ -48,7 +48,7 @@ class CropBox:
     def check_inside(self, width: int, height: int) -> None:
         """
         Raises:
-            PermanentError: the box is empty, or reaches outside a frame of this size.
+            PermanentError: the box is empty or too small for letters, or reaches outside a frame of this size.
         """
         if self.left >= self.right or self.top >= self.bottom:
             raise PermanentError(f"crop {self} contains no pixels; expected left,top,right,bottom with left < right and top < bottom")

@@ -28,6 +28,15 @@ def test_the_full_picture_may_be_taller_than_a_strip(extents, portrait: Path) ->
     assert "crop 0,0,608,1080 is far larger than its letters; looking at" in done.err
 
 
+def test_a_box_beside_the_letters_stays_as_it_is(extents, portrait: Path) -> None:
+    """A second box that touches no more than the margin of the letters in the first one is not narrowed to that."""
+    (zone,) = json.loads(extents("find", portrait, "--crop", "full", "--json").out)["zones"]
+    beside = [zone["crop"][2] - 3, 860, 600, 1060]
+    done = extents("find", portrait, "--crop", "0,600,608,1080", "--crop", ",".join(map(str, beside)), "--json")
+    assert done.status == 0, done.err
+    assert beside in [other["crop"] for other in json.loads(done.out)["zones"]]
+
+
 def test_a_box_too_large_without_letters_says_its_limit(extents, tmp_path: Path) -> None:
     """If nothing is found in a box that is larger than a strip, the error gives the limit."""
     film = write_film(tmp_path / "film.mp4", 3, [], size=SIZE)

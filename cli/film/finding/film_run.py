@@ -174,9 +174,9 @@ def _narrowed(
 
 
 def _part(outer: CropBox, letters: CropBox) -> CropBox | None:
-    """Return the part of a zone of letters that lies in a box; None if the middle of its height, or all of its width, does not."""
+    """Return the part of a zone of letters that lies in a box; None if the middle of its height does not, or only its margin does."""
     left, right = max(outer.left, letters.left), min(outer.right, letters.right)
-    if left >= right or not outer.top <= (letters.top + letters.bottom) / 2 < outer.bottom:
+    if right - left < min(letters.width, letters.height) or not outer.top <= (letters.top + letters.bottom) / 2 < outer.bottom:
         return None
     return CropBox(left, max(outer.top, letters.top), right, min(outer.bottom, letters.bottom))
 
