@@ -71,6 +71,9 @@ def fonts_command(work: Path) -> None:
     "--start-from", type=click.Path(path_type=Path, exists=True), help="Training state (state.pt) or weights (.safetensors) to start from."
 )
 @click.option(
+    "--teacher", type=click.Path(path_type=Path, exists=True), help="Weights (.safetensors) whose answers to older kinds are learned, too."
+)
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=builtin_checkpoint_path, help="Weights file; the package's by default."
 )
 def train_command(
@@ -83,6 +86,7 @@ def train_command(
     peak_rate: float,
     seed: int,
     start_from: Path | None,
+    teacher: Path | None,
     output: Path,
 ) -> None:
     """Make clips, train, write the weights, evaluate them, and write the results beside them."""
@@ -92,7 +96,7 @@ def train_command(
     make_training_set(folder, fonts, clips, seed, workers, click.echo)
     options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed)
     training_began = time.monotonic()
-    network = train(folder, options, work / "state.pt", start_from)
+    network = train(folder, options, work / "state.pt", start_from, teacher)
     how = {
         **asdict(options),
         "clips": clips,
@@ -101,7 +105,7 @@ def train_command(
         "torch": torch.__version__,
         "machine": describe_device("cpu"),
     }
-    _save(network, output)
+    save_network(network, output)
     write_onnx(output, output.with_suffix(".onnx"))
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
     _measure(output, work, workers, tuple(Kind), clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
@@ -161,11 +165,11 @@ def onnx_command(checkpoint: Path) -> None:
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-def _save(network: SiameseStrip, output: Path) -> None:
+def save_network(network: SiameseStrip, output: Path) -> None:
     """Save in half precision, to halve the package's size. The stored weights are the ones evaluated."""
     output.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    output.write_bytes(save(state, {"architecture_name": NAME, "config": "{}"}))
+    output.write_bytes(save(state, {"architecture_name": NAME, "config": json.dumps(network.size.config())}))
 
 
 def _measure(

@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
-from training.data import CLIP_FRAMES, TrainingSet
+from training.data import CLIP_FRAMES, LATER, TrainingSet
 
 RUN_FRAMES: Final = 5
 STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the background has moved more
@@ -21,6 +22,8 @@ _BOUNDARY_SHARE: Final = 0.5  # of the runs contain a boundary, if the clip has 
 _HARD_SHARE: Final = 0.3  # of the draws are weighted by the network's last loss
 _WORST: Final = 2.0  # a higher loss makes a clip no likelier: it may be illegible
 _MIRRORED_SHARE: Final = 0.3  # of the runs: cheap new backgrounds, and mirrored strokes are strokes too
+_WRITTEN: Final = 0.15  # mean of the map of what captions cover, above which a glimpse shows a caption
+_UNWRITTEN: Final = 0.02  # its maximum, below which a glimpse shows none
 _AHEAD: Final = 3  # batches
 
 
@@ -34,6 +37,9 @@ class Batch:
     labels: torch.Tensor  # (pairs of both directions,)
     weights: torch.Tensor  # (pairs of both directions,)
     runs: torch.Tensor  # (pairs of both directions,) which run each is of
+    later: torch.Tensor  # (runs,) whether it is of a kind that earlier weights do not know
+    glimpses: torch.Tensor  # (runs, 3, 32, 512) a part of one frame of each, as `find` searches films by
+    writing: torch.Tensor  # (runs,) whether a glimpse shows a caption: 1, 0, or -1 where it shows a little of one
 
 
 def label_pairs(before: npt.NDArray[np.int_], after: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
@@ -127,7 +133,25 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
         torch.from_numpy(np.concatenate(labels)),
         torch.from_numpy(weights).float(),
         torch.from_numpy(np.concatenate(numbers)),
+        torch.from_numpy(LATER[clips % len(LATER)]),
+        *glimpses_of(canvases, cover, rng),
     )
+
+
+def glimpses_of(canvases: torch.Tensor, cover: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a part out of one frame of each run, and stretch it to the canvas."""
+    runs, frames, _, height, width = canvases.shape
+    glimpses, writing = torch.empty((runs, *canvases.shape[2:])), torch.empty(runs, dtype=torch.int64)
+    scale = height // cover.shape[-2]
+    for run in range(runs):
+        frame = int(rng.integers(frames))
+        rows, columns = round(rng.uniform(0.6, 1.0) * height), round(rng.uniform(0.15, 1.0) * width)
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        part = canvases[run, frame, :, top : top + rows, left : left + columns]
+        glimpses[run] = functional.interpolate(part[None], (height, width), mode="bilinear")[0]
+        covered = cover[run, frame, top // scale : -(-(top + rows) // scale), left // scale : -(-(left + columns) // scale)]
+        writing[run] = 1 if float(covered.mean()) > _WRITTEN else 0 if float(covered.max()) < _UNWRITTEN else -1
+    return glimpses, writing
 
 
 def _begin(caption: npt.NDArray[np.uint8], rng: np.random.Generator) -> int:
