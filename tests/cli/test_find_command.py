@@ -142,6 +142,15 @@ def test_one_form_a_call(extents, film: Path) -> None:
     assert "--srt and --json exclude each other" in done.err
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_what_to_do_with_doubtful_captions_is_asked_for_subtitles_only(extents, film: Path, form: list[str]) -> None:
+    """``--doubtful`` is refused where it would change nothing, with what to add."""
+    done = extents("find", film, *form, "--doubtful", "keep")
+    assert (done.status, done.out) == (2, "")
+    assert "--doubtful is about subtitles" in done.err
+    assert "add --srt or --vtt" in done.err
+
+
 def test_a_table_is_for_people(extents, sample: Sample, film: Path) -> None:
     """Without a form, captions are printed as a table with a row each, and the count as a message."""
     done = extents("find", sample.path, "--crop", str(sample.crop))

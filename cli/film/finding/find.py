@@ -11,7 +11,7 @@ from cli.film.engine import Engine, choose_model
 from cli.film.finding.crop_parameter import CropFormsParameter
 from cli.film.finding.film_run import PREVIEW_PICTURES, FilmRun, Tools, Wanted, run_film
 from cli.film.finding.find_films import Check, run_films
-from cli.film.finding.forms import Doubtful
+from cli.film.finding.forms import SUBTITLES, Doubtful
 from cli.film.finding.language_option import OPTION, CommandWithLanguage
 from cli.film.finding.outputs import Output, OutputParameter, choose_form, distinct, plan_outputs
 from cli.film.finding.results import Results
@@ -59,9 +59,7 @@ Settings: EXTENTS_DEVICE, EXTENTS_PRECISION, EXTENTS_BATCH_SIZE, EXTENTS_COMPILE
 @click.option(
     "--doubtful",
     type=click.Choice([choice.value for choice in Doubtful]),
-    default=Doubtful.OMIT.value,
-    show_default=True,
-    help="Leave doubtful captions out of subtitles, mark them, or keep them unmarked.",
+    help=f"Leave doubtful captions out of subtitles, mark them, or keep them unmarked.  [default: {Doubtful.OMIT}]",
 )
 @click.option(
     OPTION,
@@ -94,7 +92,7 @@ def command(
     vtt: bool,
     as_json: bool,
     output: Output | None,
-    doubtful: str,
+    doubtful: str | None,
     text: str | None,
     reader: str | None,
     transcript: Path | None,
@@ -116,6 +114,10 @@ def command(
         raise click.UsageError("--text and --transcript both provide the words: give only one of them")
     if reader is not None and text is None:
         raise click.UsageError(f"--reader {reader} chooses how --text reads the captions: add --text")
+    if doubtful is not None and form not in SUBTITLES:
+        raise click.UsageError(
+            "--doubtful is about subtitles, and tables and JSON always say which captions are doubtful: add --srt or --vtt"
+        )
     outputs = plan_outputs(videos, output, form, stills)
     for path in (*outputs.values(), *([stills / "any"] if stills else []), *([preview] if preview else [])):
         make_parent(path)
@@ -137,7 +139,7 @@ def command(
         finally:
             idle.put(tools)
 
-    results = Results(form, Doubtful(doubtful), model.version, outputs, several=len(videos) > 1, is_crop_given=bool(crops))
+    results = Results(form, Doubtful(doubtful or Doubtful.OMIT), model.version, outputs, several=len(videos) > 1, is_crop_given=bool(crops))
     failed = 0
     with results.opened() as give, closing(run_films(videos, work, jobs)) as runs:
         for _, result in runs:
