@@ -24,6 +24,7 @@ _WORST: Final = 2.0  # a higher loss makes a clip no likelier: it may be illegib
 _MIRRORED_SHARE: Final = 0.3  # of the runs: cheap new backgrounds, and mirrored strokes are strokes too
 _WRITTEN: Final = 0.15  # mean of the map of what captions cover, above which a glimpse shows a caption
 _UNWRITTEN: Final = 0.02  # its maximum, below which a glimpse shows none
+_TIGHTENED_SHARE: Final = 0.4  # of the runs: strips are cut closer to their letters, as zones that are found by themselves are
 _AHEAD: Final = 3  # batches
 
 
@@ -124,6 +125,8 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
     weights *= np.where(np.isin(np.concatenate(labels), (SAME, EMPTY_EMPTY)), 1.0, _BOUNDARY_WEIGHT)
     canvases = _augment(to_canvases(np.stack([data.strips[run] for run in runs])), rng)
     cover = torch.from_numpy(np.stack([data.cover[run] for run in runs])).float() / 255
+    for run in np.flatnonzero(rng.random(len(runs)) < _TIGHTENED_SHARE).tolist():
+        canvases[run], cover[run] = tightened(canvases[run], cover[run], rng)
     for run in np.flatnonzero(rng.random(len(runs)) < _MIRRORED_SHARE).tolist():
         canvases[run], cover[run] = canvases[run].flip(-1), cover[run].flip(-1)
     return Batch(
@@ -135,6 +138,26 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
         torch.from_numpy(np.concatenate(numbers)),
         torch.from_numpy(LATER[clips % len(LATER)]),
         *glimpses_of(canvases, cover, rng),
+    )
+
+
+def tightened(canvases: torch.Tensor, cover: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a run's edges off, at random but not through its captions, and stretch the rest to the canvas."""
+    height, width = cover.shape[-2:]
+    scale = canvases.shape[-2] // height
+    covered = cover.amax(0) > _UNWRITTEN
+    sides = []
+    for length, written in ((height, covered.any(1)), (width, covered.any(0))):
+        places = torch.nonzero(written)[:, 0].tolist() or [length // 2]
+        sides.append(
+            (int(rng.integers(min(places[0], length // 3) + 1)), length - int(rng.integers(min(length - 1 - places[-1], length // 3) + 1)))
+        )
+    (top, bottom), (left, right) = sides
+    part = canvases[..., scale * top : scale * bottom, scale * left : scale * right]
+    seen = cover[:, None, top:bottom, left:right]
+    return (
+        functional.interpolate(part, canvases.shape[-2:], mode="bilinear"),
+        functional.interpolate(seen, (height, width), mode="bilinear")[:, 0],
     )
 
 

@@ -75,7 +75,7 @@ class Trainee(nn.Module):
         """
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             features = self.network.encode(torch.cat([batch.canvases.flatten(0, 1), batch.glimpses]))
-            features, seen = features.split([len(features) - len(batch.glimpses), len(batch.glimpses)])
+            features, seen = features.tensor_split([len(features) - len(batch.glimpses)])
             pairs = self.network.pair(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
             contrasts = self.network.compare_pairs(torch.cat([pairs, self.network.pair(torch.stack([seen, seen], 1))]))
             logits, glimpsed = self.network.decide(contrasts).float().tensor_split([len(pairs)])
@@ -97,7 +97,7 @@ def _lesson(logits: torch.Tensor, glimpsed: torch.Tensor, batch: Batch, teacher:
     known = torch.nonzero(~batch.later)[:, 0]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
         features = teacher.encode(torch.cat([batch.canvases[known].flatten(0, 1), batch.glimpses[known]]))
-        features, seen = features.split([len(features) - len(known), len(known)])
+        features, seen = features.tensor_split([len(features) - len(known)])
         pairs = teacher.pair(features.view(len(known), batch.canvases.shape[1], *features.shape[1:]), STRIDES)
         contrasts = teacher.compare_pairs(torch.cat([pairs, teacher.pair(torch.stack([seen, seen], 1))]))
         taught = teacher.decide(contrasts).float().softmax(1)

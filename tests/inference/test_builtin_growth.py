@@ -15,7 +15,7 @@ from inference.models.builtin import builtin_checkpoint_path
 from inference.models.checkpoint import read_checkpoint
 from inference.models.loading import load_predictor
 from training.__main__ import save_network
-from training.batches import Batch, glimpses_of
+from training.batches import Batch, glimpses_of, tightened
 from training.growth import grow
 from training.train import Trainee, load_network
 
@@ -114,3 +114,20 @@ def test_a_glimpse_is_a_part_of_a_frame_and_says_whether_it_shows_a_caption() ->
     assert writing[:10].eq(0).all()
     assert writing[10:20].eq(1).all()
     assert set(writing[20:].tolist()) == {0, -1}
+
+
+def test_a_tightened_strip_keeps_its_letters() -> None:
+    """Edges are cut off only beside the letters, so that letters and their map grow together and none is lost."""
+    rng = np.random.default_rng(0)
+    cover = torch.zeros((5, 8, 128))
+    cover[:, 3:5, 40:80] = 1.0
+    canvases = (2 * cover.repeat_interleave(4, 1).repeat_interleave(4, 2) - 1)[:, None].repeat(1, 3, 1, 1)
+    grown = 0
+    for _ in range(20):
+        tight, tight_cover = tightened(canvases, cover, rng)
+        assert tight.shape == canvases.shape
+        assert tight_cover.sum() >= cover.sum() - 1e-3
+        grown += bool(tight_cover.sum() > 1.2 * cover.sum())
+        shrunk = torch.nn.functional.avg_pool2d((tight[:, 0] + 1) / 2, 4)
+        torch.testing.assert_close(shrunk, tight_cover, atol=0.3, rtol=0)
+    assert grown > 10
