@@ -22,7 +22,7 @@ from training.fonts import install_fonts
 from training.onnx_file import write_onnx
 from training.report import format_table, measure_speed, summarise, write_model_card
 from training.synthetic.kinds import Kind
-from training.train import TrainingOptions, train
+from training.train import SIZES, TrainingOptions, train
 
 _DEFAULTS = TrainingOptions()
 _WORK = Path(".stack") / "training"
@@ -66,6 +66,9 @@ def fonts_command(work: Path) -> None:
 @click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each; 0.6 MB of disk per clip.")
 @click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
 @click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True, help="Highest learning rate of the schedule.")
+@click.option(
+    "--size", type=click.Choice(list(SIZES)), default="small", show_default=True, help="Of the network; large has twice the weights."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the clips and of the training.")
 @click.option(
     "--start-from", type=click.Path(path_type=Path, exists=True), help="Training state (state.pt) or weights (.safetensors) to start from."
@@ -84,6 +87,7 @@ def train_command(
     clips: int,
     steps: int,
     peak_rate: float,
+    size: str,
     seed: int,
     start_from: Path | None,
     teacher: Path | None,
@@ -94,7 +98,7 @@ def train_command(
     fonts = install_fonts(work / "fonts")
     folder = work / f"clips-{seed}"
     make_training_set(folder, fonts, clips, seed, workers, click.echo)
-    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed)
+    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed, size=SIZES[size])
     training_began = time.monotonic()
     network = train(folder, options, work / "state.pt", start_from, teacher)
     how = {

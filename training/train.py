@@ -30,7 +30,10 @@ from training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from training.data import TrainingSet, open_training_set
 from training.growth import grow
 
-_SIZE: Final = NetworkSize(features=96, details=2, refinements=3, contrasts=112, comparisons=4, gathered=128)
+SIZES: Final = {
+    "small": NetworkSize(),  # of the packaged weights
+    "large": NetworkSize(features=96, details=2, refinements=3, contrasts=112, comparisons=4, gathered=128),  # twice the weights and time
+}
 _MAP_WEIGHT: Final = 0.5
 _GLIMPSE_WEIGHT: Final = 0.3
 _KEEP_WEIGHT: Final = 1.0
@@ -55,7 +58,7 @@ class TrainingOptions:
     peak_rate: float = 4e-3
     weight_decay: float = 0.02
     seed: int = 1
-    size: NetworkSize = _SIZE
+    size: NetworkSize = SIZES["small"]
 
 
 class Trainee(nn.Module):
