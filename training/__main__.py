@@ -22,7 +22,7 @@ from training.fonts import install_fonts
 from training.onnx_file import write_onnx
 from training.report import format_table, measure_speed, summarise, write_model_card
 from training.synthetic.kinds import Kind
-from training.train import TrainingOptions, train
+from training.train import SIZES, TrainingOptions, train
 
 _DEFAULTS = TrainingOptions()
 _WORK = Path(".stack") / "training"
@@ -66,9 +66,15 @@ def fonts_command(work: Path) -> None:
 @click.option("--clips", default=24_000, show_default=True, help="Training clips, of 12 frames each; 0.6 MB of disk per clip.")
 @click.option("--steps", default=_DEFAULTS.steps, show_default=True, help="Batches, of 28 clips each.")
 @click.option("--peak-rate", default=_DEFAULTS.peak_rate, show_default=True, help="Highest learning rate of the schedule.")
+@click.option(
+    "--size", type=click.Choice(list(SIZES)), default="small", show_default=True, help="Of the network; large has twice the weights."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the clips and of the training.")
 @click.option(
     "--start-from", type=click.Path(path_type=Path, exists=True), help="Training state (state.pt) or weights (.safetensors) to start from."
+)
+@click.option(
+    "--teacher", type=click.Path(path_type=Path, exists=True), help="Weights (.safetensors) whose answers to older kinds are learned, too."
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=builtin_checkpoint_path, help="Weights file; the package's by default."
@@ -81,8 +87,10 @@ def train_command(
     clips: int,
     steps: int,
     peak_rate: float,
+    size: str,
     seed: int,
     start_from: Path | None,
+    teacher: Path | None,
     output: Path,
 ) -> None:
     """Make clips, train, write the weights, evaluate them, and write the results beside them."""
@@ -90,9 +98,9 @@ def train_command(
     fonts = install_fonts(work / "fonts")
     folder = work / f"clips-{seed}"
     make_training_set(folder, fonts, clips, seed, workers, click.echo)
-    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed)
+    options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed, size=SIZES[size])
     training_began = time.monotonic()
-    network = train(folder, options, work / "state.pt", start_from)
+    network = train(folder, options, work / "state.pt", start_from, teacher)
     how = {
         **asdict(options),
         "clips": clips,
@@ -101,7 +109,7 @@ def train_command(
         "torch": torch.__version__,
         "machine": describe_device("cpu"),
     }
-    _save(network, output)
+    save_network(network, output)
     write_onnx(output, output.with_suffix(".onnx"))
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
     _measure(output, work, workers, tuple(Kind), clips_per_kind, test_seed, Precision.FLOAT32, output.with_suffix(".json"), how)
@@ -161,11 +169,11 @@ def onnx_command(checkpoint: Path) -> None:
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-def _save(network: SiameseStrip, output: Path) -> None:
+def save_network(network: SiameseStrip, output: Path) -> None:
     """Save in half precision, to halve the package's size. The stored weights are the ones evaluated."""
     output.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.half().contiguous() for name, tensor in network.state_dict().items()}
-    output.write_bytes(save(state, {"architecture_name": NAME, "config": "{}"}))
+    output.write_bytes(save(state, {"architecture_name": NAME, "config": json.dumps(network.size.config())}))
 
 
 def _measure(

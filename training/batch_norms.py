@@ -13,7 +13,7 @@ from inference.architectures.siamese_strip import Block, SiameseStrip
 
 def merge_batch_norms(network: SiameseStrip) -> SiameseStrip:
     """Return a network without batch norms that computes the same."""
-    merged = SiameseStrip()
+    merged = SiameseStrip(network.size)
     source = copy.deepcopy(network).eval()
     for block in _blocks(source):
         if isinstance(block.norm, nn.BatchNorm2d):
@@ -31,7 +31,7 @@ def restore_batch_norms(merged: SiameseStrip, runs: torch.Tensor) -> SiameseStri
     Args:
         runs: canvases like those in training, (runs, frames, 3, 32, 512).
     """
-    network = SiameseStrip(norm=True)
+    network = SiameseStrip(merged.size, norm=True)
     network.load_state_dict(merged.state_dict(), strict=False)  # all but the norms
     measured = copy.deepcopy(merged)
     for before, after in zip(_blocks(measured), _blocks(network), strict=True):

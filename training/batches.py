@@ -8,9 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from core.labels import DIFFERENT, EMPTY_EMPTY, EMPTY_VALID, SAME, VALID_EMPTY
-from training.data import CLIP_FRAMES, TrainingSet
+from training.data import CLIP_FRAMES, LATER, TrainingSet
 
 RUN_FRAMES: Final = 5
 STRIDES: Final = (1, 3)  # neighbours, as in use, and frames farther apart, between which the background has moved more
@@ -21,6 +22,9 @@ _BOUNDARY_SHARE: Final = 0.5  # of the runs contain a boundary, if the clip has 
 _HARD_SHARE: Final = 0.3  # of the draws are weighted by the network's last loss
 _WORST: Final = 2.0  # a higher loss makes a clip no likelier: it may be illegible
 _MIRRORED_SHARE: Final = 0.3  # of the runs: cheap new backgrounds, and mirrored strokes are strokes too
+_WRITTEN: Final = 0.15  # mean of the map of what captions cover, above which a glimpse shows a caption
+_UNWRITTEN: Final = 0.02  # its maximum, below which a glimpse shows none
+_TIGHTENED_SHARE: Final = 0.4  # of the runs: strips are cut closer to their letters, as zones that are found by themselves are
 _AHEAD: Final = 3  # batches
 
 
@@ -34,6 +38,9 @@ class Batch:
     labels: torch.Tensor  # (pairs of both directions,)
     weights: torch.Tensor  # (pairs of both directions,)
     runs: torch.Tensor  # (pairs of both directions,) which run each is of
+    later: torch.Tensor  # (runs,) whether it is of a kind that earlier weights do not know
+    glimpses: torch.Tensor  # (runs, 3, 32, 512) a part of one frame of each, as `find` searches films by
+    writing: torch.Tensor  # (runs,) whether a glimpse shows a caption: 1, 0, or -1 where it shows a little of one
 
 
 def label_pairs(before: npt.NDArray[np.int_], after: npt.NDArray[np.int_]) -> npt.NDArray[np.int64]:
@@ -118,6 +125,8 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
     weights *= np.where(np.isin(np.concatenate(labels), (SAME, EMPTY_EMPTY)), 1.0, _BOUNDARY_WEIGHT)
     canvases = _augment(to_canvases(np.stack([data.strips[run] for run in runs])), rng)
     cover = torch.from_numpy(np.stack([data.cover[run] for run in runs])).float() / 255
+    for run in np.flatnonzero(rng.random(len(runs)) < _TIGHTENED_SHARE).tolist():
+        canvases[run], cover[run] = tightened(canvases[run], cover[run], rng)
     for run in np.flatnonzero(rng.random(len(runs)) < _MIRRORED_SHARE).tolist():
         canvases[run], cover[run] = canvases[run].flip(-1), cover[run].flip(-1)
     return Batch(
@@ -127,7 +136,45 @@ def _batch(data: TrainingSet, clips: npt.NDArray[np.int_], rng: np.random.Genera
         torch.from_numpy(np.concatenate(labels)),
         torch.from_numpy(weights).float(),
         torch.from_numpy(np.concatenate(numbers)),
+        torch.from_numpy(LATER[clips % len(LATER)]),
+        *glimpses_of(canvases, cover, rng),
     )
+
+
+def tightened(canvases: torch.Tensor, cover: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a run's edges off, at random but not through its captions, and stretch the rest to the canvas."""
+    height, width = cover.shape[-2:]
+    scale = canvases.shape[-2] // height
+    covered = cover.amax(0) > _UNWRITTEN
+    sides = []
+    for length, written in ((height, covered.any(1)), (width, covered.any(0))):
+        places = torch.nonzero(written)[:, 0].tolist() or [length // 2]
+        sides.append(
+            (int(rng.integers(min(places[0], length // 3) + 1)), length - int(rng.integers(min(length - 1 - places[-1], length // 3) + 1)))
+        )
+    (top, bottom), (left, right) = sides
+    part = canvases[..., scale * top : scale * bottom, scale * left : scale * right]
+    seen = cover[:, None, top:bottom, left:right]
+    return (
+        functional.interpolate(part, canvases.shape[-2:], mode="bilinear"),
+        functional.interpolate(seen, (height, width), mode="bilinear")[:, 0],
+    )
+
+
+def glimpses_of(canvases: torch.Tensor, cover: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut a part out of one frame of each run, and stretch it to the canvas."""
+    runs, frames, _, height, width = canvases.shape
+    glimpses, writing = torch.empty((runs, *canvases.shape[2:])), torch.empty(runs, dtype=torch.int64)
+    scale = height // cover.shape[-2]
+    for run in range(runs):
+        frame = int(rng.integers(frames))
+        rows, columns = round(rng.uniform(0.6, 1.0) * height), round(rng.uniform(0.15, 1.0) * width)
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        part = canvases[run, frame, :, top : top + rows, left : left + columns]
+        glimpses[run] = functional.interpolate(part[None], (height, width), mode="bilinear")[0]
+        covered = cover[run, frame, top // scale : -(-(top + rows) // scale), left // scale : -(-(left + columns) // scale)]
+        writing[run] = 1 if float(covered.mean()) > _WRITTEN else 0 if float(covered.max()) < _UNWRITTEN else -1
+    return glimpses, writing
 
 
 def _begin(caption: npt.NDArray[np.uint8], rng: np.random.Generator) -> int:

@@ -4,7 +4,6 @@ The graph is built node by node instead of exported by torch, so that the file d
 compare frames that an earlier call encoded.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,32 +13,32 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from core.types import LABELS
-from inference.architectures.siamese_strip import CANVAS, NAME
+from inference.architectures.siamese_strip import CANVAS, NAME, NetworkSize
 from inference.models.checkpoint import read_checkpoint
 from inference.models.session import CHECKPOINT_SHA256
 
 _OPSET: Final = 18
 _IR_VERSION: Final = 9  # the oldest that has this opset, for older versions of ONNX Runtime
-_FEATURES: Final = ("frames", 64, 4, 64)
 
 
 def write_onnx(checkpoint: Path, output: Path) -> None:
     """Write the network of a safetensors file as ONNX, with the digest of that file in its metadata."""
-    state = {name: tensor.numpy() for name, tensor in read_checkpoint(checkpoint).state.items()}
-    model = build(state, hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+    content = read_checkpoint(checkpoint)
+    state = {name: tensor.numpy() for name, tensor in content.state.items()}
+    model = build(state, NetworkSize.parse(content.config), content.sha256)
     output.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def build(state: dict[str, npt.NDArray[np.float16]], checkpoint_sha256: str) -> onnx.ModelProto:
+def build(state: dict[str, npt.NDArray[np.float16]], size: NetworkSize, checkpoint_sha256: str) -> onnx.ModelProto:
     """Build the graph.
 
-    Its inputs are ``canvases`` (new, 3, 32, 512) in -1..1, the features ``kept`` from earlier calls, (kept, 64, 4, 64), and the pairs to
-    compare as indices ``first`` and ``second`` into the kept frames followed by the new ones. Its outputs are the ``features`` of all
-    these frames and the ``probabilities`` (pairs, 2, 5), forward and backward.
+    Its inputs are ``canvases`` (new, 3, 32, 512) in -1..1, the features ``kept`` from earlier calls, (kept, features, 4, 64), and the
+    pairs to compare as indices ``first`` and ``second`` into the kept frames followed by the new ones. Its outputs are the ``features``
+    of all these frames and the ``probabilities`` (pairs, 2, 5), forward and backward.
     """
     graph = _Graph(state)
-    features = graph.node("Concat", ["kept", _encode(graph)], "features", axis=0)
-    logits = _decide(graph, _contrast(graph, features))
+    features = graph.node("Concat", ["kept", _encode(graph, size)], "features", axis=0)
+    logits = _decide(graph, _contrast(graph, features, size))
     both = graph.node("Softmax", [logits], axis=1)
     split = graph.node("Reshape", [both, graph.constant([2, -1, len(LABELS)])])
     graph.node("Transpose", [split], "probabilities", perm=[1, 0, 2])
@@ -49,12 +48,12 @@ def build(state: dict[str, npt.NDArray[np.float16]], checkpoint_sha256: str) -> 
             NAME,
             [
                 helper.make_tensor_value_info("canvases", TensorProto.FLOAT, ("new", 3, *CANVAS)),
-                helper.make_tensor_value_info("kept", TensorProto.FLOAT, ("kept", *_FEATURES[1:])),
+                helper.make_tensor_value_info("kept", TensorProto.FLOAT, ("kept", size.features, 4, 64)),
                 helper.make_tensor_value_info("first", TensorProto.INT64, ("pairs",)),
                 helper.make_tensor_value_info("second", TensorProto.INT64, ("pairs",)),
             ],
             [
-                helper.make_tensor_value_info("features", TensorProto.FLOAT, _FEATURES),
+                helper.make_tensor_value_info("features", TensorProto.FLOAT, ("frames", size.features, 4, 64)),
                 helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ("pairs", 2, len(LABELS))),
             ],
             initializer=graph.initializers,
@@ -68,18 +67,20 @@ def build(state: dict[str, npt.NDArray[np.float16]], checkpoint_sha256: str) -> 
     return model
 
 
-def _encode(graph: "_Graph") -> str:
+def _encode(graph: "_Graph", size: NetworkSize) -> str:
     """As ``SiameseStrip.encode``."""
     x = "canvases"
     for layer, stride in enumerate((2, 2, 1)):
         x = graph.block(f"shrink.{layer}", x, (stride, stride))
-    x = graph.block("halve", graph.add(x, graph.block("detail", x)), (2, 2))
-    for layer in range(3):
+    for name in ("detail", *(f"more_details.{layer}" for layer in range(size.details - 1))):
+        x = graph.add(x, graph.block(name, x))
+    x = graph.block("halve", x, (2, 2))
+    for layer in range(size.refinements):
         x = graph.add(x, graph.block(f"refine.{layer}", x))
     return x
 
 
-def _contrast(graph: "_Graph", features: str) -> str:
+def _contrast(graph: "_Graph", features: str, size: NetworkSize) -> str:
     """As ``SiameseStrip.contrast``, for any pairs."""
     before, after = (graph.gather(graph.conv(name, features, (1, 2)), index) for name, index in (("first", "first"), ("second", "second")))
     before_reversed, after_reversed = graph.gather(_output("first"), "second"), graph.gather(_output("second"), "first")
@@ -87,7 +88,7 @@ def _contrast(graph: "_Graph", features: str) -> str:
     apart = graph.conv("distance", difference, (1, 2))
     forward, backward = (graph.add(graph.add(left, right), apart) for left, right in ((before, after), (before_reversed, after_reversed)))
     x = graph.node("Relu", [graph.node("Concat", [forward, backward], axis=0)])
-    for layer in range(3):
+    for layer in range(size.comparisons):
         x = graph.add(x, graph.block(f"compare.{layer}", x))
     return x
 

@@ -16,19 +16,28 @@ from typing import Final
 import click
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
-from inference.architectures.siamese_strip import SiameseStrip
+from core.labels import EMPTY_EMPTY, SAME
+from inference.architectures.siamese_strip import NetworkSize, SiameseStrip
 from inference.engine.allocation import disable_heap_trimming
 from inference.engine.processor import cpu_has_bfloat16
+from inference.models.checkpoint import read_checkpoint
 from training.batch_norms import merge_batch_norms, restore_batch_norms
 from training.batches import RUN_FRAMES, STRIDES, Batch, Batches, to_canvases
 from training.data import TrainingSet, open_training_set
+from training.growth import grow
 
+SIZES: Final = {
+    "small": NetworkSize(),  # of the packaged weights
+    "large": NetworkSize(features=96, details=2, refinements=3, contrasts=112, comparisons=4, gathered=128),  # twice the weights and time
+}
 _MAP_WEIGHT: Final = 0.5
+_GLIMPSE_WEIGHT: Final = 0.3
+_KEEP_WEIGHT: Final = 1.0
+_RIGHT: Final = 0.5  # a teacher's least probability of the true label
 _MEAN_STEP: Final = 0.005
 _REPORT_SECONDS: Final = 20
 _CLIPS_FOR_BATCH_NORMS: Final = 64
@@ -40,6 +49,7 @@ class TrainingOptions:
     steps: number of batches.
     clips_per_batch: clips per batch; five frames of each are used.
     processes: number of processes that share every batch.
+    size: of the network; a smaller one that training starts from is grown.
     """
 
     steps: int = 9000
@@ -48,28 +58,59 @@ class TrainingOptions:
     peak_rate: float = 4e-3
     weight_decay: float = 0.02
     seed: int = 1
+    size: NetworkSize = SIZES["small"]
 
 
 class Trainee(nn.Module):
     """The network with batch norms and the two auxiliary heads."""
 
-    def __init__(self, network: SiameseStrip | None = None) -> None:
+    def __init__(self, network: SiameseStrip) -> None:
         super().__init__()
-        self.network = network or SiameseStrip(norm=True)
-        self.cover_head = nn.Conv2d(64, 1, 1)
-        self.change_head = nn.Conv2d(80, 1, 1)
+        self.network = network
+        self.cover_head = nn.Conv2d(network.size.features, 1, 1)
+        self.change_head = nn.Conv2d(network.size.contrasts, 1, 1)
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss to minimise, and the label loss of each run, (runs,)."""
+    def loss(self, batch: Batch, teacher: SiameseStrip | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss to minimise, and the label loss of each run, (runs,).
+
+        Args:
+            teacher: earlier weights, without batch norms. Where they know the kind and are right, their probabilities are learned, too.
+        """
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
-            features = self.network.encode(batch.canvases.flatten(0, 1))
-            contrasts = self.network.contrast(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
-            logits = self.network.decide(contrasts)
-            covers, changes = self.cover_head(features)[:, 0], self.change_head(contrasts)[:, 0]
-        labels = functional.cross_entropy(logits.float(), batch.labels, reduction="none", label_smoothing=0.01) * batch.weights
+            features = self.network.encode(torch.cat([batch.canvases.flatten(0, 1), batch.glimpses]))
+            features, seen = features.tensor_split([len(features) - len(batch.glimpses)])
+            pairs = self.network.pair(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
+            contrasts = self.network.compare_pairs(torch.cat([pairs, self.network.pair(torch.stack([seen, seen], 1))]))
+            logits, glimpsed = self.network.decide(contrasts).float().tensor_split([len(pairs)])
+            covers, changes = self.cover_head(features)[:, 0], self.change_head(contrasts[: len(pairs)])[:, 0]
+        labels = functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=0.01) * batch.weights
         maps = _MAP_WEIGHT * (_cover_loss(covers, batch) + _change_loss(changes, batch))
+        truth = torch.where(batch.writing == 1, SAME, EMPTY_EMPTY).repeat(2)
+        clear = (batch.writing >= 0).repeat(2)
+        glimpses = functional.cross_entropy(glimpsed[clear], truth[clear], reduction="sum", label_smoothing=0.01) / len(truth)
+        loss = labels.mean() + maps + _GLIMPSE_WEIGHT * glimpses
+        if teacher is not None:
+            loss = loss + _lesson(logits, glimpsed, batch, teacher)
         wrong = torch.zeros(len(batch.clips)).index_add(0, batch.runs, labels.detach()) * len(batch.clips) / len(labels)
-        return labels.mean() + maps, wrong
+        return loss, wrong
+
+
+def _lesson(logits: torch.Tensor, glimpsed: torch.Tensor, batch: Batch, teacher: SiameseStrip) -> torch.Tensor:
+    """Compare with a teacher's probabilities for the kinds that it knows, except where it is wrong."""
+    known = torch.nonzero(~batch.later)[:, 0]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
+        features = teacher.encode(torch.cat([batch.canvases[known].flatten(0, 1), batch.glimpses[known]]))
+        features, seen = features.tensor_split([len(features) - len(known)])
+        pairs = teacher.pair(features.view(len(known), batch.canvases.shape[1], *features.shape[1:]), STRIDES)
+        contrasts = teacher.compare_pairs(torch.cat([pairs, teacher.pair(torch.stack([seen, seen], 1))]))
+        taught = teacher.decide(contrasts).float().softmax(1)
+    truth = torch.cat([batch.labels[~batch.later[batch.runs]], torch.where(batch.writing[known] == 1, SAME, EMPTY_EMPTY).repeat(2)])
+    unclear = torch.cat([torch.zeros(len(pairs), dtype=torch.bool), (batch.writing[known] < 0).repeat(2)])
+    kept = unclear | (taught.gather(1, truth[:, None])[:, 0] > _RIGHT)
+    learned = torch.cat([logits[~batch.later[batch.runs]], glimpsed[(~batch.later).repeat(2)]])
+    weights = torch.cat([torch.full((len(pairs),), 1 / len(logits)), torch.full((2 * len(known),), _GLIMPSE_WEIGHT / len(glimpsed))])
+    apart = functional.kl_div(learned.log_softmax(1), taught, reduction="none").sum(1)
+    return _KEEP_WEIGHT * (apart * weights)[kept].sum()
 
 
 def _cover_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -86,7 +127,7 @@ def _change_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits.float(), torch.cat(truths))
 
 
-def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path | None = None) -> SiameseStrip:
+def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path | None = None, teacher: Path | None = None) -> SiameseStrip:
     """Train from scratch or from ``start_from``, and return the network with merged batch norms.
 
     Each of ``options.processes`` computes its share of every batch with one thread: on a shared machine, threads that
@@ -97,21 +138,24 @@ def train(clips: Path, options: TrainingOptions, state: Path, start_from: Path |
         clips: folder of the training set.
         state: file for the training state, written after every eighth of the steps.
         start_from: such a state, or stored weights, which contain neither norms nor auxiliary heads.
+        teacher: stored weights whose answers to the kinds that they know are learned beside the truth.
     """
     with TemporaryDirectory() as meeting:
         address = f"file://{meeting}/meeting"
-        spawn(_train_part, (address, clips, options, state, start_from), options.processes)  # type: ignore[no-untyped-call]  # torch's
-    return load_state(state)
+        spawn(_train_part, (address, clips, options, state, start_from, teacher), options.processes)  # type: ignore[no-untyped-call]  # torch's
+    return load_state(state, options.size)
 
 
-def load_state(state: Path) -> SiameseStrip:
+def load_state(state: Path, size: NetworkSize) -> SiameseStrip:
     """Load the network of a training state, with merged batch norms."""
-    trainee = Trainee()
+    trainee = Trainee(SiameseStrip(size, norm=True))
     trainee.load_state_dict(torch.load(state, weights_only=True))
     return merge_batch_norms(trainee.network)
 
 
-def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None) -> None:
+def _train_part(
+    part: int, address: str, clips: Path, options: TrainingOptions, state: Path, start_from: Path | None, teacher: Path | None
+) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # torch sends it when the parent ends; a shell may have disabled it
     torch.set_num_threads(1)
     disable_heap_trimming()
@@ -119,7 +163,10 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
     distributed.init_process_group("gloo", init_method=address, rank=part, world_size=options.processes)
     data = open_training_set(clips)
     batches = Batches(data, options.clips_per_batch // options.processes, options.seed, part, options.processes)
-    trainee = _begin(start_from, data).to(memory_format=torch.channels_last)
+    known = (
+        None if teacher is None else load_network(teacher).eval().requires_grad_(requires_grad=False).to(memory_format=torch.channels_last)
+    )
+    trainee = _begin(start_from, options.size, data).to(memory_format=torch.channels_last)
     mean = copy.deepcopy(trainee)
     optimiser = torch.optim.AdamW(trainee.parameters(), weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.peak_rate, total_steps=options.steps, pct_start=0.15)
@@ -127,7 +174,7 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
     for step in range(1, options.steps + 1):
         batch = batches.take()
         optimiser.zero_grad(set_to_none=True)
-        loss, wrong = trainee.loss(batch)
+        loss, wrong = trainee.loss(batch, known)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         batches.record_losses(batch, wrong)
         _share_gradients(trainee, options.processes)
@@ -142,19 +189,25 @@ def _train_part(part: int, address: str, clips: Path, options: TrainingOptions, 
     distributed.destroy_process_group()
 
 
-def _begin(start_from: Path | None, data: TrainingSet) -> Trainee:
-    if start_from is None:
-        return Trainee()
-    if start_from.suffix != ".safetensors":
-        trainee = Trainee()
-        trainee.load_state_dict(torch.load(start_from, weights_only=True))
+def _begin(start_from: Path | None, size: NetworkSize, data: TrainingSet) -> Trainee:
+    if start_from is None or start_from.suffix != ".safetensors":
+        trainee = Trainee(SiameseStrip(size, norm=True))
+        if start_from is not None:
+            trainee.load_state_dict(torch.load(start_from, weights_only=True))
         return trainee
-    merged = SiameseStrip()
-    merged.load_state_dict(load_file(start_from))
+    merged = grow(load_network(start_from), size)
     trainee = Trainee(restore_batch_norms(merged, to_canvases(np.array(data.strips[:_CLIPS_FOR_BATCH_NORMS, :RUN_FRAMES]))))
     for head in (trainee.cover_head, trainee.change_head):
         nn.init.zeros_(head.weight)  # untrained heads must not disturb the trained network
     return trainee
+
+
+def load_network(path: Path) -> SiameseStrip:
+    """Load stored weights, of any size."""
+    checkpoint = read_checkpoint(path)
+    network = SiameseStrip(NetworkSize.parse(checkpoint.config))
+    network.load_state_dict(dict(checkpoint.state))
+    return network
 
 
 def _share_gradients(trainee: Trainee, processes: int) -> None:

@@ -4,9 +4,9 @@ Every frame is encoded once. A pair's logits come from both frames' features and
 comparison is linear, so its two frame parts are computed once per frame and only added for each pair and direction.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,7 +25,45 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 
 NAME: Final = "siamese_strip"
 CANVAS: Final = (32, 512)  # height, width; strips are resized to it regardless of their shape
+_LARGEST_SIZE: Final = 1024
 _AUTOCAST: Final = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSize:
+    """How large the network is. A checkpoint's ``config`` has these fields; one without them has the defaults.
+
+    Attributes:
+        features: channels of a frame's features.
+        details, refinements: residual convolutions over a frame, at a quarter and at an eighth of the canvas.
+        contrasts: channels of a pair's features.
+        comparisons: residual convolutions over a pair.
+        gathered: channels before the mean and the maximum over the strip.
+    """
+
+    features: int = 64
+    details: int = 1
+    refinements: int = 3
+    contrasts: int = 80
+    comparisons: int = 3
+    gathered: int = 96
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> "NetworkSize":
+        """Read a checkpoint's ``config``, ignoring other fields.
+
+        Raises:
+            CheckpointError: a size is not a number from 1 to 1024.
+        """
+        sizes = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        for name, size in sizes.items():
+            if type(size) is not int or not 1 <= size <= _LARGEST_SIZE:
+                raise CheckpointError(f"config: {name} is {size!r}, expected an integer from 1 to {_LARGEST_SIZE}")
+        return cls(**sizes)
+
+    def config(self) -> dict[str, int]:
+        """Return the part of a checkpoint's ``config`` that ``parse`` reads."""
+        return asdict(self)
 
 
 class Block(nn.Module):
@@ -43,37 +81,47 @@ class Block(nn.Module):
 class SiameseStrip(nn.Module):
     """Encodes canvases to features, and compares two frames' features to logits.
 
+    Shapes are given for the default size.
+
     Args:
         norm: with batch norms, for training; without them the network is stored and run.
     """
 
-    def __init__(self, *, norm: bool = False) -> None:
+    def __init__(self, size: NetworkSize | None = None, *, norm: bool = False) -> None:
         super().__init__()
+        self.size = size = size or NetworkSize()
         self.shrink = nn.Sequential(
             Block(3, 24, 2, norm=norm),
             Block(24, 32, 2, norm=norm),
             Block(32, 64, norm=norm),
         )
         self.detail = Block(64, 64, norm=norm)
-        self.halve = Block(64, 64, 2, norm=norm)
-        self.refine = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(3))
-        self.first = nn.Conv2d(64, 80, 3, (1, 2), 1)
-        self.second = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
-        self.distance = nn.Conv2d(64, 80, 3, (1, 2), 1, bias=False)
-        self.compare = nn.ModuleList(Block(80, 80, norm=norm) for _ in range(3))
-        self.gather = Block(80, 96, 2, norm=norm)
-        self.classify = nn.Linear(2 * 96, len(LABELS))
+        self.more_details = nn.ModuleList(Block(64, 64, norm=norm) for _ in range(size.details - 1))
+        self.halve = Block(64, size.features, 2, norm=norm)
+        self.refine = nn.ModuleList(Block(size.features, size.features, norm=norm) for _ in range(size.refinements))
+        self.first = nn.Conv2d(size.features, size.contrasts, 3, (1, 2), 1)
+        self.second = nn.Conv2d(size.features, size.contrasts, 3, (1, 2), 1, bias=False)
+        self.distance = nn.Conv2d(size.features, size.contrasts, 3, (1, 2), 1, bias=False)
+        self.compare = nn.ModuleList(Block(size.contrasts, size.contrasts, norm=norm) for _ in range(size.comparisons))
+        self.gather = Block(size.contrasts, size.gathered, 2, norm=norm)
+        self.classify = nn.Linear(2 * size.gathered, len(LABELS))
 
     def encode(self, canvases: torch.Tensor) -> torch.Tensor:
         """(n, 3, 32, 512) in -1..1 to features (n, 64, 4, 64)."""
         x: torch.Tensor = self.shrink(canvases)
-        x = self.halve(x + self.detail(x))
+        for block in (self.detail, *self.more_details):
+            x = x + block(x)
+        x = self.halve(x)
         for block in self.refine:
             x = x + block(x)
         return x
 
     def contrast(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
-        """Compare the frames of each pair (t, t + stride) in one or several runs of n frames.
+        """Compare the frames of each pair (t, t + stride) in one or several runs of n frames, as ``pair`` orders them."""
+        return self.compare_pairs(self.pair(features, strides))
+
+    def pair(self, features: torch.Tensor, strides: Sequence[int] = (1,)) -> torch.Tensor:
+        """Combine the frames of each pair, the comparison's linear part.
 
         Args:
             features: (runs, n, 64, 4, 64).
@@ -88,7 +136,11 @@ class SiameseStrip(nn.Module):
             apart = self.distance((features[:, :-stride] - features[:, stride:]).abs().flatten(0, 1))
             pairs += [(first[:, :-stride] + second[:, stride:]).flatten(0, 1) + apart]
             pairs += [(first[:, stride:] + second[:, :-stride]).flatten(0, 1) + apart]
-        x = functional.relu(torch.cat(pairs))
+        return torch.cat(pairs)
+
+    def compare_pairs(self, pairs: torch.Tensor) -> torch.Tensor:
+        """Compare pairs that ``pair`` combined; the shape stays."""
+        x = functional.relu(pairs)
         for block in self.compare:
             x = x + block(x)
         return x
@@ -174,9 +226,9 @@ class SiameseStripArchitecture:
     name = NAME
 
     def load(self, checkpoint: Checkpoint, options: EngineOptions) -> SiameseStripPredictor:
-        with torch.device("meta"):
-            network = SiameseStrip()
         try:
+            with torch.device("meta"):
+                network = SiameseStrip(NetworkSize.parse(checkpoint.config))
             check_entries(network.state_dict(), checkpoint.state)
         except CheckpointError as error:
             raise CheckpointError(f"{checkpoint.path}: not a {NAME} checkpoint: {error}") from error

@@ -9,12 +9,12 @@ import pytest
 
 from core.types import Anchor
 from training.synthetic.clip import Clip, Stage, make_clip
-from training.synthetic.ground import Shot
+from training.synthetic.ground import Shot, Take
 from training.synthetic.highlight import Light, LitWords, draw_lit, pick_light
 from training.synthetic.kinds import RECIPES, Kind, Recipe
 from training.synthetic.lettering import WHITE, Style
 from training.synthetic.lookalikes import figures, lights, seats
-from training.synthetic.scenery import put_watermark
+from training.synthetic.scenery import put_poster, put_watermark
 from training.synthetic.styles import shrink
 from training.synthetic.timeline import Caption, write_timeline
 from training.synthetic.words import Line, Script, vocabulary
@@ -134,6 +134,22 @@ def test_a_watermark_stays_and_is_faint_or_cut_off(stage: Stage) -> None:
         if change.max() > 0.3 * 135:
             assert change[[0, -1]].max() == change.max()
     assert seen > 10
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_poster_moves_or_is_too_large_for_its_strip(stage: Stage, moves: bool) -> None:
+    """A poster moves with its scene or by itself; where it rests, its letters are taller than the strip, so that it is no caption."""
+    seen = 0
+    for seed in range(12):
+        strips = np.full((6, HEIGHT, WIDTH, 3), 120, np.uint8)
+        shift = np.stack([np.arange(6) * (4.0 if moves else 0.0), np.zeros(6)], 1)
+        put_poster(np.random.default_rng(seed), Take(strips, shift, np.ones(6)), stage.shelf, Script.LATIN)
+        changed = np.abs(strips.astype(int) - 120).max(3)
+        seen += bool(changed.any())
+        if (strips == strips[0]).all():
+            assert not moves or not changed.any()
+            assert not changed.any() or changed[0][[0, -1]].any()
+    assert seen > 6
 
 
 @pytest.mark.parametrize("kind", [Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES])

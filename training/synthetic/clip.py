@@ -18,7 +18,7 @@ from training.synthetic.highlight import LitWords, pick_light
 from training.synthetic.kinds import Recipe
 from training.synthetic.lettering import Colour, Lettering, Picture, Style, draw, lay
 from training.synthetic.lookalikes import lookalike
-from training.synthetic.scenery import put_logo, put_sign, put_watermark
+from training.synthetic.scenery import put_logo, put_poster, put_sign, put_watermark
 from training.synthetic.styles import Colours, pick_style, shrink
 from training.synthetic.timeline import Caption, write_timeline
 from training.synthetic.words import Script
@@ -194,6 +194,8 @@ def _ground(
         take = film(rng, shot, step, motion, stop - start, height, width)
         if rng.random() < recipe.sign:
             put_sign(rng, take, stage.shelf, Script.LATIN if rng.random() < 0.5 else script)
+        if recipe.poster and rng.random() < recipe.poster:
+            put_poster(rng, take, stage.shelf, Script.LATIN if rng.random() < 0.5 else script)
         parts.append(take.strips)
     strips = np.concatenate(parts)
     if faint:  # flattened towards its own mean

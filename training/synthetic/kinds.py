@@ -57,6 +57,7 @@ class Recipe:
         tall: the strip has room for ``tall_rows`` lines above each other, of which the captions use one or two.
         lookalike: a shot shows what looks like letters: night lights, seats, clothes.
         watermark: faint or cut off writing stays from the first frame to the last.
+        poster: a shot shows a poster, a scoreboard or a page: several lines of writing, some of them smaller than others.
     """
 
     scripts: tuple[Script, ...] = tuple(Script)
@@ -89,6 +90,7 @@ class Recipe:
     tall_rows: tuple[int, int] = (3, 6)
     lookalike: float = 0.0
     watermark: float = 0.0
+    poster: float = 0.0
 
 
 PLAIN: Final = Recipe()

@@ -43,6 +43,43 @@ def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Scr
         take.strips[t] = np.asarray(image)
 
 
+def put_poster(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:
+    """Paint a poster, a scoreboard, a page or a shirt's print into a take's strips, in place: one to five lines, each of its own size.
+
+    It moves with the scene or on its own. One that does not move is blurred, or larger than the strips, which then show parts of letters.
+    """
+    n, height, width = take.strips.shape[:3]
+    speed = rng.uniform(-6, 6, 2) * (1, 0.15) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
+    still = not speed.any() and float(np.ptp(take.shift, 0).max()) < 1
+    face = shelf.pick(rng, script)
+    words = vocabulary_of(face.path, script)
+    size = height * (rng.uniform(1.2, 2.5) if still else rng.uniform(0.25, 1.6))
+    lines = [" ".join(words.line(rng).words[: int(rng.integers(1, 4))]) for _ in range(int(rng.integers(1, 6)))]
+    fonts = [load_font(face.path, max(7, round(size * rng.uniform(0.4, 1.0)))) for _ in lines]
+    tops = np.cumsum([0.0, *(1.35 * font.size for font in fonts)])
+    wide = max(font.getlength(line) for font, line in zip(fonts, lines, strict=True))
+    board = Image.new("RGBA", (int(wide + size), int(tops[-1] + 0.6 * size)), _colour(rng, 255 if rng.random() < 0.7 else 0))
+    pen, colour = ImageDraw.Draw(board), _colour(rng, 255)
+    middle_of_lines = rng.random() < 0.6
+    for font, line, top in zip(fonts, lines, tops[:-1], strict=True):
+        x = (board.width - font.getlength(line)) / 2 if middle_of_lines else size / 2
+        pen.text((x, top + 0.3 * size + font.size), line, fill=colour if rng.random() < 0.7 else _colour(rng, 255), font=font, anchor="ls")
+    if rng.random() < 0.5:
+        board = _tilt(rng, board)
+    if still or rng.random() < 0.5:
+        board = board.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.05 * size + 0.5)))
+    middle = n // 2
+    x = rng.uniform(*sorted((-0.3 * board.width, width - 0.7 * board.width)))
+    y = rng.uniform(*sorted((-0.3 * height, height - board.height + 0.3 * height)))
+    zoom = take.zoom / take.zoom[middle]
+    at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
+    for t in range(n):
+        image = Image.fromarray(take.strips[t])
+        near = board.resize((max(1, round(board.width * zoom[t])), max(1, round(board.height * zoom[t])))) if zoom[t] != 1 else board
+        image.paste(near, (round(at[t, 0]), round(at[t, 1])), near)
+        take.strips[t] = np.asarray(image)
+
+
 def put_logo(rng: np.random.Generator, strips: Strips, shelf: FontShelf) -> None:
     """Paint a broadcaster's logo near a side of the strips, in place: a shape with one to three letters, half transparent."""
     n, height, width = strips.shape[:3]
