@@ -103,6 +103,8 @@ def train_command(
     network = train(folder, options, work / "state.pt", start_from, teacher)
     how = {
         **asdict(options),
+        "start_from": None if start_from is None else start_from.name,
+        "teacher": None if teacher is None else teacher.name,
         "clips": clips,
         "clip_seconds": round(training_began - began),
         "training_seconds": round(time.monotonic() - training_began),

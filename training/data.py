@@ -21,7 +21,7 @@ from training.synthetic.clip import Clip, Stage, make_clip
 from training.synthetic.codec import store
 from training.synthetic.fonts import TRAINING_FAMILIES, FontShelf
 from training.synthetic.ground import TRAINING_PHOTOS, TRAINING_SHOTS, Strips
-from training.synthetic.kinds import PLAIN, RECIPES, Kind, Recipe
+from training.synthetic.kinds import PLAIN, RECIPES, Kind
 
 CLIP_FRAMES: Final = 12
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
@@ -44,18 +44,21 @@ _ENDINGS: Final = replace(  # the captions that are most like the one before
 )
 _BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the backgrounds that are most like captions
 _POSTERS: Final = replace(PLAIN, words=(1, 4), captionless=0.5, own_box=0.3, poster=0.9)  # writing in the scene that is most like captions
-_LATER: Final = (Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES)  # what earlier runs have not seen
+_LATER: Final = tuple(RECIPES[kind] for kind in (Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES))
 _ROUND: Final = (  # recipes of consecutive clips
     *RECIPES.values(),
     *(RECIPES[kind] for kind in _HARD),
-    *4 * tuple(RECIPES[kind] for kind in _LATER),
+    *4 * _LATER,
     *6 * (_SHORT,),
     *6 * (_BOARDS,),
     *8 * (_POSTERS,),
     *8 * (_ENDINGS,),
     *3 * (_BARE,),
 )
-_FORMAT: Final = 12  # raise it when clips change without their recipes changing
+LATER: Final = np.array([recipe in (*_LATER, _POSTERS) for recipe in _ROUND])
+"""Which of consecutive clips have traits that the first released weights do not know, so that their answers are not worth keeping."""
+
+_FORMAT: Final = 13  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]
@@ -80,14 +83,6 @@ _ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
     "caption": ((CLIP_FRAMES,), "uint8"),
     "visibility": ((CLIP_FRAMES,), "float32"),
 }
-
-
-def is_later(recipe: Recipe) -> bool:
-    """Whether a recipe has traits that the first released weights were not trained on, so that their answers are not worth keeping."""
-    return bool(recipe.lit_words or recipe.tall or recipe.lookalike or recipe.poster) or recipe == RECIPES[Kind.SLOW_FADES]
-
-
-LATER: Final = np.array([is_later(recipe) for recipe in _ROUND])  # of consecutive clips
 
 
 def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:

@@ -11,7 +11,6 @@ import torch
 from inference.architectures.siamese_strip import NetworkSize, SiameseStrip
 
 _WEAK: Final = 0.05  # of a new layer's usual weights, where the network already is
-_ADDED: Final = ("more_details.", "refine.", "compare.")  # residual convolutions, of which a larger network has more
 
 
 @torch.no_grad()
@@ -27,12 +26,11 @@ def grow(network: SiameseStrip, size: NetworkSize) -> SiameseStrip:
     grown = SiameseStrip(size)
     trained = network.state_dict()
     for name, entry in grown.state_dict().items():
-        if name not in trained:
-            if name.startswith(_ADDED):
-                entry.mul_(_WEAK)
+        if name not in trained:  # of a residual convolution
+            entry.mul_(_WEAK)
             continue
         old = trained[name]
-        if old.dim() > 1 and name == "classify.weight":  # the mean's inputs, then the maximum's
+        if name == "classify.weight":  # the mean's inputs, then the maximum's
             entry.zero_()
             for place, part in enumerate(old.chunk(2, 1)):
                 first = place * size.gathered

@@ -36,7 +36,7 @@ SIZES: Final = {
 }
 _MAP_WEIGHT: Final = 0.5
 _GLIMPSE_WEIGHT: Final = 0.3
-_KEEP_WEIGHT: Final = 1.0
+_UNCLEAR: Final = -1  # in place of the label of a glimpse that shows a little of a caption
 _RIGHT: Final = 0.5  # a teacher's least probability of the true label
 _MEAN_STEP: Final = 0.005
 _REPORT_SECONDS: Final = 20
@@ -77,40 +77,40 @@ class Trainee(nn.Module):
             teacher: earlier weights, without batch norms. Where they know the kind and are right, their probabilities are learned, too.
         """
         with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
-            features = self.network.encode(torch.cat([batch.canvases.flatten(0, 1), batch.glimpses]))
-            features, seen = features.tensor_split([len(features) - len(batch.glimpses)])
-            pairs = self.network.pair(features.view(*batch.canvases.shape[:2], *features.shape[1:]), STRIDES)
-            contrasts = self.network.compare_pairs(torch.cat([pairs, self.network.pair(torch.stack([seen, seen], 1))]))
-            logits, glimpsed = self.network.decide(contrasts).float().tensor_split([len(pairs)])
-            covers, changes = self.cover_head(features)[:, 0], self.change_head(contrasts[: len(pairs)])[:, 0]
-        labels = functional.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=0.01) * batch.weights
+            features, contrasts, logits = _ask(self.network, batch.canvases, batch.glimpses)
+            covers, changes = self.cover_head(features)[:, 0], self.change_head(contrasts)[:, 0]
+        seen = torch.where(batch.writing < 0, _UNCLEAR, torch.where(batch.writing == 1, SAME, EMPTY_EMPTY))
+        truth = torch.cat([batch.labels, seen.repeat(2)])
+        wrongness = functional.cross_entropy(logits, truth, reduction="none", ignore_index=_UNCLEAR, label_smoothing=0.01)
+        labels, glimpses = wrongness.tensor_split([len(batch.labels)])
+        labels = labels * batch.weights
         maps = _MAP_WEIGHT * (_cover_loss(covers, batch) + _change_loss(changes, batch))
-        truth = torch.where(batch.writing == 1, SAME, EMPTY_EMPTY).repeat(2)
-        clear = (batch.writing >= 0).repeat(2)
-        glimpses = functional.cross_entropy(glimpsed[clear], truth[clear], reduction="sum", label_smoothing=0.01) / len(truth)
-        loss = labels.mean() + maps + _GLIMPSE_WEIGHT * glimpses
+        loss = labels.mean() + maps + _GLIMPSE_WEIGHT * glimpses.mean()
         if teacher is not None:
-            loss = loss + _lesson(logits, glimpsed, batch, teacher)
+            loss = loss + _lesson(logits, truth, batch, teacher)
         wrong = torch.zeros(len(batch.clips)).index_add(0, batch.runs, labels.detach()) * len(batch.clips) / len(labels)
         return loss, wrong
 
 
-def _lesson(logits: torch.Tensor, glimpsed: torch.Tensor, batch: Batch, teacher: SiameseStrip) -> torch.Tensor:
+def _ask(network: SiameseStrip, canvases: torch.Tensor, glimpses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return all frames' features, their pairs' contrasts, and logits: of the pairs, then of each glimpse paired with itself, both ways."""
+    features, seen = network.encode(torch.cat([canvases.flatten(0, 1), glimpses])).tensor_split([len(canvases) * canvases.shape[1]])
+    pairs = network.pair(features.view(*canvases.shape[:2], *features.shape[1:]), STRIDES)
+    contrasts = network.compare_pairs(torch.cat([pairs, network.pair(torch.stack([seen, seen], 1))]))
+    return features, contrasts[: len(pairs)], network.decide(contrasts).float()
+
+
+def _lesson(logits: torch.Tensor, truth: torch.Tensor, batch: Batch, teacher: SiameseStrip) -> torch.Tensor:
     """Compare with a teacher's probabilities for the kinds that it knows, except where it is wrong."""
-    known = torch.nonzero(~batch.later)[:, 0]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
-        features = teacher.encode(torch.cat([batch.canvases[known].flatten(0, 1), batch.glimpses[known]]))
-        features, seen = features.tensor_split([len(features) - len(known)])
-        pairs = teacher.pair(features.view(len(known), batch.canvases.shape[1], *features.shape[1:]), STRIDES)
-        contrasts = teacher.compare_pairs(torch.cat([pairs, teacher.pair(torch.stack([seen, seen], 1))]))
-        taught = teacher.decide(contrasts).float().softmax(1)
-    truth = torch.cat([batch.labels[~batch.later[batch.runs]], torch.where(batch.writing[known] == 1, SAME, EMPTY_EMPTY).repeat(2)])
-    unclear = torch.cat([torch.zeros(len(pairs), dtype=torch.bool), (batch.writing[known] < 0).repeat(2)])
-    kept = unclear | (taught.gather(1, truth[:, None])[:, 0] > _RIGHT)
-    learned = torch.cat([logits[~batch.later[batch.runs]], glimpsed[(~batch.later).repeat(2)]])
-    weights = torch.cat([torch.full((len(pairs),), 1 / len(logits)), torch.full((2 * len(known),), _GLIMPSE_WEIGHT / len(glimpsed))])
-    apart = functional.kl_div(learned.log_softmax(1), taught, reduction="none").sum(1)
-    return _KEEP_WEIGHT * (apart * weights)[kept].sum()
+        taught = _ask(teacher, batch.canvases[~batch.later], batch.glimpses[~batch.later])[2].softmax(1)
+    known = ~torch.cat([batch.later[batch.runs], batch.later.repeat(2)])
+    pairs, glimpses = len(batch.labels), 2 * len(batch.glimpses)
+    weights = torch.cat([torch.full((pairs,), 1 / pairs), torch.full((glimpses,), _GLIMPSE_WEIGHT / glimpses)])[known]
+    truth = truth[known]
+    right = (truth == _UNCLEAR) | (taught.gather(1, truth.clamp(min=0)[:, None])[:, 0] > _RIGHT)
+    apart = functional.kl_div(logits[known].log_softmax(1), taught, reduction="none").sum(1)
+    return (apart * weights)[right].sum()
 
 
 def _cover_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:

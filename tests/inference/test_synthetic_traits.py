@@ -137,8 +137,8 @@ def test_a_watermark_stays_and_is_faint_or_cut_off(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("moves", [False, True])
-def test_a_poster_moves_or_is_too_large_for_its_strip(stage: Stage, moves: bool) -> None:
-    """A poster moves with its scene or by itself; where it rests, its letters are taller than the strip, so that it is no caption."""
+def test_a_poster_moves_or_reaches_the_edge_of_its_strip(stage: Stage, moves: bool) -> None:
+    """A poster moves with its scene or by itself; one that rests reaches the strip's upper or lower edge, so that it is no caption."""
     seen = 0
     for seed in range(12):
         strips = np.full((6, HEIGHT, WIDTH, 3), 120, np.uint8)

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from training.synthetic.fonts import FontShelf, load_font, vocabulary_of
@@ -17,7 +18,7 @@ def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Scr
 
     A sign that does not move is no taller than the strips, so that its board shows that it is not a caption.
     """
-    n, height, width = take.strips.shape[:3]
+    height, width = take.strips.shape[1:3]
     speed = rng.uniform(-7, 7) * np.array([1, rng.uniform(-0.15, 0.15)]) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
     still = not speed.any() and float(np.ptp(take.shift, 0).max()) < 1
     face = shelf.pick(rng, script)
@@ -31,24 +32,18 @@ def put_sign(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Scr
         board = board.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.06 * size + 0.5)))
     if rng.random() < 0.3:
         board.putalpha(board.getchannel("A").point(lambda a: a * 0.75))
-    middle = n // 2
     x = rng.uniform(*sorted((-0.3 * board.width, width - 0.7 * board.width)))
     y = rng.uniform(-0.45 * board.height, height - 0.55 * board.height)
-    zoom = take.zoom / take.zoom[middle]
-    at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
-    for t in range(n):
-        image = Image.fromarray(take.strips[t])
-        near = board.resize((max(1, round(board.width * zoom[t])), max(1, round(board.height * zoom[t])))) if zoom[t] != 1 else board
-        image.paste(near, (round(at[t, 0]), round(at[t, 1])), near)
-        take.strips[t] = np.asarray(image)
+    _paste(take, board, np.array([x, y]), speed)
 
 
 def put_poster(rng: np.random.Generator, take: Take, shelf: FontShelf, script: Script) -> None:
     """Paint a poster, a scoreboard, a page or a shirt's print into a take's strips, in place: one to five lines, each of its own size.
 
-    It moves with the scene or on its own. One that does not move is blurred, or larger than the strips, which then show parts of letters.
+    It moves with the scene or on its own. One that does not move is tilted and blurred, because people take upright, sharp, still letters
+    for a caption.
     """
-    n, height, width = take.strips.shape[:3]
+    height, width = take.strips.shape[1:3]
     speed = rng.uniform(-6, 6, 2) * (1, 0.15) if rng.random() < _DRIVEN_SHARE else np.zeros(2)
     still = not speed.any() and float(np.ptp(take.shift, 0).max()) < 1
     face = shelf.pick(rng, script)
@@ -60,19 +55,30 @@ def put_poster(rng: np.random.Generator, take: Take, shelf: FontShelf, script: S
     wide = max(font.getlength(line) for font, line in zip(fonts, lines, strict=True))
     board = Image.new("RGBA", (int(wide + size), int(tops[-1] + 0.6 * size)), _colour(rng, 255 if rng.random() < 0.7 else 0))
     pen, colour = ImageDraw.Draw(board), _colour(rng, 255)
-    middle_of_lines = rng.random() < 0.6
+    centred = rng.random() < 0.6
     for font, line, top in zip(fonts, lines, tops[:-1], strict=True):
-        x = (board.width - font.getlength(line)) / 2 if middle_of_lines else size / 2
-        pen.text((x, top + 0.3 * size + font.size), line, fill=colour if rng.random() < 0.7 else _colour(rng, 255), font=font, anchor="ls")
-    if rng.random() < 0.5:
+        left = (board.width - font.getlength(line)) / 2 if centred else size / 2
+        pen.text(
+            (left, top + 0.3 * size + font.size), line, fill=colour if rng.random() < 0.7 else _colour(rng, 255), font=font, anchor="ls"
+        )
+    if still or rng.random() < 0.5:
         board = _tilt(rng, board)
     if still or rng.random() < 0.5:
         board = board.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.05 * size + 0.5)))
-    middle = n // 2
     x = rng.uniform(*sorted((-0.3 * board.width, width - 0.7 * board.width)))
     y = rng.uniform(*sorted((-0.3 * height, height - board.height + 0.3 * height)))
+    _paste(take, board, np.array([x, y]), speed)
+
+
+def _paste(take: Take, board: Image.Image, corner: npt.NDArray[np.float64], speed: npt.NDArray[np.float64]) -> None:
+    """Paste a board into a take's strips: it moves and grows with the scene, and by ``speed`` from strip to strip.
+
+    Args:
+        corner: of the board in the middle strip; column and row.
+    """
+    n, middle = len(take.strips), len(take.strips) // 2
     zoom = take.zoom / take.zoom[middle]
-    at = take.shift + (np.array([x, y]) - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
+    at = take.shift + (corner - take.shift[middle]) * zoom[:, None] + speed * (np.arange(n)[:, None] - middle)
     for t in range(n):
         image = Image.fromarray(take.strips[t])
         near = board.resize((max(1, round(board.width * zoom[t])), max(1, round(board.height * zoom[t])))) if zoom[t] != 1 else board
