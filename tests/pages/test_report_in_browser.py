@@ -8,6 +8,7 @@ from playwright.sync_api import Page
 from pages.report.page import render_report
 from tests.pages.pictures import keep, violations
 from tests.pages.runs import run_database
+from tests.pages.waiting import until
 
 DRAWN_WITHIN_MILLISECONDS = 250
 """On a busy machine without a GPU. On an idle one it takes about 20."""
@@ -18,7 +19,7 @@ def opened(page: Page, folder: Path, pairs: int) -> Page:
     path.write_text(render_report(run_database(pairs)))
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready=true]")
-    page.wait_for_function("timeline.drawMilliseconds > 0")
+    until(page, "timeline.drawMilliseconds > 0")
     return page
 
 
@@ -41,7 +42,7 @@ def test_the_timeline_zooms_and_moves(page, tmp_path):
     box = page.locator(".lanes").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
     page.mouse.wheel(0, -600)
-    page.wait_for_function("timeline.length < 2000")
+    until(page, "timeline.length < 2000")
     begin, end = view(page)
     assert begin + end == pytest.approx(3_001, abs=20)
     page.mouse.down()
@@ -49,7 +50,7 @@ def test_the_timeline_zooms_and_moves(page, tmp_path):
     page.mouse.up()
     assert view(page)[0] < begin
     page.mouse.wheel(0, 5_000)
-    page.wait_for_function("timeline.length === 3001")
+    until(page, "timeline.length === 3001")
     assert view(page) == [0, 3_001]
 
 
