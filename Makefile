@@ -20,7 +20,8 @@ SCENARIOS := $(patsubst %,tests/chaos/test_%.py,kills steps zombies brokers stor
 SLOW := $(patsubst %,tests/%.py,cli/test_demo_ends cli/test_demo_ui devstack/test_clones devstack/test_stack_lifecycle inference/test_compile \
   inference/test_compile_cache inference/test_parity_of_spans inference/test_sample inference/test_variants service/test_commands \
   service/test_documented_rights service/test_few_descriptors service/test_first_records service/test_forgotten_runs service/test_hostile_files \
-  service/test_killed_coordinator service/test_killed_mid_run service/test_replay service/test_runbook) \
+  service/test_killed_coordinator service/test_killed_mid_run service/test_replay service/test_runbook service/test_standing_orders \
+  service/test_stopping) \
   $(sort $(wildcard tests/service/test_existing_tables*.py))
 LONG := $(filter-out %test_kills.py,$(SCENARIOS)) $(SLOW)
 
@@ -51,7 +52,7 @@ demo-ui: setup ## The same with the live page, which is left open to look at unt
 test: setup $(DIST)/axe.stamp $(DIST)/chromium.stamp $(DIST)/prometheus.stamp ## Run all tests, including short chaos scenarios
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(LONG:%=--ignore=%) $(PYTEST_ARGS)
 
-test-slow: setup ## Run the tests that take minutes each: kills at every step, replays, the runbook, existing tables, compiled networks, precisions
+test-slow: setup ## Run the tests that take minutes each: kills at every step, replays, the runbook, existing tables, workers that stop, compiled networks, precisions
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(SLOW) $(PYTEST_ARGS)
 
 test-fast: setup ## Run the tests that need no broker, store, database or network (under a minute on two idle cores)

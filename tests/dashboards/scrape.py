@@ -1,8 +1,9 @@
 """Runs a Prometheus that scrapes a test's workers each second, and queries it."""
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,23 @@ from tools.dashboards.prometheus import render_alerts, render_rules
 WINDOW = "1m"
 """Stands in for ``$__rate_interval``: long enough for a busy machine that misses scrapes."""
 
+_STARTS_WITHIN = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
     url: str
     http: aiohttp.ClientSession
+
+    async def until_ready(self) -> None:
+        """Wait until it answers queries: at first it refuses connections, then it answers 503 while it opens its storage."""
+        async with asyncio.timeout(_STARTS_WITHIN):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with self.http.get(f"{self.url}/-/ready") as answer:
+                        if answer.ok:
+                            return
+                await asyncio.sleep(0.2)
 
     async def ask(self, expr: str) -> list[dict[str, Any]]:
         """Return the current series of an expression, with the dashboards' variables filled in."""
@@ -75,7 +88,9 @@ async def prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[
         process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: ASYNC220 - it starts at once
     try:
         async with aiohttp.ClientSession() as http:
-            yield Prometheus(f"http://127.0.0.1:{port}", http)
+            running = Prometheus(f"http://127.0.0.1:{port}", http)
+            await running.until_ready()
+            yield running
     finally:
         process.terminate()
         process.wait(30)

@@ -54,11 +54,8 @@ def _address(log: Path) -> str:
 async def _until_data(running: Prometheus, expr: str, series: int) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
-            try:
-                if len(await running.ask(expr)) >= series:
-                    return
-            except OSError:
-                pass  # it has just been started
+            if len(await running.ask(expr)) >= series:
+                return
             await asyncio.sleep(0.5)
 
 
