@@ -17,8 +17,7 @@ import torch
 from PIL import Image
 
 from inference.architectures.siamese_strip import CANVAS, to_canvas
-from training.pictures import photos as photos_in
-from training.pictures import shots as shots_in
+from training.pictures import PINS, installed_photos, installed_shots
 from training.synthetic.clip import Clip, Stage, make_clip
 from training.synthetic.codec import store
 from training.synthetic.fonts import TRAINING_FAMILIES, FontShelf
@@ -91,7 +90,7 @@ _ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
 
 def make_training_set(folder: Path, fonts: Path, pictures: Path, clips: int, seed: int, workers: int, say: Say) -> None:
     """Make the training set in ``folder``, unless the same one exists."""
-    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND)}
+    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND), "pictures": PINS.read_text()}
     note = folder / "set.json"
     if not note.is_file() or json.loads(note.read_text()) != wanted:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +128,7 @@ _worker: dict[str, Any] = {}  # what a worker process keeps between tasks
 
 def _begin(folder: Path, fonts: Path, pictures: Path, clips: int, seed: int) -> None:
     torch.set_num_threads(1)
-    shots, stills = (*TRAINING_SHOTS, *shots_in(pictures)), (*TRAINING_PHOTOS, *photos_in(pictures))
+    shots, stills = (*TRAINING_SHOTS, *installed_shots(pictures)), (*TRAINING_PHOTOS, *installed_photos(pictures))
     stage = Stage(FontShelf(fonts, TRAINING_FAMILIES), shots, FOOTAGE_SHARE, stills, PHOTO_SHARE)
     _worker.update(arrays=_open(folder, clips, "r+"), stage=stage, seed=seed, clips=clips)
 

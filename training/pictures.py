@@ -49,13 +49,13 @@ def install_pictures(folder: Path) -> Path:
     return folder
 
 
-def photos(folder: Path) -> tuple[str, ...]:
+def installed_photos(folder: Path) -> tuple[str, ...]:
     """Return the paths of the installed photographs and drawings."""
     moving = {source.file for source in _SHOTS}
     return tuple(str(folder.absolute() / pin.name) for pin in _pins() if pin.name not in moving)
 
 
-def shots(folder: Path) -> tuple[ShotSource, ...]:
+def installed_shots(folder: Path) -> tuple[ShotSource, ...]:
     """Return the installed shots."""
     return tuple(source.within(folder.absolute()) for source in _SHOTS)
 

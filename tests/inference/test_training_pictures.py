@@ -34,7 +34,7 @@ def test_pinned_files_are_not_downloaded_again(tmp_path, pins, programs):
     for name, data in FILES.items():
         (tmp_path / "pictures" / "scenes" / Path(name).name).write_bytes(data)
     assert pictures.install_pictures(tmp_path / "pictures") == tmp_path / "pictures"
-    assert [Path(photo).name for photo in pictures.photos(tmp_path / "pictures")] == ["hill.jpg", "sea.jpg"]
+    assert [Path(photo).name for photo in pictures.installed_photos(tmp_path / "pictures")] == ["hill.jpg", "sea.jpg"]
 
 
 def test_without_debian_it_says_so(tmp_path, pins, programs):
@@ -68,6 +68,6 @@ def test_every_shot_is_pinned():
     names = [line.split("  ", 1)[1] for line in pictures.PINS.read_text().splitlines()]
     installed = {f"{name.split('/')[0]}/{Path(name).name}" for name in names}
     assert len(installed) == len(names)
-    shots = {str(Path(shot.file).relative_to("/pictures")) for shot in pictures.shots(Path("/pictures"))}
+    shots = {str(Path(shot.file).relative_to("/pictures")) for shot in pictures.installed_shots(Path("/pictures"))}
     assert shots <= installed
-    assert len(pictures.photos(Path("/pictures"))) == len(names) - len(shots)
+    assert len(pictures.installed_photos(Path("/pictures"))) == len(names) - len(shots)
