@@ -20,6 +20,7 @@ from training.data import make_training_set
 from training.evaluate import CLIPS_PER_KIND, SEED, evaluate, make_test_clips
 from training.fonts import install_fonts
 from training.onnx_file import write_onnx
+from training.pictures import install_pictures
 from training.report import format_table, measure_speed, summarise, write_model_card
 from training.synthetic.kinds import Kind
 from training.train import SIZES, TrainingOptions, train
@@ -56,6 +57,13 @@ def main(context: click.Context) -> None:
 def fonts_command(work: Path) -> None:
     """Install the fonts of the synthetic captions (npm packages, 770 MB)."""
     click.echo(install_fonts(work / "fonts"))
+
+
+@main.command("pictures")
+@work_option
+def pictures_command(work: Path) -> None:
+    """Install the photographs and shots behind the synthetic captions (packages of Debian, 190 MB)."""
+    click.echo(install_pictures(work / "pictures"))
 
 
 @main.command("train")
@@ -97,7 +105,7 @@ def train_command(
     began = time.monotonic()
     fonts = install_fonts(work / "fonts")
     folder = work / f"clips-{seed}"
-    make_training_set(folder, fonts, clips, seed, workers, click.echo)
+    make_training_set(folder, fonts, install_pictures(work / "pictures"), clips, seed, workers, click.echo)
     options = TrainingOptions(steps=steps, processes=workers, peak_rate=peak_rate, seed=seed, size=SIZES[size])
     training_began = time.monotonic()
     network = train(folder, options, work / "state.pt", start_from, teacher)

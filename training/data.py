@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from inference.architectures.siamese_strip import CANVAS, to_canvas
+from training.pictures import PINS, installed_photos, installed_shots
 from training.synthetic.clip import Clip, Stage, make_clip
 from training.synthetic.codec import store
 from training.synthetic.fonts import TRAINING_FAMILIES, FontShelf
@@ -25,8 +26,8 @@ from training.synthetic.kinds import PLAIN, RECIPES, Kind
 
 CLIP_FRAMES: Final = 12
 COVER: Final = (8, 128)  # height, width of the map of what captions cover: a quarter of the canvas
-FOOTAGE_SHARE: Final = 0.45  # of the backgrounds: little footage is available
-PHOTO_SHARE: Final = 0.25  # the rest are generated textures
+FOOTAGE_SHARE: Final = 0.4  # of the backgrounds: little footage is available
+PHOTO_SHARE: Final = 0.35  # the rest are generated textures
 _HARD: Final = (
     Kind.BOXES,
     *2 * (Kind.FADES, Kind.ONE_WORD),
@@ -43,6 +44,7 @@ _ENDINGS: Final = replace(  # the captions that are most like the one before
     RECIPES[Kind.ONE_WORD], ending=0.7, two_lines=0.75, height=(26, 80), aspect=(6.0, 14.0)
 )
 _BARE: Final = replace(PLAIN, captionless=1.0, busy=1.0)  # the backgrounds that are most like captions
+_SCENES: Final = replace(PLAIN, captionless=0.6, sign=0.3, follow=0.2)  # what most of a film is
 _POSTERS: Final = replace(PLAIN, words=(1, 4), captionless=0.5, own_box=0.3, poster=0.9)  # writing in the scene that is most like captions
 _LATER: Final = tuple(RECIPES[kind] for kind in (Kind.LIT_WORDS, Kind.SLOW_FADES, Kind.TALL_STRIPS, Kind.LOOKALIKES))
 _ROUND: Final = (  # recipes of consecutive clips
@@ -54,11 +56,12 @@ _ROUND: Final = (  # recipes of consecutive clips
     *8 * (_POSTERS,),
     *8 * (_ENDINGS,),
     *3 * (_BARE,),
+    *6 * (_SCENES,),
 )
 LATER: Final = np.array([recipe in (*_LATER, _POSTERS) for recipe in _ROUND])
 """Which of consecutive clips have traits that the first released weights do not know, so that their answers are not worth keeping."""
 
-_FORMAT: Final = 13  # raise it when clips change without their recipes changing
+_FORMAT: Final = 14  # raise it when clips change without their recipes changing
 _TASK: Final = 20  # clips made between two reports
 
 Say = Callable[[str], None]
@@ -85,14 +88,14 @@ _ARRAYS: Final[dict[str, tuple[tuple[int, ...], str]]] = {
 }
 
 
-def make_training_set(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
+def make_training_set(folder: Path, fonts: Path, pictures: Path, clips: int, seed: int, workers: int, say: Say) -> None:
     """Make the training set in ``folder``, unless the same one exists."""
-    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND)}
+    wanted = {"format": _FORMAT, "clips": clips, "seed": seed, "recipes": repr(_ROUND), "pictures": PINS.read_text()}
     note = folder / "set.json"
     if not note.is_file() or json.loads(note.read_text()) != wanted:
         folder.mkdir(parents=True, exist_ok=True)
         note.unlink(missing_ok=True)
-        _make(folder, fonts, clips, seed, workers, say)
+        _make(folder, fonts, pictures, clips, seed, workers, say)
         note.write_text(json.dumps(wanted))
 
 
@@ -101,10 +104,10 @@ def open_training_set(folder: Path) -> TrainingSet:
     return TrainingSet(**_open(folder, json.loads((folder / "set.json").read_text())["clips"], "r"))
 
 
-def _make(folder: Path, fonts: Path, clips: int, seed: int, workers: int, say: Say) -> None:
+def _make(folder: Path, fonts: Path, pictures: Path, clips: int, seed: int, workers: int, say: Say) -> None:
     arrays = _open(folder, clips, "w+")
     began = time.monotonic()
-    with ProcessPoolExecutor(workers, initializer=_begin, initargs=(folder, fonts, clips, seed)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin, initargs=(folder, fonts, pictures, clips, seed)) as pool:
         for done, _ in enumerate(pool.map(_fill, range(0, clips, _TASK)), start=1):
             count = min(clips, done * _TASK)
             if done % 10 == 0 or count == clips:
@@ -123,9 +126,10 @@ def _open(folder: Path, clips: int, mode: Any) -> dict[str, Any]:
 _worker: dict[str, Any] = {}  # what a worker process keeps between tasks
 
 
-def _begin(folder: Path, fonts: Path, clips: int, seed: int) -> None:
+def _begin(folder: Path, fonts: Path, pictures: Path, clips: int, seed: int) -> None:
     torch.set_num_threads(1)
-    stage = Stage(FontShelf(fonts, TRAINING_FAMILIES), TRAINING_SHOTS, FOOTAGE_SHARE, TRAINING_PHOTOS, PHOTO_SHARE)
+    shots, stills = (*TRAINING_SHOTS, *installed_shots(pictures)), (*TRAINING_PHOTOS, *installed_photos(pictures))
+    stage = Stage(FontShelf(fonts, TRAINING_FAMILIES), shots, FOOTAGE_SHARE, stills, PHOTO_SHARE)
     _worker.update(arrays=_open(folder, clips, "r+"), stage=stage, seed=seed, clips=clips)
 
 

