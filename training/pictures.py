@@ -42,9 +42,7 @@ def install_pictures(folder: Path) -> Path:
             (folder / package).mkdir(parents=True, exist_ok=True)
             for pin in pins:
                 if not _is(Path(unpacked) / pin.path, pin.digest):
-                    raise RuntimeError(
-                        f"{pin.path} in Debian's package {package} is missing or not the file that {PINS} lists; pin it anew"
-                    )
+                    raise RuntimeError(f"Debian's package {package} no longer has the pinned {pin.path}; update its line in {PINS}")
                 shutil.copyfile(Path(unpacked) / pin.path, folder / pin.name)
     return folder
 
@@ -81,10 +79,14 @@ def _is(path: Path, digest: str) -> bool:
 
 
 def _unpack(package: str, target: Path) -> None:
-    for command in (["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], ["sh", "-c", "dpkg-deb -x ./*.deb ."]):
-        try:
-            done = subprocess.run(command, cwd=target, check=False)
-        except FileNotFoundError:
-            raise RuntimeError(f"{command[0]} is missing: pictures for training come from packages of Debian 12") from None
-        if done.returncode:
-            raise RuntimeError(f"{command[0]} ended with status {done.returncode} for {package}; see its messages above")
+    _run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], target)
+    _run(["dpkg-deb", "-x", *(file.name for file in target.glob("*.deb")), "."], target)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=folder, check=False)
+    except FileNotFoundError:
+        raise RuntimeError(f"{command[0]} is missing; pictures for training come from packages of Debian 12") from None
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}; see its messages above (apt-get update may help)")

@@ -19,7 +19,7 @@ from tools.dashboards.prometheus import render_alerts, render_rules
 WINDOW = "1m"
 """Stands in for ``$__rate_interval``: long enough for a busy machine that misses scrapes."""
 
-_STARTS_WITHIN = 120.0
+_STARTS_WITHIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Prometheus:
 
     async def until_ready(self) -> None:
         """Wait until it answers queries: at first it refuses connections, then it answers 503 while it opens its storage."""
-        async with asyncio.timeout(_STARTS_WITHIN):
+        async with asyncio.timeout(_STARTS_WITHIN_SECONDS):
             while True:
                 with suppress(aiohttp.ClientConnectionError):
                     async with self.http.get(f"{self.url}/-/ready") as answer:

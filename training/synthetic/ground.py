@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +100,7 @@ class Take:
     zoom: npt.NDArray[np.float64]
 
 
-@lru_cache(maxsize=20)
+@cache
 def load_shot(source: ShotSource) -> Shot:
     """Decode a shot, scaled down to a width of 640 if it is wider."""
     frames = []
@@ -113,7 +113,7 @@ def load_shot(source: ShotSource) -> Shot:
     return np.stack(frames)
 
 
-@lru_cache(maxsize=160)
+@cache
 def load_photo(name: str) -> Shot:
     """Read a photograph, named or by its path, as a shot of one frame, scaled down to a width of 640 if it is wider."""
     with Image.open(
