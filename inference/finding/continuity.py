@@ -27,6 +27,7 @@ _CHANGED_LEVELS: Final = 20.0  # by which the pixel of a vanished letter differs
 _LEAST_LETTERS: Final = 60  # pixels on either side, below which there is too little to compare
 _WINDOW: Final = 12  # columns: about the width of one letter
 _MOST_CHANGED: Final = 0.4  # of a window's letters: a single new letter changes more of its own window
+_BOX_SECONDS: Final = 0.2  # on either side; farther away, the box may be on yet another word
 _BOX_LEVELS: Final = 40.0  # by which a box differs from what is there before or after it
 _BOX_RUN: Final = 10  # columns without a gap, more than any stroke has
 _BOX_COLUMN: Final = 0.3  # of a box's height, which is filled in each of its columns; letters take the rest
@@ -47,8 +48,11 @@ def goes_on(before: Sequence[Moment], after: Sequence[Moment], change: float) ->
     """
     if not before or not after:
         return False
-    earlier, later = _side(before), _side(after)
-    return (change < _SURE_CHANGE and _letters_stay(earlier, later)) or _box_moves_on(earlier, later)
+    if change < _SURE_CHANGE and _letters_stay(_side(before), _side(after)):
+        return True
+    near_before = [moment for moment in before if moment.start > before[-1].start - _BOX_SECONDS]
+    near_after = [moment for moment in after if moment.start < after[0].start + _BOX_SECONDS]
+    return _box_moves_on(_side(near_before), _side(near_after))
 
 
 @dataclass(frozen=True, slots=True)
