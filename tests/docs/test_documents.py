@@ -23,7 +23,7 @@ def name(page: Path) -> str:
 def commands(text: str) -> list[list[str]]:
     """The arguments of every `extents` command in code blocks and inline code. FILE, UUID and the like stay as they are."""
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
-    lines = [line for block in code for line in block.splitlines()]
+    lines = [line for block in code for line in block.replace("\\\n", " ").splitlines()]
     lines += [
         line.removeprefix("$ ")
         for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)
