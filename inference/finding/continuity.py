@@ -28,6 +28,7 @@ _LEAST_LETTERS: Final = 60  # pixels on either side, below which there is too li
 _WINDOW: Final = 12  # columns: about the width of one letter
 _MOST_CHANGED: Final = 0.4  # of a window's letters: a single new letter changes more of its own window
 _BOX_SECONDS: Final = 0.2  # on either side; farther away, the box may be on yet another word
+_LEAST_PICTURES: Final = 3  # of them, however few a second the film has: what is steady cannot be seen in one
 _BOX_LEVELS: Final = 40.0  # by which a box differs from what is there before or after it
 _BOX_RUN: Final = 10  # columns without a gap, more than any stroke has
 _BOX_COLUMN: Final = 0.3  # of a box's height, which is filled in each of its columns; letters take the rest
@@ -50,9 +51,13 @@ def goes_on(before: Sequence[Moment], after: Sequence[Moment], change: float) ->
         return False
     if change < _SURE_CHANGE and _letters_stay(_side(before), _side(after)):
         return True
-    near_before = [moment for moment in before if moment.start > before[-1].start - _BOX_SECONDS]
-    near_after = [moment for moment in after if moment.start < after[0].start + _BOX_SECONDS]
-    return _box_moves_on(_side(near_before), _side(near_after))
+    return _box_moves_on(_side(_nearest(before[::-1])), _side(_nearest(after)))
+
+
+def _nearest(moments: Sequence[Moment]) -> Sequence[Moment]:
+    """Return the pictures next to a boundary, of those on one side of it, the nearest one first."""
+    near = sum(abs(moment.start - moments[0].start) < _BOX_SECONDS for moment in moments)
+    return moments[: max(near, _LEAST_PICTURES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,5 +133,7 @@ def _extent_stays(earlier: _Side, later: _Side, left: CropBox, right: CropBox) -
     ends = []
     for side in (earlier, later):
         columns = np.flatnonzero(side.letters[left.top : left.bottom].any(axis=0))
-        ends.append((min(left.left, *columns[:1].tolist()), max(right.right, *columns[-1:].tolist())))
+        if not len(columns):
+            return False  # a shape without any letters is no word's box
+        ends.append((min(left.left, int(columns[0])), max(right.right, int(columns[-1]))))
     return all(abs(a - b) <= _NEXT_WORD * earlier.mean.shape[1] for a, b in zip(*ends, strict=True))

@@ -81,6 +81,32 @@ def test_a_box_that_has_moved_before_moves_on_again() -> None:
     assert goes_on(before, after, SURE)
 
 
+def beside_a_shape(words: Sequence[str]) -> list[Moment]:
+    """A film of four pictures a second, in which a light shape moves between a word and another one, which changes after three."""
+    drawn = []
+    for number, left in enumerate((300, 340, 380, 520, 560, 600)):
+        picture = Image.new("L", (960, 96), 20)
+        draw = ImageDraw.Draw(picture)
+        draw.rectangle((left, 20, left + 140, 76), fill=200)
+        for word, x, side in ((words[0], 40, "lm"), (words[1 + number // 3], 920, "rm")):
+            draw.text((x, 48), word, 255, ImageFont.load_default(44), anchor=side)
+        drawn.append(picture)
+    return [Moment(number / 4, moment.luma) for number, moment in enumerate(moments(drawn))]
+
+
+def test_a_shape_that_moves_through_a_film_of_few_pictures_is_no_box() -> None:
+    """One picture does not show what moves, so three are compared, even if they are farther apart than usual."""
+    slow = beside_a_shape(["Nobody", "river", "liver"])
+    assert goes_on(slow[2:3], slow[3:4], SURE)  # as if the shape were a box that moves on to the next word
+    assert not goes_on(slow[:3], slow[3:], SURE)
+
+
+def test_a_shape_without_letters_is_no_box() -> None:
+    """Where there are no letters at all, nothing goes on, and nothing fails."""
+    bare = beside_a_shape(["", "", ""])
+    assert not goes_on(bare[2:3], bare[3:4], SURE)
+
+
 def test_a_box_on_the_next_line_s_first_word_begins_a_new_caption() -> None:
     """From a line's last word the box moves to the first word of the next line, far away."""
     assert not goes_on(karaoke(WORDS, len(WORDS) - 1), karaoke(["Nobody", "has", "seen", "the", "water"], 0), SURE)
